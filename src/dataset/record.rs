@@ -1,0 +1,134 @@
+//! The typed records that move through a run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A record that did not go on: where it stopped, why, and what it was about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The stage that refused it.
+    pub stage: Stage,
+    /// A stable, snake_case code, for instance `truncated_image` or `missing_description`.
+    pub code: String,
+    /// One sentence for a person: the file or line, the limit and the value seen.
+    pub reason: String,
+    /// The user's own id of the item (or the file or line where no id could be read).
+    pub subject: String,
+}
+
+/// The stages of a run, in the order in which a record meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Reading the source: ids, descriptions, files.
+    Source,
+    /// Decoding and preparing the photo.
+    Image,
+    /// Embedding, searching and sampling instructions.
+    Match,
+    /// Asking the LLM for the answer.
+    Answer,
+    /// Checking the answer.
+    Filter,
+}
+
+impl Stage {
+    /// The name used in the database, the exports and the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Image => "image",
+            Self::Match => "match",
+            Self::Answer => "answer",
+            Self::Filter => "filter",
+        }
+    }
+}
+
+/// One captioned photo as a source gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// The user's own id, unique in the source.
+    pub id: String,
+    /// Where the photo's bytes are.
+    pub image: PathBuf,
+    /// The detailed description (several captions are joined by the source).
+    pub description: String,
+    /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.
+    pub origin: String,
+}
+
+/// One accepted sample with its whole lineage: what the exports write (design 9).
+///
+/// No field depends on the time or on how often a run was interrupted, so that exports of equal
+/// runs are equal byte for byte.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Unique in the dataset: `{item id}-{rank}`, made unique by the store.
+    pub id: String,
+    /// The image path as trainers should open it: relative to the image folder when the run has
+    /// one, absolute otherwise.
+    pub image: String,
+    pub instruction: String,
+    pub answer: String,
+    pub lineage: Lineage,
+}
+
+/// Where a sample came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The user's own id of the photo.
+    pub item_id: String,
+    /// SHA-256 of the image file's bytes.
+    pub image_sha256: String,
+    /// Width in pixels after EXIF orientation.
+    pub width: u32,
+    /// Height in pixels after EXIF orientation.
+    pub height: u32,
+    /// The description that grounded the answer.
+    pub description: String,
+    /// The instruction's own id in its library.
+    pub instruction_id: String,
+    /// The instruction's category or cluster, when its library names one.
+    pub category: Option<String>,
+    /// Cosine similarity (caption-weighted) of image and instruction, in [-1, 1].
+    pub similarity: f64,
+    /// The score the sampling used, after hubness correction; equals `similarity` without one.
+    pub score: f64,
+    /// Probability of the draw under the sampling strategy, in (0, 1]; `None` where the strategy
+    /// is not random.
+    pub probability: Option<f64>,
+    /// 1 for the first instruction drawn for this image.
+    pub rank: u32,
+    /// The sampling strategy's name.
+    pub strategy: String,
+    /// The candidates that were considered, best first.
+    pub candidates: Vec<CandidateScore>,
+    /// Ids of the in-context examples in the order shown to the model.
+    pub examples: Vec<String>,
+    /// Hash over the prompt templates and examples.
+    pub prompt_hash: String,
+    /// The LLM's name as its server reports it.
+    pub llm: String,
+    /// The seed sent to the LLM.
+    pub seed: u64,
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+    /// Encoder name and the hash over the graphs that were really loaded.
+    pub encoder: String,
+    pub encoder_hash: String,
+    /// Names of the filters that looked at the answer and passed it.
+    pub filters_passed: Vec<String>,
+}
+
+/// One candidate instruction of an image, as recorded in the lineage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateScore {
+    /// The instruction's own id in its library.
+    pub id: String,
+    /// Cosine similarity, rounded to six decimals so that equal runs print equal bytes.
+    pub similarity: f64,
+    /// The score the sampling used, rounded alike.
+    pub score: f64,
+}
