@@ -1,0 +1,56 @@
+# `make` lists what can be done. Every target can be run again and is quick the second time.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build demo test bench lint clean distclean
+
+# For example: make setup SETUP_ARGS=--offline
+SETUP_ARGS ?=
+# Where the demo writes its run folder.
+OUT ?= demo-run
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+TIMED := scripts/timed.sh
+
+help: ## list the targets
+	@echo "Pairwright. Start with: make demo"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## fetch ONNX Runtime, llama-server, a small LLM and the crates (pinned, hash-checked)
+	@echo "== setup: tools, run-time parts (scripts/parts.json), crates (Cargo.lock)"
+	@scripts/check-tools.sh
+	@$(TIMED) "setup, run-time parts" python3 scripts/setup.py $(SETUP_ARGS)
+	@$(TIMED) "setup, crates" cargo fetch --locked --target $(HOST)
+
+build: setup ## build the release binary
+	@echo "== build: the first one compiles every dependency and takes some minutes"
+	@$(TIMED) build cargo build --release --locked
+
+demo: build ## set up, build and run the whole job on samples/
+	@echo "== demo: samples/ to a dataset in $(OUT)/"
+	@$(TIMED) demo $(TARGET_DIR)/release/pairwright run --config samples/demo.toml --out $(OUT)
+	@echo "   open $(OUT)/report.html in a browser (Linux: xdg-open, macOS: open)"
+
+test: setup ## set up and run all tests
+	@$(TIMED) "tests of the set-up" python3 -m unittest discover --start-directory scripts
+	@$(TIMED) tests cargo test --release --locked
+
+bench: setup runtime/bench-venv ## run the benchmarks, the Python pipeline beside ours
+	@$(TIMED) bench cargo bench --locked
+
+runtime/bench-venv: benches/requirements.txt
+	@echo "== bench: a Python environment with the packages of benches/requirements.txt"
+	@rm -rf $@ && python3 -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+
+lint: ## formatting and clippy, warnings denied
+	@$(TIMED) "formatting" cargo fmt --check
+	@$(TIMED) "clippy" cargo clippy --release --all-targets --locked -- -D warnings
+
+clean: ## remove the build and the demo's run folder; keep what set-up fetched
+	cargo clean
+	rm -rf "$(OUT)"
+
+distclean: clean ## remove what set-up fetched, too
+	rm -rf runtime
