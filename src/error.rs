@@ -1,5 +1,20 @@
 //! The crate's error and the one table that says what kind each error is.
 
+use crate::answer::AnswerError;
+use crate::config::ConfigError;
+use crate::dataset::sink::SinkError;
+use crate::dataset::source::SourceError;
+use crate::dataset::store::StoreError;
+use crate::encoder::EncoderError;
+use crate::image::ImageError;
+use crate::index::IndexError;
+use crate::instruction::LibraryError;
+use crate::llm::LlmError;
+use crate::matching::MatchError;
+use crate::model::ModelError;
+use crate::pipeline::PipelineError;
+use crate::report::ReportError;
+
 /// What kind of failure an error is: decides the exit code today and the gRPC status in the
 /// service. Kept small on purpose; details live in each error's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,4 +41,55 @@ pub enum ErrorKind {
 
 /// Any failure of the engine.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    #[error(transparent)]
+    Llm(#[from] LlmError),
+    #[error(transparent)]
+    Match(#[from] MatchError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Error {
+    /// What kind of failure this is: the one table that exit codes and gRPC statuses come from.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Answer(error) => error.kind(),
+            Self::Config(error) => error.kind(),
+            Self::Encoder(error) => error.kind(),
+            Self::Image(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Library(error) => error.kind(),
+            Self::Llm(error) => error.kind(),
+            Self::Match(error) => error.kind(),
+            Self::Model(error) => error.kind(),
+            Self::Pipeline(error) => error.kind(),
+            Self::Report(error) => error.kind(),
+            Self::Sink(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub mod instruction;
 pub mod llm;
 pub mod matching;
 pub mod model;
+pub mod paths;
 pub mod pipeline;
 pub mod report;
 

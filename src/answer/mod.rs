@@ -1,1 +1,10 @@
-//! (room)
+//! Answers: the prompt as the paper builds it, the call, and the filters behind it.
+
+mod error;
+pub mod filter;
+pub mod generate;
+pub mod prompt;
+
+pub use error::AnswerError;
+pub use generate::Generator;
+pub use prompt::{Example, PromptSet};

@@ -1,1 +1,211 @@
-//! (room)
+//! One typed configuration tree: defaults < file < environment < flags, checked once, refused if
+//! wrong (design 2).
+
+mod load;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ErrorKind;
+use crate::answer::filter::FilterConfig;
+use crate::answer::generate::AnswerConfig;
+use crate::dataset::sink::ExportFormat;
+use crate::dataset::source::SourceKind;
+use crate::encoder::EncoderOptions;
+use crate::image::{DecodeOptions, ImageLimits};
+use crate::index::IndexConfig;
+use crate::llm::LlmConfig;
+use crate::matching::MatchingConfig;
+
+pub use load::{Layers, RUN_FILE};
+
+/// Everything a run depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Seed of every draw in the run.
+    pub seed: u64,
+    pub source: SourceConfig,
+    pub model: ModelConfig,
+    pub encoder: EncoderOptions,
+    pub image: ImageConfig,
+    pub library: LibraryConfig,
+    pub index: IndexConfig,
+    pub matching: MatchingConfig,
+    pub llm: LlmConfig,
+    pub answer: AnswerConfig,
+    pub filters: FilterConfig,
+    pub export: ExportConfig,
+    pub report: ReportConfig,
+}
+
+/// Where the captioned photos are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceConfig {
+    /// A folder of photos with sidecars, a JSONL manifest, or a COCO captions JSON.
+    pub path: Option<PathBuf>,
+    /// `auto` decides by what `path` is.
+    pub kind: SourceKind,
+    /// The folder image names are relative to; the folder of `path` when absent.
+    pub images: Option<PathBuf>,
+}
+
+/// Which encoder to use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// A model folder; the bundled stand-in when absent.
+    pub path: Option<PathBuf>,
+}
+
+/// How photos are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageConfig {
+    /// Turn photos as their EXIF orientation says.
+    pub exif_orientation: bool,
+    pub limits: ImageLimits,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self { exif_orientation: true, limits: ImageLimits::default() }
+    }
+}
+
+impl ImageConfig {
+    /// The decoder's options.
+    pub fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            limits: self.limits,
+            exif_orientation: self.exif_orientation,
+        }
+    }
+}
+
+/// Which instructions to draw from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct LibraryConfig {
+    /// `.jsonl` or `.txt`; the built-in library when absent.
+    pub instructions: Option<PathBuf>,
+}
+
+/// Which exports to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportConfig {
+    pub formats: Vec<ExportFormat>,
+}
+
+impl Default for ExportConfig {
+    fn default() -> Self {
+        Self { formats: ExportFormat::ALL.into() }
+    }
+}
+
+/// What the report shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReportConfig {
+    /// Samples shown in full, spread over the run, 0 to 2000.
+    pub samples: u64,
+    /// Longer side of the photos in the report in pixels, 64 to 1024.
+    pub thumbnail: u32,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self { samples: 120, thumbnail: 320 }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: {message}")]
+    Syntax { path: PathBuf, message: String },
+    #[error("configuration: {message}")]
+    Value { message: String },
+    #[error("configuration refused:\n  {}", problems.join("\n  "))]
+    Refused { problems: Vec<String> },
+}
+
+impl ConfigError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::Syntax { .. } | Self::Value { .. } | Self::Refused { .. } => {
+                ErrorKind::InvalidInput
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Checks every range at once.
+    ///
+    /// # Errors
+    /// [`ConfigError::Refused`] with each wrong value's name, value and range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        let mut range = |name: &str, value: u64, low: u64, high: u64| {
+            if !(low..=high).contains(&value) {
+                problems.push(format!("{name} is {value}, must be {low} to {high}"));
+            }
+        };
+        range("encoder.batch_size", self.encoder.batch_size as u64, 1, 256);
+        range("encoder.intra_threads", self.encoder.intra_threads as u64, 0, 1024);
+        range("encoder.decode_threads", self.encoder.decode_threads as u64, 0, 1024);
+        range("answer.examples_per_prompt", self.answer.examples_per_prompt as u64, 0, 8);
+        range("answer.attempts", u64::from(self.answer.attempts), 1, 10);
+        range("report.samples", self.report.samples, 0, 2000);
+        range("report.thumbnail", u64::from(self.report.thumbnail), 64, 1024);
+        range("export.formats (count)", self.export.formats.len() as u64, 1, 3);
+        let sections = [
+            self.matching.validate(),
+            self.index.validate(),
+            self.filters.validate(),
+            one_problem(self.llm.validate()),
+            one_problem(self.answer.settings.validate()),
+        ];
+        problems.extend(sections.into_iter().flatten());
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Refused { problems }) }
+    }
+}
+
+fn one_problem<E: std::fmt::Display>(result: Result<(), E>) -> Vec<String> {
+    result.err().map(|error| error.to_string()).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        Config::default().validate().expect("defaults");
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_with_its_range() {
+        let mut config = Config::default();
+        config.encoder.batch_size = 0;
+        config.answer.attempts = 11;
+        let text = config.validate().expect_err("two problems").to_string();
+        assert!(text.contains("encoder.batch_size is 0, must be 1 to 256"), "{text}");
+        assert!(text.contains("answer.attempts is 11, must be 1 to 10"), "{text}");
+    }
+}

@@ -3,3 +3,4 @@
 pub mod record;
 pub mod sink;
 pub mod source;
+pub mod store;

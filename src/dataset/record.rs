@@ -113,8 +113,8 @@ pub struct Lineage {
     pub llm: String,
     /// The seed sent to the LLM.
     pub seed: u64,
-    pub prompt_tokens: u32,
-    pub completion_tokens: u32,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
     /// Encoder name and the hash over the graphs that were really loaded.
     pub encoder: String,
     pub encoder_hash: String,

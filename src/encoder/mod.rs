@@ -1,1 +1,166 @@
-//! (room)
+//! Dual encoders: photos and texts into one space of unit vectors.
+
+mod onnx;
+mod ordered;
+mod sentence;
+mod text;
+mod vision;
+
+pub use onnx::OnnxEncoder;
+pub use ordered::{OrderedPool, WorkPanicked, in_order};
+pub use sentence::SentenceEncoder;
+pub use text::TextTower;
+pub use vision::VisionTower;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ErrorKind;
+use crate::image::{Pixels, Preprocessor};
+use crate::model::{ModelError, ModelManifest};
+
+/// Why an encoder could not embed.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("{tower} inference failed: {message}")]
+    Inference { tower: &'static str, message: String },
+    #[error("{tower} graph answered shape {found}, wanted [{rows}, {dim}]")]
+    Shape { tower: &'static str, found: String, rows: usize, dim: usize },
+    #[error("{tower} graph answered a vector with no direction (zero or not finite) for row {row}")]
+    Degenerate { tower: &'static str, row: usize },
+    #[error("text model {name:?}: {message}")]
+    Sentence { name: String, message: String },
+    #[error("text cannot be tokenised: {message}")]
+    Tokenize { message: String },
+}
+
+impl EncoderError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Model(error) => error.kind(),
+            Self::Tokenize { .. } => ErrorKind::InvalidInput,
+            Self::Sentence { .. } => ErrorKind::FailedPrecondition,
+            Self::Inference { .. } | Self::Shape { .. } | Self::Degenerate { .. } => {
+                ErrorKind::Internal
+            }
+        }
+    }
+}
+
+/// A unit vector of f32, width [`Encoder::dim`].
+pub type Embedding = Vec<f32>;
+
+/// A text's embedding and what the tokenizer did to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextEmbedding {
+    pub vector: Embedding,
+    /// Tokens that went in, specials included.
+    pub tokens: usize,
+    /// True when the text was longer than the model's context and lost its end.
+    pub truncated: bool,
+}
+
+/// How sessions use the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncoderOptions {
+    /// Threads inside one inference call; 0 means one per core.
+    pub intra_threads: usize,
+    /// Rows per inference call, 1 to 256.
+    pub batch_size: usize,
+    /// Threads that decode and resize photos; 0 means one per core.
+    pub decode_threads: usize,
+}
+
+impl Default for EncoderOptions {
+    fn default() -> Self {
+        Self { intra_threads: 0, batch_size: 8, decode_threads: 0 }
+    }
+}
+
+impl EncoderOptions {
+    /// Threads inside one inference call, zero resolved.
+    pub fn resolved_intra_threads(&self) -> usize {
+        or_cores(self.intra_threads)
+    }
+
+    /// Decoding threads, zero resolved.
+    pub fn resolved_decode_threads(&self) -> usize {
+        or_cores(self.decode_threads)
+    }
+}
+
+fn or_cores(threads: usize) -> usize {
+    if threads > 0 {
+        return threads;
+    }
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A model that embeds photos and texts into one space.
+pub trait Encoder: Send + Sync {
+    /// The manifest of the model in use.
+    fn manifest(&self) -> &ModelManifest;
+    /// Key over every file that was loaded and the preprocessing.
+    fn hash(&self) -> &str;
+    /// Width of the embeddings.
+    fn dim(&self) -> usize {
+        self.manifest().embedding_dim
+    }
+    /// The photo preprocessing this model wants.
+    fn preprocessor(&self) -> &Preprocessor;
+    /// Embeds prepared photos, one unit vector each, in order.
+    ///
+    /// # Errors
+    /// The session failed or answered something else than `[N, dim]` finite values.
+    fn embed_images(&self, batch: &[Pixels]) -> Result<Vec<Embedding>, EncoderError>;
+    /// Embeds texts, one unit vector each, in order.
+    ///
+    /// # Errors
+    /// As [`Encoder::embed_images`], or a text that cannot be tokenised.
+    fn embed_texts(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError>;
+}
+
+/// Splits a graph's flat output into unit vectors.
+fn unit_rows(
+    tower: &'static str,
+    values: &[f32],
+    rows: usize,
+    dim: usize,
+) -> Result<Vec<Embedding>, EncoderError> {
+    if values.len() != rows * dim {
+        let found = format!("{} values", values.len());
+        return Err(EncoderError::Shape { tower, found, rows, dim });
+    }
+    values.chunks_exact(dim).enumerate().map(|(row, chunk)| unit(tower, row, chunk)).collect()
+}
+
+fn unit(tower: &'static str, row: usize, values: &[f32]) -> Result<Embedding, EncoderError> {
+    let norm = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if !norm.is_finite() || norm < 1e-12 {
+        return Err(EncoderError::Degenerate { tower, row });
+    }
+    Ok(values.iter().map(|value| (f64::from(*value) / norm) as f32).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_unit_vectors() {
+        let rows = unit_rows("vision", &[3.0, 4.0, 0.0, 2.0], 2, 2).expect("two rows");
+        assert_eq!(rows, vec![vec![0.6, 0.8], vec![0.0, 1.0]]);
+    }
+
+    #[test]
+    fn zero_and_nan_rows_are_errors() {
+        for bad in [[0.0, 0.0], [f32::NAN, 1.0]] {
+            let error = unit_rows("text", &bad, 1, 2).expect_err("no direction");
+            assert!(matches!(error, EncoderError::Degenerate { row: 0, .. }));
+        }
+        assert!(matches!(unit_rows("text", &[1.0], 1, 2), Err(EncoderError::Shape { .. })));
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be wrong with prompts and examples.
+
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+
+/// Why prompts or in-context examples could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: the prompt lacks the placeholder {{{placeholder}}}")]
+    Placeholder { path: PathBuf, placeholder: &'static str },
+    #[error("{path}: unknown placeholder {{{found}}}; known are {{description}} and {{instruction}}")]
+    UnknownPlaceholder { path: PathBuf, found: String },
+    #[error("{path}:{line}: {message}")]
+    Example { path: PathBuf, line: usize, message: String },
+    #[error("answer.examples_per_prompt is {wanted}, but {path} holds only {found} examples")]
+    TooFewExamples { path: PathBuf, wanted: usize, found: usize },
+}
+
+impl AnswerError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::Placeholder { .. }
+            | Self::UnknownPlaceholder { .. }
+            | Self::Example { .. }
+            | Self::TooFewExamples { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}

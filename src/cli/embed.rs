@@ -1,0 +1,229 @@
+//! `embed`: photos or texts to a `.npy` file.
+
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::dataset::sink::{NpyWriter, SinkError};
+use crate::dataset::source::SourceError;
+use crate::encoder::{
+    Embedding, Encoder, EncoderOptions, OnnxEncoder, OrderedPool, SentenceEncoder, in_order,
+};
+use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
+use crate::paths;
+use crate::pipeline::Phase;
+
+use super::args::EmbedArgs;
+use super::exit::Outcome;
+use super::progress;
+
+/// Texts embedded at once.
+const TEXTS: usize = 256;
+
+/// `pairwright embed`.
+pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
+    let mut output = Output::new(&args.out);
+    match (&args.images, &args.texts) {
+        (Some(folder), _) => images(args, folder, &mut output)?,
+        (None, Some(file)) => texts(args, file, &mut output)?,
+        // clap requires one of the two.
+        (None, None) => return Ok(Outcome::Usage),
+    }
+    let (rows, refused) = (output.rows, output.refused);
+    output.finish()?;
+    println!("{rows} rows in {}.npy, {refused} refused", args.out.display());
+    Ok(Outcome::Done)
+}
+
+fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
+    let options = EncoderOptions {
+        intra_threads: args.intra_threads,
+        batch_size: args.batch_size.clamp(1, 256),
+        decode_threads: args.decode_threads,
+    };
+    let path = args.model.clone().or_else(|| paths::find("models/mini"));
+    let path = path.unwrap_or_else(|| "models/mini".into());
+    Ok(OnnxEncoder::open(&path, &options, DecodeOptions::default())?)
+}
+
+fn images(args: &EmbedArgs, folder: &Path, output: &mut Output) -> Result<(), Error> {
+    let files = photos_below(folder)?;
+    let encoder = open_encoder(args)?;
+    let progress = progress::for_terminal();
+    progress.expect(Phase::Embed, files.len() as u64);
+    let size = args.batch_size.clamp(1, 256);
+    let pool = OrderedPool { threads: decode_threads(args), ahead: size * 4 };
+    let mut batch: Vec<(String, Pixels)> = Vec::with_capacity(size);
+    let mut result = Ok(());
+    let work = |path: &PathBuf| prepare(encoder.preprocessor(), path);
+    in_order(pool, files.into_iter(), work, |path, prepared| {
+        let id = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+        match prepared {
+            Ok(Ok(pixels)) => batch.push((id, pixels)),
+            Ok(Err(error)) => output.refuse(&path, &error.to_string()),
+            Err(_) => output.refuse(&path, "the decoder panicked on this file; please report it"),
+        }
+        progress.advance(Phase::Embed, 1);
+        if batch.len() == size {
+            result = write_batch(&encoder, std::mem::take(&mut batch), output);
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    result?;
+    progress.finish(Phase::Embed);
+    write_batch(&encoder, batch, output)
+}
+
+/// Every photo below `folder`, told by its ending, sorted by path; symlinked folders are not
+/// followed.
+fn photos_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+    if !folder.is_dir() {
+        return Err(SourceError::NotFound { path: folder.to_owned() }.into());
+    }
+    let is_photo = |path: &Path| {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+    };
+    let files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()))
+        .filter(|path| path.is_file() && is_photo(path))
+        .collect();
+    if files.is_empty() {
+        return Err(SourceError::Empty { path: folder.to_owned(), expected: "photos" }.into());
+    }
+    Ok(files)
+}
+
+fn decode_threads(args: &EmbedArgs) -> usize {
+    let options = EncoderOptions { decode_threads: args.decode_threads, ..Default::default() };
+    options.resolved_decode_threads()
+}
+
+fn prepare(preprocessor: &Preprocessor, path: &Path) -> Result<Pixels, ImageError> {
+    let bytes = preprocessor.read_file(path)?;
+    preprocessor.prepare(&bytes).map(|(pixels, _)| pixels)
+}
+
+fn write_batch(
+    encoder: &OnnxEncoder,
+    batch: Vec<(String, Pixels)>,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let (ids, pixels): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    let vectors = encoder.embed_images(&pixels)?;
+    ids.iter().zip(vectors).try_for_each(|(id, vector)| output.push(id, &vector, false))
+}
+
+fn texts(args: &EmbedArgs, file: &Path, output: &mut Output) -> Result<(), Error> {
+    let content = fs_err::read_to_string(file)
+        .map_err(|source| SinkError::Io { path: file.to_owned(), source })?;
+    let lines: Vec<(usize, &str)> = content
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .filter(|(_, line)| !line.is_empty())
+        .collect();
+    let mut embedder = TextEmbedder::open(args)?;
+    for chunk in lines.chunks(TEXTS) {
+        let texts: Vec<&str> = chunk.iter().map(|(_, text)| *text).collect();
+        for ((number, _), (vector, truncated)) in chunk.iter().zip(embedder.embed(&texts)?) {
+            output.push(&number.to_string(), &vector, truncated)?;
+        }
+    }
+    Ok(())
+}
+
+enum TextEmbedder {
+    Dual(Box<OnnxEncoder>),
+    Sentence(Box<SentenceEncoder>),
+}
+
+impl TextEmbedder {
+    fn open(args: &EmbedArgs) -> Result<Self, Error> {
+        Ok(match &args.text_model {
+            Some(name) => {
+                Self::Sentence(Box::new(SentenceEncoder::open(name, args.intra_threads)?))
+            }
+            None => Self::Dual(Box::new(open_encoder(args)?)),
+        })
+    }
+
+    /// Vectors, and whether each text was cut at the model's context length where that is known.
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<(Embedding, bool)>, Error> {
+        Ok(match self {
+            Self::Dual(encoder) => {
+                let embedded = encoder.embed_texts(texts)?;
+                embedded.into_iter().map(|text| (text.vector, text.truncated)).collect()
+            }
+            Self::Sentence(encoder) => {
+                encoder.embed(texts)?.into_iter().map(|vector| (vector, false)).collect()
+            }
+        })
+    }
+}
+
+/// `PREFIX.npy` and `PREFIX.jsonl`, row for row.
+struct Output {
+    prefix: PathBuf,
+    files: Option<(NpyWriter, BufWriter<fs_err::File>)>,
+    rows: u64,
+    refused: u64,
+}
+
+impl Output {
+    fn new(prefix: &Path) -> Self {
+        Self { prefix: prefix.to_owned(), files: None, rows: 0, refused: 0 }
+    }
+
+    fn refuse(&mut self, path: &Path, reason: &str) {
+        self.refused += 1;
+        tracing::warn!(file = %path.display(), "refused: {reason}");
+    }
+
+    fn push(&mut self, id: &str, vector: &[f32], truncated: bool) -> Result<(), Error> {
+        let ids = self.ids_path();
+        let npy = self.npy_path();
+        let (array, lines) = match &mut self.files {
+            Some(files) => files,
+            empty => {
+                let lines = fs_err::File::create(&ids)
+                    .map_err(|source| SinkError::Io { path: ids.clone(), source })?;
+                empty.insert((NpyWriter::create(&npy, vector.len())?, BufWriter::new(lines)))
+            }
+        };
+        array.push(vector)?;
+        let mut row = serde_json::json!({ "id": id });
+        if truncated {
+            row["truncated"] = true.into();
+        }
+        writeln!(lines, "{row}").map_err(|source| SinkError::Io { path: ids, source })?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let ids = self.ids_path();
+        let Some((array, mut lines)) = self.files else { return Ok(()) };
+        array.finish()?;
+        lines.flush().map_err(|source| SinkError::Io { path: ids, source })?;
+        Ok(())
+    }
+
+    fn npy_path(&self) -> PathBuf {
+        suffixed(&self.prefix, ".npy")
+    }
+
+    fn ids_path(&self) -> PathBuf {
+        suffixed(&self.prefix, ".jsonl")
+    }
+}
+
+fn suffixed(prefix: &Path, suffix: &str) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

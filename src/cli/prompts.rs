@@ -1,0 +1,23 @@
+//! `prompts`: what the LLM is told.
+
+use crate::Error;
+use crate::answer::PromptSet;
+
+use super::args::PromptsArgs;
+use super::exit::Outcome;
+
+/// `pairwright prompts`.
+pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
+    let set = PromptSet::read(
+        args.prompts.as_deref(),
+        args.examples.as_deref(),
+        args.examples_per_prompt,
+    )?;
+    println!("hash {}\n\n== answer.system.txt\n{}", set.hash, set.system.trim());
+    println!("\n== answer.user.txt\n{}", set.user.trim());
+    println!("\n== {} in-context examples, {} drawn per prompt", set.examples.len(), set.per_prompt);
+    for example in &set.examples {
+        println!("\n[{}] {}\n{}", example.id, example.instruction, example.answer);
+    }
+    Ok(Outcome::Done)
+}

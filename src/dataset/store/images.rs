@@ -1,0 +1,179 @@
+//! The image stage's side of the store: items to decode, their embeddings or refusals.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{Store, StoreError, insert_rejection};
+use crate::dataset::record::{Rejection, Stage};
+
+/// An item whose photo was not looked at yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewItem {
+    pub seq: i64,
+    pub id: String,
+    pub image: String,
+    pub description: String,
+}
+
+/// A decoded and embedded photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedItem {
+    pub image_sha256: String,
+    /// Key over the photo's bytes and the description.
+    pub item_key: String,
+    pub width: u32,
+    pub height: u32,
+    pub format: String,
+    /// Unit vector of the photo.
+    pub vector: Vec<f32>,
+    /// Unit vector of the description, where the score uses it.
+    pub caption: Option<Vec<f32>>,
+}
+
+/// What became of one item in the image stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageOutcome {
+    Ready(DecodedItem),
+    Rejected(Rejection),
+}
+
+impl Store {
+    /// Sends items back to the image stage that have no embedding by this encoder, or no caption
+    /// embedding where the score wants one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reset_unembedded(&self, encoder: &str, captions: bool) -> Result<usize, StoreError> {
+        let missing = "NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.encoder = ?1 AND e.key = ";
+        let image = format!("{missing}'image:' || items.image_sha256)");
+        let caption = format!("{missing}'text:' || items.item_key)");
+        let condition = if captions { format!("({image} OR {caption})") } else { image };
+        self.execute(
+            &format!("UPDATE items SET state = 'new' WHERE state = 'ready' AND {condition}"),
+            [encoder],
+        )
+    }
+
+    /// The next items for the image stage, in source order, after `after`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn new_items(
+        &self,
+        pass: i64,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<NewItem>, StoreError> {
+        self.rows(
+            "SELECT seq, id, image, description FROM items
+             WHERE state = 'new' AND pass = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            params![pass, after, limit],
+            |row| {
+                Ok(NewItem {
+                    seq: row.get(0)?,
+                    id: row.get(1)?,
+                    image: row.get(2)?,
+                    description: row.get(3)?,
+                })
+            },
+        )
+    }
+
+    /// How many items wait for the image stage.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_new(&self, pass: i64) -> Result<u64, StoreError> {
+        self.count("SELECT count(*) FROM items WHERE state = 'new' AND pass = ?1", [pass])
+    }
+
+    /// Keeps a batch of outcomes, all or none. Returns how many became ready; an item with the
+    /// same photo and description as an earlier one becomes a `duplicate_item` rejection.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_images(
+        &self,
+        pass: i64,
+        encoder: &str,
+        batch: &[(NewItem, ImageOutcome)],
+    ) -> Result<u64, StoreError> {
+        self.write(|transaction| {
+            let mut ready = 0;
+            for (item, outcome) in batch {
+                match outcome {
+                    ImageOutcome::Ready(decoded) => {
+                        ready += put_ready(transaction, pass, encoder, item, decoded)?;
+                    }
+                    ImageOutcome::Rejected(rejection) => reject(transaction, item, rejection)?,
+                }
+            }
+            Ok(ready)
+        })
+    }
+}
+
+fn put_ready(
+    transaction: &Transaction<'_>,
+    pass: i64,
+    encoder: &str,
+    item: &NewItem,
+    decoded: &DecodedItem,
+) -> rusqlite::Result<u64> {
+    let DecodedItem { image_sha256, item_key, width, height, format, vector, caption } = decoded;
+    if let Some(first) = earlier_twin(transaction, pass, item.seq, item_key)? {
+        let reason = format!("same photo and description as item {first:?}");
+        let code = "duplicate_item".to_owned();
+        let subject = item.id.clone();
+        reject(transaction, item, &Rejection { stage: Stage::Image, code, reason, subject })?;
+        return Ok(0);
+    }
+    put_embedding(transaction, &format!("image:{image_sha256}"), encoder, vector)?;
+    if let Some(vector) = caption {
+        put_embedding(transaction, &format!("text:{item_key}"), encoder, vector)?;
+    }
+    transaction
+        .prepare_cached(
+            "UPDATE items SET state = 'ready', image_sha256 = ?2, item_key = ?3, width = ?4,
+             height = ?5, format = ?6 WHERE seq = ?1",
+        )?
+        .execute(params![item.seq, image_sha256, item_key, width, height, format])?;
+    Ok(1)
+}
+
+fn earlier_twin(
+    transaction: &Transaction<'_>,
+    pass: i64,
+    seq: i64,
+    item_key: &str,
+) -> rusqlite::Result<Option<String>> {
+    transaction
+        .prepare_cached(
+            "SELECT id FROM items WHERE item_key = ?1 AND pass = ?2 AND seq < ?3
+             AND state = 'ready' ORDER BY seq LIMIT 1",
+        )?
+        .query_row(params![item_key, pass, seq], |row| row.get(0))
+        .optional()
+}
+
+fn put_embedding(
+    transaction: &Transaction<'_>,
+    key: &str,
+    encoder: &str,
+    vector: &[f32],
+) -> rusqlite::Result<()> {
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    // IGNORE: the vector that was stored first stays, so that a resumed run matches with it.
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO embeddings VALUES (?1, ?2, ?3)")?
+        .execute(params![key, encoder, bytes])?;
+    Ok(())
+}
+
+fn reject(
+    transaction: &Transaction<'_>,
+    item: &NewItem,
+    rejection: &Rejection,
+) -> rusqlite::Result<()> {
+    transaction.execute("UPDATE items SET state = 'rejected' WHERE seq = ?1", [item.seq])?;
+    insert_rejection(transaction, rejection, &item.id, "")
+}

@@ -1,0 +1,215 @@
+//! The match stage's side of the store: items with their vectors in, pairs out.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{Store, StoreError, insert_rejection};
+use crate::dataset::record::{CandidateScore, Rejection};
+use crate::instruction::Instruction;
+
+/// An embedded item that has no match under the present configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemToMatch {
+    pub seq: i64,
+    pub id: String,
+    pub item_key: String,
+    /// Unit vector of the photo.
+    pub image: Vec<f32>,
+    /// Unit vector of the description, where one is stored.
+    pub caption: Option<Vec<f32>>,
+}
+
+/// One drawn instruction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairRow {
+    pub pair_key: String,
+    pub rank: u32,
+    pub instruction_key: String,
+    pub similarity: f64,
+    pub score: f64,
+    pub probability: Option<f64>,
+}
+
+/// What matching found for one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MatchRow {
+    pub seq: i64,
+    pub item_key: String,
+    pub candidates: Vec<CandidateScore>,
+    pub pairs: Vec<PairRow>,
+    /// Set where no instruction could be drawn.
+    pub rejection: Option<Rejection>,
+}
+
+impl Store {
+    /// Keeps the instruction library of a run, so that a report needs no other file.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_instructions(&self, library: &[Instruction], hash: &str) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO instructions VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for one in library {
+                insert.execute(params![one.key(), one.id, one.text, one.category, hash])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The next items to match, in source order, after `after`: those that are embedded, have no
+    /// match under `conf`, and come before the first item the image stage still has to do. The
+    /// last condition keeps the order of draws, and so quotas, the same however a run is cut up.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn items_to_match(
+        &self,
+        pass: i64,
+        conf: &str,
+        encoder: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<ItemToMatch>, StoreError> {
+        self.rows(
+            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector
+             FROM items i
+             JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
+             LEFT JOIN embeddings c ON c.key = 'text:' || i.item_key AND c.encoder = ?3
+             LEFT JOIN matches m ON m.seq = i.seq
+             WHERE i.state = 'ready' AND i.pass = ?1 AND i.seq > ?4
+               AND i.seq < ifnull((SELECT min(seq) FROM items WHERE state = 'new' AND pass = ?1),
+                                  9223372036854775807)
+               AND (m.seq IS NULL OR m.conf <> ?2 OR m.item_key <> i.item_key)
+             ORDER BY i.seq LIMIT ?5",
+            params![pass, conf, encoder, after, limit],
+            item_to_match,
+        )
+    }
+
+    /// The first `limit` embedded items in source order: the calibration set. `complete` in the
+    /// answer says that no more can come before the set is full.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn calibration_items(
+        &self,
+        pass: i64,
+        encoder: &str,
+        limit: usize,
+    ) -> Result<(Vec<ItemToMatch>, bool), StoreError> {
+        let items = self.items_to_match(pass, "", encoder, 0, limit)?;
+        let complete = items.len() == limit || self.count_new(pass)? == 0;
+        Ok((items, complete))
+    }
+
+    /// How many items of the source there are, whatever became of them.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_items(&self, pass: i64) -> Result<u64, StoreError> {
+        self.count("SELECT count(*) FROM items WHERE pass = ?1", [pass])
+    }
+
+    /// How many pairs each instruction has under `conf` (by instruction key).
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn pair_counts(&self, conf: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        self.rows(
+            "SELECT instruction_key, count(*) FROM pairs WHERE conf = ?1 GROUP BY 1 ORDER BY 1",
+            [conf],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// Keeps a batch of matches, all or none; an item's earlier match and pairs are replaced.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_matches(&self, conf: &str, batch: &[MatchRow]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            batch.iter().try_for_each(|one| put_match(transaction, conf, one))
+        })
+    }
+
+    /// The hubness statistics kept under `key`, as JSON.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn hubness(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.meta(&format!("hubness:{key}"))
+    }
+
+    /// Keeps hubness statistics, so that later items are scored by the same ones.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn set_hubness(&self, key: &str, json: &str) -> Result<(), StoreError> {
+        self.set_meta(&format!("hubness:{key}"), json)
+    }
+
+    /// Whether the item `seq` has a stored vector by `encoder`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn image_vector(&self, sha256: &str, encoder: &str) -> Result<Option<Vec<f32>>, StoreError> {
+        self.connection
+            .query_row(
+                "SELECT vector FROM embeddings WHERE key = 'image:' || ?1 AND encoder = ?2",
+                [sha256, encoder],
+                |row| row.get::<_, Vec<u8>>(0),
+            )
+            .optional()
+            .map(|bytes| bytes.map(|bytes| floats(&bytes)))
+            .map_err(|source| self.fail(source))
+    }
+}
+
+fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
+    Ok(ItemToMatch {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        item_key: row.get(2)?,
+        image: floats(&row.get::<_, Vec<u8>>(3)?),
+        caption: row.get::<_, Option<Vec<u8>>>(4)?.map(|bytes| floats(&bytes)),
+    })
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+}
+
+fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusqlite::Result<()> {
+    let MatchRow { seq, item_key, candidates, pairs, rejection } = one;
+    transaction.execute("DELETE FROM pairs WHERE seq = ?1", [seq])?;
+    transaction.execute("DELETE FROM rejections WHERE stage = 'match' AND key = ?1", [
+        seq.to_string(),
+    ])?;
+    let outcome = rejection.as_ref().map_or("matched", |rejection| rejection.code.as_str());
+    // Plain strings and finite numbers always serialise.
+    let candidates = serde_json::to_string(candidates).unwrap_or_default();
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO matches VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![seq, conf, item_key, outcome, candidates])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT OR REPLACE INTO pairs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    for pair in pairs {
+        let PairRow { pair_key, rank, instruction_key, similarity, score, probability } = pair;
+        insert.execute(params![
+            pair_key,
+            seq,
+            rank,
+            instruction_key,
+            similarity,
+            score,
+            probability,
+            conf
+        ])?;
+    }
+    match rejection {
+        Some(rejection) => insert_rejection(transaction, rejection, &seq.to_string(), conf),
+        None => Ok(()),
+    }
+}

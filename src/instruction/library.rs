@@ -1,0 +1,190 @@
+//! Reading a library of final instructions.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ErrorKind, hash};
+
+/// The library compiled into the binary, so that one command on a folder of photos is enough.
+const BUILT_IN: &str = include_str!("../../samples/instructions.jsonl");
+
+/// Longest instruction in bytes.
+const MAX_BYTES: usize = 4096;
+
+/// A final instruction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruction {
+    /// The user's own id, unique in its library.
+    pub id: String,
+    pub text: String,
+    /// The category or cluster it belongs to.
+    #[serde(default)]
+    pub category: Option<String>,
+}
+
+impl Instruction {
+    /// The key made of the text alone.
+    pub fn key(&self) -> String {
+        hash::key(&["instruction", &self.text])
+    }
+}
+
+/// Why a library could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}:{line}: {message}")]
+    Line { path: PathBuf, line: usize, message: String },
+    #[error("{path}: holds no instruction; write one JSON object with id and text per line, or one instruction per line in a .txt file")]
+    Empty { path: PathBuf },
+}
+
+impl LibraryError {
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::Line { .. } | Self::Empty { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+/// A checked list of instructions with unique ids and texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    pub instructions: Vec<Instruction>,
+    /// Key over ids, texts and categories in order.
+    pub hash: String,
+    /// Where it came from, for messages and the report.
+    pub origin: String,
+}
+
+impl Library {
+    /// Reads `.jsonl` (`{"id", "text", "category"?}` per line) or `.txt` (one instruction per
+    /// line, ids `line-N`); without a path, the library compiled into the binary.
+    ///
+    /// # Errors
+    /// [`LibraryError`] with file and line: a library is small and written by hand, so one wrong
+    /// line refuses it instead of being skipped.
+    pub fn read(path: Option<&Path>) -> Result<Self, LibraryError> {
+        let Some(path) = path else {
+            return Self::parse(Path::new("built-in.jsonl"), BUILT_IN);
+        };
+        let text = fs_err::read_to_string(path)
+            .map_err(|source| LibraryError::Io { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, LibraryError> {
+        let plain = path.extension().is_some_and(|extension| extension == "txt");
+        let mut instructions = Vec::new();
+        let mut seen = HashMap::new();
+        for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let (line, number) = (line.trim(), index + 1);
+            if line.is_empty() {
+                continue;
+            }
+            let refuse =
+                |message| LibraryError::Line { path: path.to_owned(), line: number, message };
+            let instruction = read_line(line, number, plain).map_err(refuse)?;
+            check_unique(&mut seen, &instruction, number).map_err(refuse)?;
+            instructions.push(instruction);
+        }
+        if instructions.is_empty() {
+            return Err(LibraryError::Empty { path: path.to_owned() });
+        }
+        let hash = library_hash(&instructions);
+        Ok(Self { instructions, hash, origin: path.display().to_string() })
+    }
+}
+
+fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, String> {
+    let mut instruction = if plain {
+        Instruction { id: format!("line-{number}"), text: line.to_owned(), category: None }
+    } else {
+        serde_json::from_str::<Instruction>(line).map_err(|error| error.to_string())?
+    };
+    instruction.text = instruction.text.trim().to_owned();
+    if instruction.id.is_empty() || instruction.text.is_empty() {
+        return Err("id and text must not be empty".into());
+    }
+    if instruction.text.len() > MAX_BYTES {
+        let seen = instruction.text.len();
+        return Err(format!("text is {seen} bytes long, the limit is {MAX_BYTES}"));
+    }
+    if instruction.text.contains("<image>") {
+        return Err("text must not contain <image>: the export places it".into());
+    }
+    Ok(instruction)
+}
+
+fn check_unique(
+    seen: &mut HashMap<String, usize>,
+    instruction: &Instruction,
+    number: usize,
+) -> Result<(), String> {
+    for (what, value) in [("id", &instruction.id), ("text", &instruction.text)] {
+        if let Some(first) = seen.insert(format!("{what}:{value}"), number) {
+            return Err(format!("the same {what} as line {first}: {value:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn library_hash(instructions: &[Instruction]) -> String {
+    let fields = instructions.iter().flat_map(|one| {
+        [one.id.as_str(), one.text.as_str(), one.category.as_deref().unwrap_or_default()]
+    });
+    hash::key(&fields.collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, text: &str) -> Result<Library, LibraryError> {
+        Library::parse(Path::new(name), text)
+    }
+
+    #[test]
+    fn the_built_in_library_is_large_and_varied() {
+        let library = Library::read(None).expect("built-in library");
+        assert!(library.instructions.len() >= 40);
+        let categories: std::collections::HashSet<_> =
+            library.instructions.iter().filter_map(|one| one.category.clone()).collect();
+        assert!(categories.len() >= 6, "{categories:?}");
+    }
+
+    #[test]
+    fn plain_text_gets_line_ids() {
+        let library = parse("a.txt", "\u{feff}Write a poem.\r\n\n  Plan a trip. \n").expect("two");
+        let ids: Vec<_> = library.instructions.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["line-1", "line-3"]);
+        assert_eq!(library.instructions[1].text, "Plan a trip.");
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        for (text, wanted) in [
+            ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\"", "a.jsonl:2: "),
+            ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"a\", \"text\": \"y\"}", "same id as line 1"),
+            ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", \"text\": \"x\"}", "same text as line 1"),
+            ("{\"id\": \"a\", \"text\": \" \"}", "must not be empty"),
+            ("{\"id\": \"a\", \"text\": \"see <image>\"}", "<image>"),
+            ("\n\n", "holds no instruction"),
+        ] {
+            let error = parse("a.jsonl", text).expect_err(text).to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+}

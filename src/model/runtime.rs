@@ -1,0 +1,163 @@
+//! ONNX Runtime, loaded at run time so that one binary serves every build of it (design 3).
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::value::Outlet;
+
+use super::ModelError;
+
+/// The library's name in the folder `make setup` fills.
+const LIBRARY_PREFIX: &str = if cfg!(windows) { "onnxruntime" } else { "libonnxruntime" };
+const SETUP_FOLDER: &str = "runtime/onnxruntime/lib";
+
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+
+/// Loads ONNX Runtime once per process and returns its environment.
+///
+/// Looks at `ORT_DYLIB_PATH`, then at `runtime/onnxruntime/lib` below the current folder and below
+/// the executable's parent folders.
+///
+/// # Errors
+/// [`ModelError::RuntimeMissing`] or [`ModelError::RuntimeUnusable`], each naming the command to
+/// run.
+pub fn environment() -> Result<&'static Environment, ModelError> {
+    if let Some(environment) = ENVIRONMENT.get() {
+        return Ok(environment);
+    }
+    let path = locate()?;
+    let unusable = |message: String| ModelError::RuntimeUnusable {
+        path: path.clone(),
+        message,
+        minimum: ort::MINOR_VERSION,
+    };
+    let environment = ort::init_from(&path)
+        .map_err(|error| unusable(error.to_string()))?
+        .with_name("pairwright")
+        .build()
+        .map_err(|error| unusable(error.to_string()))?;
+    tracing::debug!(path = %path.display(), build = ort::info(), "loaded ONNX Runtime");
+    Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// Opens a graph on the CPU with `intra_threads` threads.
+///
+/// # Errors
+/// The runtime cannot be loaded, or it refuses the graph.
+pub fn open_session(graph: &Path, intra_threads: usize) -> Result<Session, ModelError> {
+    let environment = environment()?;
+    build_session(environment, graph, intra_threads).map_err(|error| ModelError::Graph {
+        path: graph.to_owned(),
+        message: error.to_string(),
+    })
+}
+
+fn build_session(
+    environment: &Environment,
+    graph: &Path,
+    intra_threads: usize,
+) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
+        .with_intra_threads(intra_threads)?
+        // Spinning between operators would take the cores that decode the next photos.
+        .with_intra_op_spinning(false)?;
+    if int8_saturates() {
+        builder = builder.with_precise_qmm()?;
+    }
+    builder.commit_from_file(graph)
+}
+
+/// Whether this CPU's 8-bit products saturate at 16 bits in ONNX Runtime's fast kernels, which
+/// would bend the embeddings of quantised graphs (seen: cosine 0.71 on one photo). x86 with VNNI
+/// and other architectures do not.
+fn int8_saturates() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        !(is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni"))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
+
+/// Checks that a graph has the inputs and the output its manifest names.
+///
+/// # Errors
+/// [`ModelError::GraphShape`] with the names that were found.
+pub fn require(
+    path: &Path,
+    session: &Session,
+    inputs: &[&str],
+    output: &str,
+) -> Result<(), ModelError> {
+    for input in inputs {
+        require_name(path, "input", input, session.inputs())?;
+    }
+    require_name(path, "output", output, session.outputs())
+}
+
+fn require_name(
+    path: &Path,
+    direction: &'static str,
+    wanted: &str,
+    outlets: &[Outlet],
+) -> Result<(), ModelError> {
+    let names: Vec<&str> = outlets.iter().map(Outlet::name).collect();
+    if names.contains(&wanted) {
+        return Ok(());
+    }
+    let found = names.join(", ");
+    Err(ModelError::GraphShape { path: path.to_owned(), direction, wanted: wanted.into(), found })
+}
+
+fn locate() -> Result<PathBuf, ModelError> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        if path.is_file() {
+            return Ok(path);
+        }
+        return Err(missing(&format!("ORT_DYLIB_PATH={}", path.display())));
+    }
+    let folders = crate::paths::candidates(SETUP_FOLDER);
+    folders.iter().find_map(|folder| library_in(folder)).ok_or_else(|| {
+        let looked: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        missing(&looked.join(", "))
+    })
+}
+
+fn missing(looked: &str) -> ModelError {
+    ModelError::RuntimeMissing { looked: looked.into(), minimum: ort::MINOR_VERSION }
+}
+
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_runtime_library(path))
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+fn is_runtime_library(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let rest = name.strip_prefix(LIBRARY_PREFIX);
+    // Not `libonnxruntime_providers_*`, which are plug-ins.
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_library_itself_counts() {
+        assert!(is_runtime_library(Path::new("/x/libonnxruntime.so.1.32.0")));
+        assert!(is_runtime_library(Path::new("/x/libonnxruntime.1.32.0.dylib")));
+        assert!(!is_runtime_library(Path::new("/x/libonnxruntime_providers_shared.so")));
+        assert!(!is_runtime_library(Path::new("/x/LICENSE")));
+    }
+}

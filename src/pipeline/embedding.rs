@@ -1,0 +1,239 @@
+//! The embed stage: decode, prepare and embed photos, in source order.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::dataset::record::{Rejection, Stage};
+use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
+use crate::encoder::{Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order};
+use crate::image::{ImageError, ImageInfo, Pixels};
+use crate::{Error, ErrorKind, hash};
+
+use super::job::Stop;
+use super::{Phase, Progress};
+
+/// Items read from the store at once: large, since decoding runs dry at the end of each page.
+const PAGE: usize = 4096;
+
+/// Batches that may be decoded ahead of the one in inference.
+const BATCHES_AHEAD: usize = 4;
+
+/// What the embed stage works with.
+pub struct EmbedStage<'a> {
+    pub encoder: &'a dyn Encoder,
+    pub options: EncoderOptions,
+    /// Whether descriptions are embedded too, because the score uses them.
+    pub captions: bool,
+    pub pass: i64,
+}
+
+/// An item and its photo as it comes from the decoding threads.
+type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
+
+struct ReadyPhoto {
+    pixels: Pixels,
+    info: ImageInfo,
+    sha256: String,
+}
+
+impl EmbedStage<'_> {
+    /// Embeds every item that waits, and commits batch by batch. Batches are cut from the list of
+    /// waiting items at fixed places, so that a resumed run forms the same ones: a vector's last
+    /// bits may depend on its batch. Returns how many items were worked.
+    ///
+    /// # Errors
+    /// The store or the encoder failed as a whole. A stop ends early without an error.
+    pub fn run(&self, store: &Store, stop: &Stop, progress: &dyn Progress) -> Result<u64, Error> {
+        store.reset_unembedded(self.encoder.hash(), self.captions)?;
+        progress.expect(Phase::Embed, store.count_new(self.pass)?);
+        let mut batch = Vec::with_capacity(self.options.batch_size);
+        let (mut worked, mut after) = (0, 0);
+        loop {
+            let page = store.new_items(self.pass, after, PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            worked += page.len() as u64;
+            self.page(store, page, &mut batch, stop, progress)?;
+            // A stopped run leaves its open batch for the next start, which forms it again.
+            if stop.is_asked() {
+                return Ok(worked);
+            }
+        }
+        self.commit(store, batch, progress)?;
+        progress.finish(Phase::Embed);
+        Ok(worked)
+    }
+
+    fn page(
+        &self,
+        store: &Store,
+        page: Vec<NewItem>,
+        batch: &mut Vec<Decoded>,
+        stop: &Stop,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let size = self.options.batch_size;
+        let pool = OrderedPool {
+            threads: self.options.resolved_decode_threads(),
+            ahead: size * BATCHES_AHEAD,
+        };
+        let mut outcome = Ok(());
+        in_order(pool, page.into_iter(), |item| self.prepare(item), |item, photo| {
+            let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
+            batch.push((item, photo));
+            if batch.len() == size {
+                outcome = self.commit(store, std::mem::take(batch), progress);
+            }
+            if outcome.is_ok() && !stop.is_asked() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        outcome
+    }
+
+    fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
+        let preprocessor = self.encoder.preprocessor();
+        let prepared = preprocessor.read_file(Path::new(&item.image)).and_then(|bytes| {
+            let (pixels, info) = preprocessor.prepare(&bytes)?;
+            Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
+        });
+        prepared.map_err(|error| refuse(item, &error))
+    }
+
+    fn commit(
+        &self,
+        store: &Store,
+        batch: Vec<Decoded>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let worked = batch.len() as u64;
+        let outcomes = self.embed(batch)?;
+        store.put_images(self.pass, self.encoder.hash(), &outcomes)?;
+        progress.advance(Phase::Embed, worked);
+        Ok(())
+    }
+
+    fn embed(
+        &self,
+        batch: Vec<Decoded>,
+    ) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {
+        let mut pixels = Vec::new();
+        let mut rows = Vec::with_capacity(batch.len());
+        for (item, photo) in batch {
+            let row = photo.map(|photo| {
+                pixels.push(photo.pixels);
+                (photo.info, photo.sha256)
+            });
+            rows.push((item, row));
+        }
+        let mut vectors = self.embed_or_one_by_one(&pixels)?.into_iter();
+        let mut captions = self.embed_captions(&rows)?.into_iter();
+        Ok(rows
+            .into_iter()
+            .map(|(item, row)| {
+                let outcome = match row {
+                    Err(rejection) => ImageOutcome::Rejected(rejection),
+                    // One vector and one caption stand ready for each decoded row.
+                    Ok((info, sha256)) => {
+                        ready(&item, info, sha256, vectors.next(), captions.next().flatten())
+                    }
+                };
+                (item, outcome)
+            })
+            .collect())
+    }
+
+    /// A photo that makes the session fail must not take its batch along.
+    fn embed_or_one_by_one(
+        &self,
+        pixels: &[Pixels],
+    ) -> Result<Vec<Result<Embedding, EncoderError>>, Error> {
+        match self.encoder.embed_images(pixels) {
+            Ok(vectors) => Ok(vectors.into_iter().map(Ok).collect()),
+            Err(_) => {
+                let one = |pixels| {
+                    let mut vectors = self.encoder.embed_images(std::slice::from_ref(pixels))?;
+                    // One row in, one row out: `unit_rows` checked it.
+                    Ok(vectors.remove(0))
+                };
+                let vectors: Vec<Result<Embedding, EncoderError>> =
+                    pixels.iter().map(one).collect();
+                if vectors.iter().all(Result::is_err) {
+                    // Not a photo's fault then: the session itself is broken.
+                    return Err(vectors.into_iter().find_map(Result::err).map_or_else(
+                        || super::PipelineError::StageDied { what: "empty batch".into() }.into(),
+                        Error::from,
+                    ));
+                }
+                Ok(vectors)
+            }
+        }
+    }
+
+    fn embed_captions(
+        &self,
+        rows: &[(NewItem, Result<(ImageInfo, String), Rejection>)],
+    ) -> Result<Vec<Option<Embedding>>, Error> {
+        let texts: Vec<&str> = rows
+            .iter()
+            .filter(|(_, row)| row.is_ok())
+            .map(|(item, _)| item.description.as_str())
+            .collect();
+        if !self.captions {
+            return Ok(vec![None; texts.len()]);
+        }
+        let embedded = self.encoder.embed_texts(&texts)?;
+        Ok(embedded.into_iter().map(|text| Some(text.vector)).collect())
+    }
+}
+
+fn ready(
+    item: &NewItem,
+    info: ImageInfo,
+    sha256: String,
+    vector: Option<Result<Embedding, EncoderError>>,
+    caption: Option<Embedding>,
+) -> ImageOutcome {
+    let vector = match vector {
+        Some(Ok(vector)) => vector,
+        Some(Err(error)) => return rejected(item, "encoder_failed", &error.to_string()),
+        None => return rejected(item, "encoder_failed", "no vector for this photo"),
+    };
+    ImageOutcome::Ready(DecodedItem {
+        item_key: hash::key(&["item", &sha256, &item.description]),
+        image_sha256: sha256,
+        width: info.width,
+        height: info.height,
+        format: info.format.to_string(),
+        vector,
+        caption,
+    })
+}
+
+fn rejected(item: &NewItem, code: &str, reason: &str) -> ImageOutcome {
+    ImageOutcome::Rejected(rejection(item, code, reason))
+}
+
+fn refuse(item: &NewItem, error: &ImageError) -> Rejection {
+    let missing = error.kind() == ErrorKind::NotFound;
+    let code = if missing { "missing_image" } else { error.code() };
+    rejection(item, code, &error.to_string())
+}
+
+fn panicked(item: &NewItem) -> Rejection {
+    rejection(item, "decoder_panicked", "the decoder panicked on this file; please report it")
+}
+
+fn rejection(item: &NewItem, code: &str, reason: &str) -> Rejection {
+    Rejection {
+        stage: Stage::Image,
+        code: code.to_owned(),
+        reason: format!("{}: {reason}", item.image),
+        subject: item.id.clone(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The export stage: derived files, written again from the store each time.
+
+use crate::Error;
+use crate::dataset::sink::{ExportFormat, SinkSummary};
+use crate::dataset::store::{SampleContext, Store};
+
+use super::settings::Settings;
+use super::{Phase, PipelineError, Progress, RunFolder};
+
+/// Writes the accepted samples in every format asked for. Equal runs give equal bytes.
+///
+/// # Errors
+/// The run has no matches or answers yet, a sample is not fit for a format, or a file cannot be
+/// written; what was exported before is then still there.
+pub fn export(
+    folder: &RunFolder,
+    store: &Store,
+    formats: &[ExportFormat],
+    progress: &dyn Progress,
+) -> Result<Vec<SinkSummary>, Error> {
+    let settings = Settings::read(store)?;
+    let missing = |needs| PipelineError::StepMissing {
+        path: folder.path().to_owned(),
+        step: "export",
+        needs,
+    };
+    let matching = settings.matching.as_ref().ok_or_else(|| missing("match"))?;
+    let answering = settings.answering.as_ref().ok_or_else(|| missing("answer"))?;
+    let context = SampleContext {
+        match_conf: &matching.conf,
+        answer_conf: &answering.conf,
+        strategy: &matching.strategy,
+        prompt_hash: &answering.prompt_hash,
+        encoder: &matching.encoder.name,
+        encoder_hash: &matching.encoder.hash,
+        image_root: matching.image_root.as_deref(),
+    };
+    let dataset = folder.path().join("dataset");
+    let mut sinks = formats
+        .iter()
+        .map(|format| format.create(&dataset))
+        .collect::<Result<Vec<_>, _>>()?;
+    store.each_sample(&context, |sample| {
+        for sink in &mut sinks {
+            sink.push(&sample)?;
+        }
+        progress.advance(Phase::Export, 1);
+        Ok::<(), Error>(())
+    })?;
+    let mut written = Vec::new();
+    for sink in sinks {
+        let name = sink.name();
+        let summary = sink.finish()?;
+        store.put_export(name, &summary)?;
+        written.push(summary);
+    }
+    progress.finish(Phase::Export);
+    Ok(written)
+}

@@ -1,0 +1,102 @@
+//! The source stage: lists the source into the store. It runs at every start, which is how a run
+//! over grown input finds what is new.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::Error;
+use crate::dataset::record::Rejection;
+use crate::dataset::source::{Source, SourceError, SourceEvent};
+use crate::dataset::store::{IngestSummary, Store, StoreError, StampedRecord};
+
+use super::job::Stop;
+use super::{Phase, PipelineError, Progress};
+
+/// Records kept in one transaction.
+const BATCH: usize = 500;
+
+/// Reads the whole source into the store.
+///
+/// # Errors
+/// The source as a whole cannot be read, the store cannot be written, or the user stopped it.
+pub fn ingest(
+    source: &dyn Source,
+    store: &Store,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<IngestSummary, Error> {
+    let pass = store.begin_pass()?;
+    let mut batches = Batches { store, pass, ..Batches::new(store) };
+    let read = source.read(&mut |event| match batches.take(event, progress) {
+        Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
+        Ok(()) => ControlFlow::Break(()),
+        Err(error) => {
+            batches.failed = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    let changed = batches.close()?;
+    if stop.is_asked() {
+        return Err(PipelineError::Stopped.into());
+    }
+    progress.finish(Phase::Source);
+    read.map_err(|error: SourceError| Error::from(error))?;
+    Ok(store.pass_summary(pass, changed)?)
+}
+
+struct Batches<'a> {
+    store: &'a Store,
+    pass: i64,
+    records: Vec<StampedRecord>,
+    rejections: Vec<Rejection>,
+    changed: u64,
+    failed: Option<StoreError>,
+}
+
+impl<'a> Batches<'a> {
+    fn new(store: &'a Store) -> Self {
+        let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
+        Self { store, pass: 0, records, rejections, changed: 0, failed: None }
+    }
+
+    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
+        match event {
+            SourceEvent::Record(record) => {
+                let stamp = stamp(&record.image);
+                self.records.push((record, stamp));
+            }
+            SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
+        }
+        if self.records.len() + self.rejections.len() < BATCH {
+            return Ok(());
+        }
+        progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.changed += self.store.put_records(self.pass, &self.records)?;
+        self.store.put_source_rejections(&self.rejections)?;
+        self.records.clear();
+        self.rejections.clear();
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<u64, StoreError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.flush()?;
+        Ok(self.changed)
+    }
+}
+
+/// Size and time of change: a file that differs in neither is taken as unchanged.
+fn stamp(path: &Path) -> String {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return String::new();
+    };
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}:{}", metadata.len(), changed.unwrap_or_default().as_nanos())
+}

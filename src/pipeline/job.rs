@@ -1,0 +1,378 @@
+//! A job: the stages of one run, side by side.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::filter::FilterChain;
+use crate::answer::{Generator, PromptSet};
+use crate::config::Config;
+use crate::dataset::source::{self, SourceOptions};
+use crate::dataset::store::{IngestSummary, Store};
+use crate::encoder::{Encoder, OnnxEncoder};
+use crate::instruction::Library;
+use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmTarget};
+use crate::{Error, paths};
+
+use super::answering::{AnswerOutcome, AnswerStage, filter_conf};
+use super::embedding::EmbedStage;
+use super::matching::MatchStage;
+use super::settings::Settings;
+use super::summary::Summary;
+use super::{Phase, PipelineError, Progress, RunFolder, exporting, ingest, reporting};
+
+/// The bundled encoder's folder.
+const BUNDLED_MODEL: &str = "models/mini";
+
+/// How a user stops a job: first gently, then at once.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    ask: CancellationToken,
+    abort: CancellationToken,
+}
+
+impl Stop {
+    /// Lets what is in flight finish.
+    pub fn ask(&self) {
+        self.ask.cancel();
+    }
+
+    /// Also gives up calls under way.
+    pub fn abort(&self) {
+        self.ask.cancel();
+        self.abort.cancel();
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.ask.is_cancelled()
+    }
+
+    /// Cancelled when calls under way are to be given up.
+    pub fn abort_token(&self) -> CancellationToken {
+        self.abort.clone()
+    }
+}
+
+/// One run in this process.
+#[derive(Clone)]
+pub struct Job {
+    folder: Arc<RunFolder>,
+    config: Arc<Config>,
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+}
+
+impl Job {
+    /// A job over a folder this process holds.
+    pub fn new(
+        folder: RunFolder,
+        config: Config,
+        progress: Arc<dyn Progress>,
+        stop: Stop,
+    ) -> Self {
+        Self { folder: Arc::new(folder), config: Arc::new(config), progress, stop }
+    }
+
+    /// The whole job: source, embed, match, answer, export, report. The stages after the source
+    /// overlap. An LLM that is gone ends the answers only: the rest is finished, and the summary
+    /// says what is missing.
+    ///
+    /// # Errors
+    /// Whatever ends the run as a whole. Finished work is kept.
+    pub async fn run(&self) -> Result<Summary, Error> {
+        let connecting = tokio::spawn(self.clone().connect());
+        let matched = Arc::new(AtomicBool::new(false));
+        let prepared = match self.prepare_matching().await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                connecting.abort();
+                return Err(error);
+            }
+        };
+        let ingest = prepared.ingest;
+        let matching = self.clone().match_all(prepared, Arc::clone(&matched));
+        let answering = self.answer_when_connected(connecting, &matched);
+        let (matching, answering) = tokio::join!(matching, answering);
+        matching?;
+        let answered = answering?;
+        self.finish(Some(ingest), answered)
+    }
+
+    /// Source, embed and match only.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub async fn match_only(&self) -> Result<Summary, Error> {
+        let prepared = self.prepare_matching().await?;
+        let ingest = prepared.ingest;
+        self.clone().match_all(prepared, Arc::default()).await?;
+        self.summary(Some(ingest), AnswerOutcome::default())
+    }
+
+    /// Answers for the pairs that are there.
+    ///
+    /// # Errors
+    /// As [`Job::run`]; the run must have been matched.
+    pub async fn answer_only(&self) -> Result<Summary, Error> {
+        let store = self.folder.store()?;
+        self.require_matches(&store, "answer")?;
+        self.progress.expect(Phase::Answer, 0);
+        let connecting = tokio::spawn(self.clone().connect());
+        let done = AtomicBool::new(true);
+        let answered = self.answer_when_connected(connecting, &done).await?;
+        self.summary(None, answered)
+    }
+
+    /// Writes the exports again.
+    ///
+    /// # Errors
+    /// As [`exporting::export`].
+    pub fn export_only(&self) -> Result<Summary, Error> {
+        let store = self.folder.store()?;
+        exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
+        self.summary(None, AnswerOutcome::default())
+    }
+
+    /// Writes the report again and returns its path.
+    ///
+    /// # Errors
+    /// The run has no store, or the file cannot be written.
+    pub fn report_only(&self) -> Result<PathBuf, Error> {
+        let store = self.folder.store()?;
+        self.require_matches(&store, "report")?;
+        reporting::write(&self.folder, &store, &self.config)
+    }
+
+    fn require_matches(&self, store: &Store, step: &'static str) -> Result<(), Error> {
+        if Settings::read(store)?.matching.is_some() {
+            return Ok(());
+        }
+        let path = self.folder.path().to_owned();
+        Err(PipelineError::StepMissing { path, step, needs: "match" }.into())
+    }
+
+    fn finish(
+        &self,
+        ingest: Option<IngestSummary>,
+        answered: AnswerOutcome,
+    ) -> Result<Summary, Error> {
+        if self.stop.is_asked() {
+            return Err(PipelineError::Stopped.into());
+        }
+        let store = self.folder.store()?;
+        if Settings::read(&store)?.answering.is_some() {
+            let started = Instant::now();
+            let formats = &self.config.export.formats;
+            let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
+            let rows = written.first().map_or(0, |summary| summary.rows);
+            store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
+        }
+        reporting::write(&self.folder, &store, &self.config)?;
+        self.summary(ingest, answered)
+    }
+
+    fn summary(
+        &self,
+        ingest: Option<IngestSummary>,
+        answered: AnswerOutcome,
+    ) -> Result<Summary, Error> {
+        if self.stop.is_asked() {
+            return Err(PipelineError::Stopped.into());
+        }
+        Summary::read(&self.folder, &self.folder.store()?, ingest, answered)
+    }
+
+    /// Loads the encoder and lists the source, both before any stage starts.
+    async fn prepare_matching(&self) -> Result<Prepared, Error> {
+        let job = self.clone();
+        blocking(move || job.prepare_blocking()).await
+    }
+
+    fn prepare_blocking(&self) -> Result<Prepared, Error> {
+        let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
+        let options = SourceOptions {
+            images: self.config.source.images.clone(),
+            kind: self.config.source.kind,
+        };
+        let source = source::open(path, &options)?;
+        let library = Library::read(self.config.library.instructions.as_deref())?;
+        let encoder = self.open_encoder()?;
+        let store = self.folder.create_store()?;
+        let started = Instant::now();
+        let ingest = ingest::ingest(&*source, &store, &self.stop, &*self.progress)?;
+        store.add_stage_time(
+            Phase::Source.name(),
+            ingest.records,
+            started.elapsed().as_secs_f64(),
+        )?;
+        let stage = MatchStage::prepare(
+            &self.config,
+            encoder.clone(),
+            library,
+            &store,
+            self.folder.path(),
+        )?;
+        stage.settings(&*source).write(&store)?;
+        self.write_run_file(&stage)?;
+        Ok(Prepared { encoder, stage, store, ingest })
+    }
+
+    fn open_encoder(&self) -> Result<Arc<dyn Encoder>, Error> {
+        let path = self.config.model.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
+        let path = path.unwrap_or_else(|| BUNDLED_MODEL.into());
+        let decode = self.config.image.decode_options();
+        Ok(Arc::new(OnnxEncoder::open(&path, &self.config.encoder, decode)?))
+    }
+
+    fn write_run_file(&self, stage: &MatchStage) -> Result<(), Error> {
+        let mut resolved = toml::Table::new();
+        for (name, value) in stage.resolved() {
+            resolved.insert(name.to_owned(), toml::Value::String(value));
+        }
+        resolved.insert("pairwright".into(), env!("CARGO_PKG_VERSION").into());
+        Ok(self.folder.write_run_file(&self.config, resolved)?)
+    }
+
+    /// Embeds and matches, each in its own thread; sets `done` when no pair can come any more.
+    async fn match_all(self, prepared: Prepared, done: Arc<AtomicBool>) -> Result<(), Error> {
+        let Prepared { encoder, stage, store, .. } = prepared;
+        let embedded = Arc::new(AtomicBool::new(false));
+        let embed_store = store.reopen()?;
+        let (job, flag) = (self.clone(), Arc::clone(&embedded));
+        let captions = stage.uses_captions();
+        let embedding = blocking(move || {
+            let result = job.embed(&*encoder, &embed_store, captions);
+            if result.is_err() {
+                job.stop.ask();
+            }
+            flag.store(true, Ordering::Release);
+            result
+        });
+        let job = self.clone();
+        let matching = blocking(move || {
+            let started = Instant::now();
+            let result = stage.run(&store, &embedded, &job.stop, &*job.progress);
+            if result.is_err() {
+                job.stop.ask();
+            }
+            done.store(true, Ordering::Release);
+            let matched = result?;
+            store.add_stage_time(Phase::Match.name(), matched, started.elapsed().as_secs_f64())?;
+            Ok(())
+        });
+        let (embedding, matching) = tokio::join!(embedding, matching);
+        embedding?;
+        matching
+    }
+
+    fn embed(&self, encoder: &dyn Encoder, store: &Store, captions: bool) -> Result<(), Error> {
+        let started = Instant::now();
+        let stage = EmbedStage {
+            encoder,
+            options: self.config.encoder,
+            captions,
+            pass: store.pass()?,
+        };
+        let worked = stage.run(store, &self.stop, &*self.progress)?;
+        store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
+        Ok(())
+    }
+
+    async fn connect(self) -> Result<Arc<dyn ChatModel>, LlmError> {
+        let model = llm::connect(&self.config.llm).await?;
+        model.check().await?;
+        Ok(model)
+    }
+
+    async fn answer_when_connected(
+        &self,
+        connecting: tokio::task::JoinHandle<Result<Arc<dyn ChatModel>, LlmError>>,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let connected = connecting.await.map_err(|error| died(&error))?;
+        let model = match connected {
+            Ok(model) => model,
+            Err(error) => {
+                tracing::error!(code = error.code(), "no answers in this session: {error}");
+                return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
+            }
+        };
+        let outcome = self.answer(model, matched).await;
+        if outcome.is_err() {
+            self.stop.ask();
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        model: Arc<dyn ChatModel>,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let store = self.folder.store()?;
+        let stage = self.answer_stage(&store, Arc::clone(&model))?;
+        stage.settings(&self.config.llm).write(&store)?;
+        let started = Instant::now();
+        let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
+        let stats = model.stats();
+        store.add_llm_calls(stats.calls, stats.retries)?;
+        Ok(outcome)
+    }
+
+    fn answer_stage(&self, store: &Store, model: Arc<dyn ChatModel>) -> Result<AnswerStage, Error> {
+        let Config { answer, seed, filters, llm, .. } = &*self.config;
+        let prompts = PromptSet::read(
+            answer.prompts.as_deref(),
+            answer.examples.as_deref(),
+            answer.examples_per_prompt,
+        )?;
+        let conf = Generator::conf_key(&prompts, model.name(), &answer.settings, *seed);
+        let filters = FilterChain::new(filters.clone());
+        Ok(AnswerStage {
+            match_conf: Settings::read(store)?.match_conf().to_owned(),
+            filter_conf: filter_conf(&filters),
+            attempts: answer.attempts,
+            in_flight: in_flight(llm),
+            generator: Arc::new(Generator {
+                model,
+                prompts,
+                filters,
+                settings: answer.settings.clone(),
+                seed: *seed,
+                conf,
+            }),
+        })
+    }
+}
+
+/// What the stages before the answers need.
+struct Prepared {
+    encoder: Arc<dyn Encoder>,
+    stage: MatchStage,
+    store: Store,
+    ingest: IngestSummary,
+}
+
+/// Calls worth having under way: a local server has no more places than its slots.
+fn in_flight(llm: &LlmConfig) -> usize {
+    match llm.target {
+        LlmTarget::Local { .. } => llm.local.slots,
+        LlmTarget::OpenAi { .. } => llm.max_in_flight,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?
+}
+
+fn died(error: &tokio::task::JoinError) -> Error {
+    PipelineError::StageDied { what: error.to_string() }.into()
+}

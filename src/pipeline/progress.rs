@@ -1,0 +1,43 @@
+//! What a run tells its caller while it works.
+
+/// A stage as the user sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    Source,
+    Embed,
+    Match,
+    Answer,
+    Export,
+}
+
+impl Phase {
+    /// The name shown to the user and kept with the stage's time.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Embed => "embed",
+            Self::Match => "match",
+            Self::Answer => "answer",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// Receives a run's progress; called from several threads.
+pub trait Progress: Send + Sync {
+    /// A phase knows how many items it will work, or knows better than before.
+    fn expect(&self, phase: Phase, total: u64);
+    /// `items` more were worked.
+    fn advance(&self, phase: Phase, items: u64);
+    /// A phase ended.
+    fn finish(&self, phase: Phase);
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn expect(&self, _: Phase, _: u64) {}
+    fn advance(&self, _: Phase, _: u64) {}
+    fn finish(&self, _: Phase) {}
+}

@@ -1,0 +1,120 @@
+//! The settings under which a run's present rows stand, kept in its store, so that `answer`,
+//! `export`, `report` and `verify` need neither the encoder nor the LLM.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::dataset::store::{Store, StoreError};
+use crate::model::manifest::ModelFile;
+
+const MATCH: &str = "settings:match";
+const ANSWER: &str = "settings:answer";
+
+/// What the match stage last worked with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MatchSettings {
+    /// Key over encoder, library, matching settings and seed.
+    pub conf: String,
+    pub library: String,
+    pub library_origin: String,
+    pub strategy: String,
+    pub encoder: EncoderFacts,
+    pub caption_weight: f64,
+    pub min_similarity: f64,
+    pub temperature: f64,
+    /// Pairs one instruction may have, where shares are limited.
+    pub quota: Option<u64>,
+    /// The folder image paths are relative to, where the source has one.
+    pub image_root: Option<std::path::PathBuf>,
+    pub source: String,
+}
+
+/// The encoder that was loaded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncoderFacts {
+    pub name: String,
+    pub hash: String,
+    pub embedding_dim: usize,
+    pub stand_in: bool,
+    pub notice: Option<String>,
+    pub files: Vec<ModelFile>,
+    pub quality: Vec<(String, String)>,
+}
+
+/// What the answer stage last worked with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerSettings {
+    /// Key over prompts, model, sampling settings and seed.
+    pub conf: String,
+    /// Key over the filters.
+    pub filter_conf: String,
+    pub prompt_hash: String,
+    pub system: String,
+    pub user: String,
+    pub llm: String,
+    pub backend: String,
+    pub notice: Option<String>,
+}
+
+/// Both, where the stages have run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    pub matching: Option<MatchSettings>,
+    pub answering: Option<AnswerSettings>,
+}
+
+impl Settings {
+    /// Reads them from a run's store.
+    ///
+    /// # Errors
+    /// SQLite's, or a damaged row.
+    pub fn read(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self { matching: read(store, MATCH)?, answering: read(store, ANSWER)? })
+    }
+
+    /// The match stage's key; empty before the first match, where no row can have it.
+    pub fn match_conf(&self) -> &str {
+        self.matching.as_ref().map_or("", |settings| &settings.conf)
+    }
+
+    /// The answer stage's key; empty before the first answer.
+    pub fn answer_conf(&self) -> &str {
+        self.answering.as_ref().map_or("", |settings| &settings.conf)
+    }
+}
+
+impl MatchSettings {
+    /// Keeps them.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
+        write(store, MATCH, self)
+    }
+}
+
+impl AnswerSettings {
+    /// Keeps them.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
+        write(store, ANSWER, self)
+    }
+}
+
+fn read<T: DeserializeOwned>(store: &Store, name: &str) -> Result<Option<T>, StoreError> {
+    let Some(text) = store.meta(name)? else { return Ok(None) };
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        path: store.path().to_owned(),
+        what: format!("{name}: {error}"),
+    };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
+}
+
+fn write<T: Serialize>(store: &Store, name: &str, value: &T) -> Result<(), StoreError> {
+    let text = serde_json::to_string(value).map_err(|error| StoreError::Damaged {
+        path: store.path().to_owned(),
+        what: format!("{name}: {error}"),
+    })?;
+    store.set_meta(name, &text)
+}

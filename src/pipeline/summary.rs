@@ -1,0 +1,115 @@
+//! What a run came to, for the closing lines of a command.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::Error;
+use crate::dataset::store::{ExportRow, IngestSummary, RejectionCount, Store, TokenTotals};
+use crate::llm::LlmError;
+
+use super::RunFolder;
+use super::answering::AnswerOutcome;
+use super::settings::Settings;
+
+/// Counts over the whole run, not only this session.
+#[derive(Debug)]
+pub struct Summary {
+    pub folder: PathBuf,
+    /// The source as it was read now, when it was.
+    pub ingest: Option<IngestSummary>,
+    /// Photos that are embedded.
+    pub ready: u64,
+    /// Photos that were refused.
+    pub rejected_photos: u64,
+    pub pairs: u64,
+    pub tokens: TokenTotals,
+    pub rejections: Vec<RejectionCount>,
+    /// Calls to be tried again at the next start: (code, count, one reason).
+    pub failures: Vec<(String, u64, String)>,
+    pub exports: Vec<ExportRow>,
+    pub report: Option<PathBuf>,
+    /// Sentences about stand-ins that a reader must not miss.
+    pub notices: Vec<String>,
+    /// The failure that ended the answers of this session.
+    pub gave_up: Option<LlmError>,
+}
+
+impl Summary {
+    /// Reads the run's figures.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn read(
+        folder: &RunFolder,
+        store: &Store,
+        ingest: Option<IngestSummary>,
+        answered: AnswerOutcome,
+    ) -> Result<Self, Error> {
+        let settings = Settings::read(store)?;
+        let (matching, answering) = (settings.match_conf(), settings.answer_conf());
+        let pass = store.pass()?;
+        let (_, ready, rejected_photos) = store.item_states(pass)?;
+        let report = folder.report();
+        Ok(Self {
+            folder: folder.path().to_owned(),
+            ingest,
+            ready,
+            rejected_photos,
+            pairs: store.count_current_pairs(pass, matching)?,
+            tokens: store.token_totals(matching, answering)?,
+            rejections: store.rejection_counts(matching, answering)?,
+            failures: store.failure_counts()?,
+            exports: store.exports()?,
+            report: report.is_file().then_some(report),
+            notices: notices(&settings),
+            gave_up: answered.gave_up,
+        })
+    }
+
+    /// Whether calls are left for a later start.
+    pub fn is_partial(&self) -> bool {
+        !self.failures.is_empty() || self.gave_up.is_some()
+    }
+}
+
+fn notices(settings: &Settings) -> Vec<String> {
+    let encoder = settings.matching.as_ref().and_then(|one| one.encoder.notice.clone());
+    let llm = settings.answering.as_ref().and_then(|one| one.notice.clone());
+    encoder.into_iter().chain(llm).collect()
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(IngestSummary { records, new_or_changed, gone, rejected }) = self.ingest {
+            writeln!(
+                f,
+                "source    {records} records ({new_or_changed} new or changed, {gone} gone), \
+                 {rejected} entries refused"
+            )?;
+        }
+        writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
+        writeln!(f, "pairs     {}", self.pairs)?;
+        let TokenTotals { answers, accepted, prompt_tokens, completion_tokens } = self.tokens;
+        writeln!(
+            f,
+            "answers   {accepted} accepted of {answers} written ({prompt_tokens} prompt + \
+             {completion_tokens} completion tokens)"
+        )?;
+        for RejectionCount { stage, code, count } in &self.rejections {
+            writeln!(f, "refused   {count:>6}  {stage}: {code}")?;
+        }
+        for (code, count, reason) in &self.failures {
+            writeln!(f, "failed    {count:>6}  {code}: {reason}")?;
+        }
+        for ExportRow { path, rows, .. } in &self.exports {
+            writeln!(f, "export    {rows:>6}  {path}")?;
+        }
+        if let Some(report) = &self.report {
+            writeln!(f, "report    {}", report.display())?;
+        }
+        for notice in &self.notices {
+            writeln!(f, "note      {notice}")?;
+        }
+        Ok(())
+    }
+}
