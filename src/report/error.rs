@@ -1,0 +1,68 @@
+//! What can go wrong with a report.
+
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+
+/// Why a report could not be made or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The page's template refused the data: a fault of this program.
+    #[error("cannot render the report: {0:#}")]
+    Template(#[from] minijinja::Error),
+    /// The report could not be written; a report that was there before is untouched.
+    #[error("cannot write the report {}: {source}", path.display())]
+    Write {
+        /// The report's final path.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// Bytes meant as a photo are not of a form that browsers show.
+    #[error("cannot show a thumbnail: {length} bytes that are neither JPEG, PNG nor WebP")]
+    ThumbnailFormat {
+        /// How many bytes were given.
+        length: usize,
+    },
+    /// A photo could not be turned into a thumbnail.
+    #[error("cannot make a thumbnail of a photo of {width}x{height} pixels: {source}")]
+    ThumbnailEncode {
+        /// The photo's width in pixels.
+        width: u32,
+        /// The photo's height in pixels.
+        height: u32,
+        /// What the encoder said.
+        source: image::ImageError,
+    },
+}
+
+impl ReportError {
+    /// A stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Template(_) => "report_template",
+            Self::Write { .. } => "report_write",
+            Self::ThumbnailFormat { .. } => "thumbnail_format",
+            Self::ThumbnailEncode { .. } => "thumbnail_encode",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Template(_) | Self::ThumbnailEncode { .. } => ErrorKind::Internal,
+            Self::ThumbnailFormat { .. } => ErrorKind::InvalidInput,
+            Self::Write { source, .. } => write_kind(source.kind()),
+        }
+    }
+}
+
+fn write_kind(kind: std::io::ErrorKind) -> ErrorKind {
+    use std::io::ErrorKind as Io;
+    match kind {
+        Io::NotFound => ErrorKind::NotFound,
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::FailedPrecondition,
+        Io::StorageFull | Io::QuotaExceeded => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
+    }
+}
