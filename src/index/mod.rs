@@ -1,1 +1,139 @@
-//! (room)
+//! Nearest-neighbour search by cosine similarity, with the users' own strings as ids (design 6).
+//!
+//! Two implementations stand behind [`VectorIndex`]: [`ExactIndex`] compares with every vector,
+//! [`UsearchIndex`] walks an HNSW graph (Malkov and Yashunin 2018, library `usearch`).
+//! [`build`] chooses by [`IndexConfig`], [`load`] by what the file holds.
+
+mod config;
+mod container;
+mod error;
+mod exact;
+mod gate;
+mod ids;
+mod parallel;
+mod usearch;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use config::{IndexConfig, IndexKind, Scalar};
+pub use error::IndexError;
+pub use exact::ExactIndex;
+pub use usearch::UsearchIndex;
+pub(crate) use vector::{dot, unit};
+
+use container::{Container, StoredKind};
+
+/// One search result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The id under which the vector was added.
+    pub id: String,
+    /// Cosine similarity with the query, in [-1, 1].
+    pub similarity: f32,
+}
+
+/// A set of vectors of one width, searched by cosine similarity.
+///
+/// Vectors and queries need not be of length 1: every implementation brings them to it. An id is
+/// any string that is not empty and holds no NUL.
+pub trait VectorIndex: Send + Sync {
+    /// Width of the vectors.
+    fn dim(&self) -> usize;
+
+    /// Number of vectors.
+    fn len(&self) -> usize;
+
+    /// Whether there is no vector.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds one vector.
+    ///
+    /// # Errors
+    /// The id is unusable or already there; the vector has the wrong width, a value that is not
+    /// finite, or length zero. The index is unchanged then.
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError>;
+
+    /// Removes one vector; `false` when the id is not there.
+    ///
+    /// # Errors
+    /// The backend failed.
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
+
+    /// The `min(k, len)` nearest vectors, most similar first, equal ones by id.
+    ///
+    /// # Errors
+    /// `k` is 0, or the query is refused as [`Self::add`] refuses vectors.
+    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError>;
+
+    /// [`Self::search`] for many queries, on all allowed threads; results in the queries' order.
+    ///
+    /// # Errors
+    /// As [`Self::search`]; the error of the first query refused, named by its position.
+    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError>;
+
+    /// The vector of an id, of length 1, as precisely as the index stores it.
+    fn vector(&self, id: &str) -> Option<Vec<f32>>;
+
+    /// All ids, sorted.
+    fn ids(&self) -> Vec<String>;
+
+    /// Writes one file that stands complete under `path` or not at all, whatever interrupts it.
+    /// Only one writer may save to a path at a time.
+    ///
+    /// `model_hash` names the encoder that made the vectors: [`load`] refuses another one.
+    ///
+    /// # Errors
+    /// Writing failed; what stood under `path` before is still there.
+    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError>;
+}
+
+/// An empty index of width `dim`, of the kind that `config` asks for; `auto` decides by the
+/// number of vectors `expected`.
+///
+/// # Errors
+/// The configuration or the width is out of range.
+pub fn build(
+    config: &IndexConfig,
+    dim: usize,
+    expected: usize,
+) -> Result<Box<dyn VectorIndex>, IndexError> {
+    config.check()?;
+    Ok(match config.resolve(expected) {
+        IndexKind::Usearch => Box::new(UsearchIndex::new(dim, config)?),
+        IndexKind::Auto | IndexKind::Exact => Box::new(ExactIndex::new(dim, config.threads)?),
+    })
+}
+
+/// Reads an index that [`VectorIndex::save`] wrote, of whichever kind.
+///
+/// `expansion_search` and `threads` come from `config`. The file must otherwise agree with what
+/// `config` asks for (`auto` takes either kind), so that a changed setting is never ignored.
+///
+/// # Errors
+/// The file is missing, cut short, damaged, not an index, of a later format, built with another
+/// model or with other settings.
+pub fn load(
+    path: &Path,
+    model_hash: &str,
+    config: &IndexConfig,
+) -> Result<Box<dyn VectorIndex>, IndexError> {
+    config.check()?;
+    let container = Container::read(path, model_hash)?;
+    config.check_stored(path, &container.header.kind)?;
+    Ok(match &container.header.kind {
+        StoredKind::Exact => Box::new(ExactIndex::from_container(
+            path,
+            &container,
+            config.threads,
+        )?),
+        StoredKind::Usearch { keys, .. } => Box::new(UsearchIndex::from_container(
+            path, &container, keys, config,
+        )?),
+    })
+}

@@ -1,1 +1,31 @@
-//! (room)
+//! Which instructions a photo gets (design 6): score the candidates, refuse what does not fit,
+//! draw by a named and seeded strategy.
+//!
+//! One photo goes through [`combined_query`] (image and caption in one vector), the index, the
+//! correction for hubs ([`HubnessStats`]), the similarity floor, the balance quotas
+//! ([`QuotaBook`]) and the [`Strategy`]. [`Matcher`] holds these together; [`match_one`] is the
+//! part after the index, for candidates from elsewhere.
+//!
+//! A draw depends on the candidates, the rules, the quotas and the seed: not on the order in
+//! which candidates come, on threads or on time.
+
+mod config;
+mod draw;
+mod error;
+mod hubness;
+mod matcher;
+mod outcome;
+mod query;
+mod quota;
+mod strategy;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Hubness, MatchRules, MatchingConfig, ModelDefaults, Strategy};
+pub use error::MatchError;
+pub use hubness::{HubnessFit, HubnessStats, InstructionStats};
+pub use matcher::{Matcher, match_one};
+pub use outcome::{Candidate, NoMatch, Outcome, Pick, Refused};
+pub use query::{Query, combined_query};
+pub use quota::QuotaBook;

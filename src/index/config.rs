@@ -1,0 +1,154 @@
+//! Settings of an index, checked once.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::IndexError;
+use super::container::StoredKind;
+
+/// Which implementation to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// `exact` up to [`IndexConfig::exact_below`] vectors, `usearch` above.
+    #[default]
+    Auto,
+    /// Compare with every vector.
+    Exact,
+    /// HNSW graph: approximate, and fast for large sets.
+    Usearch,
+}
+
+/// How `usearch` stores the values of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scalar {
+    /// 4 bytes a value.
+    #[default]
+    F32,
+    /// 2 bytes, 11 bits of mantissa.
+    F16,
+    /// 2 bytes, 8 bits of mantissa.
+    Bf16,
+    /// 1 byte; similarities are off by up to about 0.01.
+    I8,
+}
+
+impl Scalar {
+    /// The name used in the settings and in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I8 => "i8",
+        }
+    }
+}
+
+/// Settings of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexConfig {
+    /// Which implementation to use.
+    pub kind: IndexKind,
+    /// With `kind = "auto"`: the largest number of vectors that are searched exactly.
+    pub exact_below: usize,
+    /// Links of a node in the HNSW graph, 2 to 512 (`usearch`).
+    pub connectivity: usize,
+    /// Candidates kept while adding, 1 to 4096 (`usearch`): more gives a better graph, slower.
+    pub expansion_add: usize,
+    /// Candidates kept while searching, 1 to 4096 (`usearch`): more gives better recall, slower.
+    pub expansion_search: usize,
+    /// How values are stored (`usearch`).
+    pub scalar: Scalar,
+    /// Threads that search at once, 0 to 1024; 0 takes as many as the machine has cores.
+    pub threads: usize,
+}
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            kind: IndexKind::Auto,
+            exact_below: 2000,
+            connectivity: 16,
+            expansion_add: 128,
+            expansion_search: 128,
+            scalar: Scalar::F32,
+            threads: 0,
+        }
+    }
+}
+
+impl IndexConfig {
+    /// Every setting out of range: its name, its value and the range. Empty when all is well.
+    pub fn validate(&self) -> Vec<String> {
+        let ranges = [
+            ("connectivity", self.connectivity, 2, 512),
+            ("expansion_add", self.expansion_add, 1, 4096),
+            ("expansion_search", self.expansion_search, 1, 4096),
+            ("threads", self.threads, 0, 1024),
+        ];
+        ranges
+            .into_iter()
+            .filter(|(_, value, low, high)| value < low || value > high)
+            .map(|(name, value, low, high)| {
+                format!("index.{name}: {value} is not in [{low}, {high}]")
+            })
+            .collect()
+    }
+
+    /// The kind used for `expected` vectors: never [`IndexKind::Auto`].
+    pub fn resolve(&self, expected: usize) -> IndexKind {
+        match self.kind {
+            IndexKind::Auto if expected <= self.exact_below => IndexKind::Exact,
+            IndexKind::Auto => IndexKind::Usearch,
+            kind => kind,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), IndexError> {
+        let problems = self.validate();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(IndexError::Config { problems })
+        }
+    }
+
+    /// Refuses a stored index that these settings would not have built.
+    pub(super) fn check_stored(&self, path: &Path, stored: &StoredKind) -> Result<(), IndexError> {
+        let agree = |setting, expected: &dyn Display, found: &dyn Display| {
+            let (expected, found) = (expected.to_string(), found.to_string());
+            if expected == found {
+                return Ok(());
+            }
+            Err(IndexError::OtherSettings {
+                path: path.into(),
+                setting,
+                expected,
+                found,
+            })
+        };
+        match (self.kind, stored) {
+            (IndexKind::Usearch, StoredKind::Exact) => agree("kind", &"usearch", &"exact"),
+            (IndexKind::Exact, StoredKind::Usearch { .. }) => agree("kind", &"exact", &"usearch"),
+            (_, StoredKind::Exact) => Ok(()),
+            (
+                _,
+                StoredKind::Usearch {
+                    connectivity,
+                    expansion_add,
+                    scalar,
+                    ..
+                },
+            ) => {
+                agree("connectivity", &self.connectivity, connectivity)?;
+                agree("expansion_add", &self.expansion_add, expansion_add)?;
+                agree("scalar", &self.scalar.name(), &scalar.name())
+            }
+        }
+    }
+}

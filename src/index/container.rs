@@ -1,0 +1,243 @@
+//! The index file: one container, so that one rename commits it.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `PWINDEX\n` |
+//! | 4 | format number, little-endian like all that follow |
+//! | 8 + 8 | length of the header, length of the payload |
+//! | header | JSON: model hash, width, ids, kind with its settings |
+//! | payload | the vectors (exact) or `usearch`'s own serialisation |
+//! | 32 | SHA-256 of everything before |
+//!
+//! The checksum finds damage. It does not make files from strangers safe: `usearch` trusts its
+//! own part of the file.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{IndexError, Scalar};
+
+const MAGIC: [u8; 8] = *b"PWINDEX\n";
+const FORMAT: u32 = 1;
+const PREFIX: usize = 28;
+const CHECKSUM: usize = 32;
+
+/// What the file says about its payload.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub model_hash: String,
+    pub dim: usize,
+    /// The users' ids, in the payload's order.
+    pub ids: Vec<String>,
+    pub kind: StoredKind,
+}
+
+/// The implementation that wrote the payload, with what else it needs to read it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredKind {
+    Exact,
+    Usearch {
+        /// The number under which `usearch` knows each id.
+        keys: Vec<u64>,
+        connectivity: usize,
+        expansion_add: usize,
+        scalar: Scalar,
+    },
+}
+
+/// A file read and found whole.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub header: Header,
+    bytes: Vec<u8>,
+    payload: Range<usize>,
+}
+
+impl Container {
+    /// Reads `path`, checks it from the outside in, and refuses another model's index.
+    pub(super) fn read(path: &Path, model_hash: &str) -> Result<Self, IndexError> {
+        let mut file = fs_err::File::open(path)?;
+        let mut bytes = Vec::with_capacity(PREFIX);
+        Read::by_ref(&mut file)
+            .take(PREFIX as u64)
+            .read_to_end(&mut bytes)?;
+        let (header, payload) = layout(path, &bytes, file.metadata()?.len())?;
+        // Only now, so that a large foreign file is refused by its first bytes.
+        file.read_to_end(&mut bytes)?;
+        check_sum(path, &bytes)?;
+        let header: Header = serde_json::from_slice(&bytes[header])
+            .map_err(|error| inconsistent(path, error.to_string()))?;
+        if header.model_hash != model_hash {
+            let (expected, found) = (model_hash.to_owned(), header.model_hash);
+            return Err(IndexError::OtherModel {
+                path: path.into(),
+                expected,
+                found,
+            });
+        }
+        Ok(Self {
+            header,
+            bytes,
+            payload,
+        })
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+}
+
+pub(super) fn inconsistent(path: &Path, reason: impl Into<String>) -> IndexError {
+    IndexError::Inconsistent {
+        path: path.into(),
+        reason: reason.into(),
+    }
+}
+
+/// Where header and payload lie, from the file's first bytes and its size.
+fn layout(
+    path: &Path,
+    prefix: &[u8],
+    actual: u64,
+) -> Result<(Range<usize>, Range<usize>), IndexError> {
+    let start = prefix.len().min(MAGIC.len());
+    if prefix[..start] != MAGIC[..start] {
+        return Err(IndexError::Foreign { path: path.into() });
+    }
+    let wrong_size = |expected| IndexError::WrongSize {
+        path: path.into(),
+        expected,
+        actual,
+    };
+    let [header, payload] = match prefix.split_at_checked(12) {
+        Some((start, lengths)) if lengths.len() == 16 => {
+            check_format(path, &start[8..])?;
+            [number(&lengths[..8]), number(&lengths[8..])]
+        }
+        _ => return Err(wrong_size((PREFIX + CHECKSUM) as u64)),
+    };
+    let end = (PREFIX as u64)
+        .checked_add(header)
+        .and_then(|end| end.checked_add(payload));
+    let expected = end
+        .and_then(|end| end.checked_add(CHECKSUM as u64))
+        .unwrap_or(u64::MAX);
+    if expected != actual {
+        return Err(wrong_size(expected));
+    }
+    let middle = PREFIX + header as usize;
+    Ok((PREFIX..middle, middle..middle + payload as usize))
+}
+
+fn check_format(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
+    match number(bytes) as u32 {
+        FORMAT => Ok(()),
+        found => Err(IndexError::FormatVersion {
+            path: path.into(),
+            found,
+            supported: FORMAT,
+        }),
+    }
+}
+
+/// A little-endian number of up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+fn check_sum(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
+    let path = || PathBuf::from(path);
+    let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM>() else {
+        let (expected, actual) = ((PREFIX + CHECKSUM) as u64, bytes.len() as u64);
+        return Err(IndexError::WrongSize {
+            path: path(),
+            expected,
+            actual,
+        });
+    };
+    let sum = Sha256::digest(body);
+    if sum[..] == stored[..] {
+        return Ok(());
+    }
+    Err(IndexError::Checksum {
+        path: path(),
+        expected: hex(stored),
+        actual: hex(&sum),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes the container beside `path`, makes it durable, and renames it into place.
+pub(super) fn write(path: &Path, header: &Header, payload: &[u8]) -> Result<(), IndexError> {
+    let temporary = Temporary(temporary_name(path)?);
+    let mut file = fs_err::File::create(&temporary.0)?;
+    write_parts(&mut file, header, payload)?;
+    file.sync_all()?;
+    fs_err::rename(&temporary.0, path)?;
+    sync_folder(path)?;
+    Ok(())
+}
+
+fn write_parts(file: &mut fs_err::File, header: &Header, payload: &[u8]) -> io::Result<()> {
+    let header = serde_json::to_vec(header)?;
+    let parts: [&[u8]; 6] = [
+        &MAGIC,
+        &FORMAT.to_le_bytes(),
+        &(header.len() as u64).to_le_bytes(),
+        &(payload.len() as u64).to_le_bytes(),
+        &header,
+        payload,
+    ];
+    let mut out = BufWriter::new(file);
+    let mut sum = Sha256::new();
+    for part in parts {
+        out.write_all(part)?;
+        sum.update(part);
+    }
+    out.write_all(&sum.finalize())?;
+    out.flush()
+}
+
+/// A hidden name in the same folder. It is the same for each save, so that what a killed save
+/// left behind is overwritten by the next one.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    let Some(name) = path.file_name() else {
+        let text = format!("{}: not the name of a file", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    };
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".tmp");
+    Ok(path.with_file_name(hidden))
+}
+
+/// Makes the rename durable: the folder holds the name, so the folder must reach the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    fs_err::File::open(folder)?.sync_all()
+}
+
+/// Removes its file when dropped; after the rename there is none.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // The error of the save itself is the one to report.
+        let _ = fs_err::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,177 @@
+//! Search by comparing with every vector: exact, for small sets and for checking recall.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::container::{self, Container, Header, StoredKind, inconsistent};
+use super::vector::{check_id, clamp, dot, unit};
+use super::{Hit, IndexError, VectorIndex, parallel};
+
+/// All vectors in one row-major f32 matrix.
+#[derive(Debug)]
+pub struct ExactIndex {
+    dim: usize,
+    threads: usize,
+    ids: Vec<Arc<str>>,
+    rows: HashMap<Arc<str>, usize>,
+    values: Vec<f32>,
+}
+
+impl ExactIndex {
+    /// An empty index of vectors of width `dim`; `threads` search at once (0: one per core).
+    ///
+    /// # Errors
+    /// `dim` is 0.
+    pub fn new(dim: usize, threads: usize) -> Result<Self, IndexError> {
+        if dim == 0 {
+            let problems = vec!["dim: 0 is not a width".to_owned()];
+            return Err(IndexError::Config { problems });
+        }
+        let threads = parallel::threads(threads);
+        Ok(Self {
+            dim,
+            threads,
+            ids: Vec::new(),
+            rows: HashMap::new(),
+            values: Vec::new(),
+        })
+    }
+
+    pub(super) fn from_container(
+        path: &Path,
+        container: &Container,
+        threads: usize,
+    ) -> Result<Self, IndexError> {
+        let mut index = Self::new(container.header.dim, threads)?;
+        index.values = container
+            .payload()
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            .collect();
+        index.ids = container
+            .header
+            .ids
+            .iter()
+            .map(|id| id.as_str().into())
+            .collect();
+        index.rows = index.ids.iter().cloned().zip(0..).collect();
+        if index.rows.len() != index.ids.len() {
+            return Err(inconsistent(path, "an id comes twice"));
+        }
+        if index.values.len() != index.ids.len() * index.dim {
+            return Err(inconsistent(path, "not one vector for each id"));
+        }
+        Ok(index)
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dim..(row + 1) * self.dim]
+    }
+
+    /// Most similar first, equal ones by id.
+    fn order(&self, a: &(f32, usize), b: &(f32, usize)) -> Ordering {
+        b.0.total_cmp(&a.0)
+            .then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
+    }
+
+    fn nearest(&self, query: &[f32], k: usize) -> Vec<Hit> {
+        let rows = self.values.chunks_exact(self.dim);
+        let mut scored: Vec<_> = rows.map(|row| clamp(dot(row, query))).zip(0..).collect();
+        if k < scored.len() {
+            scored.select_nth_unstable_by(k, |a, b| self.order(a, b));
+            scored.truncate(k);
+        }
+        scored.sort_unstable_by(|a, b| self.order(a, b));
+        let hit = |(similarity, row): (f32, usize)| Hit {
+            id: self.ids[row].to_string(),
+            similarity,
+        };
+        scored.into_iter().map(hit).collect()
+    }
+}
+
+impl VectorIndex for ExactIndex {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
+        check_id(id)?;
+        if self.rows.contains_key(id) {
+            return Err(IndexError::DuplicateId { id: id.to_owned() });
+        }
+        let (vector, _) = unit(vector, self.dim, || format!("the vector of {id:?}"))?;
+        let id: Arc<str> = id.into();
+        self.rows.insert(Arc::clone(&id), self.ids.len());
+        self.ids.push(id);
+        self.values.extend(vector);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
+        let Some(row) = self.rows.remove(id) else {
+            return Ok(false);
+        };
+        let last = self.ids.len() - 1;
+        self.ids.swap_remove(row);
+        self.values.copy_within(last * self.dim.., row * self.dim);
+        self.values.truncate(last * self.dim);
+        if let Some(moved) = self.ids.get(row) {
+            self.rows.insert(Arc::clone(moved), row);
+        }
+        Ok(true)
+    }
+
+    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
+        check_k(k)?;
+        let (query, _) = unit(query, self.dim, || "the query".to_owned())?;
+        Ok(self.nearest(&query, k))
+    }
+
+    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
+        check_k(k)?;
+        parallel::map(queries, self.threads, |position, query| {
+            let (query, _) = unit(query, self.dim, || format!("query {position}"))?;
+            Ok(self.nearest(&query, k))
+        })
+    }
+
+    fn vector(&self, id: &str) -> Option<Vec<f32>> {
+        self.rows.get(id).map(|&row| self.row(row).to_vec())
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.ids.iter().map(ToString::to_string).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError> {
+        let header = Header {
+            model_hash: model_hash.to_owned(),
+            dim: self.dim,
+            ids: self.ids.iter().map(ToString::to_string).collect(),
+            kind: StoredKind::Exact,
+        };
+        let payload: Vec<u8> = self
+            .values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        container::write(path, &header, &payload)
+    }
+}
+
+pub(super) fn check_k(k: usize) -> Result<(), IndexError> {
+    if k == 0 {
+        Err(IndexError::ZeroK)
+    } else {
+        Ok(())
+    }
+}

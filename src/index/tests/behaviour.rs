@@ -1,0 +1,277 @@
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn refuses_unusable_vectors_and_ids_and_stays_unchanged() {
+    for mut index in both(3) {
+        index.add("there", &[1.0, 2.0, 3.0]).expect("sound");
+        let cases: [(&str, &[f32], &str); 8] = [
+            ("a", &[1.0, 2.0], "vector_wrong_width"),
+            ("a", &[1.0, 2.0, 3.0, 4.0], "vector_wrong_width"),
+            ("a", &[1.0, f32::NAN, 3.0], "vector_not_finite"),
+            ("a", &[1.0, f32::NEG_INFINITY, 3.0], "vector_not_finite"),
+            ("a", &[0.0, -0.0, 0.0], "vector_zero"),
+            ("there", &[1.0, 2.0, 3.0], "duplicate_vector_id"),
+            ("", &[1.0, 2.0, 3.0], "bad_vector_id"),
+            ("a\0b", &[1.0, 2.0, 3.0], "bad_vector_id"),
+        ];
+        for (id, vector, code) in cases {
+            let error = index.add(id, vector).expect_err(code);
+            assert_eq!(
+                (error.code(), error.kind()),
+                (code, crate::ErrorKind::InvalidInput)
+            );
+        }
+        assert_eq!((index.len(), index.ids()), (1, vec!["there".to_owned()]));
+    }
+}
+
+#[test]
+fn refuses_unusable_queries_by_position() {
+    for mut index in both(2) {
+        index.add("a", &[1.0, 0.0]).expect("sound");
+        assert_eq!(
+            index.search(&[1.0, 0.0], 0).expect_err("k is 0").code(),
+            "zero_k"
+        );
+        assert_eq!(
+            index.search(&[0.0, 0.0], 1).expect_err("zero").code(),
+            "vector_zero"
+        );
+        let queries: [&[f32]; 3] = [&[1.0, 0.0], &[1.0, f32::NAN], &[1.0]];
+        let error = index.search_many(&queries, 1).expect_err("a NaN");
+        assert_eq!(
+            error.to_string(),
+            "query 1 has NaN at position 1: not a finite number"
+        );
+    }
+}
+
+#[test]
+fn refuses_settings_out_of_range_by_name() {
+    let wrong = IndexConfig {
+        connectivity: 1,
+        expansion_search: 5000,
+        ..IndexConfig::default()
+    };
+    let error = build(&wrong, 4, 0).err().expect("refused");
+    let text = error.to_string();
+    assert!(
+        text.contains("index.connectivity: 1 is not in [2, 512]"),
+        "{text}"
+    );
+    assert!(
+        text.contains("index.expansion_search: 5000 is not in [1, 4096]"),
+        "{text}"
+    );
+    for kind in [IndexKind::Exact, IndexKind::Usearch] {
+        assert_eq!(
+            build(&config(kind), 0, 0).err().expect("width 0").code(),
+            "bad_index_settings"
+        );
+    }
+}
+
+#[test]
+fn auto_goes_by_the_number_of_vectors() {
+    let config = IndexConfig {
+        exact_below: 10,
+        ..IndexConfig::default()
+    };
+    assert_eq!(config.resolve(10), IndexKind::Exact);
+    assert_eq!(config.resolve(11), IndexKind::Usearch);
+    let forced = IndexConfig {
+        kind: IndexKind::Usearch,
+        ..config
+    };
+    assert_eq!(forced.resolve(1), IndexKind::Usearch);
+}
+
+#[test]
+fn settings_refuse_unknown_fields() {
+    let refused = serde_json::from_str::<IndexConfig>(r#"{"kind": "exact", "thread": 1}"#);
+    assert!(refused.is_err());
+    let read: IndexConfig = serde_json::from_str(r#"{"scalar": "bf16"}"#).expect("known fields");
+    assert_eq!(read.scalar, Scalar::Bf16);
+}
+
+#[test]
+fn gives_cosines_best_first_and_ties_by_id() {
+    for mut index in both(2) {
+        for (id, vector) in [("c", [2.0, 0.0]), ("a", [5.0, 0.0]), ("up", [0.0, 3.0])] {
+            index.add(id, &vector).expect("sound");
+        }
+        index.add("back", &[-1.0, 0.0]).expect("sound");
+        let hits = index.search(&[0.5, 0.0], 9).expect("found");
+        assert_eq!(ids(&hits), ["a", "c", "up", "back"]);
+        for (hit, cosine) in hits.iter().zip([1.0, 1.0, 0.0, -1.0]) {
+            assert!((hit.similarity - cosine).abs() < 1e-6, "{hit:?}");
+            assert!((-1.0..=1.0).contains(&hit.similarity));
+        }
+        assert_eq!(index.search(&[0.5, 0.0], 1).expect("found").len(), 1);
+    }
+}
+
+#[test]
+fn an_empty_index_finds_nothing() {
+    for index in both(2) {
+        assert!(index.is_empty());
+        assert!(index.search(&[1.0, 0.0], 3).expect("no hits").is_empty());
+    }
+}
+
+#[test]
+fn huge_and_tiny_vectors_keep_their_direction() {
+    for mut index in both(2) {
+        index.add("huge", &[f32::MAX, f32::MAX]).expect("finite");
+        index.add("tiny", &[1e-10, -1e-10]).expect("not zero");
+        let hits = index.search(&[1e30, 1e30], 2).expect("found");
+        assert_eq!(ids(&hits), ["huge", "tiny"]);
+        assert!((hits[0].similarity - 1.0).abs() < 1e-6 && hits[1].similarity.abs() < 1e-6);
+    }
+}
+
+#[test]
+fn keeps_unit_vectors() {
+    for mut index in both(2) {
+        index.add("a", &[3.0, 4.0]).expect("sound");
+        let vector = index.vector("a").expect("added");
+        assert!((vector[0] - 0.6).abs() < 1e-6 && (vector[1] - 0.8).abs() < 1e-6);
+        assert_eq!(index.vector("b"), None);
+    }
+}
+
+#[test]
+fn never_gives_a_removed_id_and_still_fills_k() {
+    let vectors = clustered(600, 16, 5, 1);
+    for mut index in both(16) {
+        filled(&mut *index, &vectors);
+        for at in (0..600).filter(|at| at % 10 != 0) {
+            assert!(index.remove(&format!("id{at}")).expect("removed"));
+            assert!(!index.remove(&format!("id{at}")).expect("already gone"));
+        }
+        let left: HashSet<_> = index.ids().into_iter().collect();
+        assert_eq!((index.len(), left.len()), (60, 60));
+        for query in vectors.iter().take(100) {
+            let hits = index.search(query, 50).expect("found");
+            assert_eq!(hits.len(), 50);
+            assert!(hits.iter().all(|hit| left.contains(&hit.id)));
+        }
+    }
+}
+
+/// Recall@10 against exact search over 5,000 vectors, for each way to store values.
+#[test]
+fn usearch_recall_is_high_for_every_scalar() {
+    let vectors = clustered(5000, 64, 50, 2);
+    let queries = clustered(200, 64, 50, 3);
+    let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let [mut exact, _] = both(64);
+    filled(&mut *exact, &vectors);
+    let truth = exact.search_many(&queries, 10).expect("found");
+    for (scalar, least, most_off) in [
+        (Scalar::F32, 0.95, 1e-5),
+        (Scalar::F16, 0.95, 1e-3),
+        (Scalar::Bf16, 0.90, 1e-2),
+        (Scalar::I8, 0.80, 2e-2),
+    ] {
+        let config = IndexConfig {
+            scalar,
+            ..config(IndexKind::Usearch)
+        };
+        let mut index = build(&config, 64, 0).expect("valid");
+        filled(&mut *index, &vectors);
+        let found = index.search_many(&queries, 10).expect("found");
+        let recall = recall(&truth, &found);
+        let off = largest_error(&*exact, &queries, &found);
+        eprintln!(
+            "{}: recall@10 {recall:.4}, largest error {off:.5}",
+            scalar.name()
+        );
+        assert!(recall >= least, "{}: recall {recall}", scalar.name());
+        assert!(off <= most_off, "{}: error {off}", scalar.name());
+    }
+}
+
+fn recall(truth: &[Vec<Hit>], found: &[Vec<Hit>]) -> f64 {
+    let shared = |(a, b): (&Vec<Hit>, &Vec<Hit>)| {
+        let wanted: HashSet<_> = ids(a).into_iter().collect();
+        ids(b).into_iter().filter(|id| wanted.contains(id)).count()
+    };
+    let all: usize = truth.iter().map(Vec::len).sum();
+    truth.iter().zip(found).map(shared).sum::<usize>() as f64 / all as f64
+}
+
+/// How far the similarities given are from the true cosines.
+fn largest_error(exact: &dyn VectorIndex, queries: &[&[f32]], found: &[Vec<Hit>]) -> f32 {
+    let error = |query: &[f32], hit: &Hit| {
+        let (query, _) = unit(query, query.len(), String::new).expect("sound");
+        (dot(&query, &exact.vector(&hit.id).expect("there")) - hit.similarity).abs()
+    };
+    let pairs = queries.iter().zip(found);
+    pairs
+        .flat_map(|(q, hits)| hits.iter().map(|hit| error(q, hit)))
+        .fold(0.0, f32::max)
+}
+
+#[test]
+fn many_at_once_equal_one_by_one() {
+    let vectors = clustered(400, 8, 7, 4);
+    for mut index in both(8) {
+        filled(&mut *index, &vectors);
+        for count in [0, 1, 4, 5, 9, 37] {
+            let queries: Vec<&[f32]> = vectors.iter().take(count).map(Vec::as_slice).collect();
+            let many = index.search_many(&queries, 6).expect("found");
+            let single: Vec<_> = queries
+                .iter()
+                .map(|query| index.search(query, 6).expect("found"))
+                .collect();
+            assert_eq!(many, single);
+        }
+    }
+}
+
+#[test]
+fn more_callers_than_places_all_get_answers() {
+    let vectors = clustered(300, 8, 7, 5);
+    for mut index in both(8) {
+        filled(&mut *index, &vectors);
+        let expected = index.search(&vectors[0], 5).expect("found");
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        assert_eq!(index.search(&vectors[0], 5).expect("a place"), expected);
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// Poor graphs with many equal and many removed vectors fall apart: `usearch` alone then gives
+/// fewer hits than there are.
+#[test]
+fn usearch_fills_k_where_the_graph_falls_apart() {
+    let config = IndexConfig {
+        connectivity: 2,
+        expansion_add: 4,
+        expansion_search: 4,
+        ..config(IndexKind::Usearch)
+    };
+    let mut index = build(&config, 8, 0).expect("valid");
+    let vectors = clustered(100, 8, 40, 11);
+    for at in 0..2000 {
+        index
+            .add(&at.to_string(), &vectors[at / 20])
+            .expect("sound");
+        if at % 20 > 1 {
+            index.remove(&at.to_string()).expect("removed");
+        }
+    }
+    for query in &vectors {
+        assert_eq!(index.search(query, 50).expect("found").len(), 50);
+        assert_eq!(index.search(query, 1000).expect("found").len(), 200);
+    }
+}

@@ -1,0 +1,88 @@
+//! Checks and arithmetic on single vectors and ids.
+
+use super::IndexError;
+
+/// Below this Euclidean length a vector has no direction that rounding has not made up.
+const SHORTEST: f64 = 1e-12;
+
+/// `vector` scaled to Euclidean length 1, and its length before. The sums are in f64, so neither
+/// tiny nor huge values lose the direction.
+///
+/// `subject` names the vector in the error, for instance `query 3`.
+///
+/// # Errors
+/// The width is not `dim`, a value is not finite, or the length is zero.
+pub fn unit(
+    vector: &[f32],
+    dim: usize,
+    subject: impl FnOnce() -> String,
+) -> Result<(Vec<f32>, f64), IndexError> {
+    if vector.len() != dim {
+        return Err(IndexError::WrongWidth {
+            subject: subject(),
+            expected: dim,
+            actual: vector.len(),
+        });
+    }
+    if let Some(position) = vector.iter().position(|value| !value.is_finite()) {
+        let value = vector[position];
+        return Err(IndexError::NotFinite {
+            subject: subject(),
+            position,
+            value,
+        });
+    }
+    let length = vector
+        .iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if length < SHORTEST {
+        return Err(IndexError::ZeroVector { subject: subject() });
+    }
+    let scaled = vector
+        .iter()
+        .map(|&value| (f64::from(value) / length) as f32)
+        .collect();
+    Ok((scaled, length))
+}
+
+/// Refuses ids that cannot name a vector.
+pub(super) fn check_id(id: &str) -> Result<(), IndexError> {
+    let problem = if id.is_empty() {
+        "is empty"
+    } else if id.contains('\0') {
+        "holds a NUL character"
+    } else {
+        return Ok(());
+    };
+    Err(IndexError::BadId {
+        id: id.to_owned(),
+        problem,
+    })
+}
+
+/// Inner product of two vectors of one width, always summed in the same order.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // Eight independent sums let the compiler use SIMD without changing the result.
+    let mut sums = [0f32; 8];
+    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = left
+        .remainder()
+        .iter()
+        .zip(right.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
+    for (x, y) in left.zip(right) {
+        for lane in 0..8 {
+            sums[lane] += x[lane] * y[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// Rounding may carry the cosine of two unit vectors past 1; `+ 0.0` makes -0 and 0 one value,
+/// so that they tie.
+pub(super) fn clamp(similarity: f32) -> f32 {
+    similarity.clamp(-1.0, 1.0) + 0.0
+}
