@@ -9,6 +9,7 @@ mod run;
 mod signals;
 mod verify;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -56,7 +57,10 @@ async fn dispatch(command: Command) -> Result<Outcome, crate::Error> {
 fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("PAIRWRIGHT_LOG")
         .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(progress::log_writer);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(progress::log_writer);
     if json {
         log.json().init();
     } else {

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::Error;
 use crate::dataset::record::Rejection;
-use crate::dataset::source::{Source, SourceError, SourceEvent};
+use crate::dataset::source::{Source, SourceEvent};
 use crate::dataset::store::{IngestSummary, Store, StoreError, StampedRecord};
 
 use super::job::Stop;
@@ -27,7 +27,7 @@ pub fn ingest(
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
-    let mut batches = Batches { store, pass, ..Batches::new(store) };
+    let mut batches = Batches::new(store, pass);
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -36,12 +36,12 @@ pub fn ingest(
             ControlFlow::Break(())
         }
     });
-    let changed = batches.close()?;
+    let changed = batches.close(progress)?;
     if stop.is_asked() {
         return Err(PipelineError::Stopped.into());
     }
     progress.finish(Phase::Source);
-    read.map_err(|error: SourceError| Error::from(error))?;
+    read?;
     Ok(store.pass_summary(pass, changed)?)
 }
 
@@ -55,9 +55,9 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(store: &'a Store) -> Self {
+    fn new(store: &'a Store, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, pass: 0, records, rejections, changed: 0, failed: None }
+        Self { store, pass, records, rejections, changed: 0, failed: None }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
@@ -71,11 +71,11 @@ impl<'a> Batches<'a> {
         if self.records.len() + self.rejections.len() < BATCH {
             return Ok(());
         }
-        progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
-        self.flush()
+        self.flush(progress)
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
+    fn flush(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
+        progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
         self.changed += self.store.put_records(self.pass, &self.records)?;
         self.store.put_source_rejections(&self.rejections)?;
         self.records.clear();
@@ -83,11 +83,11 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    fn close(mut self) -> Result<u64, StoreError> {
+    fn close(mut self, progress: &dyn Progress) -> Result<u64, StoreError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        self.flush()?;
+        self.flush(progress)?;
         Ok(self.changed)
     }
 }

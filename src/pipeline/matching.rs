@@ -15,6 +15,7 @@ use crate::index::{IndexConfig, VectorIndex};
 use crate::instruction::{Instruction, Library};
 use crate::matching::{
     Candidate, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
+    combined_query,
 };
 use crate::model::ModelManifest;
 use crate::{Error, hash, index};
@@ -86,7 +87,7 @@ impl MatchStage {
             encoder: facts(self.encoder.manifest(), self.encoder.hash()),
             caption_weight: self.rules.caption_weight(),
             min_similarity: self.rules.min_similarity(),
-            temperature: self.rules.temperature(),
+            temperature: self.rules.config().temperature,
             quota: self.quota,
             image_root: source.image_root().map(Path::to_owned),
             source: source.describe(),
@@ -208,11 +209,7 @@ impl MatchStage {
         let mut fit = HubnessFit::new(&*self.index);
         let weight = self.rules.caption_weight();
         for item in items {
-            fit.add(&crate::matching::combined_query(
-                &item.image,
-                item.caption.as_deref(),
-                weight,
-            )?);
+            fit.add(&combined_query(&item.image, item.caption.as_deref(), weight)?)?;
         }
         let stats = fit.finish()?;
         let json = serde_json::to_string(&stats)

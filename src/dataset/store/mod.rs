@@ -197,7 +197,7 @@ impl Store {
     ) -> Result<Vec<T>, StoreError> {
         let query = || {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(values, map)?.collect()
+            statement.query_map(values, map)?.collect::<rusqlite::Result<Vec<T>>>()
         };
         query().map_err(|source| self.fail(source))
     }
