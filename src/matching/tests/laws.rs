@@ -154,21 +154,18 @@ fn top1_takes_the_best_and_ties_by_id() {
 #[test]
 fn mmr_prefers_what_differs_from_the_picked() {
     let vectors = |id: &str| {
-        Some(if id == "twin" || id == "best" {
-            vec![1.0, 0.0]
-        } else {
-            vec![0.0, 1.0]
+        Some(match id {
+            "best" | "twin" => vec![1.0, 0.0],
+            "side" => vec![0.6, 0.8],
+            _ => vec![0.0, 1.0],
         })
     };
-    let all = vec![
-        candidate("best", 0.9),
-        candidate("twin", 0.89),
-        candidate("other", 0.5),
-    ];
+    let scores = [("best", 0.9), ("twin", 0.89), ("side", 0.7), ("other", 0.5)];
+    let all = scores.map(|(id, score)| candidate(id, score)).to_vec();
     let picked = |mmr_lambda| {
         let config = MatchingConfig {
             strategy: Strategy::Mmr,
-            per_image: 3,
+            per_image: 4,
             temperature: 0.0,
             mmr_lambda,
             ..MatchingConfig::default()
@@ -177,9 +174,10 @@ fn mmr_prefers_what_differs_from_the_picked() {
         let drawn = match_one(all.clone(), &vectors, &rules(config), &mut quota, 0);
         ids(&drawn.expect("drawn")).join(" ")
     };
-    // At 0.5 the twin is worth 0.445 - 0.5, the other 0.25 - 0.
-    assert_eq!(picked(0.5), "best other twin");
-    assert_eq!(picked(0.9), "best twin other");
+    // At 0.5: other 0.25 - 0 before side 0.35 - 0.3 before twin 0.445 - 0.5; then side falls to
+    // 0.35 - 0.4, its nearest being the other now, and stays just before the twin.
+    assert_eq!(picked(0.5), "best other side twin");
+    assert_eq!(picked(0.9), "best twin side other");
 }
 
 #[test]
