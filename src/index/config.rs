@@ -12,7 +12,7 @@ use super::container::StoredKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexKind {
-    /// `exact` up to [`IndexConfig::exact_below`] vectors, `usearch` above.
+    /// `exact` up to [`IndexConfig::exact_up_to`] vectors, `usearch` above.
     #[default]
     Auto,
     /// Compare with every vector.
@@ -54,8 +54,11 @@ impl Scalar {
 pub struct IndexConfig {
     /// Which implementation to use.
     pub kind: IndexKind,
-    /// With `kind = "auto"`: the largest number of vectors that are searched exactly.
-    pub exact_below: usize,
+    /// With `kind = "auto"`: the largest number of vectors that are searched exactly. At width
+    /// 384 (f32, one thread of an AMD EPYC) one exact query took 0.4 ms of CPU time over 8,000
+    /// vectors, 0.8 ms over 12,000 and 1.3 ms over 16,000; `usearch` took 0.5, 0.8 and 0.8 ms,
+    /// and seconds to build. Below the crossing the exact index wins in every way.
+    pub exact_up_to: usize,
     /// Links of a node in the HNSW graph, 2 to 512 (`usearch`).
     pub connectivity: usize,
     /// Candidates kept while adding, 1 to 4096 (`usearch`): more gives a better graph, slower.
@@ -72,7 +75,7 @@ impl Default for IndexConfig {
     fn default() -> Self {
         Self {
             kind: IndexKind::Auto,
-            exact_below: 2000,
+            exact_up_to: 10_000,
             connectivity: 16,
             expansion_add: 128,
             expansion_search: 128,
@@ -103,7 +106,7 @@ impl IndexConfig {
     /// The kind used for `expected` vectors: never [`IndexKind::Auto`].
     pub fn resolve(&self, expected: usize) -> IndexKind {
         match self.kind {
-            IndexKind::Auto if expected <= self.exact_below => IndexKind::Exact,
+            IndexKind::Auto if expected <= self.exact_up_to => IndexKind::Exact,
             IndexKind::Auto => IndexKind::Usearch,
             kind => kind,
         }

@@ -60,7 +60,7 @@ impl ExactIndex {
         if index.rows.len() != index.ids.len() {
             return Err(inconsistent(path, "an id comes twice"));
         }
-        if index.values.len() != index.ids.len() * index.dim {
+        if Some(index.values.len()) != index.ids.len().checked_mul(index.dim) {
             return Err(inconsistent(path, "not one vector for each id"));
         }
         Ok(index)

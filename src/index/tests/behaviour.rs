@@ -76,7 +76,7 @@ fn refuses_settings_out_of_range_by_name() {
 #[test]
 fn auto_goes_by_the_number_of_vectors() {
     let config = IndexConfig {
-        exact_below: 10,
+        exact_up_to: 10,
         ..IndexConfig::default()
     };
     assert_eq!(config.resolve(10), IndexKind::Exact);

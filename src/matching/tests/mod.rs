@@ -3,6 +3,7 @@
 mod frequencies;
 mod laws;
 mod scores;
+mod settings;
 
 use super::*;
 
