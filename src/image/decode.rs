@@ -53,10 +53,7 @@ fn guarded<T>(
     // Nothing the closure touches outlives it, so there is no broken state to see afterwards.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         tracing::error!(%format, "the image decoder panicked; the file is refused");
-        Err(ImageError::corrupt(
-            format,
-            "the decoder failed on these data",
-        ))
+        Err(ImageError::corrupt(format, "the decoder failed on these data"))
     })
 }
 
@@ -78,10 +75,7 @@ fn decode_general(
     // Metadata that cannot be read must not cost the photo.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    Ok(Decoded {
-        raster: Raster::from_dynamic(image, format)?,
-        orientation,
-    })
+    Ok(Decoded { raster: Raster::from_dynamic(image, format)?, orientation })
 }
 
 /// Bounds the decoder's working memory. Sides stay free here, so that our own check names them.
@@ -103,10 +97,9 @@ fn refusal(
             limit: limits.max_decoded_bytes,
             source: source.into(),
         },
-        image::ImageError::Unsupported(source) => ImageError::Unsupported {
-            format,
-            feature: source.to_string(),
-        },
+        image::ImageError::Unsupported(source) => {
+            ImageError::Unsupported { format, feature: source.to_string() }
+        }
         error if ends_early(&error) || is_cut_webp(format, bytes) => {
             truncated(format, bytes, Some(error.into()))
         }
@@ -115,11 +108,7 @@ fn refusal(
 }
 
 fn truncated(format: Format, bytes: &[u8], source: Option<Cause>) -> ImageError {
-    ImageError::Truncated {
-        format,
-        bytes: bytes.len() as u64,
-        source,
-    }
+    ImageError::Truncated { format, bytes: bytes.len() as u64, source }
 }
 
 /// Whether an unexpected end of file stands anywhere in the chain of causes.

@@ -178,9 +178,6 @@ impl ImageError {
 
     /// Damage, in the decoder's words.
     pub(super) fn corrupt(format: Format, source: impl Into<Cause>) -> Self {
-        Self::Corrupt {
-            format,
-            source: source.into(),
-        }
+        Self::Corrupt { format, source: source.into() }
     }
 }

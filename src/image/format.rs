@@ -38,9 +38,7 @@ impl Format {
             Some(ImageFormat::Gif) => Ok(Self::Gif),
             Some(ImageFormat::Bmp) => Ok(Self::Bmp),
             Some(ImageFormat::Tiff) => Ok(Self::Tiff),
-            _ => Err(ImageError::UnknownFormat {
-                looks_like: describe(bytes),
-            }),
+            _ => Err(ImageError::UnknownFormat { looks_like: describe(bytes) }),
         }
     }
 
@@ -84,11 +82,7 @@ const STRANGERS: [(usize, &[u8], &str); 17] = [
     (0, b"Rar!", "a RAR archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
-    (
-        0,
-        b"version https://git-lfs",
-        "a Git LFS pointer (the photo itself was not fetched)",
-    ),
+    (0, b"version https://git-lfs", "a Git LFS pointer (the photo itself was not fetched)"),
     (4, b"ftypavif", "an AVIF image"),
     (4, b"ftyphei", "a HEIC image"),
     (4, b"ftyp", "an ISO media file (MP4, HEIC or the like)"),
@@ -109,21 +103,14 @@ fn describe(bytes: &[u8]) -> String {
 
 fn stranger(bytes: &[u8]) -> &'static str {
     let starts = |offset: usize, signature: &[u8]| {
-        bytes
-            .get(offset..)
-            .is_some_and(|tail| tail.starts_with(signature))
+        bytes.get(offset..).is_some_and(|tail| tail.starts_with(signature))
     };
-    let known = STRANGERS
-        .iter()
-        .find(|&&(offset, signature, _)| starts(offset, signature));
+    let known = STRANGERS.iter().find(|&&(offset, signature, _)| starts(offset, signature));
     let head = &bytes[..bytes.len().min(64)];
     match known {
         Some(&(_, _, name)) => name,
         None if head.iter().all(|&byte| byte == 0) => "nothing but zero bytes",
-        None if head
-            .iter()
-            .all(|&byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) =>
-        {
+        None if head.iter().all(|&byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
             "plain text"
         }
         None => "unknown binary data",

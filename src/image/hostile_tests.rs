@@ -18,26 +18,16 @@ const FORMATS: [(ImageFormat, Format); 6] = [
 ];
 
 fn refusal(bytes: &[u8]) -> ImageError {
-    let outcome = fixtures::preprocessor()
-        .prepare(bytes)
-        .map(|(_, info)| info);
+    let outcome = fixtures::preprocessor().prepare(bytes).map(|(_, info)| info);
     outcome.expect_err("a file that must be refused")
 }
 
 /// A complete PNG of 65 bytes or so, whose header claims any size.
 fn png_claiming(width: u32, height: u32) -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    let header = [
-        &width.to_be_bytes()[..],
-        &height.to_be_bytes(),
-        &[8, 6, 0, 0, 0],
-    ]
-    .concat();
-    let parts: [(&[u8], &[u8]); 3] = [
-        (b"IHDR", &header),
-        (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"),
-        (b"IEND", b""),
-    ];
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 6, 0, 0, 0]].concat();
+    let parts: [(&[u8], &[u8]); 3] =
+        [(b"IHDR", &header), (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"), (b"IEND", b"")];
     for (name, body) in parts {
         png.extend((body.len() as u32).to_be_bytes());
         let chunk = [name, body].concat();
@@ -49,15 +39,9 @@ fn png_claiming(width: u32, height: u32) -> Vec<u8> {
 
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| {
-        if crc & 1 == 1 {
-            crc >> 1 ^ 0xedb8_8320
-        } else {
-            crc >> 1
-        }
+        if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
     };
-    !bytes.iter().fold(!0u32, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc))
-    })
+    !bytes.iter().fold(!0u32, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
 }
 
 #[test]
@@ -69,23 +53,12 @@ fn a_65_byte_png_of_100000_by_100000_is_refused_by_its_header() {
         "the image is 100000 x 100000 pixels, the longest side allowed is 30000 (max_side)";
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
-    assert_eq!(
-        refusal(&png_claiming(20_000, 20_000)).code(),
-        "image_too_many_pixels"
-    );
+    assert_eq!(refusal(&png_claiming(20_000, 20_000)).code(), "image_too_many_pixels");
     // 12 million pixels of four bytes under a limit of 40 million bytes.
-    let limits = ImageLimits {
-        max_decoded_bytes: 40_000_000,
-        ..ImageLimits::default()
-    };
-    let options = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let limits = ImageLimits { max_decoded_bytes: 40_000_000, ..ImageLimits::default() };
+    let options = DecodeOptions { limits, ..DecodeOptions::default() };
     let tool = Preprocessor::new(fixtures::config(), options).expect("valid");
-    let error = tool
-        .prepare(&png_claiming(4000, 3000))
-        .expect_err("over the limit");
+    let error = tool.prepare(&png_claiming(4000, 3000)).expect_err("over the limit");
     assert_eq!(error.code(), "image_decoded_too_large");
     // The largest sides a header can hold: the decoder's own refusal must not be a panic.
     refusal(&png_claiming(0x7fff_ffff, 0x7fff_ffff));
@@ -94,21 +67,11 @@ fn a_65_byte_png_of_100000_by_100000_is_refused_by_its_header() {
 #[test]
 fn a_jpeg_header_over_the_limit_is_refused_before_its_scan() {
     let mut jpeg = fixtures::encode(&fixtures::gradient(64, 48), ImageFormat::Jpeg);
-    let frame = jpeg
-        .windows(2)
-        .position(|pair| pair == b"\xff\xc0")
-        .expect("a frame header");
+    let frame = jpeg.windows(2).position(|pair| pair == b"\xff\xc0").expect("a frame header");
     jpeg[frame + 5..frame + 9].copy_from_slice(b"\xff\xff\xff\xff");
     let error = refusal(&jpeg);
     assert!(
-        matches!(
-            error,
-            ImageError::SideTooLong {
-                width: 65535,
-                height: 65535,
-                limit: 30_000
-            }
-        ),
+        matches!(error, ImageError::SideTooLong { width: 65535, height: 65535, limit: 30_000 }),
         "{error:?}"
     );
 }
@@ -117,54 +80,29 @@ fn a_jpeg_header_over_the_limit_is_refused_before_its_scan() {
 fn strangers_and_empty_files_are_named() {
     let zip = refusal(b"PK\x03\x04\x14\0\0\0\x08\0photo.jpg");
     assert!(zip.to_string().contains("a ZIP archive"), "{zip}");
-    assert!(
-        refusal(b"a caption, not a photo")
-            .to_string()
-            .contains("plain text")
-    );
+    assert!(refusal(b"a caption, not a photo").to_string().contains("plain text"));
     assert_eq!(refusal(b"").code(), "image_empty_file");
 }
 
 #[test]
 fn a_file_over_the_size_limit_is_not_even_sniffed() {
-    let limits = ImageLimits {
-        max_file_bytes: 16,
-        ..ImageLimits::default()
-    };
-    let options = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let limits = ImageLimits { max_file_bytes: 16, ..ImageLimits::default() };
+    let options = DecodeOptions { limits, ..DecodeOptions::default() };
     let tool = Preprocessor::new(fixtures::config(), options).expect("valid");
     let error = tool.prepare(&[b'x'; 17]).expect_err("one byte too many");
-    assert!(
-        matches!(
-            error,
-            ImageError::FileTooLarge {
-                bytes: 17,
-                limit: 16
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, ImageError::FileTooLarge { bytes: 17, limit: 16 }), "{error:?}");
 }
 
 #[test]
 fn every_format_is_read_whole_and_refused_wherever_it_is_cut() {
     for (encoder, format) in FORMATS {
         let whole = fixtures::encode(&fixtures::gradient(60, 44), encoder);
-        let (_, info) = fixtures::preprocessor()
-            .prepare(&whole)
-            .expect("a valid file");
+        let (_, info) = fixtures::preprocessor().prepare(&whole).expect("a valid file");
         assert_eq!((info.format, info.width, info.height), (format, 60, 44));
         // The last bytes of PNG (a checksum of nothing) and GIF (a full stop) carry no pixels.
         for length in 16..whole.len() - 4 {
             let error = refusal(&whole[..length]);
-            assert_eq!(
-                error.code(),
-                "image_truncated",
-                "{format} cut at {length}: {error:?}"
-            );
+            assert_eq!(error.code(), "image_truncated", "{format} cut at {length}: {error:?}");
         }
     }
 }
@@ -189,18 +127,14 @@ fn a_jpeg_whose_scan_is_overwritten_is_corrupt() {
 #[test]
 fn float_tiffs_are_unsupported_rather_than_guessed() {
     let mut bytes = Cursor::new(Vec::new());
-    DynamicImage::new_rgb32f(8, 8)
-        .write_to(&mut bytes, ImageFormat::Tiff)
-        .expect("encoding");
+    DynamicImage::new_rgb32f(8, 8).write_to(&mut bytes, ImageFormat::Tiff).expect("encoding");
     assert_eq!(refusal(&bytes.into_inner()).code(), "image_unsupported");
 }
 
 fn small_files() -> Vec<Vec<u8>> {
     let picture = fixtures::gradient(33, 21);
-    let mut files: Vec<Vec<u8>> = FORMATS
-        .iter()
-        .map(|&(encoder, _)| fixtures::encode(&picture, encoder))
-        .collect();
+    let mut files: Vec<Vec<u8>> =
+        FORMATS.iter().map(|&(encoder, _)| fixtures::encode(&picture, encoder)).collect();
     files.push(fixtures::jpeg_with_orientation(&picture, 6));
     files
 }

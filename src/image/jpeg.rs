@@ -28,21 +28,14 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, Imag
     if !markers.complete {
         return Err(truncated(bytes, None));
     }
-    let orientation = decoder
-        .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif));
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let (options, channels) = output(&decoder, markers)?;
     decoder.set_options(options);
     let pixels = width as usize * height as usize;
     let mut data = vec![0; pixels * channels.count()];
     decoder.decode_into(&mut data).map_err(failed)?;
     Ok(Decoded {
-        raster: Raster {
-            width,
-            height,
-            channels,
-            data,
-        },
+        raster: Raster { width, height, channels, data },
         orientation: orientation.unwrap_or(Orientation::NoTransforms),
     })
 }
@@ -57,9 +50,8 @@ fn lenient() -> DecoderOptions {
 }
 
 fn check_header(decoder: &Decoder, limits: &ImageLimits) -> Result<(u32, u32), ImageError> {
-    let info = decoder
-        .info()
-        .ok_or_else(|| ImageError::corrupt(Format::Jpeg, "no frame header"))?;
+    let info =
+        decoder.info().ok_or_else(|| ImageError::corrupt(Format::Jpeg, "no frame header"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     let bytes = u64::from(width) * u64::from(height) * u64::from(info.components);
     limits.check_header(width, height, bytes)?;
@@ -72,19 +64,13 @@ fn output(decoder: &Decoder, markers: Markers) -> Result<(DecoderOptions, Channe
     let components = decoder.info().map_or(0, |info| info.components);
     let strict = lenient().set_strict_mode(true);
     match (components, markers.adobe_transform) {
-        (1, _) => Ok((
-            strict.jpeg_set_out_colorspace(ColorSpace::Luma),
-            Channels::Grey,
-        )),
+        (1, _) => Ok((strict.jpeg_set_out_colorspace(ColorSpace::Luma), Channels::Grey)),
         // Adobe's RGB without a transform, which zune-jpeg knows only as three nameless bands.
         (3, Some(0)) => {
             let bands = ColorSpace::MultiBand(std::num::NonZeroU32::MIN.saturating_add(2));
             Ok((lenient().jpeg_set_out_colorspace(bands), Channels::Rgb))
         }
-        (3 | 4, _) => Ok((
-            strict.jpeg_set_out_colorspace(ColorSpace::RGB),
-            Channels::Rgb,
-        )),
+        (3 | 4, _) => Ok((strict.jpeg_set_out_colorspace(ColorSpace::RGB), Channels::Rgb)),
         _ => Err(ImageError::Unsupported {
             format: Format::Jpeg,
             feature: format!("{components} colour components"),
@@ -94,10 +80,9 @@ fn output(decoder: &Decoder, markers: Markers) -> Result<(DecoderOptions, Channe
 
 fn refusal(error: DecodeErrors, bytes: &[u8], markers: Markers) -> ImageError {
     match error {
-        DecodeErrors::Unsupported(scheme) => ImageError::Unsupported {
-            format: Format::Jpeg,
-            feature: format!("{scheme:?}"),
-        },
+        DecodeErrors::Unsupported(scheme) => {
+            ImageError::Unsupported { format: Format::Jpeg, feature: format!("{scheme:?}") }
+        }
         error if !markers.complete => truncated(bytes, Some(error)),
         error => ImageError::corrupt(Format::Jpeg, error),
     }

@@ -36,10 +36,9 @@ impl ImageLimits {
     pub(super) fn check_file(&self, bytes: u64) -> Result<(), ImageError> {
         match bytes {
             0 => Err(ImageError::EmptyFile),
-            _ if bytes > self.max_file_bytes => Err(ImageError::FileTooLarge {
-                bytes,
-                limit: self.max_file_bytes,
-            }),
+            _ if bytes > self.max_file_bytes => {
+                Err(ImageError::FileTooLarge { bytes, limit: self.max_file_bytes })
+            }
             _ => Ok(()),
         }
     }
@@ -54,29 +53,15 @@ impl ImageLimits {
         let pixels = u64::from(width) * u64::from(height);
         if width.max(height) > self.max_side {
             let limit = self.max_side;
-            return Err(ImageError::SideTooLong {
-                width,
-                height,
-                limit,
-            });
+            return Err(ImageError::SideTooLong { width, height, limit });
         }
         if pixels > self.max_pixels {
             let limit = self.max_pixels;
-            return Err(ImageError::TooManyPixels {
-                width,
-                height,
-                pixels,
-                limit,
-            });
+            return Err(ImageError::TooManyPixels { width, height, pixels, limit });
         }
         if decoded_bytes > self.max_decoded_bytes {
             let (bytes, limit) = (decoded_bytes, self.max_decoded_bytes);
-            return Err(ImageError::DecodedTooLarge {
-                width,
-                height,
-                bytes,
-                limit,
-            });
+            return Err(ImageError::DecodedTooLarge { width, height, bytes, limit });
         }
         Ok(())
     }
@@ -94,10 +79,7 @@ pub struct DecodeOptions {
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self {
-            limits: ImageLimits::default(),
-            exif_orientation: true,
-        }
+        Self { limits: ImageLimits::default(), exif_orientation: true }
     }
 }
 
@@ -107,21 +89,11 @@ mod tests {
 
     #[test]
     fn a_value_at_the_limit_passes_and_one_more_does_not() {
-        let limits = ImageLimits {
-            max_file_bytes: 10,
-            max_side: 4,
-            max_pixels: 12,
-            max_decoded_bytes: 36,
-        };
+        let limits =
+            ImageLimits { max_file_bytes: 10, max_side: 4, max_pixels: 12, max_decoded_bytes: 36 };
         assert!(limits.check_file(10).is_ok());
-        assert_eq!(
-            limits.check_file(11).expect_err("11 > 10").code(),
-            "image_file_too_large"
-        );
-        assert_eq!(
-            limits.check_file(0).expect_err("empty").code(),
-            "image_empty_file"
-        );
+        assert_eq!(limits.check_file(11).expect_err("11 > 10").code(), "image_file_too_large");
+        assert_eq!(limits.check_file(0).expect_err("empty").code(), "image_empty_file");
         assert!(limits.check_header(4, 3, 36).is_ok());
         let code = |w, h, bytes| limits.check_header(w, h, bytes).expect_err("over").code();
         assert_eq!(code(5, 1, 5), "image_side_too_long");
@@ -131,13 +103,8 @@ mod tests {
 
     #[test]
     fn largest_possible_header_does_not_overflow() {
-        let limits = ImageLimits {
-            max_side: u32::MAX,
-            ..ImageLimits::default()
-        };
-        let error = limits
-            .check_header(u32::MAX, u32::MAX, u64::MAX)
-            .expect_err("far too large");
+        let limits = ImageLimits { max_side: u32::MAX, ..ImageLimits::default() };
+        let error = limits.check_header(u32::MAX, u32::MAX, u64::MAX).expect_err("far too large");
         assert_eq!(error.code(), "image_too_many_pixels");
     }
 
@@ -146,12 +113,6 @@ mod tests {
         let parsed: Result<ImageLimits, _> = toml::from_str("max_pixel = 5");
         assert!(parsed.expect_err("typo").to_string().contains("max_pixel"));
         let parsed: ImageLimits = toml::from_str("max_pixels = 5").expect("one known key");
-        assert_eq!(
-            parsed,
-            ImageLimits {
-                max_pixels: 5,
-                ..ImageLimits::default()
-            }
-        );
+        assert_eq!(parsed, ImageLimits { max_pixels: 5, ..ImageLimits::default() });
     }
 }

@@ -47,10 +47,7 @@ pub(super) fn walk(bytes: &[u8]) -> Markers {
 /// are skipped; entropy-coded data is skipped too, since it holds no other FF.
 fn next_marker(bytes: &[u8], position: usize) -> Option<(u8, usize)> {
     let start = position + memchr(0xff, bytes.get(position..)?)?;
-    let fill = bytes[start..]
-        .iter()
-        .take_while(|&&byte| byte == 0xff)
-        .count();
+    let fill = bytes[start..].iter().take_while(|&&byte| byte == 0xff).count();
     let code = start + fill;
     bytes.get(code).map(|&marker| (marker, code + 1))
 }
@@ -96,10 +93,7 @@ mod tests {
 
     #[test]
     fn segments_that_overrun_the_file_end_the_walk() {
-        assert_eq!(
-            walk(b"\xff\xd8\xff\xe0\xff\xff\xff\xd9"),
-            Markers::default()
-        );
+        assert_eq!(walk(b"\xff\xd8\xff\xe0\xff\xff\xff\xd9"), Markers::default());
         assert_eq!(walk(b"\xff\xd8"), Markers::default());
         assert_eq!(walk(b""), Markers::default());
     }

@@ -30,4 +30,4 @@ pub use error::ImageError;
 pub use format::Format;
 pub use limits::{DecodeOptions, ImageLimits};
 pub use pixels::Pixels;
-pub use preprocess::{ImageInfo, PreprocessConfig, Preprocessor, Resample};
+pub use preprocess::{ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};

@@ -3,16 +3,15 @@
 use std::io::Read;
 use std::path::Path;
 
-use fast_image_resize::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
 
 use super::decode::decode;
-use super::geometry::{crop_box, oriented_size};
+use super::geometry::{crop_box, lies_on_its_side};
 use super::pixels::Normaliser;
 use super::raster::{Channels, Raster};
-use super::resize::resize;
+use super::resize::{Order, resize};
 use super::{DecodeOptions, Format, ImageError, Pixels};
 
 /// The largest side an encoder may ask for, in pixels.
@@ -32,14 +31,26 @@ pub enum Resample {
 }
 
 impl Resample {
-    /// The same filter in the resizer's terms.
-    pub(super) fn filter(self) -> FilterType {
+    /// Pixels that the filter reaches to each side of its centre when it enlarges.
+    pub(super) fn support(self) -> f64 {
         match self {
-            Self::Bicubic => FilterType::CatmullRom,
-            Self::Bilinear => FilterType::Bilinear,
-            Self::Lanczos => FilterType::Lanczos3,
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
         }
     }
+}
+
+/// How many pixels the longer edge gets when the exact number has a fraction. One pixel of 347 is
+/// enough to shift the outer columns of the crop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongEdge {
+    /// Rounded down, as transformers and torchvision do.
+    #[default]
+    Floor,
+    /// To the nearest, a half to the even number: Python's `round`, as open_clip does.
+    Round,
 }
 
 /// What a model was trained to see: the table `[vision.preprocess]` of its manifest.
@@ -53,6 +64,9 @@ pub struct PreprocessConfig {
     /// Filter of the resize.
     #[serde(default)]
     pub resample: Resample,
+    /// Rounding of the longer edge.
+    #[serde(default)]
+    pub long_edge: LongEdge,
     /// Multiplies each byte first: 1/255 for most models, 1 where mean and deviation are in
     /// bytes.
     pub rescale_factor: f32,
@@ -65,12 +79,7 @@ pub struct PreprocessConfig {
 impl PreprocessConfig {
     fn validate(&self) -> Result<(), ImageError> {
         let edge = self.resize_shortest_edge;
-        refuse_unless(
-            (1..=MAX_CROP).contains(&edge),
-            "resize_shortest_edge",
-            &edge,
-            "1 to 4096",
-        )?;
+        refuse_unless((1..=MAX_CROP).contains(&edge), "resize_shortest_edge", &edge, "1 to 4096")?;
         let crop_fits = (1..=edge).contains(&self.crop);
         refuse_unless(crop_fits, "crop", &self.crop, &format!("1 to {edge}"))?;
         let factor = self.rescale_factor;
@@ -92,11 +101,7 @@ fn refuse_unless(
     if holds {
         return Ok(());
     }
-    Err(ImageError::Config {
-        field,
-        value: format!("{value:?}"),
-        allowed: allowed.to_owned(),
-    })
+    Err(ImageError::Config { field, value: format!("{value:?}"), allowed: allowed.to_owned() })
 }
 
 /// What is known of a photo once it is decoded.
@@ -128,11 +133,7 @@ impl Preprocessor {
     pub fn new(config: PreprocessConfig, options: DecodeOptions) -> Result<Self, ImageError> {
         config.validate()?;
         let normaliser = Box::new(Normaliser::new(&config));
-        Ok(Self {
-            config,
-            options,
-            normaliser,
-        })
+        Ok(Self { config, options, normaliser })
     }
 
     /// The settings it was made with.
@@ -161,17 +162,13 @@ impl Preprocessor {
         let metadata = fs_err::metadata(path).map_err(ImageError::Io)?;
         // Opening a pipe would wait for a writer for ever.
         if !metadata.is_file() {
-            return Err(ImageError::NotAFile {
-                path: path.to_owned(),
-            });
+            return Err(ImageError::NotAFile { path: path.to_owned() });
         }
         limits.check_file(metadata.len())?;
         let file = fs_err::File::open(path).map_err(ImageError::Io)?;
         let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
         let bounded = limits.max_file_bytes.saturating_add(1);
-        file.take(bounded)
-            .read_to_end(&mut bytes)
-            .map_err(ImageError::Io)?;
+        file.take(bounded).read_to_end(&mut bytes).map_err(ImageError::Io)?;
         limits.check_file(bytes.len() as u64)?;
         Ok(bytes)
     }
@@ -183,29 +180,15 @@ impl Preprocessor {
     pub fn prepare(&self, bytes: &[u8]) -> Result<(Pixels, ImageInfo), ImageError> {
         let (format, decoded) = decode(bytes, &self.options)?;
         let (raster, orientation) = (decoded.raster, decoded.orientation);
-        let PreprocessConfig {
-            resize_shortest_edge,
-            crop,
-            resample,
-            ..
-        } = self.config;
+        let PreprocessConfig { crop, resample, .. } = self.config;
         let size = (raster.width, raster.height);
-        let kept = crop_box(size, orientation, resize_shortest_edge, crop);
-        let square = resize(&raster, kept, (crop, crop), resample.filter())?;
-        let (width, height) = oriented_size(size, orientation);
-        let info = ImageInfo {
-            format,
-            width,
-            height,
-            orientation: orientation.to_exif(),
-        };
-        Ok((
-            Pixels {
-                side: crop,
-                rgb: upright_rgb(square, orientation),
-            },
-            info,
-        ))
+        let kept = crop_box(size, orientation, &self.config);
+        let on_its_side = lies_on_its_side(orientation);
+        let order = if on_its_side { Order::ColumnsFirst } else { Order::RowsFirst };
+        let square = resize(&raster, kept, (crop, crop), resample, order)?;
+        let (width, height) = if on_its_side { (size.1, size.0) } else { size };
+        let info = ImageInfo { format, width, height, orientation: orientation.to_exif() };
+        Ok((Pixels { side: crop, rgb: upright_rgb(square, orientation) }, info))
     }
 
     /// Writes a photo into its place in a batch: `(byte * rescale_factor - mean) / std`, one plane
@@ -215,11 +198,7 @@ impl Preprocessor {
     /// If `pixels` came from another preprocessor or `out` does not hold
     /// [`tensor_len`](Self::tensor_len) floats.
     pub fn write_nchw(&self, pixels: &Pixels, out: &mut [f32]) {
-        assert_eq!(
-            pixels.rgb.len(),
-            self.tensor_len(),
-            "pixels of another size"
-        );
+        assert_eq!(pixels.rgb.len(), self.tensor_len(), "pixels of another size");
         assert_eq!(out.len(), self.tensor_len(), "a buffer of another size");
         self.normaliser.write_planes(&pixels.rgb, out);
     }
@@ -232,12 +211,7 @@ fn upright_rgb(raster: Raster, orientation: Orientation) -> Vec<u8> {
 
 /// An image turned as the viewer sees it.
 pub(super) fn upright(raster: Raster, orientation: Orientation) -> DynamicImage {
-    let Raster {
-        width,
-        height,
-        channels,
-        data,
-    } = raster;
+    let Raster { width, height, channels, data } = raster;
     let image = match channels {
         Channels::Grey => GrayImage::from_raw(width, height, data).map(DynamicImage::ImageLuma8),
         Channels::Rgb => RgbImage::from_raw(width, height, data).map(DynamicImage::ImageRgb8),

@@ -57,21 +57,13 @@ impl Raster {
                 return Err(ImageError::Unsupported { format, feature });
             }
         };
-        Ok(Self {
-            width,
-            height,
-            channels,
-            data,
-        })
+        Ok(Self { width, height, channels, data })
     }
 }
 
 /// 16 bits to 8: the nearest, so that 65535 is 255 and the steps are even.
 fn narrow(samples: &[u16]) -> Vec<u8> {
-    samples
-        .iter()
-        .map(|&sample| ((u32::from(sample) + 128) / 257) as u8)
-        .collect()
+    samples.iter().map(|&sample| ((u32::from(sample) + 128) / 257) as u8).collect()
 }
 
 /// Lays pixels of `C` colours and an alpha over white. Works in place: a photo may be large.
@@ -100,10 +92,7 @@ mod tests {
     #[test]
     fn alpha_goes_over_white() {
         let data = vec![10, 20, 30, 255, 10, 20, 30, 0, 0, 100, 255, 128];
-        assert_eq!(
-            over_white::<3>(data),
-            [10, 20, 30, 255, 255, 255, 127, 177, 255]
-        );
+        assert_eq!(over_white::<3>(data), [10, 20, 30, 255, 255, 255, 127, 177, 255]);
         assert_eq!(over_white::<1>(vec![7, 255, 7, 0]), [7, 255]);
     }
 
@@ -112,10 +101,7 @@ mod tests {
         for value in 0..=255u16 {
             assert_eq!(narrow(&[value * 257]), [value as u8]);
         }
-        assert_eq!(
-            narrow(&[128, 129, 65535 - 129, 65535 - 128]),
-            [0, 1, 254, 255]
-        );
+        assert_eq!(narrow(&[128, 129, 65535 - 129, 65535 - 128]), [0, 1, 254, 255]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::decode::decode;
 use super::geometry::SourceBox;
 use super::preprocess::upright;
 use super::raster::Raster;
-use super::resize::resize;
+use super::resize::{Order, resize};
 use super::{ImageError, Preprocessor, Resample};
 
 impl Preprocessor {
@@ -25,10 +25,7 @@ impl Preprocessor {
         let small = shrink(decoded.raster, max_side.max(1))?;
         let mut jpeg = Vec::new();
         upright(small, decoded.orientation)
-            .write_with_encoder(JpegEncoder::new_with_quality(
-                &mut jpeg,
-                quality.clamp(1, 100),
-            ))
+            .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, quality.clamp(1, 100)))
             .map_err(|error| ImageError::Internal {
                 action: "encode a thumbnail",
                 source: error.into(),
@@ -43,17 +40,10 @@ fn shrink(raster: Raster, max_side: u32) -> Result<Raster, ImageError> {
     if longest <= max_side {
         return Ok(raster);
     }
-    let whole = SourceBox {
-        left: 0.0,
-        top: 0.0,
-        width: f64::from(width),
-        height: f64::from(height),
-    };
-    let size = (
-        scaled(width, longest, max_side),
-        scaled(height, longest, max_side),
-    );
-    resize(&raster, whole, size, Resample::Bicubic.filter())
+    let whole =
+        SourceBox { left: 0.0, top: 0.0, width: f64::from(width), height: f64::from(height) };
+    let size = (scaled(width, longest, max_side), scaled(height, longest, max_side));
+    resize(&raster, whole, size, Resample::Bicubic, Order::RowsFirst)
 }
 
 fn scaled(side: u32, longest: u32, max_side: u32) -> u32 {
@@ -75,28 +65,16 @@ mod tests {
     fn the_longer_side_is_bounded_and_small_photos_keep_their_size() {
         let tool = fixtures::preprocessor();
         let photo = fixtures::encode(&fixtures::gradient(300, 200), image::ImageFormat::Png);
-        assert_eq!(
-            size(&tool.thumbnail(&photo, 150, 80).expect("valid")),
-            (150, 100)
-        );
-        assert_eq!(
-            size(&tool.thumbnail(&photo, 301, 80).expect("valid")),
-            (300, 200)
-        );
+        assert_eq!(size(&tool.thumbnail(&photo, 150, 80).expect("valid")), (150, 100));
+        assert_eq!(size(&tool.thumbnail(&photo, 301, 80).expect("valid")), (300, 200));
         let strip = fixtures::encode(&fixtures::gradient(400, 2), image::ImageFormat::Png);
-        assert_eq!(
-            size(&tool.thumbnail(&strip, 100, 80).expect("valid")),
-            (100, 1)
-        );
+        assert_eq!(size(&tool.thumbnail(&strip, 100, 80).expect("valid")), (100, 1));
     }
 
     #[test]
     fn it_is_upright() {
         let tool = fixtures::preprocessor();
         let photo = fixtures::jpeg_with_orientation(&fixtures::gradient(300, 200), 6);
-        assert_eq!(
-            size(&tool.thumbnail(&photo, 150, 80).expect("valid")),
-            (100, 150)
-        );
+        assert_eq!(size(&tool.thumbnail(&photo, 150, 80).expect("valid")), (100, 150));
     }
 }
