@@ -73,9 +73,21 @@ fn decode_general(
         return Err(truncated(format, bytes, None));
     }
     // Metadata that cannot be read must not cost the photo.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    if format == Format::Png && orientation == Orientation::NoTransforms {
+        orientation = late_png_orientation(bytes).unwrap_or(orientation);
+    }
     let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     Ok(Decoded { raster: Raster::from_dynamic(image, format)?, orientation })
+}
+
+/// The orientation of a PNG whose eXIf chunk follows the pixels, as the standard allows and libpng's
+/// own test picture has it. The decoder stops reading before.
+fn late_png_orientation(bytes: &[u8]) -> Option<Orientation> {
+    let exif = exif::Reader::new().read_from_container(&mut Cursor::new(bytes)).ok()?;
+    let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
+    let value = u8::try_from(field.value.get_uint(0)?).ok()?;
+    Orientation::from_exif(value)
 }
 
 /// Bounds the decoder's working memory. Sides stay free here, so that our own check names them.

@@ -24,24 +24,14 @@ fn refusal(bytes: &[u8]) -> ImageError {
 
 /// A complete PNG of 65 bytes or so, whose header claims any size.
 fn png_claiming(width: u32, height: u32) -> Vec<u8> {
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 6, 0, 0, 0]].concat();
-    let parts: [(&[u8], &[u8]); 3] =
-        [(b"IHDR", &header), (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"), (b"IEND", b"")];
-    for (name, body) in parts {
-        png.extend((body.len() as u32).to_be_bytes());
-        let chunk = [name, body].concat();
-        png.extend(&chunk);
-        png.extend(crc32(&chunk).to_be_bytes());
-    }
-    png
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| {
-        if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
-    };
-    !bytes.iter().fold(!0u32, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
+    [
+        b"\x89PNG\r\n\x1a\n".to_vec(),
+        fixtures::png_chunk(b"IHDR", &header),
+        fixtures::png_chunk(b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"),
+        fixtures::png_chunk(b"IEND", b""),
+    ]
+    .concat()
 }
 
 #[test]

@@ -5,8 +5,12 @@
 //! crop → EXIF orientation → mean and deviation, NCHW. Resizing agrees with Pillow's; the golden
 //! tests in `tests/image_golden.rs` hold it to that.
 //!
-//! Two shortcuts change no pixel by more than rounding: only the part of the photo that the crop
-//! keeps is resized, and the orientation turns the small crop rather than the whole photo.
+//! Two shortcuts leave the pixels as they would be: only the part of the photo that the crop keeps
+//! is resized, and the orientation turns the small crop rather than the whole photo.
+//!
+//! Not read, and refused as unsupported: palette and floating-point TIFF, JPEG with arithmetic
+//! coding, lossless JPEG, JPEG of 12 bits (which reads as corrupt), JPEG of two components. Colour
+//! profiles are ignored, as Pillow's `convert` ignores them.
 
 mod decode;
 mod error;

@@ -33,6 +33,15 @@ fn every_orientation_is_that_of_the_whole_photo_turned_first() {
 }
 
 #[test]
+fn a_png_may_state_its_orientation_behind_its_pixels() {
+    let picture = fixtures::gradient(157, 120);
+    let (seen, info) = prepare(&fixtures::png_with_late_orientation(&picture, 6));
+    assert_eq!((info.width, info.height, info.orientation), (120, 157, 6));
+    let turned = image::imageops::rotate90(&picture);
+    assert_eq!(seen, prepare(&fixtures::encode(&turned, ImageFormat::Png)).0);
+}
+
+#[test]
 fn orientation_can_be_switched_off() {
     let jpeg = fixtures::jpeg_with_orientation(&fixtures::gradient(157, 120), 6);
     let options = DecodeOptions { exif_orientation: false, ..DecodeOptions::default() };
