@@ -1,1 +1,37 @@
-//! (room)
+//! The image path: from the bytes of a photo to the pixels a vision encoder takes (design 4).
+//!
+//! The order is binding, because each step protects the next: file size → header only (format,
+//! sides, pixels, decoded bytes) → decode → RGB over white → resize of the shortest edge → centre
+//! crop → EXIF orientation → mean and deviation, NCHW. Resizing agrees with Pillow's; the golden
+//! tests in `tests/image_golden.rs` hold it to that.
+//!
+//! Two shortcuts leave the pixels as they would be: only the part of the photo that the crop keeps
+//! is resized, and the orientation turns the small crop rather than the whole photo.
+//!
+//! Not read, and refused as unsupported: palette and floating-point TIFF, JPEG with arithmetic
+//! coding, lossless JPEG, JPEG of 12 bits (which reads as corrupt), JPEG of two components. Colour
+//! profiles are ignored, as Pillow's `convert` ignores them.
+
+mod decode;
+mod error;
+mod format;
+mod geometry;
+mod jpeg;
+mod limits;
+mod markers;
+mod pixels;
+mod preprocess;
+mod raster;
+mod resize;
+mod thumbnail;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod hostile_tests;
+
+pub use error::ImageError;
+pub use format::Format;
+pub use limits::{DecodeOptions, ImageLimits};
+pub use pixels::Pixels;
+pub use preprocess::{ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};

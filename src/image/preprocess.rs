@@ -1,0 +1,226 @@
+//! From the bytes of a photo to the pixels of an encoder.
+
+use std::io::Read;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, RgbImage};
+use serde::{Deserialize, Serialize};
+
+use super::decode::decode;
+use super::geometry::{crop_box, lies_on_its_side};
+use super::pixels::Normaliser;
+use super::raster::{Channels, Raster};
+use super::resize::{Order, resize};
+use super::{DecodeOptions, Format, ImageError, Pixels};
+
+/// The largest side an encoder may ask for, in pixels.
+const MAX_CROP: u32 = 4096;
+
+/// The filter of the resize, antialiased, as Pillow defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resample {
+    /// Catmull-Rom, Pillow's `BICUBIC` (a = -0.5).
+    #[default]
+    Bicubic,
+    /// Triangle, Pillow's `BILINEAR`.
+    Bilinear,
+    /// Lanczos with three lobes, Pillow's `LANCZOS`.
+    Lanczos,
+}
+
+impl Resample {
+    /// Pixels that the filter reaches to each side of its centre when it enlarges.
+    pub(super) fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+}
+
+/// How many pixels the longer edge gets when the exact number has a fraction. One pixel of 347 is
+/// enough to shift the outer columns of the crop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongEdge {
+    /// Rounded down, as transformers and torchvision do.
+    #[default]
+    Floor,
+    /// To the nearest, a half to the even number: Python's `round`, as open_clip does.
+    Round,
+}
+
+/// What a model was trained to see: the table `[vision.preprocess]` of its manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreprocessConfig {
+    /// The photo is scaled until its shorter side has this many pixels (1 to 4096).
+    pub resize_shortest_edge: u32,
+    /// Side of the square cut from the centre, in pixels; at most `resize_shortest_edge`.
+    pub crop: u32,
+    /// Filter of the resize.
+    #[serde(default)]
+    pub resample: Resample,
+    /// Rounding of the longer edge.
+    #[serde(default)]
+    pub long_edge: LongEdge,
+    /// Multiplies each byte first: 1/255 for most models, 1 where mean and deviation are in
+    /// bytes.
+    pub rescale_factor: f32,
+    /// Subtracted from the red, green and blue channels.
+    pub mean: [f32; 3],
+    /// Divides the red, green and blue channels; not 0.
+    pub std: [f32; 3],
+}
+
+impl PreprocessConfig {
+    fn validate(&self) -> Result<(), ImageError> {
+        let edge = self.resize_shortest_edge;
+        refuse_unless((1..=MAX_CROP).contains(&edge), "resize_shortest_edge", &edge, "1 to 4096")?;
+        let crop_fits = (1..=edge).contains(&self.crop);
+        refuse_unless(crop_fits, "crop", &self.crop, &format!("1 to {edge}"))?;
+        let factor = self.rescale_factor;
+        let positive = factor.is_finite() && factor > 0.0;
+        refuse_unless(positive, "rescale_factor", &factor, "a number above 0")?;
+        let finite = self.mean.iter().all(|mean| mean.is_finite());
+        refuse_unless(finite, "mean", &self.mean, "three numbers")?;
+        let divides = self.std.iter().all(|std| std.is_finite() && *std > 0.0);
+        refuse_unless(divides, "std", &self.std, "three numbers above 0")
+    }
+}
+
+fn refuse_unless(
+    holds: bool,
+    field: &'static str,
+    value: &dyn std::fmt::Debug,
+    allowed: &str,
+) -> Result<(), ImageError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ImageError::Config { field, value: format!("{value:?}"), allowed: allowed.to_owned() })
+}
+
+/// What is known of a photo once it is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// The format its bytes showed.
+    pub format: Format,
+    /// Pixels, as the viewer sees them.
+    pub width: u32,
+    /// Pixels, as the viewer sees them.
+    pub height: u32,
+    /// The EXIF orientation that was applied, 1 (upright) to 8.
+    pub orientation: u8,
+}
+
+/// Turns files into pixels. Cheap to share between threads; each call works on its own.
+#[derive(Debug, Clone)]
+pub struct Preprocessor {
+    config: PreprocessConfig,
+    options: DecodeOptions,
+    normaliser: Box<Normaliser>,
+}
+
+impl Preprocessor {
+    /// Checks the settings and prepares what all photos share.
+    ///
+    /// # Errors
+    /// [`ImageError::Config`] for a setting that cannot work.
+    pub fn new(config: PreprocessConfig, options: DecodeOptions) -> Result<Self, ImageError> {
+        config.validate()?;
+        let normaliser = Box::new(Normaliser::new(&config));
+        Ok(Self { config, options, normaliser })
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &PreprocessConfig {
+        &self.config
+    }
+
+    /// How it decodes.
+    pub fn options(&self) -> &DecodeOptions {
+        &self.options
+    }
+
+    /// Floats that one photo takes in a batch: 3 × `crop` × `crop`.
+    pub fn tensor_len(&self) -> usize {
+        let side = self.config.crop as usize;
+        3 * side * side
+    }
+
+    /// Reads a file whole, unless it is over the size limit: its size is asked first, and no more
+    /// than the limit is read even if the file grows meanwhile.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`] (naming the path), `NotAFile`, `EmptyFile` or `FileTooLarge`.
+    pub fn read_file(&self, path: &Path) -> Result<Vec<u8>, ImageError> {
+        let limits = &self.options.limits;
+        let metadata = fs_err::metadata(path).map_err(ImageError::Io)?;
+        // Opening a pipe would wait for a writer for ever.
+        if !metadata.is_file() {
+            return Err(ImageError::NotAFile { path: path.to_owned() });
+        }
+        limits.check_file(metadata.len())?;
+        let file = fs_err::File::open(path).map_err(ImageError::Io)?;
+        let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+        let bounded = limits.max_file_bytes.saturating_add(1);
+        file.take(bounded).read_to_end(&mut bytes).map_err(ImageError::Io)?;
+        limits.check_file(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Decodes, resizes, crops and turns one photo.
+    ///
+    /// # Errors
+    /// Any [`ImageError`] that bytes can cause; see the variants.
+    pub fn prepare(&self, bytes: &[u8]) -> Result<(Pixels, ImageInfo), ImageError> {
+        let (format, decoded) = decode(bytes, &self.options)?;
+        let (raster, orientation) = (decoded.raster, decoded.orientation);
+        let PreprocessConfig { crop, resample, .. } = self.config;
+        let size = (raster.width, raster.height);
+        let kept = crop_box(size, orientation, &self.config);
+        let on_its_side = lies_on_its_side(orientation);
+        let order = if on_its_side { Order::ColumnsFirst } else { Order::RowsFirst };
+        let square = resize(&raster, kept, (crop, crop), resample, order)?;
+        let (width, height) = if on_its_side { (size.1, size.0) } else { size };
+        let info = ImageInfo { format, width, height, orientation: orientation.to_exif() };
+        Ok((Pixels { side: crop, rgb: upright_rgb(square, orientation) }, info))
+    }
+
+    /// Writes a photo into its place in a batch: `(byte * rescale_factor - mean) / std`, one plane
+    /// per channel (CHW).
+    ///
+    /// # Panics
+    /// If `pixels` came from another preprocessor or `out` does not hold
+    /// [`tensor_len`](Self::tensor_len) floats.
+    pub fn write_nchw(&self, pixels: &Pixels, out: &mut [f32]) {
+        assert_eq!(pixels.rgb.len(), self.tensor_len(), "pixels of another size");
+        assert_eq!(out.len(), self.tensor_len(), "a buffer of another size");
+        self.normaliser.write_planes(&pixels.rgb, out);
+    }
+}
+
+/// RGB, turned as the viewer sees it.
+fn upright_rgb(raster: Raster, orientation: Orientation) -> Vec<u8> {
+    upright(raster, orientation).into_rgb8().into_raw()
+}
+
+/// An image turned as the viewer sees it.
+pub(super) fn upright(raster: Raster, orientation: Orientation) -> DynamicImage {
+    let Raster { width, height, channels, data } = raster;
+    let image = match channels {
+        Channels::Grey => GrayImage::from_raw(width, height, data).map(DynamicImage::ImageLuma8),
+        Channels::Rgb => RgbImage::from_raw(width, height, data).map(DynamicImage::ImageRgb8),
+    };
+    let mut image = image.expect("a raster holds exactly the samples of its size");
+    image.apply_orientation(orientation);
+    image
+}
+
+#[cfg(test)]
+#[path = "preprocess_tests.rs"]
+mod tests;
