@@ -172,7 +172,8 @@ pub trait ChatModel: Send + Sync {
     ) -> Result<ChatReply, LlmError>;
 
     /// As [`ChatModel::chat`], and sends each piece of text to `pieces` as it arrives. A slow
-    /// receiver slows the reading down; a dropped one ends the call as cancelled.
+    /// receiver slows the reading down, and its time counts towards the deadline; a dropped one
+    /// ends the call as cancelled.
     ///
     /// # Errors
     /// As [`ChatModel::chat`]; once a piece has been delivered nothing is retried, since the

@@ -204,8 +204,8 @@ impl From<LlmTarget> for String {
 /// are logged and stored.
 fn base_url(text: &str) -> Result<String, LlmFault> {
     let wrong = |reason: String| LlmFault::config("target", reason);
-    let url = reqwest::Url::parse(text)
-        .map_err(|error| wrong(format!("{text:?} is no URL: {error}")))?;
+    let url =
+        reqwest::Url::parse(text).map_err(|error| wrong(format!("{text:?} is no URL: {error}")))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(wrong("keys do not belong in the URL; name a variable in api_key_env".into()));
     }

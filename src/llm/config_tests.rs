@@ -45,10 +45,9 @@ fn ranges_name_the_field_and_the_value_seen() {
 
 #[test]
 fn a_file_sets_what_it_names_and_typos_are_refused() {
-    let config: LlmConfig = toml::from_str(
-        "target = 'openai:http://gpu:8000/v1'\nmodel = 'm'\n[local]\nslots = 2\n",
-    )
-    .expect("valid");
+    let config: LlmConfig =
+        toml::from_str("target = 'openai:http://gpu:8000/v1'\nmodel = 'm'\n[local]\nslots = 2\n")
+            .expect("valid");
     config.validate().expect("in range");
     assert_eq!(config.local.slots, 2);
     assert_eq!(config.max_attempts, LlmConfig::default().max_attempts);

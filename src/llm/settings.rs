@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn each_range_names_its_field_and_the_value_seen() {
         let said = refusal(|s| s.temperature = 2.5);
-        assert!(said.contains("settings.temperature") && said.contains("0 to 2, not 2.5"), "{said}");
+        assert!(
+            said.contains("settings.temperature") && said.contains("0 to 2, not 2.5"),
+            "{said}"
+        );
         assert!(refusal(|s| s.temperature = f32::NAN).contains("NaN"));
         assert!(refusal(|s| s.top_p = 0.0).contains("settings.top_p"));
         assert!(refusal(|s| s.max_tokens = 0).contains("settings.max_tokens"));

@@ -5,18 +5,22 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+#[path = "stub_replies.rs"]
+mod replies;
 #[path = "stub_text.rs"]
 mod text;
+
+use replies::{cut, events, failure, hanging, limited, refused};
 
 /// Requests kept for [`StubLlm::requests`].
 const KEPT: usize = 64;
@@ -247,51 +251,11 @@ async fn play(fault: Fault, request: &Value) -> Response {
 
 fn answer(request: &Value) -> Response {
     let reply = text::Reply::to(request);
-    if request["stream"] == true { events(reply.events()) } else { Json(reply.json()).into_response() }
-}
-
-fn events(body: String) -> Response {
-    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
-}
-
-/// Sends `start` and breaks the connection.
-fn cut(start: String, kind: &'static str) -> Response {
-    let broken = Err(std::io::Error::other("scripted"));
-    let pieces = futures::stream::iter([Ok(start), broken]);
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
-}
-
-/// Sends `start` and then nothing, without an end.
-fn hanging(start: String) -> Response {
-    use futures::StreamExt;
-    let start = futures::stream::iter([Ok::<_, std::io::Error>(start)]);
-    let pieces = start.chain(futures::stream::pending());
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
-}
-
-fn limited(after: After) -> Response {
-    let value = match after {
-        After::Nothing => None,
-        After::Seconds(seconds) => Some(seconds.to_string()),
-        After::Date(wait) => {
-            let moment = SystemTime::now() + wait + Duration::from_secs(1);
-            Some(httpdate::fmt_http_date(moment))
-        }
-    };
-    let mut response = failure(429, "slow down");
-    if let Some(value) = value.and_then(|value| value.parse().ok()) {
-        response.headers_mut().insert(header::RETRY_AFTER, value);
+    if request["stream"] == true {
+        events(reply.events())
+    } else {
+        Json(reply.json()).into_response()
     }
-    response
-}
-
-fn refused() -> Response {
-    failure(401, "Incorrect API key provided")
-}
-
-fn failure(status: u16, message: &str) -> Response {
-    let status = StatusCode::from_u16(status).expect("a status the script may use");
-    (status, Json(json!({"error": {"message": message, "type": "stub"}}))).into_response()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -97,9 +97,14 @@ impl Draws {
         let mut sentences = self.several("opening", &OPENINGS, 2);
         sentences.extend(self.several("middle", &MIDDLES, middles));
         sentences.push(self.pick("ending", &ENDINGS));
-        let place = self.pick("place", &PLACES);
-        let thing = self.pick("thing", &THINGS);
-        sentences.join(" ").replace("{place}", place).replace("{thing}", thing)
+        // Another place and thing in each sentence, so that no phrase comes twice.
+        let places = self.several("place", &PLACES, sentences.len());
+        let things = self.several("thing", &THINGS, sentences.len());
+        let fill = |((sentence, place), thing): ((&str, &str), &str)| {
+            sentence.replace("{place}", place).replace("{thing}", thing)
+        };
+        let filled: Vec<_> = sentences.into_iter().zip(places).zip(things).map(fill).collect();
+        filled.join(" ")
     }
 
     /// An instance of a JSON Schema, as far as tests use them.
@@ -143,11 +148,8 @@ impl Reply {
     pub fn to(request: &Value) -> Self {
         let draws = Draws(digest(request));
         let schema = &request["response_format"]["json_schema"]["schema"];
-        let whole = if schema.is_null() {
-            draws.prose()
-        } else {
-            draws.instance(schema, "").to_string()
-        };
+        let whole =
+            if schema.is_null() { draws.prose() } else { draws.instance(schema, "").to_string() };
         let words: Vec<_> = whole.split(' ').collect();
         let limit = request["max_tokens"].as_u64().and_then(|n| usize::try_from(n).ok());
         let kept = words.len().min(limit.unwrap_or(usize::MAX));

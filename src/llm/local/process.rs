@@ -9,6 +9,7 @@
 //! in flight is finished.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -65,12 +66,13 @@ impl Launch {
     /// [`LlmFault::LocalServer`] with the end of its log when it cannot be started, exits, or is
     /// not healthy in time.
     pub(super) async fn start(&self) -> Result<Server, LlmFault> {
+        let client = health_client().map_err(|error| self.fault(error.to_string()))?;
         let mut server = self.spawn()?;
         let port = server.port;
         let limit = Duration::from_secs_f64(self.config.start_deadline_s);
         let said = tokio::select! {
             status = server.exit() => format!("ended during its start: {status}"),
-            result = tokio::time::timeout(limit, healthy(port)) => match result {
+            result = tokio::time::timeout(limit, healthy(&client, port)) => match result {
                 Ok(()) => return Ok(server),
                 Err(_) => format!("was not healthy within {}", humantime::format_duration(limit)),
             },
@@ -169,15 +171,16 @@ impl Server {
     }
 }
 
-/// The shell reports a signal as 128 plus its number.
+/// The shell reports a signal of the server as 128 plus its number; a signal of its own means
+/// that the whole group was killed.
 fn describe(status: ExitStatus) -> String {
-    match status.code() {
-        Some(132) => "illegal instruction (signal 4): this llama-server was built for another \
-                      processor; run `make setup` again, or name another program"
+    let code = status.code();
+    match status.signal().or(code.filter(|code| *code > 128).map(|code| code - 128)) {
+        Some(4) => "signal 4, illegal instruction: this llama-server was built for another \
+                    processor; run `make setup` again, or name another program"
             .to_owned(),
-        Some(code) if code > 128 => format!("signal {}", code - 128),
-        Some(code) => format!("exit code {code}"),
-        None => status.to_string(),
+        Some(signal) => format!("signal {signal}"),
+        None => format!("exit code {}", code.unwrap_or_default()),
     }
 }
 
@@ -206,10 +209,8 @@ fn library_path(program: &Path) -> std::ffi::OsString {
 }
 
 /// Returns once `/health` says yes; 503 means that the model is still loading.
-async fn healthy(port: u16) {
+async fn healthy(client: &reqwest::Client, port: u16) {
     let url = format!("http://127.0.0.1:{port}/health");
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
-    let client = client.unwrap_or_default();
     loop {
         let answer = client.get(&url).send().await;
         if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -217,4 +218,8 @@ async fn healthy(port: u16) {
         }
         tokio::time::sleep(HEALTH_PAUSE).await;
     }
+}
+
+fn health_client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()
 }

@@ -58,8 +58,7 @@ impl Supervisor {
         let server = self.start_on_a_free_port().await?;
         let url = format!("http://127.0.0.1:{}/v1", server.port);
         let Launch { name, key, .. } = &self.launch;
-        let chat =
-            OpenAiChat::managed(&url, name, key.clone(), &self.config, self.stats.clone())?;
+        let chat = OpenAiChat::managed(&url, name, key.clone(), &self.config, self.stats.clone())?;
         let gone = CancellationToken::new();
         let group = server.group();
         Ok((server, Arc::new(Live { chat, gone, group })))

@@ -61,7 +61,7 @@ impl tower::Service<HttpRequestFactory> for Transport {
             if response.status().is_success() {
                 return Ok(bounded(response));
             }
-            Err(Box::new(peer.refusal(response).await).into())
+            Err(peer.refusal(response).await.into())
         })
     }
 }
@@ -110,9 +110,11 @@ impl Peer {
                 let key_env = self.key.as_ref().map(|key| key.source().to_owned());
                 LlmFault::Auth { status: status.as_u16(), key_env, excerpt }
             }
-            StatusCode::NOT_FOUND => {
-                LlmFault::NotFound { url: self.base_url.clone(), model: self.model.clone(), excerpt }
-            }
+            StatusCode::NOT_FOUND => LlmFault::NotFound {
+                url: self.base_url.clone(),
+                model: self.model.clone(),
+                excerpt,
+            },
             StatusCode::TOO_MANY_REQUESTS if body.contains("insufficient_quota") => {
                 LlmFault::QuotaExhausted { excerpt }
             }

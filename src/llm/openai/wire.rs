@@ -254,9 +254,10 @@ mod tests {
 
     #[test]
     fn lean_and_odd_replies_are_read() {
-        let reply: WireReply =
-            serde_json::from_str(r#"{"choices":[{"message":{"content":null},"finish_reason":"eos"}]}"#)
-                .expect("readable");
+        let reply: WireReply = serde_json::from_str(
+            r#"{"choices":[{"message":{"content":null},"finish_reason":"eos"}]}"#,
+        )
+        .expect("readable");
         let choice = reply.choices.into_iter().next().expect("one choice");
         assert_eq!(finish_reason(choice.finish_reason.as_deref()), FinishReason::Other);
         assert_eq!(choice.message.into_text(), "");
