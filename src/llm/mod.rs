@@ -1,1 +1,42 @@
-//! (room)
+//! Language models behind one trait (design 7): any OpenAI-compatible server, or a llama.cpp
+//! server that Pairwright runs itself.
+//!
+//! [`connect`] turns settings into a [`ChatModel`]. Faults are typed ([`LlmFault`]); what may pass
+//! later is retried with exponential back-off, full jitter, a cap and the server's Retry-After
+//! ([`retry`]), and calls, tokens, retries and faults are counted ([`StatsSnapshot`]).
+
+mod chat;
+mod config;
+mod error;
+mod local;
+mod openai;
+pub mod retry;
+mod settings;
+mod stats;
+
+use std::sync::Arc;
+
+pub use chat::{
+    ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, Message, Role, Usage,
+};
+pub use config::{LlmConfig, LlmTarget, LocalConfig};
+pub use error::{CODES, LlmError, LlmFault};
+pub use local::{LocalChat, SERVER_VARIABLE};
+pub use openai::OpenAiChat;
+pub use settings::SamplingSettings;
+pub use stats::StatsSnapshot;
+
+/// Makes the backend that `config` asks for. A local server is started, and healthy, when this
+/// returns; it ends with the last reference to the model, and with this process however that ends.
+/// Roles that use the same model file should share one backend.
+///
+/// # Errors
+/// `Config` for a wrong setting; `Missing` or `LocalServer` when the local server cannot be
+/// started; a fault of the network when a server must be asked for its model.
+pub async fn connect(config: &LlmConfig) -> Result<Arc<dyn ChatModel>, LlmError> {
+    config.validate()?;
+    Ok(match &config.target {
+        LlmTarget::OpenAi { base_url } => Arc::new(OpenAiChat::connect(base_url, config).await?),
+        LlmTarget::Local { gguf } => Arc::new(LocalChat::start(gguf.as_deref(), config).await?),
+    })
+}

@@ -1,0 +1,196 @@
+//! What goes into a chat call and what comes out of it, and the trait that every backend meets.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::error::LlmError;
+use super::settings::SamplingSettings;
+use super::stats::StatsSnapshot;
+
+/// Who speaks a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The frame set for the whole conversation.
+    System,
+    /// The asking side.
+    User,
+    /// The model; used for in-context examples.
+    Assistant,
+}
+
+/// A picture attached to a user message, sent inside the request as a data URL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ImageAttachment {
+    /// Media type such as `image/jpeg`.
+    pub mime: String,
+    /// The encoded file, not pixels.
+    pub bytes: Vec<u8>,
+}
+
+impl ImageAttachment {
+    /// The picture as `data:<mime>;base64,<bytes>`.
+    pub fn data_url(&self) -> String {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&self.bytes);
+        format!("data:{};base64,{encoded}", self.mime)
+    }
+}
+
+/// Shows the size only: a log line must not carry megabytes.
+impl fmt::Debug for ImageAttachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ImageAttachment({}, {} bytes)", self.mime, self.bytes.len())
+    }
+}
+
+/// One turn of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said.
+    pub text: String,
+    /// Pictures shown with the text; only [`Role::User`] messages may carry them.
+    pub images: Vec<ImageAttachment>,
+}
+
+impl Message {
+    /// A message of `role` without pictures.
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Self { role, text: text.into(), images: Vec::new() }
+    }
+
+    /// A system message.
+    pub fn system(text: impl Into<String>) -> Self {
+        Self::new(Role::System, text)
+    }
+
+    /// A user message.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::new(Role::User, text)
+    }
+
+    /// An assistant message.
+    pub fn assistant(text: impl Into<String>) -> Self {
+        Self::new(Role::Assistant, text)
+    }
+}
+
+/// One chat call.
+#[derive(Debug, Clone)]
+pub struct ChatRequest {
+    /// The conversation, oldest first; at least one message.
+    pub messages: Vec<Message>,
+    /// How the reply is sampled.
+    pub settings: SamplingSettings,
+    /// Seed of the sampling. Servers take 31 bits, so it is folded on the way out: equal seeds
+    /// stay equal.
+    pub seed: u64,
+    /// A JSON Schema the reply must follow, for servers that can constrain their output. The text
+    /// is still cut when `max_tokens` runs out, so the caller parses it.
+    pub json_schema: Option<serde_json::Value>,
+    /// Time for one attempt, in place of the configured one.
+    pub deadline: Option<Duration>,
+}
+
+impl ChatRequest {
+    /// A call with free text as reply and the configured deadline.
+    pub fn new(messages: Vec<Message>, settings: SamplingSettings, seed: u64) -> Self {
+        Self { messages, settings, seed, json_schema: None, deadline: None }
+    }
+
+    /// The same call, its reply bound to `schema`.
+    #[must_use]
+    pub fn with_json_schema(mut self, schema: serde_json::Value) -> Self {
+        self.json_schema = Some(schema);
+        self
+    }
+}
+
+/// Why the model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// It ended its turn, or met a stop string.
+    Stop,
+    /// `max_tokens` or the context ran out: the text is cut.
+    Length,
+    /// The server's own filter cut the text.
+    ContentFilter,
+    /// Anything else, or not said.
+    Other,
+}
+
+/// Tokens counted by the server; zero when the server does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens of the conversation sent.
+    pub prompt_tokens: u64,
+    /// Tokens of the reply.
+    pub completion_tokens: u64,
+}
+
+/// A complete reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatReply {
+    /// The text; may be empty, which is the caller's to judge.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// Tokens of the attempt that succeeded.
+    pub usage: Usage,
+    /// The model name the server reports, or the one asked for.
+    pub model: String,
+    /// Attempts made, 1 or more.
+    pub attempts: u32,
+    /// From the call to the reply, waiting and retries included.
+    pub elapsed: Duration,
+}
+
+/// A chat model behind some server. Calls may run at the same time; each backend bounds how many
+/// reach its server at once.
+#[async_trait]
+pub trait ChatModel: Send + Sync {
+    /// The model's name as it goes into records and keys.
+    fn name(&self) -> &str;
+
+    /// Asks and waits for the whole reply.
+    ///
+    /// # Errors
+    /// The fault of the last attempt, once it is not worth retrying or attempts ran out;
+    /// `Cancelled` soon after `cancel` fires.
+    async fn chat(
+        &self,
+        request: &ChatRequest,
+        cancel: &CancellationToken,
+    ) -> Result<ChatReply, LlmError>;
+
+    /// As [`ChatModel::chat`], and sends each piece of text to `pieces` as it arrives. A slow
+    /// receiver slows the reading down, and its time counts towards the deadline; a dropped one
+    /// ends the call as cancelled.
+    ///
+    /// # Errors
+    /// As [`ChatModel::chat`]; once a piece has been delivered nothing is retried, since the
+    /// receiver cannot take it back.
+    async fn chat_stream(
+        &self,
+        request: &ChatRequest,
+        cancel: &CancellationToken,
+        pieces: mpsc::Sender<String>,
+    ) -> Result<ChatReply, LlmError>;
+
+    /// A cheap question to the server: does it answer, and does it take our key? One attempt.
+    ///
+    /// # Errors
+    /// The fault met.
+    async fn check(&self) -> Result<(), LlmError>;
+
+    /// Counters since this backend was made.
+    fn stats(&self) -> StatsSnapshot;
+}

@@ -1,0 +1,250 @@
+//! The settings of one model role, as a file or flags give them.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::LlmFault;
+use super::retry::RetryPolicy;
+
+/// Which server answers. Written `local`, `local:/path/model.gguf` or
+/// `openai:http://host:8000/v1`, in flags and files alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum LlmTarget {
+    /// A llama.cpp server that Pairwright runs itself.
+    Local {
+        /// The model file; none takes the one that `make setup` fetched.
+        gguf: Option<PathBuf>,
+    },
+    /// Any OpenAI-compatible chat completions server.
+    OpenAi {
+        /// Base URL, usually ending in `/v1`; no trailing slash.
+        base_url: String,
+    },
+}
+
+/// The settings of one backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LlmConfig {
+    /// Which server.
+    pub target: LlmTarget,
+    /// Model name to ask for. None takes the server's only model, and is an error when it has
+    /// several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Environment variable that holds the API key; none sends no key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// Calls that may be at the server at once, 1 to 4096. A local server takes `local.slots`.
+    pub max_in_flight: usize,
+    /// Seconds for one attempt, above 0 and up to 86400.
+    pub deadline_s: f64,
+    /// Attempts in all, 1 to 100.
+    pub max_attempts: u32,
+    /// Seconds: upper end of the first wait before asking again, above 0 and up to 600.
+    pub backoff_base_s: f64,
+    /// Seconds: upper end of any such wait, above 0 and up to 3600.
+    pub backoff_cap_s: f64,
+    /// Seconds: longest Retry-After honoured in full, 0 to 3600.
+    pub retry_after_cap_s: f64,
+    /// Say `max_completion_tokens` instead of `max_tokens`, which newer cloud models demand.
+    pub max_completion_tokens: bool,
+    /// The managed server's own settings.
+    pub local: LocalConfig,
+}
+
+/// Settings of the managed llama.cpp server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalConfig {
+    /// The program; none looks at `PAIRWRIGHT_LLAMA_SERVER`, then at `runtime/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<PathBuf>,
+    /// Threads that compute, 1 to 1024; none takes every core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Replies written at the same time, 1 to 64.
+    pub slots: usize,
+    /// Tokens of conversation and reply that each slot holds, 256 to 1048576.
+    pub context_per_slot: usize,
+    /// Seconds from start to health, above 0 and up to 3600: large models load slowly.
+    pub start_deadline_s: f64,
+    /// Restarts within ten minutes before giving up, 0 to 100.
+    pub max_restarts: usize,
+    /// Folder for the server's log; none keeps only its last lines, in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_dir: Option<PathBuf>,
+}
+
+impl Default for LlmConfig {
+    fn default() -> Self {
+        Self {
+            target: LlmTarget::Local { gguf: None },
+            model: None,
+            api_key_env: None,
+            max_in_flight: 8,
+            deadline_s: 120.0,
+            max_attempts: 5,
+            backoff_base_s: 0.5,
+            backoff_cap_s: 30.0,
+            retry_after_cap_s: 120.0,
+            max_completion_tokens: false,
+            local: LocalConfig::default(),
+        }
+    }
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self {
+            server: None,
+            threads: None,
+            slots: 4,
+            context_per_slot: 2048,
+            start_deadline_s: 120.0,
+            max_restarts: 3,
+            log_dir: None,
+        }
+    }
+}
+
+impl LlmConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`LlmFault::Config`] with the first setting out of its range.
+    pub fn validate(&self) -> Result<(), LlmFault> {
+        whole("max_in_flight", self.max_in_flight, 1, 4096)?;
+        seconds("deadline_s", self.deadline_s, MOMENT, 86_400.0)?;
+        whole("max_attempts", self.max_attempts as usize, 1, 100)?;
+        seconds("backoff_base_s", self.backoff_base_s, MOMENT, 600.0)?;
+        seconds("backoff_cap_s", self.backoff_cap_s, MOMENT, 3600.0)?;
+        seconds("retry_after_cap_s", self.retry_after_cap_s, 0.0, 3600.0)?;
+        filled("model", self.model.as_deref())?;
+        filled("api_key_env", self.api_key_env.as_deref())?;
+        self.local.validate()
+    }
+
+    /// Time for one attempt.
+    pub(super) fn deadline(&self) -> Duration {
+        Duration::from_secs_f64(self.deadline_s)
+    }
+
+    pub(super) fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: self.max_attempts,
+            base: Duration::from_secs_f64(self.backoff_base_s),
+            cap: Duration::from_secs_f64(self.backoff_cap_s),
+            retry_after_cap: Duration::from_secs_f64(self.retry_after_cap_s),
+        }
+    }
+}
+
+impl LocalConfig {
+    fn validate(&self) -> Result<(), LlmFault> {
+        whole("local.threads", self.threads.unwrap_or(1), 1, 1024)?;
+        whole("local.slots", self.slots, 1, 64)?;
+        whole("local.context_per_slot", self.context_per_slot, 256, 1 << 20)?;
+        seconds("local.start_deadline_s", self.start_deadline_s, MOMENT, 3600.0)?;
+        whole("local.max_restarts", self.max_restarts, 0, 100)
+    }
+}
+
+impl FromStr for LlmTarget {
+    type Err = LlmFault;
+
+    fn from_str(text: &str) -> Result<Self, LlmFault> {
+        match text.split_once(':') {
+            None if text == "local" => Ok(Self::Local { gguf: None }),
+            Some(("local", path)) if !path.is_empty() => {
+                Ok(Self::Local { gguf: Some(path.into()) })
+            }
+            Some(("openai", url)) => Ok(Self::OpenAi { base_url: base_url(url)? }),
+            _ => Err(LlmFault::config(
+                "target",
+                format!(
+                    "{text:?} is none of `local`, `local:/path/model.gguf`, \
+                     `openai:http://host:8000/v1`"
+                ),
+            )),
+        }
+    }
+}
+
+impl fmt::Display for LlmTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { gguf: None } => f.write_str("local"),
+            Self::Local { gguf: Some(path) } => write!(f, "local:{}", path.display()),
+            Self::OpenAi { base_url } => write!(f, "openai:{base_url}"),
+        }
+    }
+}
+
+impl TryFrom<String> for LlmTarget {
+    type Error = LlmFault;
+
+    fn try_from(text: String) -> Result<Self, LlmFault> {
+        text.parse()
+    }
+}
+
+impl From<LlmTarget> for String {
+    fn from(target: LlmTarget) -> Self {
+        target.to_string()
+    }
+}
+
+/// Checks a base URL and drops its trailing slashes. A password in it is refused, because URLs
+/// are logged and stored.
+fn base_url(text: &str) -> Result<String, LlmFault> {
+    let wrong = |reason: String| LlmFault::config("target", reason);
+    let url =
+        reqwest::Url::parse(text).map_err(|error| wrong(format!("{text:?} is no URL: {error}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("keys do not belong in the URL; name a variable in api_key_env".into()));
+    }
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong(format!("{text:?} must begin with http:// or https:// and a host")));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong(format!("{text:?} must end with its path, such as /v1")));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The shortest time that counts as one; "above 0" in messages.
+const MOMENT: f64 = 0.001;
+
+fn seconds(field: &str, value: f64, low: f64, high: f64) -> Result<(), LlmFault> {
+    // A NaN lies in no range, so it is refused too.
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(LlmFault::config(field, format!("must be {low} to {high} seconds, not {value}")))
+}
+
+fn whole(field: &str, value: usize, low: usize, high: usize) -> Result<(), LlmFault> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(LlmFault::config(field, format!("must be {low} to {high}, not {value}")))
+}
+
+fn filled(field: &str, value: Option<&str>) -> Result<(), LlmFault> {
+    match value {
+        Some(text) if text.trim().is_empty() => {
+            Err(LlmFault::config(field, "must not be empty; leave it out instead"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

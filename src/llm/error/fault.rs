@@ -1,0 +1,241 @@
+//! The reasons for which a call can fail.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ErrorKind;
+
+/// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
+pub const CODES: [&str; 15] = [
+    "llm_unreachable",
+    "llm_disconnected",
+    "llm_timeout",
+    "llm_rate_limited",
+    "llm_quota_exhausted",
+    "llm_server_error",
+    "llm_unauthorized",
+    "llm_not_found",
+    "llm_bad_request",
+    "llm_context_too_long",
+    "llm_garbage",
+    "llm_cancelled",
+    "llm_local_server",
+    "llm_missing",
+    "llm_config",
+];
+
+/// The reason of a failure, as one attempt (or the set-up) met it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LlmFault {
+    /// No connection could be made.
+    #[error("cannot reach the LLM server at {url}: {cause}")]
+    Unreachable {
+        /// The base URL.
+        url: String,
+        /// What the network said.
+        cause: String,
+    },
+    /// The connection broke before the reply was complete.
+    #[error("the LLM server at {url} broke the connection before its reply was complete: {cause}")]
+    Disconnected {
+        /// The base URL.
+        url: String,
+        /// What the network said.
+        cause: String,
+    },
+    /// The attempt's deadline passed.
+    #[error("the LLM server at {url} gave no complete reply within {}", humantime::format_duration(*limit))]
+    Timeout {
+        /// The base URL.
+        url: String,
+        /// The time that was allowed.
+        limit: Duration,
+    },
+    /// HTTP 429.
+    #[error("the LLM server limits the rate (HTTP 429{}): {excerpt}", after(*retry_after))]
+    RateLimited {
+        /// The server's Retry-After.
+        retry_after: Option<Duration>,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// HTTP 429 because the account's credit is spent; waiting does not help.
+    #[error("the account's quota at the LLM server is spent (HTTP 429): {excerpt}")]
+    QuotaExhausted {
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// HTTP 5xx or 408, or an error event in a stream.
+    #[error("the LLM server failed (HTTP {status}{}): {excerpt}", after(*retry_after))]
+    Server {
+        /// HTTP status.
+        status: u16,
+        /// The server's Retry-After.
+        retry_after: Option<Duration>,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// HTTP 401 or 403.
+    #[error("the LLM server refused {} (HTTP {status}): {excerpt}", key_words(key_env.as_deref()))]
+    Auth {
+        /// HTTP status.
+        status: u16,
+        /// Environment variable the key came from; none when no key was sent.
+        key_env: Option<String>,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// HTTP 404: the path or the model does not exist.
+    #[error(
+        "the LLM server at {url} knows no such path or no model {model:?} (HTTP 404; a base URL usually ends in /v1): {excerpt}"
+    )]
+    NotFound {
+        /// The base URL.
+        url: String,
+        /// The model asked for.
+        model: String,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// Any other status that the same request would meet again.
+    #[error("the LLM server refused the request (HTTP {status}): {excerpt}")]
+    BadRequest {
+        /// HTTP status.
+        status: u16,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The conversation does not fit the model's context.
+    #[error("the conversation is too long for the model's context: {excerpt}")]
+    ContextTooLong {
+        /// Start of the answer's body, which usually gives both numbers.
+        excerpt: String,
+    },
+    /// HTTP 200 with something that is no chat completion.
+    #[error("the LLM server's answer is not a chat completion: {what}: {excerpt:?}")]
+    Garbage {
+        /// What is wrong with it.
+        what: String,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The caller gave up.
+    #[error("the LLM call was cancelled")]
+    Cancelled,
+    /// The managed server did not start, or died too often.
+    #[error("the managed llama-server {what}{}{}", log_words(log), path_words(log_path.as_ref()))]
+    LocalServer {
+        /// What happened to it.
+        what: String,
+        /// The last lines it logged.
+        log: String,
+        /// The whole log, when one is kept.
+        log_path: Option<PathBuf>,
+    },
+    /// The managed server's program or its model is not there.
+    #[error("{what} not found ({}); run `make setup`, or set {setting}", looked_at(looked))]
+    Missing {
+        /// What is missing.
+        what: &'static str,
+        /// Where it was looked for.
+        looked: Vec<PathBuf>,
+        /// The setting that names it.
+        setting: &'static str,
+    },
+    /// A setting is wrong.
+    #[error("{field}: {reason}")]
+    Config {
+        /// The setting.
+        field: String,
+        /// What is wrong with it, with the range and the value seen.
+        reason: String,
+    },
+}
+
+impl LlmFault {
+    /// A wrong setting.
+    pub(in crate::llm) fn config(field: &str, reason: impl Into<String>) -> Self {
+        Self::Config { field: field.to_owned(), reason: reason.into() }
+    }
+
+    /// The stable reason, one of [`CODES`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "llm_unreachable",
+            Self::Disconnected { .. } => "llm_disconnected",
+            Self::Timeout { .. } => "llm_timeout",
+            Self::RateLimited { .. } => "llm_rate_limited",
+            Self::QuotaExhausted { .. } => "llm_quota_exhausted",
+            Self::Server { .. } => "llm_server_error",
+            Self::Auth { .. } => "llm_unauthorized",
+            Self::NotFound { .. } => "llm_not_found",
+            Self::BadRequest { .. } => "llm_bad_request",
+            Self::ContextTooLong { .. } => "llm_context_too_long",
+            Self::Garbage { .. } => "llm_garbage",
+            Self::Cancelled => "llm_cancelled",
+            Self::LocalServer { .. } => "llm_local_server",
+            Self::Missing { .. } => "llm_missing",
+            Self::Config { .. } => "llm_config",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Disconnected { .. }
+            | Self::RateLimited { .. }
+            | Self::Server { .. }
+            | Self::Garbage { .. } => ErrorKind::Unavailable,
+            Self::Timeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::QuotaExhausted { .. } | Self::ContextTooLong { .. } => {
+                ErrorKind::ResourceExhausted
+            }
+            Self::Auth { .. } => ErrorKind::PermissionDenied,
+            Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
+            Self::BadRequest { .. } | Self::Config { .. } => ErrorKind::InvalidInput,
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
+        }
+    }
+
+    /// Whether the same call may pass when made again later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
+    }
+
+    /// How long the server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+}
+
+fn after(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!(", Retry-After {} s", wait.as_secs())).unwrap_or_default()
+}
+
+fn key_words(key_env: Option<&str>) -> String {
+    match key_env {
+        Some(name) => format!("the key from {name}"),
+        None => "a call without a key (set api_key_env)".to_owned(),
+    }
+}
+
+fn log_words(log: &str) -> String {
+    if log.is_empty() { String::new() } else { format!("; it logged last:\n{log}") }
+}
+
+fn path_words(path: Option<&PathBuf>) -> String {
+    path.map(|path| format!("\n(whole log: {})", path.display())).unwrap_or_default()
+}
+
+fn looked_at(looked: &[PathBuf]) -> String {
+    let places: Vec<_> = looked.iter().map(|path| path.display().to_string()).collect();
+    format!("looked at {}", places.join(", "))
+}

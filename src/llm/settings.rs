@@ -1,0 +1,121 @@
+//! How replies are sampled.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::LlmFault;
+
+/// Sampling settings of one role; part of an answer's key, so every field matters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingSettings {
+    /// 0 (always the likeliest token) to 2.
+    pub temperature: f32,
+    /// Nucleus sampling, above 0 and up to 1 (off).
+    pub top_p: f32,
+    /// Longest reply in tokens, 1 to 131072.
+    pub max_tokens: u32,
+    /// Strings that end the reply; at most 4 (what cloud servers take), none empty.
+    pub stop: Vec<String>,
+    /// llama.cpp's `repeat_penalty` and vLLM's `repetition_penalty`, above 0 and up to 10, 1 = off.
+    /// An extension that cloud servers refuse: sent only when set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_penalty: Option<f32>,
+    /// -2 to 2; sent only when set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency_penalty: Option<f32>,
+    /// -2 to 2; sent only when set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence_penalty: Option<f32>,
+}
+
+impl Default for SamplingSettings {
+    fn default() -> Self {
+        Self {
+            temperature: 0.7,
+            top_p: 0.9,
+            max_tokens: 512,
+            stop: Vec::new(),
+            repeat_penalty: None,
+            frequency_penalty: None,
+            presence_penalty: None,
+        }
+    }
+}
+
+impl SamplingSettings {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`LlmFault::Config`] with the first field out of its range.
+    pub fn validate(&self) -> Result<(), LlmFault> {
+        let above_zero = f32::MIN_POSITIVE;
+        within("temperature", Some(self.temperature), 0.0, 2.0)?;
+        within("top_p", Some(self.top_p), above_zero, 1.0)?;
+        within("repeat_penalty", self.repeat_penalty, above_zero, 10.0)?;
+        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
+        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
+        if !(1..=131_072).contains(&self.max_tokens) {
+            return Err(refused("max_tokens", "must be 1 to 131072", self.max_tokens));
+        }
+        if self.stop.len() > 4 {
+            return Err(refused("stop", "holds at most 4 strings", self.stop.len()));
+        }
+        if self.stop.iter().any(String::is_empty) {
+            return Err(refused("stop", "must not hold an empty string", "\"\""));
+        }
+        Ok(())
+    }
+}
+
+fn within(field: &str, value: Option<f32>, low: f32, high: f32) -> Result<(), LlmFault> {
+    match value {
+        // A NaN lies in no range, so it is refused too.
+        Some(value) if !(low..=high).contains(&value) => {
+            let low = if low == f32::MIN_POSITIVE { "above 0".into() } else { low.to_string() };
+            Err(refused(field, &format!("must be {low} to {high}"), value))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(field: &str, rule: &str, seen: impl std::fmt::Display) -> LlmFault {
+    LlmFault::config(&format!("settings.{field}"), format!("{rule}, not {seen}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl Fn(&mut SamplingSettings)) -> String {
+        let mut settings = SamplingSettings::default();
+        change(&mut settings);
+        settings.validate().expect_err("out of range").to_string()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        SamplingSettings::default().validate().expect("defaults are valid");
+    }
+
+    #[test]
+    fn each_range_names_its_field_and_the_value_seen() {
+        let said = refusal(|s| s.temperature = 2.5);
+        assert!(
+            said.contains("settings.temperature") && said.contains("0 to 2, not 2.5"),
+            "{said}"
+        );
+        assert!(refusal(|s| s.temperature = f32::NAN).contains("NaN"));
+        assert!(refusal(|s| s.top_p = 0.0).contains("settings.top_p"));
+        assert!(refusal(|s| s.max_tokens = 0).contains("settings.max_tokens"));
+        assert!(refusal(|s| s.stop = vec!["x".into(); 5]).contains("at most 4"));
+        assert!(refusal(|s| s.stop = vec![String::new()]).contains("empty"));
+        assert!(refusal(|s| s.repeat_penalty = Some(0.0)).contains("settings.repeat_penalty"));
+        assert!(refusal(|s| s.presence_penalty = Some(-3.0)).contains("-2 to 2"));
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused() {
+        let error = toml::from_str::<SamplingSettings>("temprature = 0.1").expect_err("a typo");
+        assert!(error.to_string().contains("temprature"), "{error}");
+    }
+}
