@@ -10,8 +10,8 @@ pub const MAX_ID_BYTES: usize = 512;
 
 /// Every id met so far and the place where it was first met.
 ///
-/// Costs about 60 bytes for a record with a short id and a number as its place: 6 MB for 100,000
-/// records, the only memory of a source that grows with its length.
+/// The only memory of a source that grows with its length: with ids of 13 bytes and numbers as
+/// places, a million records took 110 MB (while the map grows; 80 MB between).
 pub(super) struct IdBook<P> {
     first: HashMap<Box<str>, P>,
 }
