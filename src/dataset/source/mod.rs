@@ -1,1 +1,186 @@
-//! (room)
+//! Sources: where captioned photos come from (design 9).
+//!
+//! A source streams its items in an order that depends on its content alone. An item that cannot
+//! be used becomes a [`Rejection`] and the reading goes on; only a source that is unusable as a
+//! whole is a [`SourceError`]. Ids are explicit and unique; what cannot be matched is reported,
+//! never guessed.
+
+mod coco;
+mod error;
+mod fields;
+mod folder;
+mod ids;
+mod jsonl;
+mod lines;
+mod refusal;
+mod text;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Rejection, SourceRecord};
+
+pub use coco::CocoSource;
+pub use error::SourceError;
+pub use folder::{FolderSource, MAX_SIDECAR_BYTES};
+pub use ids::MAX_ID_BYTES;
+pub use jsonl::{JsonlSource, MAX_LINE_BYTES};
+
+/// What a source gives for each item it meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// A usable item. Whether its image file exists and decodes is the engine's to find out.
+    Record(SourceRecord),
+    /// An item that cannot be used; its stage is [`Stage::Source`](super::record::Stage::Source).
+    Rejected(Rejection),
+}
+
+/// The caller's end of [`Source::read`]: takes one event, says whether to go on.
+pub type Emit<'a> = dyn FnMut(SourceEvent) -> ControlFlow<()> + 'a;
+
+/// A stream of captioned photos.
+pub trait Source {
+    /// The source in words for logs and reports, for instance `folder of photos photos/`.
+    fn describe(&self) -> String;
+
+    /// The kind's name: `folder`, `jsonl` or `coco`.
+    fn kind(&self) -> &'static str;
+
+    /// Reads every item from the start, in the source's own order, until `emit` breaks.
+    /// Two calls over the same content give the same events.
+    ///
+    /// # Errors
+    /// The source as a whole cannot be read, or held no usable item (the events before the error
+    /// say why not). A break by `emit` is not an error.
+    fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError>;
+
+    /// The folder that the records' images lie in, where the source has one.
+    fn image_root(&self) -> Option<&Path>;
+}
+
+/// Which reader to use for a path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// By the path: a folder, `.jsonl`/`.ndjson`, or `.json` (COCO captions).
+    #[default]
+    Auto,
+    /// A folder of photos with `.txt` or `.json` sidecars.
+    Folder,
+    /// One JSON object per line: `id`, `image`, `caption`.
+    Jsonl,
+    /// COCO captions JSON.
+    Coco,
+}
+
+impl SourceKind {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("folder", Self::Folder),
+        ("jsonl", Self::Jsonl),
+        ("coco", Self::Coco),
+    ];
+}
+
+impl FromStr for SourceKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| format!("unknown source kind `{name}`: use auto, folder, jsonl or coco"))
+    }
+}
+
+/// How to open a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// The folder that a manifest's or COCO file's image names are relative to; by default the
+    /// folder of that file. Not for folder sources, whose photos are where they are.
+    pub images: Option<PathBuf>,
+    /// Which reader to use.
+    pub kind: SourceKind,
+}
+
+/// Opens the source at `path`. Nothing is read yet but the kind of the path.
+///
+/// # Errors
+/// The path or the image folder is missing, is of another kind than asked for, or its kind cannot
+/// be told.
+pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    let is_dir = metadata(path)?.is_dir();
+    let kind = match options.kind {
+        SourceKind::Auto => guess_kind(path, is_dir)?,
+        kind => kind,
+    };
+    if (kind == SourceKind::Folder) != is_dir {
+        let expected = if is_dir {
+            "a file"
+        } else {
+            "a folder of photos"
+        };
+        return Err(SourceError::WrongType {
+            path: path.to_owned(),
+            expected,
+        });
+    }
+    if kind == SourceKind::Folder {
+        return match &options.images {
+            Some(images) => Err(SourceError::ImagesNotUsed {
+                images: images.clone(),
+            }),
+            None => Ok(Box::new(FolderSource::new(path))),
+        };
+    }
+    let images = image_folder(path, options)?;
+    Ok(match kind {
+        SourceKind::Coco => Box::new(CocoSource::new(path, &images)),
+        _ => Box::new(JsonlSource::new(path, &images)),
+    })
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata, SourceError> {
+    fs_err::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => SourceError::NotFound {
+            path: path.to_owned(),
+        },
+        _ => SourceError::from(error),
+    })
+}
+
+fn guess_kind(path: &Path, is_dir: bool) -> Result<SourceKind, SourceError> {
+    if is_dir {
+        return Ok(SourceKind::Folder);
+    }
+    let extension = path
+        .extension()
+        .map(|text| text.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("jsonl" | "ndjson") => Ok(SourceKind::Jsonl),
+        Some("json") => Ok(SourceKind::Coco),
+        _ => Err(SourceError::UnknownKind {
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// The folder that image names are relative to: `--images`, else the file's own folder.
+fn image_folder(path: &Path, options: &SourceOptions) -> Result<PathBuf, SourceError> {
+    let Some(images) = &options.images else {
+        return Ok(path.parent().map(Path::to_owned).unwrap_or_default());
+    };
+    match metadata(images) {
+        Ok(found) if found.is_dir() => Ok(images.clone()),
+        Ok(_) | Err(SourceError::NotFound { .. }) => Err(SourceError::ImagesNotFound {
+            images: images.clone(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Filters: which answers are not good enough to train on (design 10).
+//!
+//! Each filter is named, looks at one answer, and passes it or refuses it with a reason code. They
+//! run in the configured order; the first refusal counts.
+
+mod basic;
+mod config;
+mod echo;
+mod meta_talk;
+mod prepared;
+mod refusal;
+mod repetition;
+
+use serde::{Deserialize, Serialize};
+
+use self::prepared::Prepared;
+
+pub use config::{FilterConfig, FilterConfigError, RepetitionConfig};
+
+/// An answer and all that a filter may compare it with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnswerText<'a> {
+    /// The answer as the LLM gave it.
+    pub text: &'a str,
+    /// The LLM was cut off at its token limit (finish reason `length`).
+    pub truncated: bool,
+    /// The instruction it answers.
+    pub instruction: &'a str,
+    /// The description that grounded it.
+    pub description: &'a str,
+    /// Other texts shown to the LLM that an answer must not repeat: the system prompt, the
+    /// in-context examples' answers.
+    pub prompt_texts: &'a [&'a str],
+}
+
+/// What the filters say to an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Reject(Refused),
+}
+
+/// Why an answer was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The filter's name.
+    pub filter: FilterName,
+    /// A stable, snake_case code; a filter may have several.
+    pub code: String,
+    /// One sentence for a person, with the words or numbers that decided.
+    pub reason: String,
+}
+
+/// A filter's finding: the code and the reason.
+type Fault = (&'static str, String);
+
+/// One test of an answer.
+trait AnswerFilter: Send + Sync {
+    fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault>;
+}
+
+/// Every filter, by its name in configuration and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterName {
+    /// No letter or digit.
+    Empty,
+    /// Control or replacement characters.
+    Garbage,
+    /// Cut off at the token limit.
+    Truncated,
+    /// Holds `<image>`, which trainers would take for a photo.
+    ImageToken,
+    /// The LLM declines or apologises instead of answering.
+    Refusal,
+    /// Talks about the description, the prompt, or itself.
+    MetaTalk,
+    /// Repeats the instruction, the prompt or the description, or leaks chat markers.
+    PromptEcho,
+    /// Loops.
+    Repetition,
+    /// Too few or too many words.
+    Length,
+}
+
+impl FilterName {
+    /// Every filter in the default order: the cheap and certain ones first.
+    pub const ALL: [Self; 9] = [
+        Self::Empty,
+        Self::Garbage,
+        Self::Truncated,
+        Self::ImageToken,
+        Self::Refusal,
+        Self::MetaTalk,
+        Self::PromptEcho,
+        Self::Repetition,
+        Self::Length,
+    ];
+
+    /// The name in configuration, lineage and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Garbage => "garbage",
+            Self::Truncated => "truncated",
+            Self::ImageToken => "image_token",
+            Self::Refusal => "refusal",
+            Self::MetaTalk => "meta_talk",
+            Self::PromptEcho => "prompt_echo",
+            Self::Repetition => "repetition",
+            Self::Length => "length",
+        }
+    }
+
+    fn build(self, config: &FilterConfig) -> Box<dyn AnswerFilter> {
+        match self {
+            Self::Empty => Box::new(basic::Empty),
+            Self::Garbage => Box::new(basic::Garbage),
+            Self::Truncated => Box::new(basic::Truncated),
+            Self::ImageToken => Box::new(basic::ImageToken),
+            Self::Refusal => Box::new(refusal::Refusal::new()),
+            Self::MetaTalk => Box::new(meta_talk::MetaTalk::new()),
+            Self::PromptEcho => Box::new(echo::PromptEcho::new(config.echo_words)),
+            Self::Repetition => Box::new(repetition::Repetition::new(config.repetition.clone())),
+            Self::Length => Box::new(basic::Length {
+                min: config.min_words,
+                max: config.max_words,
+            }),
+        }
+    }
+}
+
+/// The configured filters, ready to use from any thread.
+pub struct Filters {
+    chain: Vec<(FilterName, Box<dyn AnswerFilter>)>,
+}
+
+impl Filters {
+    /// Builds the enabled filters in their order.
+    ///
+    /// # Errors
+    /// The configuration does not pass [`FilterConfig::validate`].
+    pub fn new(config: &FilterConfig) -> Result<Self, FilterConfigError> {
+        config.validate()?;
+        let chain = config
+            .enabled
+            .iter()
+            .map(|name| (*name, name.build(config)))
+            .collect();
+        Ok(Self { chain })
+    }
+
+    /// The verdict of the first filter that refuses, or a pass.
+    pub fn check(&self, answer: &AnswerText<'_>) -> Verdict {
+        let prepared = Prepared::new(answer);
+        let verdicts = self
+            .chain
+            .iter()
+            .map(|(name, filter)| judge(*name, filter.as_ref(), &prepared));
+        verdicts
+            .into_iter()
+            .find(|verdict| *verdict != Verdict::Pass)
+            .unwrap_or(Verdict::Pass)
+    }
+
+    /// Every filter's own verdict, for a dry run over finished answers.
+    pub fn check_each(&self, answer: &AnswerText<'_>) -> Vec<(FilterName, Verdict)> {
+        let prepared = Prepared::new(answer);
+        let verdicts = self.chain.iter();
+        verdicts
+            .map(|(name, filter)| (*name, judge(*name, filter.as_ref(), &prepared)))
+            .collect()
+    }
+
+    /// The filters' names in their order: what a passed answer's lineage records.
+    pub fn names(&self) -> Vec<String> {
+        self.chain
+            .iter()
+            .map(|(name, _)| name.name().to_owned())
+            .collect()
+    }
+}
+
+fn judge(filter: FilterName, test: &dyn AnswerFilter, answer: &Prepared<'_>) -> Verdict {
+    match test.check(answer) {
+        Ok(()) => Verdict::Pass,
+        Err((code, reason)) => Verdict::Reject(Refused {
+            filter,
+            code: code.to_owned(),
+            reason,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod published;
+#[cfg(test)]
+mod tests;

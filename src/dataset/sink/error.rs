@@ -1,0 +1,84 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::ErrorKind;
+
+/// An export that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error("no room to write {}: {source}; an earlier export is left as it was", path.display())]
+    DiskFull { path: PathBuf, source: io::Error },
+
+    #[error("cannot write {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+
+    #[error("cannot encode a sample for {}: {detail}", path.display())]
+    Encode { path: PathBuf, detail: String },
+
+    #[error("sample `{id}`: the {field} is empty")]
+    EmptyField { id: String, field: &'static str },
+
+    #[error("sample `{id}`: the {field} holds `<image>`, which trainers would take for a photo")]
+    ImageToken { id: String, field: &'static str },
+
+    #[error("sample `{id}`: the {field} holds the control character {}", character.escape_unicode())]
+    ControlCharacter {
+        id: String,
+        field: &'static str,
+        character: char,
+    },
+
+    #[error("sample `{id}`: the {field} is not a finite number")]
+    NotFinite { id: String, field: &'static str },
+
+    #[error("sample `{id}`: an earlier sample has the same id")]
+    DuplicateId { id: String },
+}
+
+impl SinkError {
+    /// The error of writing to the export at `path`.
+    pub(super) fn writing(path: &Path, source: io::Error) -> Self {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let path = path.to_owned();
+        match source.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge => Self::DiskFull { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// A stable reason for reports and services.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::DiskFull { .. } => "disk_full",
+            Self::Io { .. } => "export_io",
+            Self::Read { .. } => "export_unreadable",
+            Self::Encode { .. } => "export_encoding",
+            Self::EmptyField { .. } => "sample_empty_field",
+            Self::ImageToken { .. } => "sample_image_token",
+            Self::ControlCharacter { .. } => "sample_control_character",
+            Self::NotFinite { .. } => "sample_not_finite",
+            Self::DuplicateId { .. } => "sample_duplicate_id",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
+            Self::Io { source, .. } | Self::Read { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied => ErrorKind::FailedPrecondition,
+                _ => ErrorKind::Internal,
+            },
+            Self::Encode { .. } => ErrorKind::Internal,
+            Self::EmptyField { .. }
+            | Self::ImageToken { .. }
+            | Self::ControlCharacter { .. }
+            | Self::NotFinite { .. }
+            | Self::DuplicateId { .. } => ErrorKind::InvalidInput,
+        }
+    }
+}

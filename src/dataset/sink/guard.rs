@@ -1,0 +1,77 @@
+use std::collections::HashSet;
+
+use super::text::{IMAGE_TOKEN, find_garbage};
+use super::{Sample, SinkError};
+use crate::hash::sha256_hex;
+
+/// Refuses samples that would make rows no trainer takes (asks.md 17).
+///
+/// Remembers every id by the first 128 bits of its SHA-256: about 30 bytes a sample, whatever the
+/// id's length.
+#[derive(Default)]
+pub(super) struct Guard {
+    ids: HashSet<u128>,
+}
+
+impl Guard {
+    /// Checks a sample and takes its id. Call once for each sample.
+    pub fn admit(&mut self, sample: &Sample) -> Result<(), SinkError> {
+        check_text(sample, "id", &sample.id)?;
+        check_text(sample, "image", &sample.image)?;
+        check_text(sample, "instruction", &sample.instruction)?;
+        check_text(sample, "answer", &sample.answer)?;
+        let lineage = &sample.lineage;
+        check_number(sample, "similarity", lineage.similarity)?;
+        check_number(sample, "score", lineage.score)?;
+        check_number(
+            sample,
+            "probability",
+            lineage.probability.unwrap_or_default(),
+        )?;
+        for candidate in &lineage.candidates {
+            check_number(sample, "candidate's similarity", candidate.similarity)?;
+            check_number(sample, "candidate's score", candidate.score)?;
+        }
+        match self.ids.insert(fingerprint(&sample.id)) {
+            true => Ok(()),
+            false => Err(SinkError::DuplicateId {
+                id: sample.id.clone(),
+            }),
+        }
+    }
+}
+
+/// The first 128 bits of the SHA-256 of an id.
+pub(super) fn fingerprint(id: &str) -> u128 {
+    let digits = sha256_hex(id.as_bytes());
+    u128::from_str_radix(&digits[..32], 16).expect("SHA-256 is written as hexadecimal digits")
+}
+
+fn check_text(sample: &Sample, field: &'static str, text: &str) -> Result<(), SinkError> {
+    let id = || sample.id.clone();
+    if text.trim().is_empty() {
+        return Err(SinkError::EmptyField { id: id(), field });
+    }
+    if text.contains(IMAGE_TOKEN) {
+        return Err(SinkError::ImageToken { id: id(), field });
+    }
+    match find_garbage(text) {
+        Some(character) => Err(SinkError::ControlCharacter {
+            id: id(),
+            field,
+            character,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// JSON has no way to write NaN or an infinity: it would silently become null.
+fn check_number(sample: &Sample, field: &'static str, number: f64) -> Result<(), SinkError> {
+    if number.is_finite() {
+        return Ok(());
+    }
+    Err(SinkError::NotFinite {
+        id: sample.id.clone(),
+        field,
+    })
+}

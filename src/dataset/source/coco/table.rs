@@ -1,0 +1,136 @@
+use std::collections::HashMap;
+
+/// Images and captions of a COCO file, packed: one string holds every caption.
+///
+/// Each image id met, listed or only referred to, has a slot; a caption costs its text and 32
+/// bytes.
+#[derive(Default)]
+pub(super) struct Table {
+    slots: HashMap<Box<str>, u32>,
+    /// By slot.
+    ids: Vec<Box<str>>,
+    /// By slot.
+    listed: Vec<Listed>,
+    images: Vec<Image>,
+    captions: Vec<Caption>,
+    text: String,
+}
+
+/// Whether `images` lists an id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    No,
+    /// At this place in the table's `images`.
+    At(u32),
+    /// It does, but the entry was refused.
+    Refused,
+}
+
+/// One usable entry of `images`.
+pub(super) struct Image {
+    slot: u32,
+    pub file_name: Box<str>,
+}
+
+struct Caption {
+    slot: u32,
+    annotation: i64,
+    start: usize,
+    length: u32,
+}
+
+impl Table {
+    fn slot(&mut self, id: &str) -> u32 {
+        if let Some(slot) = self.slots.get(id) {
+            return *slot;
+        }
+        let slot = u32::try_from(self.ids.len()).expect("fewer than 2^32 images fit in memory");
+        self.slots.insert(id.into(), slot);
+        self.ids.push(id.into());
+        self.listed.push(Listed::No);
+        slot
+    }
+
+    /// Lists an image; when the id is listed already, says for which file.
+    pub fn add_image(&mut self, id: &str, file_name: &str) -> Result<(), &str> {
+        let slot = self.slot(id);
+        match self.listed[slot as usize] {
+            Listed::No => {}
+            Listed::At(first) => return Err(&self.images[first as usize].file_name),
+            Listed::Refused => return Err("an entry that was refused"),
+        }
+        self.listed[slot as usize] = Listed::At(self.images.len() as u32);
+        self.images.push(Image {
+            slot,
+            file_name: file_name.into(),
+        });
+        Ok(())
+    }
+
+    /// Notes that the entry with this id was refused, so that its captions are not reported too.
+    pub fn refuse_image(&mut self, id: &str) {
+        let slot = self.slot(id) as usize;
+        if self.listed[slot] == Listed::No {
+            self.listed[slot] = Listed::Refused;
+        }
+    }
+
+    /// Keeps a caption; one without an annotation id comes behind those with one.
+    pub fn add_caption(&mut self, image_id: &str, annotation: Option<i64>, caption: &str) {
+        let slot = self.slot(image_id);
+        let annotation = annotation.unwrap_or(i64::MAX);
+        let start = self.text.len();
+        self.text.push_str(caption);
+        self.captions.push(Caption {
+            slot,
+            annotation,
+            start,
+            length: caption.len() as u32,
+        });
+    }
+
+    /// Puts the captions in order; call once, before reading them.
+    pub fn sort(&mut self) {
+        self.captions
+            .sort_by_key(|caption| (caption.slot, caption.annotation));
+    }
+
+    pub fn has_captions(&self) -> bool {
+        !self.captions.is_empty()
+    }
+
+    /// The listed images in file order.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.images.iter()
+    }
+
+    pub fn id(&self, image: &Image) -> &str {
+        &self.ids[image.slot as usize]
+    }
+
+    /// An image's captions in the order of their annotation ids.
+    pub fn captions(&self, image: &Image) -> impl Iterator<Item = &str> {
+        self.captions_of(image.slot).iter().map(|caption| {
+            let end = caption.start + caption.length as usize;
+            &self.text[caption.start..end]
+        })
+    }
+
+    fn captions_of(&self, slot: u32) -> &[Caption] {
+        let start = self.captions.partition_point(|caption| caption.slot < slot);
+        let count = self.captions[start..].partition_point(|caption| caption.slot == slot);
+        &self.captions[start..start + count]
+    }
+
+    /// Image ids that captions refer to and `images` does not list, with how many captions do.
+    pub fn unlisted(&self) -> impl Iterator<Item = (&str, usize)> {
+        let slots = self
+            .listed
+            .iter()
+            .enumerate()
+            .filter(|(_, listed)| **listed == Listed::No);
+        slots
+            .map(|(slot, _)| (&*self.ids[slot], self.captions_of(slot as u32).len()))
+            .filter(|(_, count)| *count > 0)
+    }
+}

@@ -1,0 +1,107 @@
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+
+/// A source that cannot be used as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(
+        "no such source: {}; expected a folder of photos, a .jsonl manifest or a COCO captions .json",
+        path.display()
+    )]
+    NotFound { path: PathBuf },
+
+    #[error("{} is not {expected}, which this kind of source reads", path.display())]
+    WrongType {
+        path: PathBuf,
+        expected: &'static str,
+    },
+
+    #[error(
+        "cannot tell what {} is: name it .jsonl, .ndjson or .json, or give the kind \
+         (folder, jsonl, coco)",
+        path.display()
+    )]
+    UnknownKind { path: PathBuf },
+
+    #[error("the image folder {} does not exist or is not a folder", images.display())]
+    ImagesNotFound { images: PathBuf },
+
+    #[error(
+        "an image folder ({}) was given for a folder source: it serves manifests and COCO files; \
+         a folder source takes its photos from the folder itself",
+        images.display()
+    )]
+    ImagesNotUsed { images: PathBuf },
+
+    #[error("{} is empty; expected {expected}", path.display())]
+    Empty {
+        path: PathBuf,
+        expected: &'static str,
+    },
+
+    #[error(
+        "{} has no usable item: {rejected} rejected (the rejections say why); expected {expected}",
+        path.display()
+    )]
+    NoUsableItem {
+        path: PathBuf,
+        rejected: u64,
+        expected: &'static str,
+    },
+
+    #[error("{}:{line}:{column}: not valid JSON: {detail}", path.display())]
+    InvalidJson {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        detail: String,
+    },
+
+    #[error(
+        "{} is not a COCO captions file: {detail}; expected an object with `images` \
+         ([{{id, file_name}}]) and `annotations` ([{{image_id, id, caption}}])",
+        path.display()
+    )]
+    NotCoco { path: PathBuf, detail: String },
+
+    /// Reading failed; the message names the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl SourceError {
+    /// A stable reason for reports and services.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "source_not_found",
+            Self::WrongType { .. } => "source_wrong_type",
+            Self::UnknownKind { .. } => "source_unknown_kind",
+            Self::ImagesNotFound { .. } => "image_folder_not_found",
+            Self::ImagesNotUsed { .. } => "image_folder_not_used",
+            Self::Empty { .. } => "source_empty",
+            Self::NoUsableItem { .. } => "source_no_usable_item",
+            Self::InvalidJson { .. } => "source_invalid_json",
+            Self::NotCoco { .. } => "source_not_coco",
+            Self::Io(_) => "source_io",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::ImagesNotFound { .. } => ErrorKind::NotFound,
+            Self::WrongType { .. }
+            | Self::UnknownKind { .. }
+            | Self::ImagesNotUsed { .. }
+            | Self::Empty { .. }
+            | Self::NoUsableItem { .. }
+            | Self::InvalidJson { .. }
+            | Self::NotCoco { .. } => ErrorKind::InvalidInput,
+            Self::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Io(_) => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::super::refusal::Refusal;
+use super::sidecar::Sidecars;
+
+const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+/// Photos that other tools read and ours does not: named in a refusal rather than passed over.
+const OTHER_PHOTOS: [&str; 9] = [
+    "heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng",
+];
+
+/// What one folder holds, each list in the order of the names.
+#[derive(Default)]
+pub(super) struct Listing {
+    pub photos: Vec<String>,
+    pub sidecars: Sidecars,
+    pub folders: Vec<String>,
+    /// Entries that cannot be used, by name.
+    pub refused: Vec<(String, Refusal)>,
+}
+
+enum Role {
+    Photo,
+    OtherPhoto,
+    Text,
+    Json,
+}
+
+impl Listing {
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        let mut listing = Self::default();
+        let mut entries = fs_err::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_cached_key(fs_err::DirEntry::file_name);
+        for entry in entries {
+            listing.add(&entry);
+        }
+        Ok(listing)
+    }
+
+    fn add(&mut self, entry: &fs_err::DirEntry) {
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => return self.unprintable(&name),
+        };
+        if is_hidden(&name) {
+            return;
+        }
+        match self.place(entry, &name) {
+            Ok(()) => {}
+            Err(refusal) => self.refused.push((name, refusal)),
+        }
+    }
+
+    fn place(&mut self, entry: &fs_err::DirEntry, name: &str) -> Result<(), Refusal> {
+        let role = role(name);
+        let kind = match kind(entry) {
+            Ok(kind) => kind,
+            Err(error) if role.is_some() => {
+                return Err(Refusal::new("unreadable_file", error.to_string()));
+            }
+            // A broken link that is neither photo nor text is none of our business.
+            Err(_) => return Ok(()),
+        };
+        if kind.is_dir() {
+            self.folders.push(name.to_owned());
+            return Ok(());
+        }
+        let Some(role) = role else { return Ok(()) };
+        if !kind.is_file() {
+            let reason = format!("{} is not a regular file", entry.path().display());
+            return Err(Refusal::new("not_a_file", reason));
+        }
+        match role {
+            Role::Photo => self.photos.push(name.to_owned()),
+            Role::Text => self.sidecars.add_text(name),
+            Role::Json => self.sidecars.add_json(name),
+            Role::OtherPhoto => {
+                let known = PHOTOS.join(", ");
+                let reason = format!("{name} is of a format that is not read; known: {known}");
+                return Err(Refusal::new("unsupported_format", reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn unprintable(&mut self, name: &OsString) {
+        let shown = name.to_string_lossy().into_owned();
+        if role(&shown).is_some() {
+            let reason = format!("the file name {name:?} is not UTF-8");
+            self.refused
+                .push((shown, Refusal::new("invalid_file_name", reason)));
+        }
+    }
+}
+
+/// The kind of an entry, links followed.
+fn kind(entry: &fs_err::DirEntry) -> io::Result<std::fs::FileType> {
+    let kind = entry.file_type()?;
+    if kind.is_symlink() {
+        Ok(fs_err::metadata(entry.path())?.file_type())
+    } else {
+        Ok(kind)
+    }
+}
+
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+fn role(name: &str) -> Option<Role> {
+    let extension = name.rsplit_once('.')?.1.to_ascii_lowercase();
+    match extension.as_str() {
+        "txt" => Some(Role::Text),
+        "json" => Some(Role::Json),
+        photo if PHOTOS.contains(&photo) => Some(Role::Photo),
+        photo if OTHER_PHOTOS.contains(&photo) => Some(Role::OtherPhoto),
+        _ => None,
+    }
+}
+
+/// A name without its last extension.
+pub(super) fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}

@@ -1,0 +1,90 @@
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::{Emit, SourceError, SourceEvent};
+use crate::dataset::record::{Rejection, SourceRecord, Stage};
+
+/// Why one item cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub code: &'static str,
+    pub reason: String,
+}
+
+impl Refusal {
+    pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+
+    /// The same refusal with the place it was met at before its reason.
+    pub fn at(self, place: &str) -> Self {
+        Self {
+            reason: format!("{place}: {}", self.reason),
+            ..self
+        }
+    }
+
+    fn into_rejection(self, subject: &str) -> Rejection {
+        Rejection {
+            stage: Stage::Source,
+            code: self.code.to_owned(),
+            reason: self.reason,
+            subject: subject.to_owned(),
+        }
+    }
+}
+
+/// Counts what goes to the caller, so that a source can tell at its end whether it was of use.
+pub(super) struct Outlet<'a, 'b> {
+    emit: &'a mut Emit<'b>,
+    /// Items accepted so far.
+    pub records: u64,
+    /// Items refused so far.
+    pub rejected: u64,
+    /// The caller asked to stop.
+    pub stopped: bool,
+}
+
+impl<'a, 'b> Outlet<'a, 'b> {
+    pub fn new(emit: &'a mut Emit<'b>) -> Self {
+        Self {
+            emit,
+            records: 0,
+            rejected: 0,
+            stopped: false,
+        }
+    }
+
+    pub fn record(&mut self, record: SourceRecord) -> ControlFlow<()> {
+        self.records += 1;
+        self.send(SourceEvent::Record(record))
+    }
+
+    pub fn refuse(&mut self, subject: &str, refusal: Refusal) -> ControlFlow<()> {
+        self.rejected += 1;
+        self.send(SourceEvent::Rejected(refusal.into_rejection(subject)))
+    }
+
+    /// The end of a source that was read to its end: an error when nothing was of use.
+    pub fn conclude(&self, path: &Path, expected: &'static str) -> Result<(), SourceError> {
+        let path = path.to_owned();
+        match (self.records, self.rejected) {
+            (0, 0) => Err(SourceError::Empty { path, expected }),
+            (0, rejected) => Err(SourceError::NoUsableItem {
+                path,
+                rejected,
+                expected,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, event: SourceEvent) -> ControlFlow<()> {
+        let flow = (self.emit)(event);
+        self.stopped |= flow.is_break();
+        flow
+    }
+}
