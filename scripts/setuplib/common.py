@@ -29,6 +29,7 @@ class SetupError(Exception):
         super().__init__(what)
         self.what = what
         self.todo = todo
+        self.more: list[SetupError] = []
 
 
 def say(part: str, text: str) -> None:
@@ -49,6 +50,10 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_stamp(name: str) -> dict[str, Any]:

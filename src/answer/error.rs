@@ -15,7 +15,9 @@ pub enum AnswerError {
     },
     #[error("{path}: the prompt lacks the placeholder {{{placeholder}}}")]
     Placeholder { path: PathBuf, placeholder: &'static str },
-    #[error("{path}: unknown placeholder {{{found}}}; known are {{description}} and {{instruction}}")]
+    #[error(
+        "{path}: unknown placeholder {{{found}}}; known are {{description}} and {{instruction}}"
+    )]
     UnknownPlaceholder { path: PathBuf, found: String },
     #[error("{path}:{line}: {message}")]
     Example { path: PathBuf, line: usize, message: String },

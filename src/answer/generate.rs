@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::PromptSet;
-use super::filter::{AnswerText, FilterChain};
+use super::filter::{AnswerText, Filters, Verdict};
 use crate::dataset::store::{AnswerRow, PairToAnswer};
 use crate::hash;
-use crate::llm::{ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, SamplingSettings};
+use crate::llm::{
+    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
+};
 
 /// How answers are asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,22 +21,51 @@ pub struct AnswerConfig {
     pub prompts: Option<std::path::PathBuf>,
     /// In-context examples, JSON lines; built-in examples when absent.
     pub examples: Option<std::path::PathBuf>,
-    /// Examples shown in each prompt, 0 to 8.
-    pub examples_per_prompt: usize,
+    /// Examples shown in each prompt, 0 to 8. Unset: 2, and 0 with a local server, whose small
+    /// model copies examples instead of learning from them (docs/small-llm.md).
+    pub examples_per_prompt: Option<usize>,
     /// Answers tried per pair until one passes the filters, 1 to 10.
     pub attempts: u32,
-    pub settings: SamplingSettings,
+    /// How the model samples. Unset: the defaults, and with a local server those measured best
+    /// for the small model `make setup` fetches.
+    pub settings: Option<SamplingSettings>,
 }
 
 impl Default for AnswerConfig {
     fn default() -> Self {
-        Self {
-            prompts: None,
-            examples: None,
-            examples_per_prompt: 2,
-            attempts: 2,
-            settings: SamplingSettings::default(),
-        }
+        let (prompts, examples) = (None, None);
+        Self { prompts, examples, examples_per_prompt: None, attempts: 2, settings: None }
+    }
+}
+
+impl AnswerConfig {
+    /// Examples per prompt, unset resolved for the backend.
+    pub fn resolved_examples(&self, target: &LlmTarget) -> usize {
+        self.examples_per_prompt.unwrap_or(match target {
+            LlmTarget::Local { .. } => 0,
+            LlmTarget::OpenAi { .. } => 2,
+        })
+    }
+
+    /// Sampling settings, unset resolved for the backend.
+    pub fn resolved_settings(&self, target: &LlmTarget) -> SamplingSettings {
+        self.settings.clone().unwrap_or_else(|| match target {
+            LlmTarget::Local { .. } => small_model_settings(),
+            LlmTarget::OpenAi { .. } => SamplingSettings::default(),
+        })
+    }
+}
+
+/// The settings measured best for SmolLM2-135M-Instruct (docs/small-llm.md): without the stop at
+/// a blank line and the repeat penalty it loops.
+fn small_model_settings() -> SamplingSettings {
+    SamplingSettings {
+        temperature: 0.2,
+        top_p: 0.9,
+        max_tokens: 200,
+        stop: vec!["\n\n".into()],
+        repeat_penalty: Some(1.12),
+        ..SamplingSettings::default()
     }
 }
 
@@ -42,7 +73,7 @@ impl Default for AnswerConfig {
 pub struct Generator {
     pub model: Arc<dyn ChatModel>,
     pub prompts: PromptSet,
-    pub filters: FilterChain,
+    pub filters: Filters,
     pub settings: SamplingSettings,
     /// Seed of the run.
     pub seed: u64,
@@ -74,8 +105,7 @@ impl Generator {
     ) -> Result<AnswerRow, LlmError> {
         let number = attempt.to_string();
         let seed = |what| hash::seed(self.seed, &[what, &pair.pair_key, &number]);
-        let prompt =
-            self.prompts.build(&pair.description, &pair.instruction, seed("examples"));
+        let prompt = self.prompts.build(&pair.description, &pair.instruction, seed("examples"));
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = seed("answer") & 0x7fff_ffff;
         let request = ChatRequest::new(prompt.messages, self.settings.clone(), seed);
@@ -93,12 +123,12 @@ impl Generator {
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
-        let outcome = self.filters.check(&AnswerText {
+        let verdict = self.filters.check(&AnswerText {
             text: &text,
             truncated,
             instruction: &pair.instruction,
             description: &pair.description,
-            system: &self.prompts.system,
+            prompt_texts: &self.prompts.texts(),
         });
         AnswerRow {
             answer_key: hash::key(&[&pair.pair_key, &self.conf, &attempt.to_string()]),
@@ -111,9 +141,17 @@ impl Generator {
             examples,
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
-            verdict: outcome.verdict,
-            filters: outcome.passed,
+            filters: passed(&self.filters, &verdict),
+            verdict,
         }
+    }
+}
+
+/// The filters an answer passed, for its lineage: all of them, or none worth telling.
+pub fn passed(filters: &Filters, verdict: &Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Pass => filters.names(),
+        Verdict::Reject(_) => Vec::new(),
     }
 }
 

@@ -79,8 +79,7 @@ impl PromptSet {
     /// Builds the prompt for one pair. `seed` decides which examples are shown.
     pub fn build(&self, description: &str, instruction: &str, seed: u64) -> Prompt {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let chosen: Vec<&Example> =
-            self.examples.sample(&mut random, self.per_prompt).collect();
+        let chosen: Vec<&Example> = self.examples.sample(&mut random, self.per_prompt).collect();
         let mut messages = vec![Message::system(self.system.trim())];
         for example in &chosen {
             messages.push(Message::user(self.turn(&example.description, &example.instruction)));
@@ -88,6 +87,14 @@ impl PromptSet {
         }
         messages.push(Message::user(self.turn(description, instruction)));
         Prompt { messages, examples: chosen.iter().map(|example| example.id.clone()).collect() }
+    }
+
+    /// What an answer must not repeat: the system prompt and, where any are shown, the examples'
+    /// answers.
+    pub fn texts(&self) -> Vec<&str> {
+        let shown = if self.per_prompt > 0 { self.examples.as_slice() } else { &[] };
+        let answers = shown.iter().map(|example| example.answer.as_str());
+        std::iter::once(self.system.as_str()).chain(answers).collect()
     }
 
     fn turn(&self, description: &str, instruction: &str) -> String {
@@ -111,8 +118,7 @@ fn template(
 }
 
 fn read(path: &Path) -> Result<String, AnswerError> {
-    fs_err::read_to_string(path)
-        .map_err(|source| AnswerError::Io { path: path.to_owned(), source })
+    fs_err::read_to_string(path).map_err(|source| AnswerError::Io { path: path.to_owned(), source })
 }
 
 fn check_placeholders(path: &Path, template: &str) -> Result<(), AnswerError> {
@@ -217,10 +223,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("temp dir");
         fs_err::write(folder.path().join("answer.system.txt"), "s").expect("write");
         let user = folder.path().join("answer.user.txt");
-        for (text, wanted) in
-            [("{description}", "lacks the placeholder {instruction}"),
-             ("{description} {instruction} {captoin}", "unknown placeholder {captoin}")]
-        {
+        for (text, wanted) in [
+            ("{description}", "lacks the placeholder {instruction}"),
+            ("{description} {instruction} {captoin}", "unknown placeholder {captoin}"),
+        ] {
             fs_err::write(&user, text).expect("write");
             let error = PromptSet::read(Some(folder.path()), None, 1).expect_err(text);
             assert!(error.to_string().contains(wanted), "{error}");

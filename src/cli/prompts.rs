@@ -15,7 +15,11 @@ pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
     )?;
     println!("hash {}\n\n== answer.system.txt\n{}", set.hash, set.system.trim());
     println!("\n== answer.user.txt\n{}", set.user.trim());
-    println!("\n== {} in-context examples, {} drawn per prompt", set.examples.len(), set.per_prompt);
+    println!(
+        "\n== {} in-context examples, {} drawn per prompt",
+        set.examples.len(),
+        set.per_prompt
+    );
     for example in &set.examples {
         println!("\n[{}] {}\n{}", example.id, example.instruction, example.answer);
     }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::{Error, ErrorKind};
 use crate::config::{Config, Layers, RUN_FILE};
-use crate::pipeline::{Job, PipelineError, RunFolder, Stop, Summary, store_path};
 use crate::dataset::store::StoreError;
+use crate::pipeline::{Job, PipelineError, RunFolder, Stop, Summary, store_path};
+use crate::{Error, ErrorKind};
 
 use super::args::{ExportArgs, FolderArgs, RunArgs};
 use super::exit::Outcome;

@@ -31,7 +31,8 @@ impl Layers {
         let text = fs_err::read_to_string(path)
             .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
         let syntax = |message: String| ConfigError::Syntax { path: path.to_owned(), message };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
+        let mut table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| syntax(error.to_string()))?;
         table.remove(RESOLVED);
         // Checked alone first, so that a wrong name or type is blamed on this file.
         Config::from_table(table.clone()).map_err(syntax)?;

@@ -15,7 +15,7 @@ use crate::dataset::source::SourceKind;
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
-use crate::llm::LlmConfig;
+use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
 
 pub use load::{Layers, RUN_FILE};
@@ -78,10 +78,7 @@ impl Default for ImageConfig {
 impl ImageConfig {
     /// The decoder's options.
     pub fn decode_options(&self) -> DecodeOptions {
-        DecodeOptions {
-            limits: self.limits,
-            exif_orientation: self.exif_orientation,
-        }
+        DecodeOptions { limits: self.limits, exif_orientation: self.exif_orientation }
     }
 }
 
@@ -169,7 +166,8 @@ impl Config {
         range("encoder.batch_size", self.encoder.batch_size as u64, 1, 256);
         range("encoder.intra_threads", self.encoder.intra_threads as u64, 0, 1024);
         range("encoder.decode_threads", self.encoder.decode_threads as u64, 0, 1024);
-        range("answer.examples_per_prompt", self.answer.examples_per_prompt as u64, 0, 8);
+        let examples = self.answer.examples_per_prompt.unwrap_or_default();
+        range("answer.examples_per_prompt", examples as u64, 0, 8);
         range("answer.attempts", u64::from(self.answer.attempts), 1, 10);
         range("report.samples", self.report.samples, 0, 2000);
         range("report.thumbnail", u64::from(self.report.thumbnail), 64, 1024);
@@ -177,9 +175,9 @@ impl Config {
         let sections = [
             self.matching.validate(),
             self.index.validate(),
-            self.filters.validate(),
+            one_problem(self.filters.validate()),
             one_problem(self.llm.validate()),
-            one_problem(self.answer.settings.validate()),
+            one_problem(self.answer.settings.iter().try_for_each(SamplingSettings::validate)),
         ];
         problems.extend(sections.into_iter().flatten());
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Refused { problems }) }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Embedding, Encoder, EncoderError, EncoderOptions, TextEmbedding, TextTower, VisionTower};
+use super::{
+    Embedding, Encoder, EncoderError, EncoderOptions, TextEmbedding, TextTower, VisionTower,
+};
 use crate::image::{DecodeOptions, Pixels, Preprocessor};
 use crate::model::{ModelError, ModelFolder, ModelManifest};
 

@@ -134,11 +134,16 @@ mod tests {
             read.fetch_add(1, Ordering::SeqCst);
         });
         let mut taken = 0;
-        in_order(OrderedPool { threads: 2, ahead: 4 }, inputs, |item| *item, |_, _| {
-            std::thread::sleep(Duration::from_millis(2));
-            taken += 1;
-            if taken == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        in_order(
+            OrderedPool { threads: 2, ahead: 4 },
+            inputs,
+            |item| *item,
+            |_, _| {
+                std::thread::sleep(Duration::from_millis(2));
+                taken += 1;
+                if taken == 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        );
         // 10 taken, 4 waiting in the queue, and one each in the hands of feeder and consumer.
         assert!(read.load(Ordering::SeqCst) <= 10 + 4 + 2);
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use fastembed::{EmbeddingModel, TextEmbedding as FastEmbedding, TextInitOptions};
 
-use super::{EncoderError, Embedding, unit};
+use super::{Embedding, EncoderError, unit};
 use crate::model::runtime;
 
 /// A named sentence embedder, downloaded at first use into fastembed's cache.
@@ -27,8 +27,7 @@ impl SentenceEncoder {
         if intra_threads > 0 {
             options = options.with_intra_threads(intra_threads);
         }
-        let model =
-            FastEmbedding::try_new(options).map_err(|error| failed(error.to_string()))?;
+        let model = FastEmbedding::try_new(options).map_err(|error| failed(error.to_string()))?;
         Ok(Self { model })
     }
 

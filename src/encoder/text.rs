@@ -72,7 +72,8 @@ impl TextTower {
     }
 
     fn tokenize(&self, texts: &[&str]) -> Result<Vec<(Encoding, bool)>, EncoderError> {
-        let failed = |error: tokenizers::Error| EncoderError::Tokenize { message: error.to_string() };
+        let failed =
+            |error: tokenizers::Error| EncoderError::Tokenize { message: error.to_string() };
         let encodings = self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(failed)?;
         Ok(encodings
             .into_iter()
@@ -87,12 +88,15 @@ impl TextTower {
     }
 
     fn run(&self, batch: &[&Encoding]) -> Result<Vec<Vec<f32>>, EncoderError> {
-        let failed =
-            |error: ort::Error| EncoderError::Inference { tower: TOWER, message: error.to_string() };
+        let failed = |error: ort::Error| EncoderError::Inference {
+            tower: TOWER,
+            message: error.to_string(),
+        };
         let longest = batch.iter().map(|encoding| encoding.len()).max().unwrap_or(0);
         let shape = [batch.len(), longest];
         let ids = Tensor::from_array((shape, padded(batch, longest, Encoding::get_ids)));
-        let mask = Tensor::from_array((shape, padded(batch, longest, Encoding::get_attention_mask)));
+        let mask =
+            Tensor::from_array((shape, padded(batch, longest, Encoding::get_attention_mask)));
         let inputs = ort::inputs![
             self.spec.input_ids.as_str() => ids.map_err(failed)?,
             self.spec.attention_mask.as_str() => mask.map_err(failed)?,

@@ -60,12 +60,15 @@ impl VisionTower {
     }
 
     fn run(&self, shape: [usize; 4], values: Vec<f32>) -> Result<Vec<Embedding>, EncoderError> {
-        let failed =
-            |error: ort::Error| EncoderError::Inference { tower: TOWER, message: error.to_string() };
+        let failed = |error: ort::Error| EncoderError::Inference {
+            tower: TOWER,
+            message: error.to_string(),
+        };
         let tensor = Tensor::from_array((shape, values)).map_err(failed)?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(ort::inputs![self.input.as_str() => tensor]).map_err(failed)?;
-        let (_, rows) = outputs[self.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
+        let (_, rows) =
+            outputs[self.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
         unit_rows(TOWER, rows, shape[0], self.dim)
     }
 }

@@ -76,6 +76,21 @@ pub struct PreprocessConfig {
     pub std: [f32; 3],
 }
 
+impl Default for PreprocessConfig {
+    /// OpenAI CLIP's preprocessing (its `preprocessor_config.json`).
+    fn default() -> Self {
+        Self {
+            resize_shortest_edge: 224,
+            crop: 224,
+            long_edge: LongEdge::Floor,
+            resample: Resample::Bicubic,
+            rescale_factor: 1.0 / 255.0,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
+        }
+    }
+}
+
 impl PreprocessConfig {
     fn validate(&self) -> Result<(), ImageError> {
         let edge = self.resize_shortest_edge;

@@ -114,11 +114,7 @@ impl IndexConfig {
 
     pub(super) fn check(&self) -> Result<(), IndexError> {
         let problems = self.validate();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(IndexError::Config { problems })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(IndexError::Config { problems }) }
     }
 
     /// Refuses a stored index that these settings would not have built.
@@ -128,26 +124,13 @@ impl IndexConfig {
             if expected == found {
                 return Ok(());
             }
-            Err(IndexError::OtherSettings {
-                path: path.into(),
-                setting,
-                expected,
-                found,
-            })
+            Err(IndexError::OtherSettings { path: path.into(), setting, expected, found })
         };
         match (self.kind, stored) {
             (IndexKind::Usearch, StoredKind::Exact) => agree("kind", &"usearch", &"exact"),
             (IndexKind::Exact, StoredKind::Usearch { .. }) => agree("kind", &"exact", &"usearch"),
             (_, StoredKind::Exact) => Ok(()),
-            (
-                _,
-                StoredKind::Usearch {
-                    connectivity,
-                    expansion_add,
-                    scalar,
-                    ..
-                },
-            ) => {
+            (_, StoredKind::Usearch { connectivity, expansion_add, scalar, .. }) => {
                 agree("connectivity", &self.connectivity, connectivity)?;
                 agree("expansion_add", &self.expansion_add, expansion_add)?;
                 agree("scalar", &self.scalar.name(), &scalar.name())

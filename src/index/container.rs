@@ -64,9 +64,7 @@ impl Container {
     pub(super) fn read(path: &Path, model_hash: &str) -> Result<Self, IndexError> {
         let mut file = fs_err::File::open(path)?;
         let mut bytes = Vec::with_capacity(PREFIX);
-        Read::by_ref(&mut file)
-            .take(PREFIX as u64)
-            .read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(PREFIX as u64).read_to_end(&mut bytes)?;
         let (header, payload) = layout(path, &bytes, file.metadata()?.len())?;
         // Only now, so that a large foreign file is refused by its first bytes.
         file.read_to_end(&mut bytes)?;
@@ -75,17 +73,9 @@ impl Container {
             .map_err(|error| inconsistent(path, error.to_string()))?;
         if header.model_hash != model_hash {
             let (expected, found) = (model_hash.to_owned(), header.model_hash);
-            return Err(IndexError::OtherModel {
-                path: path.into(),
-                expected,
-                found,
-            });
+            return Err(IndexError::OtherModel { path: path.into(), expected, found });
         }
-        Ok(Self {
-            header,
-            bytes,
-            payload,
-        })
+        Ok(Self { header, bytes, payload })
     }
 
     pub(super) fn payload(&self) -> &[u8] {
@@ -94,10 +84,7 @@ impl Container {
 }
 
 pub(super) fn inconsistent(path: &Path, reason: impl Into<String>) -> IndexError {
-    IndexError::Inconsistent {
-        path: path.into(),
-        reason: reason.into(),
-    }
+    IndexError::Inconsistent { path: path.into(), reason: reason.into() }
 }
 
 /// Where header and payload lie, from the file's first bytes and its size.
@@ -110,11 +97,7 @@ fn layout(
     if prefix[..start] != MAGIC[..start] {
         return Err(IndexError::Foreign { path: path.into() });
     }
-    let wrong_size = |expected| IndexError::WrongSize {
-        path: path.into(),
-        expected,
-        actual,
-    };
+    let wrong_size = |expected| IndexError::WrongSize { path: path.into(), expected, actual };
     let [header, payload] = match prefix.split_at_checked(12) {
         Some((start, lengths)) if lengths.len() == 16 => {
             check_format(path, &start[8..])?;
@@ -122,12 +105,8 @@ fn layout(
         }
         _ => return Err(wrong_size((PREFIX + CHECKSUM) as u64)),
     };
-    let end = (PREFIX as u64)
-        .checked_add(header)
-        .and_then(|end| end.checked_add(payload));
-    let expected = end
-        .and_then(|end| end.checked_add(CHECKSUM as u64))
-        .unwrap_or(u64::MAX);
+    let end = (PREFIX as u64).checked_add(header).and_then(|end| end.checked_add(payload));
+    let expected = end.and_then(|end| end.checked_add(CHECKSUM as u64)).unwrap_or(u64::MAX);
     if expected != actual {
         return Err(wrong_size(expected));
     }
@@ -138,41 +117,26 @@ fn layout(
 fn check_format(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
     match number(bytes) as u32 {
         FORMAT => Ok(()),
-        found => Err(IndexError::FormatVersion {
-            path: path.into(),
-            found,
-            supported: FORMAT,
-        }),
+        found => Err(IndexError::FormatVersion { path: path.into(), found, supported: FORMAT }),
     }
 }
 
 /// A little-endian number of up to eight bytes.
 fn number(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte))
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 fn check_sum(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
     let path = || PathBuf::from(path);
     let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM>() else {
         let (expected, actual) = ((PREFIX + CHECKSUM) as u64, bytes.len() as u64);
-        return Err(IndexError::WrongSize {
-            path: path(),
-            expected,
-            actual,
-        });
+        return Err(IndexError::WrongSize { path: path(), expected, actual });
     };
     let sum = Sha256::digest(body);
     if sum[..] == stored[..] {
         return Ok(());
     }
-    Err(IndexError::Checksum {
-        path: path(),
-        expected: hex(stored),
-        actual: hex(&sum),
-    })
+    Err(IndexError::Checksum { path: path(), expected: hex(stored), actual: hex(&sum) })
 }
 
 fn hex(bytes: &[u8]) -> String {

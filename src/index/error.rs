@@ -8,17 +8,9 @@ use crate::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     #[error("{subject} has {actual} values, the index holds vectors of {expected}")]
-    WrongWidth {
-        subject: String,
-        expected: usize,
-        actual: usize,
-    },
+    WrongWidth { subject: String, expected: usize, actual: usize },
     #[error("{subject} has {value} at position {position}: not a finite number")]
-    NotFinite {
-        subject: String,
-        position: usize,
-        value: f32,
-    },
+    NotFinite { subject: String, position: usize, value: f32 },
     #[error("{subject} has length zero: it has no direction to compare")]
     ZeroVector { subject: String },
     #[error("the id {id:?} is already in the index")]
@@ -34,46 +26,22 @@ pub enum IndexError {
     #[error("{}: not a Pairwright index", path.display())]
     Foreign { path: PathBuf },
     #[error("{}: index format {found}; this program reads format {supported}", path.display())]
-    FormatVersion {
-        path: PathBuf,
-        found: u32,
-        supported: u32,
-    },
+    FormatVersion { path: PathBuf, found: u32, supported: u32 },
     #[error("{}: {actual} bytes long, should be {expected}: cut short or damaged", path.display())]
-    WrongSize {
-        path: PathBuf,
-        expected: u64,
-        actual: u64,
-    },
+    WrongSize { path: PathBuf, expected: u64, actual: u64 },
     #[error("{}: checksum is {actual}, the file says {expected}: damaged", path.display())]
-    Checksum {
-        path: PathBuf,
-        expected: String,
-        actual: String,
-    },
+    Checksum { path: PathBuf, expected: String, actual: String },
     #[error("{}: contradicts itself: {reason}", path.display())]
     Inconsistent { path: PathBuf, reason: String },
     #[error(
         "{}: built with model {found}, asked for with model {expected}; build it anew",
         path.display()
     )]
-    OtherModel {
-        path: PathBuf,
-        expected: String,
-        found: String,
-    },
+    OtherModel { path: PathBuf, expected: String, found: String },
     #[error("{}: {setting} is {found}, asked for {expected}; build it anew", path.display())]
-    OtherSettings {
-        path: PathBuf,
-        setting: &'static str,
-        expected: String,
-        found: String,
-    },
+    OtherSettings { path: PathBuf, setting: &'static str, expected: String, found: String },
     #[error("usearch could not {action}: {reason}")]
-    Backend {
-        action: &'static str,
-        reason: String,
-    },
+    Backend { action: &'static str, reason: String },
 }
 
 impl IndexError {
@@ -122,10 +90,7 @@ impl IndexError {
     }
 
     pub(super) fn backend(action: &'static str, reason: impl ToString) -> Self {
-        Self::Backend {
-            action,
-            reason: reason.to_string(),
-        }
+        Self::Backend { action, reason: reason.to_string() }
     }
 }
 

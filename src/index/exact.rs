@@ -30,13 +30,7 @@ impl ExactIndex {
             return Err(IndexError::Config { problems });
         }
         let threads = parallel::threads(threads);
-        Ok(Self {
-            dim,
-            threads,
-            ids: Vec::new(),
-            rows: HashMap::new(),
-            values: Vec::new(),
-        })
+        Ok(Self { dim, threads, ids: Vec::new(), rows: HashMap::new(), values: Vec::new() })
     }
 
     pub(super) fn from_container(
@@ -50,12 +44,7 @@ impl ExactIndex {
             .chunks_exact(4)
             .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             .collect();
-        index.ids = container
-            .header
-            .ids
-            .iter()
-            .map(|id| id.as_str().into())
-            .collect();
+        index.ids = container.header.ids.iter().map(|id| id.as_str().into()).collect();
         index.rows = index.ids.iter().cloned().zip(0..).collect();
         if index.rows.len() != index.ids.len() {
             return Err(inconsistent(path, "an id comes twice"));
@@ -72,8 +61,7 @@ impl ExactIndex {
 
     /// Most similar first, equal ones by id.
     fn order(&self, a: &(f32, usize), b: &(f32, usize)) -> Ordering {
-        b.0.total_cmp(&a.0)
-            .then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
+        b.0.total_cmp(&a.0).then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
     }
 
     fn nearest(&self, query: &[f32], k: usize) -> Vec<Hit> {
@@ -84,10 +72,8 @@ impl ExactIndex {
             scored.truncate(k);
         }
         scored.sort_unstable_by(|a, b| self.order(a, b));
-        let hit = |(similarity, row): (f32, usize)| Hit {
-            id: self.ids[row].to_string(),
-            similarity,
-        };
+        let hit =
+            |(similarity, row): (f32, usize)| Hit { id: self.ids[row].to_string(), similarity };
         scored.into_iter().map(hit).collect()
     }
 }
@@ -159,19 +145,11 @@ impl VectorIndex for ExactIndex {
             ids: self.ids.iter().map(ToString::to_string).collect(),
             kind: StoredKind::Exact,
         };
-        let payload: Vec<u8> = self
-            .values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let payload: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         container::write(path, &header, &payload)
     }
 }
 
 pub(super) fn check_k(k: usize) -> Result<(), IndexError> {
-    if k == 0 {
-        Err(IndexError::ZeroK)
-    } else {
-        Ok(())
-    }
+    if k == 0 { Err(IndexError::ZeroK) } else { Ok(()) }
 }

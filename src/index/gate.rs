@@ -13,11 +13,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(places: usize) -> Self {
-        Self {
-            places,
-            free: Mutex::new(places),
-            left: Condvar::new(),
-        }
+        Self { places, free: Mutex::new(places), left: Condvar::new() }
     }
 
     pub(super) fn places(&self) -> usize {
@@ -27,10 +23,8 @@ impl Gate {
     /// Waits for a place and keeps it until the guard is dropped.
     pub(super) fn enter(&self) -> Place<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self
-            .left
-            .wait_while(free, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.left.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
         Place { gate: self }
     }
@@ -43,11 +37,7 @@ pub(super) struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        *self
-            .gate
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) += 1;
+        *self.gate.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.gate.left.notify_one();
     }
 }

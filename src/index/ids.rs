@@ -58,10 +58,7 @@ impl IdMap {
     pub(super) fn entries(&self) -> (Vec<String>, Vec<u64>) {
         let mut entries: Vec<_> = self.by_key.iter().collect();
         entries.sort_unstable_by_key(|(key, _)| **key);
-        entries
-            .into_iter()
-            .map(|(key, id)| (id.to_string(), *key))
-            .unzip()
+        entries.into_iter().map(|(key, id)| (id.to_string(), *key)).unzip()
     }
 
     fn insert(&mut self, id: Arc<str>, key: u64) {

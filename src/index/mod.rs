@@ -127,13 +127,11 @@ pub fn load(
     let container = Container::read(path, model_hash)?;
     config.check_stored(path, &container.header.kind)?;
     Ok(match &container.header.kind {
-        StoredKind::Exact => Box::new(ExactIndex::from_container(
-            path,
-            &container,
-            config.threads,
-        )?),
-        StoredKind::Usearch { keys, .. } => Box::new(UsearchIndex::from_container(
-            path, &container, keys, config,
-        )?),
+        StoredKind::Exact => {
+            Box::new(ExactIndex::from_container(path, &container, config.threads)?)
+        }
+        StoredKind::Usearch { keys, .. } => {
+            Box::new(UsearchIndex::from_container(path, &container, keys, config)?)
+        }
     })
 }

@@ -23,28 +23,18 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
 ) -> Result<Vec<R>, E> {
     let share = items.len().div_ceil(threads.max(1)).max(MIN_SHARE);
     let run = |(chunk, items): (usize, &[T])| -> Result<Vec<R>, E> {
-        items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| work(chunk * share + at, item))
-            .collect()
+        items.iter().enumerate().map(|(at, item)| work(chunk * share + at, item)).collect()
     };
     if items.len() <= share {
         return run((0, items));
     }
     let chunks = thread::scope(|scope| {
         let run = &run;
-        let running: Vec<_> = items
-            .chunks(share)
-            .enumerate()
-            .map(|part| scope.spawn(move || run(part)))
-            .collect();
+        let running: Vec<_> =
+            items.chunks(share).enumerate().map(|part| scope.spawn(move || run(part))).collect();
         running
             .into_iter()
-            .map(|part| {
-                part.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect::<Result<Vec<_>, E>>()
     })?;
     Ok(chunks.into_iter().flatten().collect())

@@ -40,12 +40,7 @@ impl UsearchIndex {
         }
         let inner = create(dim, config)?;
         let gate = Gate::new(parallel::threads(config.threads));
-        let index = Self {
-            inner,
-            config: config.clone(),
-            ids: IdMap::default(),
-            gate,
-        };
+        let index = Self { inner, config: config.clone(), ids: IdMap::default(), gate };
         index.reserve(MIN_CAPACITY)?;
         Ok(index)
     }
@@ -69,10 +64,7 @@ impl UsearchIndex {
         index.inner.change_expansion_search(config.expansion_search);
         index.reserve(count.max(MIN_CAPACITY))?;
         if index.inner.size() != count {
-            return Err(inconsistent(
-                path,
-                "the graph does not hold one vector for each id",
-            ));
+            return Err(inconsistent(path, "the graph does not hold one vector for each id"));
         }
         Ok(index)
     }
@@ -85,11 +77,7 @@ impl UsearchIndex {
 
     fn grow(&self) -> Result<(), IndexError> {
         let capacity = self.inner.capacity();
-        if self.inner.size() < capacity {
-            Ok(())
-        } else {
-            self.reserve(capacity * 2)
-        }
+        if self.inner.size() < capacity { Ok(()) } else { self.reserve(capacity * 2) }
     }
 
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
@@ -115,16 +103,11 @@ impl UsearchIndex {
                     .ids
                     .id(key)
                     .ok_or_else(|| IndexError::backend("search", format!("key {key} has no id")))?;
-                Ok(Hit {
-                    id: id.to_owned(),
-                    similarity: clamp(1.0 - distance),
-                })
+                Ok(Hit { id: id.to_owned(), similarity: clamp(1.0 - distance) })
             })
             .collect::<Result<Vec<_>, IndexError>>()?;
         hits.sort_unstable_by(|a, b| {
-            b.similarity
-                .total_cmp(&a.similarity)
-                .then_with(|| a.id.cmp(&b.id))
+            b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
         });
         Ok(hits)
     }
@@ -183,9 +166,7 @@ impl VectorIndex for UsearchIndex {
         if found == 0 {
             return None;
         }
-        unit(&stored, self.dim(), || format!("the vector of {id:?}"))
-            .ok()
-            .map(|(unit, _)| unit)
+        unit(&stored, self.dim(), || format!("the vector of {id:?}")).ok().map(|(unit, _)| unit)
     }
 
     fn ids(&self) -> Vec<String> {
@@ -199,29 +180,10 @@ impl VectorIndex for UsearchIndex {
         let saved = self.inner.save_to_buffer(&mut payload);
         saved.map_err(|error| IndexError::backend("write out the graph", error))?;
         let (ids, keys) = self.ids.entries();
-        let IndexConfig {
-            connectivity,
-            expansion_add,
-            scalar,
-            ..
-        } = self.config;
-        let kind = StoredKind::Usearch {
-            keys,
-            connectivity,
-            expansion_add,
-            scalar,
-        };
+        let IndexConfig { connectivity, expansion_add, scalar, .. } = self.config;
+        let kind = StoredKind::Usearch { keys, connectivity, expansion_add, scalar };
         let model_hash = model_hash.to_owned();
-        container::write(
-            path,
-            &Header {
-                model_hash,
-                dim: self.dim(),
-                ids,
-                kind,
-            },
-            &payload,
-        )
+        container::write(path, &Header { model_hash, dim: self.dim(), ids, kind }, &payload)
     }
 }
 
@@ -257,9 +219,5 @@ fn check_payload(
         && found.metric == MetricKind::Cos
         && found.count_present == count as u64
         && !found.multi;
-    if agrees {
-        Ok(())
-    } else {
-        Err(inconsistent(path, format!("the graph holds {found:?}")))
-    }
+    if agrees { Ok(()) } else { Err(inconsistent(path, format!("the graph holds {found:?}"))) }
 }

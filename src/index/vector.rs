@@ -26,24 +26,13 @@ pub fn unit(
     }
     if let Some(position) = vector.iter().position(|value| !value.is_finite()) {
         let value = vector[position];
-        return Err(IndexError::NotFinite {
-            subject: subject(),
-            position,
-            value,
-        });
+        return Err(IndexError::NotFinite { subject: subject(), position, value });
     }
-    let length = vector
-        .iter()
-        .map(|&value| f64::from(value).powi(2))
-        .sum::<f64>()
-        .sqrt();
+    let length = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
     if length < SHORTEST {
         return Err(IndexError::ZeroVector { subject: subject() });
     }
-    let scaled = vector
-        .iter()
-        .map(|&value| (f64::from(value) / length) as f32)
-        .collect();
+    let scaled = vector.iter().map(|&value| (f64::from(value) / length) as f32).collect();
     Ok((scaled, length))
 }
 
@@ -56,10 +45,7 @@ pub(super) fn check_id(id: &str) -> Result<(), IndexError> {
     } else {
         return Ok(());
     };
-    Err(IndexError::BadId {
-        id: id.to_owned(),
-        problem,
-    })
+    Err(IndexError::BadId { id: id.to_owned(), problem })
 }
 
 /// Inner product of two vectors of one width, always summed in the same order.
@@ -67,12 +53,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     // Eight independent sums let the compiler use SIMD without changing the result.
     let mut sums = [0f32; 8];
     let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = left
-        .remainder()
-        .iter()
-        .zip(right.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
+    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in left.zip(right) {
         for lane in 0..8 {
             sums[lane] += x[lane] * y[lane];

@@ -42,7 +42,9 @@ pub enum LibraryError {
     },
     #[error("{path}:{line}: {message}")]
     Line { path: PathBuf, line: usize, message: String },
-    #[error("{path}: holds no instruction; write one JSON object with id and text per line, or one instruction per line in a .txt file")]
+    #[error(
+        "{path}: holds no instruction; write one JSON object with id and text per line, or one instruction per line in a .txt file"
+    )]
     Empty { path: PathBuf },
 }
 
@@ -177,8 +179,14 @@ mod tests {
     fn wrong_lines_are_named() {
         for (text, wanted) in [
             ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\"", "a.jsonl:2: "),
-            ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"a\", \"text\": \"y\"}", "same id as line 1"),
-            ("{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", \"text\": \"x\"}", "same text as line 1"),
+            (
+                "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"a\", \"text\": \"y\"}",
+                "same id as line 1",
+            ),
+            (
+                "{\"id\": \"a\", \"text\": \"x\"}\n{\"id\": \"b\", \"text\": \"x\"}",
+                "same text as line 1",
+            ),
             ("{\"id\": \"a\", \"text\": \" \"}", "must not be empty"),
             ("{\"id\": \"a\", \"text\": \"see <image>\"}", "<image>"),
             ("\n\n", "holds no instruction"),

@@ -130,21 +130,14 @@ impl MatchingConfig {
         let ranges = [
             ("pool", self.pool, 1..=MOST, ""),
             ("top_k", self.top_k, 1..=most_top_k.0, most_top_k.1),
-            (
-                "per_image",
-                self.per_image,
-                1..=most_per_image.0,
-                most_per_image.1,
-            ),
+            ("per_image", self.per_image, 1..=most_per_image.0, most_per_image.1),
             ("calibration", self.calibration, 2..=10_000_000, ""),
             ("record_candidates", self.record_candidates, 0..=MOST, ""),
         ];
         for (name, value, range, why) in ranges {
             if !range.contains(&value) {
                 let (low, high) = range.into_inner();
-                problems.push(format!(
-                    "matching.{name}: {value} is not in [{low}, {high}]{why}"
-                ));
+                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]{why}"));
             }
         }
     }
@@ -153,29 +146,15 @@ impl MatchingConfig {
         let mut check = |name: &str, value: f64, range: RangeInclusive<f64>| {
             if !range.contains(&value) {
                 let (low, high) = range.into_inner();
-                problems.push(format!(
-                    "matching.{name}: {value} is not in [{low}, {high}]"
-                ));
+                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]"));
             }
         };
-        check(
-            "min_similarity",
-            self.min_similarity.unwrap_or(0.0),
-            -1.0..=1.0,
-        );
-        check(
-            "caption_weight",
-            self.caption_weight.unwrap_or(0.0),
-            0.0..=1.0,
-        );
+        check("min_similarity", self.min_similarity.unwrap_or(0.0), -1.0..=1.0);
+        check("caption_weight", self.caption_weight.unwrap_or(0.0), 0.0..=1.0);
         check("mmr_lambda", self.mmr_lambda, 0.0..=1.0);
         check("max_share", self.max_share, 0.0..=1.0);
         check("top_p", self.top_p, 1e-6..=1.0);
-        let coldest = if self.strategy == Strategy::Softmax {
-            1e-6
-        } else {
-            0.0
-        };
+        let coldest = if self.strategy == Strategy::Softmax { 1e-6 } else { 0.0 };
         check("temperature", self.temperature, coldest..=1000.0);
     }
 }
@@ -215,11 +194,7 @@ impl MatchRules {
         if !problems.is_empty() {
             return Err(MatchError::Config { problems });
         }
-        Ok(Self {
-            config: filled,
-            min_similarity,
-            caption_weight,
-        })
+        Ok(Self { config: filled, min_similarity, caption_weight })
     }
 
     /// The settings, with `min_similarity` and `caption_weight` set.

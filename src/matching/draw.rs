@@ -35,10 +35,7 @@ impl Draw {
             }
         }
         // Rounding left a crumb: it belongs to the likeliest.
-        let likeliest = probabilities
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1));
+        let likeliest = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
         likeliest.map_or(0, |(at, _)| at)
     }
 }
@@ -47,9 +44,7 @@ impl Draw {
 pub(super) fn softmax(values: impl Iterator<Item = f64> + Clone, temperature: f64) -> Vec<f64> {
     // The largest exponent is 0, so nothing overflows.
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);
-    let mut weights: Vec<_> = values
-        .map(|value| ((value - largest) / temperature).exp())
-        .collect();
+    let mut weights: Vec<_> = values.map(|value| ((value - largest) / temperature).exp()).collect();
     normalise(&mut weights);
     weights
 }

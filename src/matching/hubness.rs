@@ -51,9 +51,8 @@ impl HubnessStats {
         let photo = mean_of_nearest(candidates);
         for candidate in candidates {
             let stats = self.instructions.get(&candidate.id);
-            let stats = stats.ok_or_else(|| MatchError::UnknownInstruction {
-                id: candidate.id.clone(),
-            })?;
+            let stats =
+                stats.ok_or_else(|| MatchError::UnknownInstruction { id: candidate.id.clone() })?;
             candidate.score = match hubness {
                 Hubness::None => candidate.similarity,
                 Hubness::Zscore => {
@@ -68,9 +67,7 @@ impl HubnessStats {
 
 fn mean_of_nearest(candidates: &[Candidate]) -> f64 {
     let mut nearest = Nearest::default();
-    candidates
-        .iter()
-        .for_each(|candidate| nearest.add(candidate.similarity));
+    candidates.iter().for_each(|candidate| nearest.add(candidate.similarity));
     nearest.mean()
 }
 
@@ -95,20 +92,10 @@ impl HubnessFit {
     pub fn new(index: &dyn VectorIndex) -> Self {
         let instruction = |id: String| {
             let (mean, squares, nearest) = (0.0, 0.0, Nearest::default());
-            index.vector(&id).map(|vector| Instruction {
-                id,
-                vector,
-                mean,
-                squares,
-                nearest,
-            })
+            index.vector(&id).map(|vector| Instruction { id, vector, mean, squares, nearest })
         };
         let instructions = index.ids().into_iter().filter_map(instruction).collect();
-        Self {
-            dim: index.dim(),
-            instructions,
-            queries: 0,
-        }
+        Self { dim: index.dim(), instructions, queries: 0 }
     }
 
     /// Takes one photo.
@@ -119,12 +106,7 @@ impl HubnessFit {
         let (expected, actual) = (self.dim, query.vector().len());
         if expected != actual {
             let subject = "the calibration query".to_owned();
-            return Err(IndexError::WrongWidth {
-                subject,
-                expected,
-                actual,
-            }
-            .into());
+            return Err(IndexError::WrongWidth { subject, expected, actual }.into());
         }
         self.queries += 1;
         for instruction in &mut self.instructions {
@@ -144,22 +126,12 @@ impl HubnessFit {
     pub fn finish(self) -> Result<HubnessStats, MatchError> {
         let queries = self.queries;
         if queries < MIN_QUERIES {
-            return Err(MatchError::TooFewCalibration {
-                least: MIN_QUERIES,
-                found: queries,
-            });
+            return Err(MatchError::TooFewCalibration { least: MIN_QUERIES, found: queries });
         }
         let stats = |instruction: Instruction| {
             let deviation = (instruction.squares / (queries - 1) as f64).sqrt();
             let (mean, nearest) = (instruction.mean, instruction.nearest.mean());
-            (
-                instruction.id,
-                InstructionStats {
-                    mean,
-                    deviation,
-                    nearest,
-                },
-            )
+            (instruction.id, InstructionStats { mean, deviation, nearest })
         };
         Ok(HubnessStats {
             queries,

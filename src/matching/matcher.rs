@@ -33,19 +33,12 @@ impl Matcher {
             (_, Some(stats)) => Some(stats),
         };
         if let Some(stats) = &hubness {
-            let unknown = index
-                .ids()
-                .into_iter()
-                .find(|id| !stats.instructions.contains_key(id));
+            let unknown = index.ids().into_iter().find(|id| !stats.instructions.contains_key(id));
             if let Some(id) = unknown {
                 return Err(MatchError::UnknownInstruction { id });
             }
         }
-        Ok(Self {
-            rules,
-            index,
-            hubness,
-        })
+        Ok(Self { rules, index, hubness })
     }
 
     /// The rules in force.
@@ -69,21 +62,13 @@ impl Matcher {
     pub fn candidates(&self, queries: &[Query]) -> Result<Vec<Vec<Candidate>>, MatchError> {
         let vectors: Vec<&[f32]> = queries.iter().map(Query::vector).collect();
         let found = self.index.search_many(&vectors, self.rules.config().pool)?;
-        queries
-            .iter()
-            .zip(found)
-            .map(|(query, hits)| self.scored(query, hits))
-            .collect()
+        queries.iter().zip(found).map(|(query, hits)| self.scored(query, hits)).collect()
     }
 
     fn scored(&self, query: &Query, hits: Vec<Hit>) -> Result<Vec<Candidate>, MatchError> {
         let candidate = |hit: Hit| {
             let similarity = query.similarity(hit.similarity);
-            Candidate {
-                id: hit.id,
-                similarity,
-                score: similarity,
-            }
+            Candidate { id: hit.id, similarity, score: similarity }
         };
         let mut candidates: Vec<_> = hits.into_iter().map(candidate).collect();
         if let Some(stats) = &self.hubness {
@@ -102,13 +87,7 @@ impl Matcher {
         quota: &mut QuotaBook,
         seed: u64,
     ) -> Result<Outcome, MatchError> {
-        match_one(
-            candidates,
-            &|id| self.index.vector(id),
-            &self.rules,
-            quota,
-            seed,
-        )
+        match_one(candidates, &|id| self.index.vector(id), &self.rules, quota, seed)
     }
 }
 
@@ -127,10 +106,7 @@ pub fn match_one(
     quota: &mut QuotaBook,
     seed: u64,
 ) -> Result<Outcome, MatchError> {
-    let best = candidates
-        .iter()
-        .map(|candidate| candidate.similarity)
-        .reduce(f64::max);
+    let best = candidates.iter().map(|candidate| candidate.similarity).reduce(f64::max);
     let (mut eligible, refused) = sift(candidates, rules, quota);
     eligible.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     let drawn = draw(&eligible, rules.config(), vectors, seed)?;
@@ -142,21 +118,11 @@ pub fn match_one(
     for pick in &picks {
         quota.take(&pick.id);
     }
-    let no_match = picks
-        .is_empty()
-        .then(|| explain(best, rules, refused, quota));
+    let no_match = picks.is_empty().then(|| explain(best, rules, refused, quota));
     let recorded = |at| at < rules.config().record_candidates || drawn.iter().any(|d| d.0 == at);
-    let considered = eligible
-        .into_iter()
-        .enumerate()
-        .filter(|&(at, _)| recorded(at));
+    let considered = eligible.into_iter().enumerate().filter(|&(at, _)| recorded(at));
     let considered = considered.map(|(_, candidate)| candidate).collect();
-    Ok(Outcome {
-        picks,
-        considered,
-        refused,
-        no_match,
-    })
+    Ok(Outcome { picks, considered, refused, no_match })
 }
 
 /// The eligible candidates, and how many are not.
@@ -170,38 +136,21 @@ fn sift(
     left.retain(|candidate| candidate.similarity >= rules.min_similarity());
     let similar = left.len();
     left.retain(|candidate| quota.allows(&candidate.id));
-    let refused = Refused {
-        below_floor: all - similar,
-        over_quota: similar - left.len(),
-    };
+    let refused = Refused { below_floor: all - similar, over_quota: similar - left.len() };
     (left, refused)
 }
 
 fn pick(candidate: &Candidate, probability: Option<f64>, rank: u32) -> Pick {
-    let Candidate {
-        id,
-        similarity,
-        score,
-    } = candidate.clone();
-    Pick {
-        id,
-        similarity,
-        score,
-        probability,
-        rank,
-    }
+    let Candidate { id, similarity, score } = candidate.clone();
+    Pick { id, similarity, score, probability, rank }
 }
 
 fn explain(best: Option<f64>, rules: &MatchRules, refused: Refused, quota: &QuotaBook) -> NoMatch {
     match (best, quota.cap()) {
         (None, _) => NoMatch::NoCandidates,
-        (_, Some(cap)) if refused.over_quota > 0 => NoMatch::AllOverQuota {
-            candidates: refused.over_quota,
-            cap,
-        },
-        (Some(best), _) => NoMatch::BelowSimilarityFloor {
-            best,
-            floor: rules.min_similarity(),
-        },
+        (_, Some(cap)) if refused.over_quota > 0 => {
+            NoMatch::AllOverQuota { candidates: refused.over_quota, cap }
+        }
+        (Some(best), _) => NoMatch::BelowSimilarityFloor { best, floor: rules.min_similarity() },
     }
 }

@@ -45,29 +45,18 @@ pub fn combined_query(
 ) -> Result<Query, MatchError> {
     let (image, _) = unit(image, image.len(), || "the image's embedding".to_owned())?;
     let Some(caption) = caption else {
-        return Ok(Query {
-            vector: image,
-            norm: 1.0,
-        });
+        return Ok(Query { vector: image, norm: 1.0 });
     };
-    let (caption, _) = unit(caption, image.len(), || {
-        "the caption's embedding".to_owned()
-    })?;
+    let (caption, _) = unit(caption, image.len(), || "the caption's embedding".to_owned())?;
     let weigh = |(&a, &b): (&f32, &f32)| {
         (1.0 - caption_weight) * f64::from(a) + caption_weight * f64::from(b)
     };
     let sum: Vec<f64> = image.iter().zip(&caption).map(weigh).collect();
     let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
     if norm < SHORTEST {
-        return Err(MatchError::OppositeCaption {
-            length: norm,
-            caption_weight,
-        });
+        return Err(MatchError::OppositeCaption { length: norm, caption_weight });
     }
     // Two equal unit vectors may round to a hair above 1.
     let vector = sum.iter().map(|value| (value / norm) as f32).collect();
-    Ok(Query {
-        vector,
-        norm: norm.min(1.0),
-    })
+    Ok(Query { vector, norm: norm.min(1.0) })
 }

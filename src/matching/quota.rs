@@ -17,10 +17,7 @@ impl QuotaBook {
 
     /// At most `cap` pairs for each instruction.
     pub fn with_cap(cap: u64) -> Self {
-        Self {
-            cap: Some(cap),
-            counts: HashMap::new(),
-        }
+        Self { cap: Some(cap), counts: HashMap::new() }
     }
 
     /// At most `max_share` of `planned` pairs for each instruction, rounded down, but never less

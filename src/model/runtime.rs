@@ -48,10 +48,8 @@ pub fn environment() -> Result<&'static Environment, ModelError> {
 /// The runtime cannot be loaded, or it refuses the graph.
 pub fn open_session(graph: &Path, intra_threads: usize) -> Result<Session, ModelError> {
     let environment = environment()?;
-    build_session(environment, graph, intra_threads).map_err(|error| ModelError::Graph {
-        path: graph.to_owned(),
-        message: error.to_string(),
-    })
+    build_session(environment, graph, intra_threads)
+        .map_err(|error| ModelError::Graph { path: graph.to_owned(), message: error.to_string() })
 }
 
 fn build_session(

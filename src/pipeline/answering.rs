@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::answer::Generator;
-use crate::answer::generate::finish_name;
-use crate::answer::filter::{AnswerText, FilterChain, Verdict};
+use crate::answer::filter::{AnswerText, FilterConfig, Verdict};
+use crate::answer::generate::{finish_name, passed};
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
 use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
@@ -123,14 +123,15 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let checked = self.generator.filters.check(&AnswerText {
+                    let verdict = self.generator.filters.check(&AnswerText {
                         text: &answer.text,
                         truncated: answer.finish == finish_name(FinishReason::Length),
                         instruction: &answer.instruction,
                         description: &answer.description,
-                        system: &self.generator.prompts.system,
+                        prompt_texts: &self.generator.prompts.texts(),
                     });
-                    (answer.answer_key, checked.verdict, checked.passed)
+                    let filters = passed(&self.generator.filters, &verdict);
+                    (answer.answer_key, verdict, filters)
                 })
                 .collect();
             store.put_verdicts(filter_conf, &verdicts)?;
@@ -155,8 +156,8 @@ impl AnswerStage {
 }
 
 /// The key of a filter configuration.
-pub fn filter_conf(filters: &FilterChain) -> String {
-    crate::hash::key(&["filters", &format!("{:?}", filters.config())])
+pub fn filter_conf(filters: &FilterConfig) -> String {
+    crate::hash::key(&["filters", &format!("{filters:?}")])
 }
 
 impl Working<'_> {
@@ -211,8 +212,8 @@ impl Working<'_> {
                 self.failed_in_a_row = 0;
                 let conf = &self.stage.generator.conf;
                 self.store.put_answer(conf, &self.stage.filter_conf, &row)?;
-                let again = matches!(row.verdict, Verdict::Reject { .. })
-                    && pair.attempt < self.stage.attempts;
+                let again =
+                    matches!(row.verdict, Verdict::Reject(_)) && pair.attempt < self.stage.attempts;
                 if again && !self.stopping() {
                     pair.attempt += 1;
                     self.call(pair);

@@ -78,18 +78,23 @@ impl EmbedStage<'_> {
             ahead: size * BATCHES_AHEAD,
         };
         let mut outcome = Ok(());
-        in_order(pool, page.into_iter(), |item| self.prepare(item), |item, photo| {
-            let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
-            batch.push((item, photo));
-            if batch.len() == size {
-                outcome = self.commit(store, std::mem::take(batch), progress);
-            }
-            if outcome.is_ok() && !stop.is_asked() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        });
+        in_order(
+            pool,
+            page.into_iter(),
+            |item| self.prepare(item),
+            |item, photo| {
+                let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
+                batch.push((item, photo));
+                if batch.len() == size {
+                    outcome = self.commit(store, std::mem::take(batch), progress);
+                }
+                if outcome.is_ok() && !stop.is_asked() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        );
         outcome
     }
 
@@ -118,10 +123,7 @@ impl EmbedStage<'_> {
         Ok(())
     }
 
-    fn embed(
-        &self,
-        batch: Vec<Decoded>,
-    ) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {
+    fn embed(&self, batch: Vec<Decoded>) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {
         let mut pixels = Vec::new();
         let mut rows = Vec::with_capacity(batch.len());
         for (item, photo) in batch {

@@ -36,10 +36,8 @@ pub fn export(
         image_root: matching.image_root.as_deref(),
     };
     let dataset = folder.path().join("dataset");
-    let mut sinks = formats
-        .iter()
-        .map(|format| format.create(&dataset))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut sinks =
+        formats.iter().map(|format| format.create(&dataset)).collect::<Result<Vec<_>, _>>()?;
     store.each_sample(&context, |sample| {
         for sink in &mut sinks {
             sink.push(&sample)?;

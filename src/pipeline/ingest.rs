@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use crate::Error;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceEvent};
-use crate::dataset::store::{IngestSummary, Store, StoreError, StampedRecord};
+use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
 
 use super::job::Stop;
 use super::{Phase, PipelineError, Progress};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::filter::FilterChain;
+use crate::answer::filter::Filters;
 use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
 use crate::dataset::source::{self, SourceOptions};
@@ -68,12 +68,7 @@ pub struct Job {
 
 impl Job {
     /// A job over a folder this process holds.
-    pub fn new(
-        folder: RunFolder,
-        config: Config,
-        progress: Arc<dyn Progress>,
-        stop: Stop,
-    ) -> Self {
+    pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
         Self { folder: Arc::new(folder), config: Arc::new(config), progress, stop }
     }
 
@@ -271,12 +266,8 @@ impl Job {
 
     fn embed(&self, encoder: &dyn Encoder, store: &Store, captions: bool) -> Result<(), Error> {
         let started = Instant::now();
-        let stage = EmbedStage {
-            encoder,
-            options: self.config.encoder,
-            captions,
-            pass: store.pass()?,
-        };
+        let stage =
+            EmbedStage { encoder, options: self.config.encoder, captions, pass: store.pass()? };
         let worked = stage.run(store, &self.stop, &*self.progress)?;
         store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
         Ok(())
@@ -330,20 +321,20 @@ impl Job {
         let prompts = PromptSet::read(
             answer.prompts.as_deref(),
             answer.examples.as_deref(),
-            answer.examples_per_prompt,
+            answer.resolved_examples(&llm.target),
         )?;
-        let conf = Generator::conf_key(&prompts, model.name(), &answer.settings, *seed);
-        let filters = FilterChain::new(filters.clone());
+        let settings = answer.resolved_settings(&llm.target);
+        let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
         Ok(AnswerStage {
             match_conf: Settings::read(store)?.match_conf().to_owned(),
-            filter_conf: filter_conf(&filters),
+            filter_conf: filter_conf(filters),
             attempts: answer.attempts,
             in_flight: in_flight(llm),
             generator: Arc::new(Generator {
                 model,
                 prompts,
-                filters,
-                settings: answer.settings.clone(),
+                filters: Filters::new(filters)?,
+                settings,
                 seed: *seed,
                 conf,
             }),

@@ -42,7 +42,9 @@ pub enum PipelineError {
     Busy { path: PathBuf },
     #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
     StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
-    #[error("no source: pass --source PATH (a folder of photos, a .jsonl manifest or a COCO captions .json), or --out with the folder of an earlier run")]
+    #[error(
+        "no source: pass --source PATH (a folder of photos, a .jsonl manifest or a COCO captions .json), or --out with the folder of an earlier run"
+    )]
     NoSource,
     #[error(transparent)]
     Config(ConfigError),

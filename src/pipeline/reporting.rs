@@ -68,7 +68,11 @@ impl Page<'_> {
             matching: self.matching_facts()?,
             samples,
             samples_total: total,
-            samples_note: if shown_all { String::new() } else { "spread evenly over the run".into() },
+            samples_note: if shown_all {
+                String::new()
+            } else {
+                "spread evenly over the run".into()
+            },
             exports: self.exports()?,
         })
     }
@@ -171,8 +175,7 @@ impl Page<'_> {
         counts
             .into_iter()
             .map(|one| {
-                let examples =
-                    self.store.rejection_examples(&one.stage, &one.code, EXAMPLES)?;
+                let examples = self.store.rejection_examples(&one.stage, &one.code, EXAMPLES)?;
                 let example = |(subject, reason)| report::Example { subject, reason };
                 Ok(report::RejectionGroup {
                     stage: one.stage,
@@ -199,8 +202,7 @@ impl Page<'_> {
     fn answer_words(&self) -> Result<Histogram, Error> {
         let mut lengths = Histogram::new(Layout::nice_counts(0, 400, 40));
         let (matching, answering) = (&self.matching.conf, self.answer_conf());
-        self.store
-            .each_accepted_length(matching, answering, |words| lengths.add(words as f64))?;
+        self.store.each_accepted_length(matching, answering, |words| lengths.add(words as f64))?;
         Ok(lengths)
     }
 
@@ -352,11 +354,7 @@ impl Page<'_> {
         })
     }
 
-    fn verdict(
-        &self,
-        pair_key: &str,
-        told: Option<&AttemptRow>,
-    ) -> Result<report::Verdict, Error> {
+    fn verdict(&self, pair_key: &str, told: Option<&AttemptRow>) -> Result<report::Verdict, Error> {
         Ok(match told {
             Some(one) if one.verdict == "accepted" => report::Verdict::Accepted,
             Some(one) => report::Verdict::Rejected {

@@ -63,8 +63,7 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     };
     let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
     let integrity = store.check_integrity().err().map(|error| error.to_string());
-    let mut findings =
-        vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
+    let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
     findings.push(check_photos(&store, &context, &photos)?);
     for export in store.exports()? {
         findings.push(check_export(&export));

@@ -10,11 +10,8 @@ pub fn rows(path: &Path) -> Vec<Vec<f32>> {
     let header = String::from_utf8_lossy(&bytes[10..10 + header_len]).into_owned();
     assert!(header.contains("'<f4'") && header.contains("'fortran_order': False"), "{header}");
     let shape = header.split("'shape': (").nth(1).and_then(|rest| rest.split(')').next());
-    let shape: Vec<usize> = shape
-        .expect("a shape")
-        .split(',')
-        .filter_map(|part| part.trim().parse().ok())
-        .collect();
+    let shape: Vec<usize> =
+        shape.expect("a shape").split(',').filter_map(|part| part.trim().parse().ok()).collect();
     let values: Vec<f32> = bytes[10 + header_len..]
         .chunks_exact(4)
         .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))

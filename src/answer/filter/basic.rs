@@ -24,10 +24,7 @@ impl AnswerFilter for Garbage {
         let text = answer.answer.text;
         let lost = || text.chars().find(|c| *c == char::REPLACEMENT_CHARACTER);
         match find_garbage(text).or_else(lost) {
-            Some(found) => Err((
-                "garbage",
-                format!("the answer holds {}", found.escape_unicode()),
-            )),
+            Some(found) => Err(("garbage", format!("the answer holds {}", found.escape_unicode()))),
             None => Ok(()),
         }
     }
@@ -42,10 +39,7 @@ impl AnswerFilter for Truncated {
             return Ok(());
         }
         let count = answer.words.len();
-        Err((
-            "truncated",
-            format!("the token limit cut the answer off after {count} words"),
-        ))
+        Err(("truncated", format!("the token limit cut the answer off after {count} words")))
     }
 }
 
@@ -71,16 +65,10 @@ impl AnswerFilter for Length {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let (count, min, max) = (answer.words.len(), self.min, self.max);
         if count < min {
-            return Err((
-                "too_short",
-                format!("{count} words; the fewest allowed are {min}"),
-            ));
+            return Err(("too_short", format!("{count} words; the fewest allowed are {min}")));
         }
         if count > max {
-            return Err((
-                "too_long",
-                format!("{count} words; the most allowed are {max}"),
-            ));
+            return Err(("too_long", format!("{count} words; the most allowed are {max}")));
         }
         Ok(())
     }

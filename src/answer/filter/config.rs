@@ -82,11 +82,7 @@ pub struct FilterConfigError {
 
 impl FilterConfigError {
     fn new(field: &'static str, value: impl Display, expected: impl Into<String>) -> Self {
-        Self {
-            field,
-            value: value.to_string(),
-            expected: expected.into(),
-        }
+        Self { field, value: value.to_string(), expected: expected.into() }
     }
 
     /// A stable reason for reports and services.
@@ -108,20 +104,12 @@ impl FilterConfig {
     pub fn validate(&self) -> Result<(), FilterConfigError> {
         let mut seen = HashSet::new();
         if let Some(twice) = self.enabled.iter().find(|name| !seen.insert(**name)) {
-            return Err(FilterConfigError::new(
-                "enabled",
-                twice.name(),
-                "each filter once",
-            ));
+            return Err(FilterConfigError::new("enabled", twice.name(), "each filter once"));
         }
         at_least("min_words", self.min_words, 1)?;
         at_least("max_words", self.max_words, self.min_words)?;
         if !(4..=100).contains(&self.echo_words) {
-            return Err(FilterConfigError::new(
-                "echo_words",
-                self.echo_words,
-                "4 to 100",
-            ));
+            return Err(FilterConfigError::new("echo_words", self.echo_words, "4 to 100"));
         }
         self.repetition.validate()
     }
@@ -131,10 +119,7 @@ impl RepetitionConfig {
     fn validate(&self) -> Result<(), FilterConfigError> {
         at_least("repetition.max_word_run", self.max_word_run, 2)?;
         at_least("repetition.max_phrase_run", self.max_phrase_run, 2)?;
-        share(
-            "repetition.max_repeated_sentences",
-            self.max_repeated_sentences,
-        )?;
+        share("repetition.max_repeated_sentences", self.max_repeated_sentences)?;
         share("repetition.max_top_3gram", self.max_top_3gram)?;
         share("repetition.max_top_4gram", self.max_top_4gram)?;
         share("repetition.max_repeated_5grams", self.max_repeated_5grams)
@@ -145,22 +130,14 @@ fn at_least(field: &'static str, value: usize, least: usize) -> Result<(), Filte
     if value >= least {
         return Ok(());
     }
-    Err(FilterConfigError::new(
-        field,
-        value,
-        format!("{least} or more"),
-    ))
+    Err(FilterConfigError::new(field, value, format!("{least} or more")))
 }
 
 fn share(field: &'static str, value: f64) -> Result<(), FilterConfigError> {
     if value > 0.0 && value <= 1.0 {
         return Ok(());
     }
-    Err(FilterConfigError::new(
-        field,
-        value,
-        "above 0 and at most 1",
-    ))
+    Err(FilterConfigError::new(field, value, "above 0 and at most 1"))
 }
 
 #[cfg(test)]
@@ -210,11 +187,7 @@ mod tests {
         assert_eq!(config.repetition.max_word_run, 2);
         let written = toml::to_string(&config).expect("any configuration can be written");
         assert_eq!(toml::from_str::<FilterConfig>(&written), Ok(config));
-        for wrong in [
-            "enabled = [\"emty\"]",
-            "min_word = 3",
-            "[repetition]\nmax_top_2gram = 0.2",
-        ] {
+        for wrong in ["enabled = [\"emty\"]", "min_word = 3", "[repetition]\nmax_top_2gram = 0.2"] {
             assert!(toml::from_str::<FilterConfig>(wrong).is_err(), "{wrong}");
         }
     }

@@ -30,11 +30,7 @@ impl PromptEcho {
         let compile = |pattern: &str| {
             Regex::new(pattern).expect("the pattern is a constant that the tests compile")
         };
-        Self {
-            markers: compile(MARKERS),
-            turns: compile(TURNS),
-            run,
-        }
+        Self { markers: compile(MARKERS), turns: compile(TURNS), run }
     }
 
     fn instruction(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
@@ -48,10 +44,7 @@ impl PromptEcho {
         if !echoes {
             return Ok(());
         }
-        let reason = format!(
-            "the answer repeats the instruction \"{}\"",
-            excerpt(instruction)
-        );
+        let reason = format!("the answer repeats the instruction \"{}\"", excerpt(instruction));
         Err(("instruction_echo", reason))
     }
 
@@ -61,10 +54,7 @@ impl PromptEcho {
             return Some(format!("the answer is {what}"));
         }
         let run = shared_run(&answer.words, &given, self.run)?;
-        Some(format!(
-            "the answer repeats {what} word for word: \"{}\"",
-            excerpt(&run.join(" "))
-        ))
+        Some(format!("the answer repeats {what} word for word: \"{}\"", excerpt(&run.join(" "))))
     }
 }
 
@@ -72,10 +62,7 @@ impl AnswerFilter for PromptEcho {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let text = answer.answer.text;
         if let Some(found) = self.markers.find(text).or_else(|| self.turns.find(text)) {
-            let reason = format!(
-                "the answer holds the chat marker \"{}\"",
-                found.as_str().trim()
-            );
+            let reason = format!("the answer holds the chat marker \"{}\"", found.as_str().trim());
             return Err(("chat_marker", reason));
         }
         self.instruction(answer)?;
@@ -94,9 +81,7 @@ impl AnswerFilter for PromptEcho {
 /// Whether an answer opens with the whole instruction as a sentence or a line of its own.
 fn opens_with(answer: &str, instruction: &str) -> bool {
     let (answer, instruction) = (answer.to_lowercase(), instruction.to_lowercase());
-    let Some(rest) = answer
-        .trim_start_matches(['"', '*', '#', ' '])
-        .strip_prefix(&*instruction)
+    let Some(rest) = answer.trim_start_matches(['"', '*', '#', ' ']).strip_prefix(&*instruction)
     else {
         return false;
     };
@@ -146,10 +131,7 @@ mod tests {
             ("[INST] Write it [/INST] A kettle.", "chat_marker"),
             ("A kettle. </s>", "chat_marker"),
             ("A kettle.\n\n### Instruction:\nNow a pot.", "chat_marker"),
-            (
-                "A kettle.\nUser: And a pot?\nAssistant: A pot.",
-                "chat_marker",
-            ),
+            ("A kettle.\nUser: And a pot?\nAssistant: A pot.", "chat_marker"),
             ("Instruction: an advert\nA kettle.", "chat_marker"),
             (
                 "Write a short advertisement for the item in the image, with a slogan. Kettle!",
@@ -196,14 +178,8 @@ mod tests {
         assert_eq!(check(fine, asked), Vec::<String>::new());
         let echo = "What is happening here? A quiet morning with tea.";
         assert_eq!(check(echo, asked), ["instruction_echo"]);
-        assert_eq!(
-            check("Write a haiku: green kettle", "Write a haiku"),
-            ["instruction_echo"]
-        );
-        assert_eq!(
-            check("Write a haikuesque line", "Write a haiku"),
-            Vec::<String>::new()
-        );
+        assert_eq!(check("Write a haiku: green kettle", "Write a haiku"), ["instruction_echo"]);
+        assert_eq!(check("Write a haikuesque line", "Write a haiku"), Vec::<String>::new());
         assert_eq!(check("Anything at all", ""), Vec::<String>::new());
     }
 
@@ -214,9 +190,6 @@ mod tests {
             description: "a dog runs on the beach.",
             ..AnswerText::default()
         };
-        assert_eq!(
-            codes_of(FilterName::PromptEcho, &answer),
-            ["description_echo"]
-        );
+        assert_eq!(codes_of(FilterName::PromptEcho, &answer), ["description_echo"]);
     }
 }

@@ -40,9 +40,7 @@ pub(super) struct MetaTalk {
 
 impl MetaTalk {
     pub fn new() -> Self {
-        Self {
-            phrases: any_of(&PHRASES),
-        }
+        Self { phrases: any_of(&PHRASES) }
     }
 }
 
@@ -50,10 +48,8 @@ impl AnswerFilter for MetaTalk {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         match self.phrases.find(&answer.plain) {
             Some(found) => {
-                let reason = format!(
-                    "the answer talks of its source: \"{}\"",
-                    excerpt(found.as_str())
-                );
+                let reason =
+                    format!("the answer talks of its source: \"{}\"", excerpt(found.as_str()));
                 Err(("meta_talk", reason))
             }
             None => Ok(()),

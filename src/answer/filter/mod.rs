@@ -122,10 +122,9 @@ impl FilterName {
             Self::MetaTalk => Box::new(meta_talk::MetaTalk::new()),
             Self::PromptEcho => Box::new(echo::PromptEcho::new(config.echo_words)),
             Self::Repetition => Box::new(repetition::Repetition::new(config.repetition.clone())),
-            Self::Length => Box::new(basic::Length {
-                min: config.min_words,
-                max: config.max_words,
-            }),
+            Self::Length => {
+                Box::new(basic::Length { min: config.min_words, max: config.max_words })
+            }
         }
     }
 }
@@ -142,53 +141,35 @@ impl Filters {
     /// The configuration does not pass [`FilterConfig::validate`].
     pub fn new(config: &FilterConfig) -> Result<Self, FilterConfigError> {
         config.validate()?;
-        let chain = config
-            .enabled
-            .iter()
-            .map(|name| (*name, name.build(config)))
-            .collect();
+        let chain = config.enabled.iter().map(|name| (*name, name.build(config))).collect();
         Ok(Self { chain })
     }
 
     /// The verdict of the first filter that refuses, or a pass.
     pub fn check(&self, answer: &AnswerText<'_>) -> Verdict {
         let prepared = Prepared::new(answer);
-        let verdicts = self
-            .chain
-            .iter()
-            .map(|(name, filter)| judge(*name, filter.as_ref(), &prepared));
-        verdicts
-            .into_iter()
-            .find(|verdict| *verdict != Verdict::Pass)
-            .unwrap_or(Verdict::Pass)
+        let verdicts =
+            self.chain.iter().map(|(name, filter)| judge(*name, filter.as_ref(), &prepared));
+        verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
     }
 
     /// Every filter's own verdict, for a dry run over finished answers.
     pub fn check_each(&self, answer: &AnswerText<'_>) -> Vec<(FilterName, Verdict)> {
         let prepared = Prepared::new(answer);
         let verdicts = self.chain.iter();
-        verdicts
-            .map(|(name, filter)| (*name, judge(*name, filter.as_ref(), &prepared)))
-            .collect()
+        verdicts.map(|(name, filter)| (*name, judge(*name, filter.as_ref(), &prepared))).collect()
     }
 
     /// The filters' names in their order: what a passed answer's lineage records.
     pub fn names(&self) -> Vec<String> {
-        self.chain
-            .iter()
-            .map(|(name, _)| name.name().to_owned())
-            .collect()
+        self.chain.iter().map(|(name, _)| name.name().to_owned()).collect()
     }
 }
 
 fn judge(filter: FilterName, test: &dyn AnswerFilter, answer: &Prepared<'_>) -> Verdict {
     match test.check(answer) {
         Ok(()) => Verdict::Pass,
-        Err((code, reason)) => Verdict::Reject(Refused {
-            filter,
-            code: code.to_owned(),
-            reason,
-        }),
+        Err((code, reason)) => Verdict::Reject(Refused { filter, code: code.to_owned(), reason }),
     }
 }
 

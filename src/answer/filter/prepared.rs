@@ -13,20 +13,14 @@ pub(super) struct Prepared<'a> {
 
 impl<'a> Prepared<'a> {
     pub fn new(answer: &'a AnswerText<'a>) -> Self {
-        Self {
-            answer,
-            plain: plain(answer.text),
-            words: words(answer.text),
-        }
+        Self { answer, plain: plain(answer.text), words: words(answer.text) }
     }
 }
 
 /// The words of a text in lower case, by Unicode's rules: `can't` is one word, and an ideograph is
 /// a word of its own.
 pub(super) fn words(text: &str) -> Vec<String> {
-    text.unicode_words()
-        .map(|word| straight(word).to_lowercase())
-        .collect()
+    text.unicode_words().map(|word| straight(word).to_lowercase()).collect()
 }
 
 /// A text with straight quotes and runs of white space as one space.
@@ -42,8 +36,7 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 fn straight(text: &str) -> String {
-    text.replace(['’', '‘', 'ʼ', '`'], "'")
-        .replace(['“', '”', '„'], "\"")
+    text.replace(['’', '‘', 'ʼ', '`'], "'").replace(['“', '”', '„'], "\"")
 }
 
 /// Patterns joined into one, without regard to case, each starting at a word's start.

@@ -12,11 +12,7 @@ fn rows(path: &Path) -> Option<Vec<Value>> {
         eprintln!("SKIPPED: {} is not on this machine", path.display());
         return None;
     };
-    Some(
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("JSON lines"))
-            .collect(),
-    )
+    Some(text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect())
 }
 
 fn field<'a>(row: &'a Value, name: &str) -> &'a str {
@@ -26,9 +22,7 @@ fn field<'a>(row: &'a Value, name: &str) -> &'a str {
 /// Every filter but those of length and truncation.
 fn filters() -> Filters {
     let mut config = FilterConfig::default();
-    config
-        .enabled
-        .retain(|name| !matches!(name, FilterName::Length | FilterName::Truncated));
+    config.enabled.retain(|name| !matches!(name, FilterName::Length | FilterName::Truncated));
     Filters::new(&config).expect("a good configuration")
 }
 
@@ -49,10 +43,7 @@ fn refused(answers: &str) -> Option<(Vec<Refused>, usize)> {
         match verdict {
             Verdict::Pass => None,
             Verdict::Reject(refused) => {
-                eprintln!(
-                    "{} {}: {}",
-                    answer["question_id"], refused.code, refused.reason
-                );
+                eprintln!("{} {}: {}", answer["question_id"], refused.code, refused.reason);
                 Some(refused)
             }
         }
@@ -67,11 +58,7 @@ fn published_gpt4v_answers_pass() {
         return;
     };
     assert_eq!(answers, 99);
-    assert!(
-        refused.len() * 20 <= answers,
-        "{} of {answers}: {refused:#?}",
-        refused.len()
-    );
+    assert!(refused.len() * 20 <= answers, "{} of {answers}: {refused:#?}", refused.len());
 }
 
 #[test]
@@ -79,16 +66,8 @@ fn weaker_models_fall_more_often_and_for_what_they_do() {
     let Some((refused, answers)) = refused("llava-v1.5-7b.json") else {
         return;
     };
-    assert!(
-        refused.len() * 4 <= answers,
-        "{} of {answers}: {refused:#?}",
-        refused.len()
-    );
-    assert!(
-        refused
-            .iter()
-            .any(|refused| refused.filter == FilterName::Repetition)
-    );
+    assert!(refused.len() * 4 <= answers, "{} of {answers}: {refused:#?}", refused.len());
+    assert!(refused.iter().any(|refused| refused.filter == FilterName::Repetition));
 }
 
 #[test]

@@ -64,15 +64,10 @@ impl Refusal {
 impl AnswerFilter for Refusal {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let plain = &answer.plain;
-        match self
-            .opening
-            .find(plain)
-            .or_else(|| self.anywhere.find(plain))
-        {
-            Some(found) => Err((
-                "refusal",
-                format!("the answer declines: \"{}\"", excerpt(found.as_str())),
-            )),
+        match self.opening.find(plain).or_else(|| self.anywhere.find(plain)) {
+            Some(found) => {
+                Err(("refusal", format!("the answer declines: \"{}\"", excerpt(found.as_str()))))
+            }
             None => Ok(()),
         }
     }

@@ -47,18 +47,8 @@ impl Repetition {
                 repeated_sentences(text),
                 limits.max_repeated_sentences,
             ),
-            (
-                "top_3gram",
-                "one three-word sequence",
-                top_share(words, 3),
-                limits.max_top_3gram,
-            ),
-            (
-                "top_4gram",
-                "one four-word sequence",
-                top_share(words, 4),
-                limits.max_top_4gram,
-            ),
+            ("top_3gram", "one three-word sequence", top_share(words, 3), limits.max_top_3gram),
+            ("top_4gram", "one four-word sequence", top_share(words, 4), limits.max_top_4gram),
             (
                 "repeated_5grams",
                 "five-word sequences that occur again",
@@ -90,27 +80,18 @@ impl AnswerFilter for Repetition {
 fn longest_run(words: &[String], length: usize) -> (usize, usize) {
     let (mut best, mut best_end, mut run) = (0, 0, 0);
     for at in length..words.len() {
-        run = if words[at] == words[at - length] {
-            run + 1
-        } else {
-            0
-        };
+        run = if words[at] == words[at - length] { run + 1 } else { 0 };
         if run > best {
             (best, best_end) = (run, at);
         }
     }
-    (
-        best / length + 1,
-        (best_end + 1).saturating_sub(best + length),
-    )
+    (best / length + 1, (best_end + 1).saturating_sub(best + length))
 }
 
 /// Words in sentences or lines that stood before.
 fn repeated_sentences(text: &str) -> usize {
     let mut seen = HashSet::new();
-    let sentences = text
-        .split(['.', '!', '?', '\n', '。', '！', '？'])
-        .map(words);
+    let sentences = text.split(['.', '!', '?', '\n', '。', '！', '？']).map(words);
     let long = sentences.filter(|sentence| sentence.len() >= SENTENCE_WORDS);
     long.map(|sentence| {
         let count = sentence.len();
@@ -126,11 +107,7 @@ fn top_share(words: &[String], length: usize) -> usize {
         *counts.entry(sequence).or_default() += 1;
     }
     let top = counts.into_values().max().unwrap_or_default();
-    if top < FREQUENT {
-        0
-    } else {
-        (top * length).min(words.len())
-    }
+    if top < FREQUENT { 0 } else { (top * length).min(words.len()) }
 }
 
 /// Words covered by sequences of `length` words that occurred before.

@@ -11,10 +11,7 @@ static REPETITION: LazyLock<Filters> = LazyLock::new(|| only(FilterName::Repetit
 static ECHO: LazyLock<Filters> = LazyLock::new(|| only(FilterName::PromptEcho));
 
 fn only(name: FilterName) -> Filters {
-    let config = FilterConfig {
-        enabled: vec![name],
-        ..FilterConfig::default()
-    };
+    let config = FilterConfig { enabled: vec![name], ..FilterConfig::default() };
     Filters::new(&config).expect("a good configuration")
 }
 
@@ -31,22 +28,13 @@ pub(super) fn codes_of(name: FilterName, answer: &AnswerText<'_>) -> Vec<String>
 
 /// As [`codes_of`], for a text alone.
 pub(super) fn codes(name: FilterName, text: &str) -> Vec<String> {
-    codes_of(
-        name,
-        &AnswerText {
-            text,
-            ..AnswerText::default()
-        },
-    )
+    codes_of(name, &AnswerText { text, ..AnswerText::default() })
 }
 
 /// Fails when the filter refuses one of the texts.
 pub(super) fn passes(name: FilterName, texts: &[&str]) {
     for text in texts {
-        let verdict = only(name).check(&AnswerText {
-            text,
-            ..AnswerText::default()
-        });
+        let verdict = only(name).check(&AnswerText { text, ..AnswerText::default() });
         assert_eq!(verdict, Verdict::Pass, "{text}");
     }
 }
@@ -64,25 +52,15 @@ fn lost_and_control_characters_are_garbage() {
     for text in ["caf\u{fffd}", "a\0b", "bell \u{7}", "\u{1b}[31mred"] {
         assert_eq!(codes(FilterName::Garbage, text), ["garbage"], "{text:?}");
     }
-    passes(
-        FilterName::Garbage,
-        &["a\tb\r\nc", "naïve 漢字 👩‍🚀", "soft\u{ad}hyphen"],
-    );
+    passes(FilterName::Garbage, &["a\tb\r\nc", "naïve 漢字 👩‍🚀", "soft\u{ad}hyphen"]);
 }
 
 #[test]
 fn the_token_limit_and_the_image_word_are_seen() {
-    let answer = AnswerText {
-        text: "A fine day at",
-        truncated: true,
-        ..AnswerText::default()
-    };
+    let answer = AnswerText { text: "A fine day at", truncated: true, ..AnswerText::default() };
     assert_eq!(codes_of(FilterName::Truncated, &answer), ["truncated"]);
     passes(FilterName::Truncated, &["A fine day at"]);
-    assert_eq!(
-        codes(FilterName::ImageToken, "See <image> here"),
-        ["image_token"]
-    );
+    assert_eq!(codes(FilterName::ImageToken, "See <image> here"), ["image_token"]);
     passes(FilterName::ImageToken, &["An image of <b>tea</b>"]);
 }
 
@@ -95,20 +73,14 @@ fn length_is_counted_in_words() {
         ..FilterConfig::default()
     };
     let filters = Filters::new(&config).expect("a good configuration");
-    let check = |text: &str| match filters.check(&AnswerText {
-        text,
-        ..AnswerText::default()
-    }) {
+    let check = |text: &str| match filters.check(&AnswerText { text, ..AnswerText::default() }) {
         Verdict::Pass => "pass".to_owned(),
         Verdict::Reject(refused) => format!("{}: {}", refused.code, refused.reason),
     };
     assert_eq!(check("One"), "too_short: 1 words; the fewest allowed are 2");
     assert_eq!(check("Don't stop"), "pass");
     assert_eq!(check("a b-c d"), "pass");
-    assert_eq!(
-        check("a b c d e"),
-        "too_long: 5 words; the most allowed are 4"
-    );
+    assert_eq!(check("a b c d e"), "too_long: 5 words; the most allowed are 4");
     assert_eq!(check("緑の家"), "pass");
 }
 
@@ -116,14 +88,8 @@ fn length_is_counted_in_words() {
 fn the_first_refusal_counts_and_a_dry_run_shows_all() {
     let filters = Filters::new(&FilterConfig::default()).expect("the default");
     let text = "Based on the description, <image> shows a kettle.";
-    let answer = AnswerText {
-        text,
-        truncated: true,
-        ..AnswerText::default()
-    };
-    let Verdict::Reject(refused) = filters.check(&answer) else {
-        panic!("it is cut off")
-    };
+    let answer = AnswerText { text, truncated: true, ..AnswerText::default() };
+    let Verdict::Reject(refused) = filters.check(&answer) else { panic!("it is cut off") };
     assert_eq!(refused.filter, FilterName::Truncated);
     let each = filters.check_each(&answer);
     let refusing: Vec<_> = each
@@ -131,28 +97,15 @@ fn the_first_refusal_counts_and_a_dry_run_shows_all() {
         .filter(|(_, verdict)| *verdict != Verdict::Pass)
         .map(|(name, _)| *name)
         .collect();
-    assert_eq!(
-        refusing,
-        [
-            FilterName::Truncated,
-            FilterName::ImageToken,
-            FilterName::MetaTalk
-        ]
-    );
+    assert_eq!(refusing, [FilterName::Truncated, FilterName::ImageToken, FilterName::MetaTalk]);
     assert_eq!(each.len(), FilterName::ALL.len());
     assert_eq!(filters.names()[..2], ["empty", "garbage"]);
 }
 
 #[test]
 fn a_wrong_configuration_builds_no_filters() {
-    let config = FilterConfig {
-        max_words: 0,
-        ..FilterConfig::default()
-    };
-    assert_eq!(
-        Filters::new(&config).err().map(|error| error.field),
-        Some("max_words")
-    );
+    let config = FilterConfig { max_words: 0, ..FilterConfig::default() };
+    assert_eq!(Filters::new(&config).err().map(|error| error.field), Some("max_words"));
 }
 
 proptest! {

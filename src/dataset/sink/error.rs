@@ -25,11 +25,7 @@ pub enum SinkError {
     ImageToken { id: String, field: &'static str },
 
     #[error("sample `{id}`: the {field} holds the control character {}", character.escape_unicode())]
-    ControlCharacter {
-        id: String,
-        field: &'static str,
-        character: char,
-    },
+    ControlCharacter { id: String, field: &'static str, character: char },
 
     #[error("sample `{id}`: the {field} is not a finite number")]
     NotFinite { id: String, field: &'static str },

@@ -23,20 +23,14 @@ impl Guard {
         let lineage = &sample.lineage;
         check_number(sample, "similarity", lineage.similarity)?;
         check_number(sample, "score", lineage.score)?;
-        check_number(
-            sample,
-            "probability",
-            lineage.probability.unwrap_or_default(),
-        )?;
+        check_number(sample, "probability", lineage.probability.unwrap_or_default())?;
         for candidate in &lineage.candidates {
             check_number(sample, "candidate's similarity", candidate.similarity)?;
             check_number(sample, "candidate's score", candidate.score)?;
         }
         match self.ids.insert(fingerprint(&sample.id)) {
             true => Ok(()),
-            false => Err(SinkError::DuplicateId {
-                id: sample.id.clone(),
-            }),
+            false => Err(SinkError::DuplicateId { id: sample.id.clone() }),
         }
     }
 }
@@ -56,11 +50,7 @@ fn check_text(sample: &Sample, field: &'static str, text: &str) -> Result<(), Si
         return Err(SinkError::ImageToken { id: id(), field });
     }
     match find_garbage(text) {
-        Some(character) => Err(SinkError::ControlCharacter {
-            id: id(),
-            field,
-            character,
-        }),
+        Some(character) => Err(SinkError::ControlCharacter { id: id(), field, character }),
         None => Ok(()),
     }
 }
@@ -70,8 +60,5 @@ fn check_number(sample: &Sample, field: &'static str, number: f64) -> Result<(),
     if number.is_finite() {
         return Ok(());
     }
-    Err(SinkError::NotFinite {
-        id: sample.id.clone(),
-        field,
-    })
+    Err(SinkError::NotFinite { id: sample.id.clone(), field })
 }

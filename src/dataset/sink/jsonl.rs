@@ -19,12 +19,7 @@ impl JsonlSink {
     /// The temporary file beside it cannot be made.
     pub fn create(path: &Path) -> Result<Self, SinkError> {
         let file = StagedFile::create(path)?;
-        Ok(Self {
-            file,
-            guard: Guard::default(),
-            rows: 0,
-            line: Vec::new(),
-        })
+        Ok(Self { file, guard: Guard::default(), rows: 0, line: Vec::new() })
     }
 }
 

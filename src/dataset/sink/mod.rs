@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod jsonl;
 pub mod llava;
+mod npy;
 mod parquet;
 mod staged;
 mod text;
@@ -22,6 +23,7 @@ use super::record::Sample;
 pub use error::SinkError;
 pub use jsonl::JsonlSink;
 pub use llava::LlavaSink;
+pub use npy::NpyWriter;
 pub use parquet::{ParquetSink, ROW_GROUP_ROWS};
 pub use text::{IMAGE_TOKEN, find_garbage};
 

@@ -26,8 +26,7 @@ impl NpyWriter {
     pub fn create(path: &Path, dim: usize) -> Result<Self, SinkError> {
         let temporary = path.with_extension("npy.tmp");
         let failed = |source| SinkError::Io { path: path.to_owned(), source };
-        let mut file =
-            std::io::BufWriter::new(fs_err::File::create(&temporary).map_err(failed)?);
+        let mut file = std::io::BufWriter::new(fs_err::File::create(&temporary).map_err(failed)?);
         file.write_all(&[0; HEADER]).map_err(failed)?;
         Ok(Self { file, path: path.to_owned(), temporary, dim, rows: 0 })
     }

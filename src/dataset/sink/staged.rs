@@ -24,13 +24,7 @@ impl StagedFile {
         let partial = path.with_file_name(format!(".{name}.partial"));
         let file = File::create(&partial).map_err(|error| SinkError::writing(path, error))?;
         let out = Some(BufWriter::with_capacity(1 << 16, file));
-        Ok(Self {
-            path: path.to_owned(),
-            partial,
-            out,
-            hasher: Sha256::new(),
-            bytes: 0,
-        })
+        Ok(Self { path: path.to_owned(), partial, out, hasher: Sha256::new(), bytes: 0 })
     }
 
     /// Where the file will be.
@@ -40,22 +34,15 @@ impl StagedFile {
 
     /// Writes `bytes`, with errors that name the export.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.write_all(bytes)
-            .map_err(|error| SinkError::writing(&self.path, error))
+        self.write_all(bytes).map_err(|error| SinkError::writing(&self.path, error))
     }
 
     /// Makes the file durable and gives it its name.
     pub fn commit(mut self, rows: u64) -> Result<SinkSummary, SinkError> {
-        self.publish()
-            .map_err(|error| SinkError::writing(&self.path, error))?;
+        self.publish().map_err(|error| SinkError::writing(&self.path, error))?;
         let digest = self.hasher.finalize_reset();
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(SinkSummary {
-            path: self.path.clone(),
-            rows,
-            bytes: self.bytes,
-            sha256,
-        })
+        Ok(SinkSummary { path: self.path.clone(), rows, bytes: self.bytes, sha256 })
     }
 
     fn publish(&mut self) -> io::Result<()> {
@@ -71,14 +58,8 @@ impl StagedFile {
 
 /// A rename is durable only when its folder is.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    if cfg!(unix) {
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    } else {
-        Ok(())
-    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
 impl Write for StagedFile {

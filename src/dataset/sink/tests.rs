@@ -57,13 +57,7 @@ fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(folder).expect("a folder");
     let mut names: Vec<_> = entries
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     names
@@ -73,9 +67,7 @@ fn names(folder: &Path) -> Vec<String> {
 fn summaries_describe_the_files_and_equal_samples_give_equal_bytes() {
     let samples: Vec<_> = (0..2_500).map(sample).collect();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
-    let [first, second] = folders
-        .each_ref()
-        .map(|folder| write_all(folder.path(), &samples));
+    let [first, second] = folders.each_ref().map(|folder| write_all(folder.path(), &samples));
     for (one, other) in first.iter().zip(&second) {
         assert_eq!(one.rows, 2_500);
         assert_eq!((one.bytes, &one.sha256), (other.bytes, &other.sha256));
@@ -83,10 +75,7 @@ fn summaries_describe_the_files_and_equal_samples_give_equal_bytes() {
         assert_eq!(one.bytes, bytes.len() as u64);
         assert_eq!(one.sha256, crate::hash::sha256_hex(&bytes));
     }
-    assert_eq!(
-        names(folders[0].path()),
-        ["llava.json", "samples.jsonl", "samples.parquet"]
-    );
+    assert_eq!(names(folders[0].path()), ["llava.json", "samples.jsonl", "samples.parquet"]);
 }
 
 #[test]
@@ -102,20 +91,14 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
         assert!(names(folder.path()).contains(&partial), "{partial}");
         drop(sink);
         assert!(!names(folder.path()).contains(&partial), "{partial}");
-        assert_eq!(
-            fs_err::read_to_string(&path).expect("still there"),
-            "earlier"
-        );
+        assert_eq!(fs_err::read_to_string(&path).expect("still there"), "earlier");
     }
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
     for format in ExportFormat::ALL {
-        let error = format
-            .create(Path::new("/nowhere/at/all"))
-            .err()
-            .expect("no such folder");
+        let error = format.create(Path::new("/nowhere/at/all")).err().expect("no such folder");
         assert_eq!(error.code(), "export_io");
         assert!(error.to_string().contains(format.file_name()), "{error}");
     }
@@ -130,16 +113,10 @@ fn samples_that_trainers_reject_are_refused() {
         (|s| s.image.clear(), "sample_empty_field"),
         (|s| s.id.clear(), "sample_empty_field"),
         (|s| s.answer.push_str(" <image> "), "sample_image_token"),
-        (
-            |s| s.instruction.insert_str(0, "<image>\n"),
-            "sample_image_token",
-        ),
+        (|s| s.instruction.insert_str(0, "<image>\n"), "sample_image_token"),
         (|s| s.answer.push('\u{1b}'), "sample_control_character"),
         (|s| s.lineage.score = f64::NAN, "sample_not_finite"),
-        (
-            |s| s.lineage.candidates[1].similarity = f64::INFINITY,
-            "sample_not_finite",
-        ),
+        (|s| s.lineage.candidates[1].similarity = f64::INFINITY, "sample_not_finite"),
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
@@ -149,22 +126,13 @@ fn samples_that_trainers_reject_are_refused() {
             spoil(&mut spoilt);
             let error = sink.push(&spoilt).expect_err(code);
             assert_eq!(error.code(), *code);
-            assert!(
-                error.to_string().contains(&format!("`{}`", spoilt.id)),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("`{}`", spoilt.id)), "{error}");
         }
-        sink.push(&sample(1))
-            .expect("a refused sample's id is free");
+        sink.push(&sample(1)).expect("a refused sample's id is free");
         let twice = sink.push(&sample(1)).expect_err("the id is taken");
         assert_eq!(twice.code(), "sample_duplicate_id");
         let summary = sink.finish().expect("room on the disk");
-        assert_eq!(
-            summary.rows,
-            1,
-            "{} holds the good sample only",
-            format.name()
-        );
+        assert_eq!(summary.rows, 1, "{} holds the good sample only", format.name());
     }
 }
 
@@ -174,10 +142,8 @@ fn jsonl_lines_are_whole_samples() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let summaries = write_all(folder.path(), &samples);
     let text = fs_err::read_to_string(&summaries[1].path).expect("the export");
-    let read: Vec<Sample> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a sample"))
-        .collect();
+    let read: Vec<Sample> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a sample")).collect();
     assert_eq!(read, samples);
     assert!(text.ends_with('\n'));
 }
@@ -189,22 +155,14 @@ fn formats_have_names() {
         let json = serde_json::to_string(&format).expect("a name");
         assert_eq!(json, format!("\"{}\"", format.name()));
     }
-    assert!(
-        "csv"
-            .parse::<ExportFormat>()
-            .is_err_and(|error| error.contains("parquet"))
-    );
+    assert!("csv".parse::<ExportFormat>().is_err_and(|error| error.contains("parquet")));
 }
 
 #[test]
 fn errors_of_room_are_told_apart() {
     use std::io::ErrorKind;
     let error = |kind: ErrorKind| SinkError::writing(Path::new("x/llava.json"), kind.into());
-    for kind in [
-        ErrorKind::StorageFull,
-        ErrorKind::QuotaExceeded,
-        ErrorKind::FileTooLarge,
-    ] {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge] {
         assert_eq!(error(kind).code(), "disk_full");
         assert_eq!(error(kind).kind(), crate::ErrorKind::ResourceExhausted);
     }
@@ -223,9 +181,7 @@ fn without_room() {
     for format in ExportFormat::ALL {
         let mut sink = format.create(folder).expect("a small file fits");
         let pushed = (0..20_000).try_for_each(|number| sink.push(&sample(number)));
-        let error = pushed
-            .and_then(|()| sink.finish().map(drop))
-            .expect_err("no room");
+        let error = pushed.and_then(|()| sink.finish().map(drop)).expect_err("no room");
         assert_eq!(error.code(), "disk_full", "{error}");
         assert!(error.to_string().contains(format.file_name()), "{error}");
     }
@@ -248,20 +204,11 @@ fn writing_without_room_keeps_the_earlier_export() {
         .output()
         .expect("bash");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
-    assert_eq!(
-        names(folder.path()),
-        ["llava.json", "samples.jsonl", "samples.parquet"]
-    );
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    assert_eq!(names(folder.path()), ["llava.json", "samples.jsonl", "samples.parquet"]);
     for format in ExportFormat::ALL {
         let path = folder.path().join(format.file_name());
-        assert_eq!(
-            fs_err::read_to_string(path).expect("still there"),
-            "earlier"
-        );
+        assert_eq!(fs_err::read_to_string(path).expect("still there"), "earlier");
     }
 }
 

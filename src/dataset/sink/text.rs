@@ -4,6 +4,5 @@ pub const IMAGE_TOKEN: &str = "<image>";
 /// The first character that no text of a dataset should hold: a control character other than tab,
 /// line feed and carriage return.
 pub fn find_garbage(text: &str) -> Option<char> {
-    text.chars()
-        .find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+    text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
 }

@@ -12,10 +12,7 @@ pub enum SourceError {
     NotFound { path: PathBuf },
 
     #[error("{} is not {expected}, which this kind of source reads", path.display())]
-    WrongType {
-        path: PathBuf,
-        expected: &'static str,
-    },
+    WrongType { path: PathBuf, expected: &'static str },
 
     #[error(
         "cannot tell what {} is: name it .jsonl, .ndjson or .json, or give the kind \
@@ -35,28 +32,16 @@ pub enum SourceError {
     ImagesNotUsed { images: PathBuf },
 
     #[error("{} is empty; expected {expected}", path.display())]
-    Empty {
-        path: PathBuf,
-        expected: &'static str,
-    },
+    Empty { path: PathBuf, expected: &'static str },
 
     #[error(
         "{} has no usable item: {rejected} rejected (the rejections say why); expected {expected}",
         path.display()
     )]
-    NoUsableItem {
-        path: PathBuf,
-        rejected: u64,
-        expected: &'static str,
-    },
+    NoUsableItem { path: PathBuf, rejected: u64, expected: &'static str },
 
     #[error("{}:{line}:{column}: not valid JSON: {detail}", path.display())]
-    InvalidJson {
-        path: PathBuf,
-        line: usize,
-        column: usize,
-        detail: String,
-    },
+    InvalidJson { path: PathBuf, line: usize, column: usize, detail: String },
 
     #[error(
         "{} is not a COCO captions file: {detail}; expected an object with `images` \

@@ -24,11 +24,7 @@ impl Fields {
         if !json.trim_start().starts_with('{') {
             serde_json::from_str::<serde::de::IgnoredAny>(json)?;
             let detail = "valid JSON, but not an object".to_owned();
-            return Err(JsonFault {
-                line: 1,
-                column: 1,
-                detail,
-            });
+            return Err(JsonFault { line: 1, column: 1, detail });
         }
         Ok(serde_json::from_str(json)?)
     }
@@ -45,9 +41,7 @@ impl Fields {
             (None, Some(value)) => ("file_name", value),
             (None, None) => return Err(Refusal::new("missing_image", "no field `image`")),
         };
-        let image = value
-            .as_str()
-            .ok_or_else(|| wrong_type(name, "a string", value))?;
+        let image = value.as_str().ok_or_else(|| wrong_type(name, "a string", value))?;
         check_image(image)?;
         Ok(image)
     }
@@ -60,9 +54,7 @@ impl Fields {
             ("caption", &self.caption),
             ("captions", &self.captions),
         ];
-        let found = named
-            .into_iter()
-            .find_map(|(name, value)| Some((name, value.as_ref()?)));
+        let found = named.into_iter().find_map(|(name, value)| Some((name, value.as_ref()?)));
         let Some((name, value)) = found else {
             let reason = "no field `caption`, `description` or `captions`";
             return Err(Refusal::new("missing_description", reason));
@@ -87,11 +79,7 @@ impl From<serde_json::Error> for JsonFault {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
         let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
-        Self {
-            line: error.line(),
-            column: error.column(),
-            detail,
-        }
+        Self { line: error.line(), column: error.column(), detail }
     }
 }
 
@@ -113,10 +101,7 @@ pub(super) fn check_image(image: &str) -> Result<(), Refusal> {
 
 fn strings<'a>(name: &str, list: &'a [Value]) -> Result<Vec<&'a str>, Refusal> {
     list.iter()
-        .map(|item| {
-            item.as_str()
-                .ok_or_else(|| wrong_type(name, "a list of strings", item))
-        })
+        .map(|item| item.as_str().ok_or_else(|| wrong_type(name, "a list of strings", item)))
         .collect()
 }
 
@@ -129,8 +114,5 @@ fn wrong_type(name: &str, expected: &str, value: &Value) -> Refusal {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Refusal::new(
-        "invalid_field",
-        format!("field `{name}` holds {seen}; expected {expected}"),
-    )
+    Refusal::new("invalid_field", format!("field `{name}` holds {seen}; expected {expected}"))
 }

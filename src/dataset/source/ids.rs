@@ -18,9 +18,7 @@ pub(super) struct IdBook<P> {
 
 impl<P> IdBook<P> {
     pub fn new() -> Self {
-        Self {
-            first: HashMap::new(),
-        }
+        Self { first: HashMap::new() }
     }
 
     /// Takes `id` for the item at `place`, or says why it cannot be that item's id; `show` puts a
@@ -55,10 +53,7 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
         return Err(Refusal::new("long_id", reason));
     }
     if let Some(control) = id.chars().find(|c| c.is_control()) {
-        let reason = format!(
-            "the id holds the control character {}",
-            control.escape_default()
-        );
+        let reason = format!("the id holds the control character {}", control.escape_default());
         return Err(Refusal::new("invalid_id", reason));
     }
     Ok(())
@@ -69,10 +64,7 @@ pub(super) fn id_text(value: &Value) -> Result<String, Refusal> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
-        _ => Err(Refusal::new(
-            "invalid_id",
-            "the id is neither a string nor a whole number",
-        )),
+        _ => Err(Refusal::new("invalid_id", "the id is neither a string nor a whole number")),
     }
 }
 
@@ -95,10 +87,7 @@ mod tests {
         assert_eq!(claim(&mut ids, "a", 3), Ok(()));
         let refusal = claim(&mut ids, "a", 9).expect_err("the id is taken");
         assert_eq!(refusal.code, "duplicate_id");
-        assert_eq!(
-            refusal.reason,
-            "line 9 has the id `a` that line 3 already has"
-        );
+        assert_eq!(refusal.reason, "line 9 has the id `a` that line 3 already has");
     }
 
     #[test]
@@ -106,22 +95,11 @@ mod tests {
         let mut ids = IdBook::new();
         let long = "é".repeat(MAX_ID_BYTES / 2);
         assert_eq!(claim(&mut ids, &long, 1), Ok(()));
-        let cases = [
-            ("", "empty_id"),
-            (" \t", "empty_id"),
-            ("a\nb", "invalid_id"),
-        ];
+        let cases = [("", "empty_id"), (" \t", "empty_id"), ("a\nb", "invalid_id")];
         for (id, code) in cases {
-            assert_eq!(
-                claim(&mut ids, id, 2).map_err(|r| r.code),
-                Err(code),
-                "{id:?}"
-            );
+            assert_eq!(claim(&mut ids, id, 2).map_err(|r| r.code), Err(code), "{id:?}");
         }
-        assert_eq!(
-            claim(&mut ids, &(long + "x"), 2).map_err(|r| r.code),
-            Err("long_id")
-        );
+        assert_eq!(claim(&mut ids, &(long + "x"), 2).map_err(|r| r.code), Err("long_id"));
     }
 
     #[test]
@@ -131,10 +109,7 @@ mod tests {
             id_text(&value).map_err(|r| r.code)
         };
         assert_eq!(text("790"), Ok("790".into()));
-        assert_eq!(
-            text("18446744073709551615"),
-            Ok("18446744073709551615".into())
-        );
+        assert_eq!(text("18446744073709551615"), Ok("18446744073709551615".into()));
         assert_eq!(text("\"007\""), Ok("007".into()));
         for json in ["1.5", "1e3", "true", "null", "[1]"] {
             assert_eq!(text(json), Err("invalid_id"), "{json}");

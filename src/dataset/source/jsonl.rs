@@ -34,16 +34,8 @@ pub struct JsonlSource {
 impl JsonlSource {
     /// A manifest at `path` whose image names are relative to the folder `images`.
     pub fn new(path: &Path, images: &Path) -> Self {
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        Self {
-            path: path.to_owned(),
-            images: images.to_owned(),
-            name,
-        }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { path: path.to_owned(), images: images.to_owned(), name }
     }
 
     /// Sends what line number `number` (from 1) says.
@@ -95,12 +87,7 @@ impl JsonlSource {
         let read = || -> Result<SourceRecord, Refusal> {
             let image = self.images.join(fields.image()?);
             let description = fields.description()?;
-            Ok(SourceRecord {
-                id,
-                image,
-                description,
-                origin: place.to_owned(),
-            })
+            Ok(SourceRecord { id, image, description, origin: place.to_owned() })
         };
         (subject, read().map_err(|refusal| refusal.at(place)))
     }
@@ -116,10 +103,7 @@ fn strip_mark(number: u64, bytes: &[u8]) -> &[u8] {
 /// The fields of a line; `None` when it is blank.
 fn parse(bytes: &[u8], place: &str) -> Result<Option<Fields>, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let reason = format!(
-            "{place}: not UTF-8 from byte {} on",
-            error.valid_up_to() + 1
-        );
+        let reason = format!("{place}: not UTF-8 from byte {} on", error.valid_up_to() + 1);
         Refusal::new("invalid_utf8", reason)
     })?;
     if text.trim().is_empty() {

@@ -83,13 +83,8 @@ mod tests {
     fn lines_keep_their_limit_whatever_the_buffer() {
         for buffer in [1, 2, 3, 64] {
             let seen = read(b"abcd\r\n\nabcde\n\r\nxyz", 4, buffer);
-            let expected = [
-                Ok(b"abcd".to_vec()),
-                Ok(vec![]),
-                Err(5),
-                Ok(vec![]),
-                Ok(b"xyz".to_vec()),
-            ];
+            let expected =
+                [Ok(b"abcd".to_vec()), Ok(vec![]), Err(5), Ok(vec![]), Ok(b"xyz".to_vec())];
             assert_eq!(seen, expected, "buffer of {buffer}");
         }
     }

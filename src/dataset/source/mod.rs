@@ -118,21 +118,12 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
         kind => kind,
     };
     if (kind == SourceKind::Folder) != is_dir {
-        let expected = if is_dir {
-            "a file"
-        } else {
-            "a folder of photos"
-        };
-        return Err(SourceError::WrongType {
-            path: path.to_owned(),
-            expected,
-        });
+        let expected = if is_dir { "a file" } else { "a folder of photos" };
+        return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
     if kind == SourceKind::Folder {
         return match &options.images {
-            Some(images) => Err(SourceError::ImagesNotUsed {
-                images: images.clone(),
-            }),
+            Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
             None => Ok(Box::new(FolderSource::new(path))),
         };
     }
@@ -145,9 +136,7 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
 
 fn metadata(path: &Path) -> Result<std::fs::Metadata, SourceError> {
     fs_err::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => SourceError::NotFound {
-            path: path.to_owned(),
-        },
+        std::io::ErrorKind::NotFound => SourceError::NotFound { path: path.to_owned() },
         _ => SourceError::from(error),
     })
 }
@@ -156,15 +145,11 @@ fn guess_kind(path: &Path, is_dir: bool) -> Result<SourceKind, SourceError> {
     if is_dir {
         return Ok(SourceKind::Folder);
     }
-    let extension = path
-        .extension()
-        .map(|text| text.to_string_lossy().to_ascii_lowercase());
+    let extension = path.extension().map(|text| text.to_string_lossy().to_ascii_lowercase());
     match extension.as_deref() {
         Some("jsonl" | "ndjson") => Ok(SourceKind::Jsonl),
         Some("json") => Ok(SourceKind::Coco),
-        _ => Err(SourceError::UnknownKind {
-            path: path.to_owned(),
-        }),
+        _ => Err(SourceError::UnknownKind { path: path.to_owned() }),
     }
 }
 
@@ -175,9 +160,9 @@ fn image_folder(path: &Path, options: &SourceOptions) -> Result<PathBuf, SourceE
     };
     match metadata(images) {
         Ok(found) if found.is_dir() => Ok(images.clone()),
-        Ok(_) | Err(SourceError::NotFound { .. }) => Err(SourceError::ImagesNotFound {
-            images: images.clone(),
-        }),
+        Ok(_) | Err(SourceError::NotFound { .. }) => {
+            Err(SourceError::ImagesNotFound { images: images.clone() })
+        }
         Err(error) => Err(error),
     }
 }

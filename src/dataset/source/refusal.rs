@@ -13,18 +13,12 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-        }
+        Self { code, reason: reason.into() }
     }
 
     /// The same refusal with the place it was met at before its reason.
     pub fn at(self, place: &str) -> Self {
-        Self {
-            reason: format!("{place}: {}", self.reason),
-            ..self
-        }
+        Self { reason: format!("{place}: {}", self.reason), ..self }
     }
 
     fn into_rejection(self, subject: &str) -> Rejection {
@@ -50,12 +44,7 @@ pub(super) struct Outlet<'a, 'b> {
 
 impl<'a, 'b> Outlet<'a, 'b> {
     pub fn new(emit: &'a mut Emit<'b>) -> Self {
-        Self {
-            emit,
-            records: 0,
-            rejected: 0,
-            stopped: false,
-        }
+        Self { emit, records: 0, rejected: 0, stopped: false }
     }
 
     pub fn record(&mut self, record: SourceRecord) -> ControlFlow<()> {
@@ -73,11 +62,7 @@ impl<'a, 'b> Outlet<'a, 'b> {
         let path = path.to_owned();
         match (self.records, self.rejected) {
             (0, 0) => Err(SourceError::Empty { path, expected }),
-            (0, rejected) => Err(SourceError::NoUsableItem {
-                path,
-                rejected,
-                expected,
-            }),
+            (0, rejected) => Err(SourceError::NoUsableItem { path, rejected, expected }),
             _ => Ok(()),
         }
     }

@@ -33,9 +33,7 @@ impl Said {
             SourceEvent::Record(_) => None,
             SourceEvent::Rejected(rejection) => Some(rejection),
         });
-        rejections
-            .map(|r| format!("{} {}", r.subject, r.code))
-            .collect()
+        rejections.map(|r| format!("{} {}", r.subject, r.code)).collect()
     }
 
     /// The reason of the rejection with this code; the test fails when there is not exactly one.
@@ -60,11 +58,7 @@ pub(super) fn read_some(source: &dyn Source, count: usize) -> usize {
     let mut seen = 0;
     let outcome = source.read(&mut |_| {
         seen += 1;
-        if seen == count {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if seen == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     outcome.expect("a break is not an error");
     seen
@@ -90,13 +84,8 @@ fn open_error(path: &Path, options: &SourceOptions) -> SourceError {
 
 #[test]
 fn the_path_tells_the_kind() {
-    let files: [(&str, &[u8]); 5] = [
-        ("a.jsonl", b""),
-        ("a.NDJSON", b""),
-        ("a.json", b""),
-        ("a.csv", b""),
-        ("photos/x", b""),
-    ];
+    let files: [(&str, &[u8]); 5] =
+        [("a.jsonl", b""), ("a.NDJSON", b""), ("a.json", b""), ("a.csv", b""), ("photos/x", b"")];
     let folder = folder(&files);
     let kind = |name: &str| {
         open(&folder.path().join(name), &SourceOptions::default())
@@ -116,14 +105,8 @@ fn a_kind_asked_for_must_fit_the_path() {
     let folder = folder(&[("a.txt", b"")]);
     let options = |kind| SourceOptions { kind, images: None };
     let file = folder.path().join("a.txt");
-    assert_eq!(
-        open_error(&file, &options(SourceKind::Folder)).code(),
-        "source_wrong_type"
-    );
-    assert_eq!(
-        open_error(folder.path(), &options(SourceKind::Coco)).code(),
-        "source_wrong_type"
-    );
+    assert_eq!(open_error(&file, &options(SourceKind::Folder)).code(), "source_wrong_type");
+    assert_eq!(open_error(folder.path(), &options(SourceKind::Coco)).code(), "source_wrong_type");
     let opened = open(&file, &options(SourceKind::Jsonl)).expect("any name will do");
     assert_eq!(opened.kind(), "jsonl");
 }
@@ -138,14 +121,8 @@ fn image_folders_are_checked() {
     let manifest = folder.path().join("a.jsonl");
     let opened = open(&manifest, &options("photos")).expect("both are there");
     assert_eq!(opened.image_root(), Some(&*folder.path().join("photos")));
-    assert_eq!(
-        open_error(&manifest, &options("none")).code(),
-        "image_folder_not_found"
-    );
-    assert_eq!(
-        open_error(&manifest, &options("a.jsonl")).code(),
-        "image_folder_not_found"
-    );
+    assert_eq!(open_error(&manifest, &options("none")).code(), "image_folder_not_found");
+    assert_eq!(open_error(&manifest, &options("a.jsonl")).code(), "image_folder_not_found");
     let unused = open_error(&folder.path().join("photos"), &options("photos"));
     assert_eq!(unused.code(), "image_folder_not_used");
 }
@@ -168,9 +145,5 @@ fn kinds_have_names() {
         let json = serde_json::to_string(&kind).expect("a name");
         assert_eq!(json, format!("\"{name}\""));
     }
-    assert!(
-        "tar"
-            .parse::<SourceKind>()
-            .is_err_and(|error| error.contains("coco"))
-    );
+    assert!("tar".parse::<SourceKind>().is_err_and(|error| error.contains("coco")));
 }

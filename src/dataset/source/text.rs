@@ -7,16 +7,10 @@ use crate::dataset::sink::find_garbage;
 pub(super) fn description(raw: &str) -> Result<String, Refusal> {
     let text = raw.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if text.is_empty() {
-        return Err(Refusal::new(
-            "empty_description",
-            "the description is empty",
-        ));
+        return Err(Refusal::new("empty_description", "the description is empty"));
     }
     if let Some(garbage) = find_garbage(text) {
-        let reason = format!(
-            "the description holds the character {}",
-            garbage.escape_unicode()
-        );
+        let reason = format!("the description holds the character {}", garbage.escape_unicode());
         return Err(Refusal::new("invalid_description", reason));
     }
     Ok(if text.contains('\r') {
@@ -57,33 +51,16 @@ mod tests {
 
     #[test]
     fn captions_become_sentences() {
-        let joined = join_captions([
-            "  a dog\n runs ",
-            "",
-            "Two dogs!",
-            "He said \"hi.\"",
-            "end. ",
-        ]);
+        let joined =
+            join_captions(["  a dog\n runs ", "", "Two dogs!", "He said \"hi.\"", "end. "]);
         assert_eq!(joined, "a dog runs. Two dogs! He said \"hi.\" end.");
     }
 
     #[test]
     fn descriptions_are_trimmed_and_checked() {
-        assert_eq!(
-            description("\u{feff} A cat\r\non a mat. \n"),
-            Ok("A cat\non a mat.".into())
-        );
-        assert_eq!(
-            description(" \u{feff}\t").map_err(|r| r.code),
-            Err("empty_description")
-        );
-        assert_eq!(
-            description(" \n").map_err(|r| r.code),
-            Err("empty_description")
-        );
-        assert_eq!(
-            description("a\0b").map_err(|r| r.code),
-            Err("invalid_description")
-        );
+        assert_eq!(description("\u{feff} A cat\r\non a mat. \n"), Ok("A cat\non a mat.".into()));
+        assert_eq!(description(" \u{feff}\t").map_err(|r| r.code), Err("empty_description"));
+        assert_eq!(description(" \n").map_err(|r| r.code), Err("empty_description"));
+        assert_eq!(description("a\0b").map_err(|r| r.code), Err("invalid_description"));
     }
 }

@@ -239,7 +239,7 @@ fn pair_to_answer(row: &Row<'_>) -> rusqlite::Result<PairToAnswer> {
 fn verdict_columns(verdict: &Verdict) -> (&str, &str) {
     match verdict {
         Verdict::Pass => (ACCEPTED, ""),
-        Verdict::Reject { code, reason, .. } => (code, reason),
+        Verdict::Reject(refused) => (&refused.code, &refused.reason),
     }
 }
 

@@ -31,10 +31,8 @@ impl Store {
         let pass = self.pass()? + 1;
         self.write(|transaction| {
             transaction.execute("DELETE FROM rejections WHERE stage = 'source'", [])?;
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('pass', ?1)",
-                [pass.to_string()],
-            )?;
+            transaction
+                .execute("INSERT OR REPLACE INTO meta VALUES ('pass', ?1)", [pass.to_string()])?;
             Ok(pass)
         })
     }

@@ -128,9 +128,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn put_matches(&self, conf: &str, batch: &[MatchRow]) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            batch.iter().try_for_each(|one| put_match(transaction, conf, one))
-        })
+        self.write(|transaction| batch.iter().try_for_each(|one| put_match(transaction, conf, one)))
     }
 
     /// The hubness statistics kept under `key`, as JSON.
@@ -153,7 +151,11 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn image_vector(&self, sha256: &str, encoder: &str) -> Result<Option<Vec<f32>>, StoreError> {
+    pub fn image_vector(
+        &self,
+        sha256: &str,
+        encoder: &str,
+    ) -> Result<Option<Vec<f32>>, StoreError> {
         self.connection
             .query_row(
                 "SELECT vector FROM embeddings WHERE key = 'image:' || ?1 AND encoder = ?2",
@@ -184,9 +186,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusqlite::Result<()> {
     let MatchRow { seq, item_key, candidates, pairs, rejection } = one;
     transaction.execute("DELETE FROM pairs WHERE seq = ?1", [seq])?;
-    transaction.execute("DELETE FROM rejections WHERE stage = 'match' AND key = ?1", [
-        seq.to_string(),
-    ])?;
+    transaction
+        .execute("DELETE FROM rejections WHERE stage = 'match' AND key = ?1", [seq.to_string()])?;
     let outcome = rejection.as_ref().map_or("matched", |rejection| rejection.code.as_str());
     // Plain strings and finite numbers always serialise.
     let candidates = serde_json::to_string(candidates).unwrap_or_default();

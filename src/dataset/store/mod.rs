@@ -21,9 +21,7 @@ pub use export::SampleContext;
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
-pub use stats::{
-    AttemptRow, ExportRow, RejectionCount, SampleRow, StageTime, TokenTotals,
-};
+pub use stats::{AttemptRow, ExportRow, RejectionCount, SampleRow, StageTime, TokenTotals};
 
 /// Version of `schema.sql`; a store of another version is refused.
 const SCHEMA_VERSION: i64 = 1;
@@ -34,7 +32,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Why the store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{path}: the disk is full; free some space and run the same command again: finished work is kept")]
+    #[error(
+        "{path}: the disk is full; free some space and run the same command again: finished work is kept"
+    )]
     DiskFull { path: PathBuf },
     #[error("{path}: {source}")]
     Sqlite {
@@ -42,7 +42,9 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
-    #[error("{path}: written by another version of Pairwright (schema {found}, this one wants {wanted}); use a new --out folder")]
+    #[error(
+        "{path}: written by another version of Pairwright (schema {found}, this one wants {wanted}); use a new --out folder"
+    )]
     Version { path: PathBuf, found: i64, wanted: i64 },
     #[error("no run at {path}: start one with `pairwright run --source ... --out DIR`")]
     NoRun { path: PathBuf },
@@ -183,9 +185,7 @@ impl Store {
     }
 
     fn count(&self, sql: &str, values: impl rusqlite::Params) -> Result<u64, StoreError> {
-        self.connection
-            .query_row(sql, values, |row| row.get(0))
-            .map_err(|source| self.fail(source))
+        self.connection.query_row(sql, values, |row| row.get(0)).map_err(|source| self.fail(source))
     }
 
     /// Runs a query and maps every row.

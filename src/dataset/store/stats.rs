@@ -98,9 +98,7 @@ impl Store {
              WHERE a.conf = ?2 AND a.verdict <> 'accepted' GROUP BY a.verdict
              ORDER BY n DESC, 1, 2",
             [match_conf, answer_conf],
-            |row| {
-                Ok(RejectionCount { stage: row.get(0)?, code: row.get(1)?, count: row.get(2)? })
-            },
+            |row| Ok(RejectionCount { stage: row.get(0)?, code: row.get(1)?, count: row.get(2)? }),
         )
     }
 

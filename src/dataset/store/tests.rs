@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::answer::filter::Verdict;
+use crate::answer::filter::{FilterName, Refused, Verdict};
 use crate::dataset::record::{SourceRecord, Stage};
 use crate::instruction::Instruction;
 
@@ -137,7 +137,11 @@ impl Run {
 }
 
 fn reject() -> Verdict {
-    Verdict::Reject { filter: "empty", code: "empty", reason: "no words".into() }
+    Verdict::Reject(Refused {
+        filter: FilterName::Empty,
+        code: "empty".into(),
+        reason: "no words".into(),
+    })
 }
 
 #[test]
@@ -166,10 +170,8 @@ fn a_twin_is_rejected_and_names_the_first() {
     let batch: Vec<_> =
         items.into_iter().map(|item| (item.clone(), ready(&item, "photo"))).collect();
     assert_eq!(run.store.put_images(pass, ENCODER, &batch).expect("images"), 1);
-    let examples = run
-        .store
-        .rejection_examples(Stage::Image.name(), "duplicate_item", 5)
-        .expect("examples");
+    let examples =
+        run.store.rejection_examples(Stage::Image.name(), "duplicate_item", 5).expect("examples");
     assert_eq!(examples.len(), 1);
     assert_eq!(examples[0].0, "b");
     assert!(examples[0].1.contains("\"a\""), "{examples:?}");

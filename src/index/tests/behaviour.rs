@@ -18,10 +18,7 @@ fn refuses_unusable_vectors_and_ids_and_stays_unchanged() {
         ];
         for (id, vector, code) in cases {
             let error = index.add(id, vector).expect_err(code);
-            assert_eq!(
-                (error.code(), error.kind()),
-                (code, crate::ErrorKind::InvalidInput)
-            );
+            assert_eq!((error.code(), error.kind()), (code, crate::ErrorKind::InvalidInput));
         }
         assert_eq!((index.len(), index.ids()), (1, vec!["there".to_owned()]));
     }
@@ -31,60 +28,32 @@ fn refuses_unusable_vectors_and_ids_and_stays_unchanged() {
 fn refuses_unusable_queries_by_position() {
     for mut index in both(2) {
         index.add("a", &[1.0, 0.0]).expect("sound");
-        assert_eq!(
-            index.search(&[1.0, 0.0], 0).expect_err("k is 0").code(),
-            "zero_k"
-        );
-        assert_eq!(
-            index.search(&[0.0, 0.0], 1).expect_err("zero").code(),
-            "vector_zero"
-        );
+        assert_eq!(index.search(&[1.0, 0.0], 0).expect_err("k is 0").code(), "zero_k");
+        assert_eq!(index.search(&[0.0, 0.0], 1).expect_err("zero").code(), "vector_zero");
         let queries: [&[f32]; 3] = [&[1.0, 0.0], &[1.0, f32::NAN], &[1.0]];
         let error = index.search_many(&queries, 1).expect_err("a NaN");
-        assert_eq!(
-            error.to_string(),
-            "query 1 has NaN at position 1: not a finite number"
-        );
+        assert_eq!(error.to_string(), "query 1 has NaN at position 1: not a finite number");
     }
 }
 
 #[test]
 fn refuses_settings_out_of_range_by_name() {
-    let wrong = IndexConfig {
-        connectivity: 1,
-        expansion_search: 5000,
-        ..IndexConfig::default()
-    };
+    let wrong = IndexConfig { connectivity: 1, expansion_search: 5000, ..IndexConfig::default() };
     let error = build(&wrong, 4, 0).err().expect("refused");
     let text = error.to_string();
-    assert!(
-        text.contains("index.connectivity: 1 is not in [2, 512]"),
-        "{text}"
-    );
-    assert!(
-        text.contains("index.expansion_search: 5000 is not in [1, 4096]"),
-        "{text}"
-    );
+    assert!(text.contains("index.connectivity: 1 is not in [2, 512]"), "{text}");
+    assert!(text.contains("index.expansion_search: 5000 is not in [1, 4096]"), "{text}");
     for kind in [IndexKind::Exact, IndexKind::Usearch] {
-        assert_eq!(
-            build(&config(kind), 0, 0).err().expect("width 0").code(),
-            "bad_index_settings"
-        );
+        assert_eq!(build(&config(kind), 0, 0).err().expect("width 0").code(), "bad_index_settings");
     }
 }
 
 #[test]
 fn auto_goes_by_the_number_of_vectors() {
-    let config = IndexConfig {
-        exact_up_to: 10,
-        ..IndexConfig::default()
-    };
+    let config = IndexConfig { exact_up_to: 10, ..IndexConfig::default() };
     assert_eq!(config.resolve(10), IndexKind::Exact);
     assert_eq!(config.resolve(11), IndexKind::Usearch);
-    let forced = IndexConfig {
-        kind: IndexKind::Usearch,
-        ..config
-    };
+    let forced = IndexConfig { kind: IndexKind::Usearch, ..config };
     assert_eq!(forced.resolve(1), IndexKind::Usearch);
 }
 
@@ -176,19 +145,13 @@ fn usearch_recall_is_high_for_every_scalar() {
         (Scalar::Bf16, 0.90, 1e-2),
         (Scalar::I8, 0.80, 2e-2),
     ] {
-        let config = IndexConfig {
-            scalar,
-            ..config(IndexKind::Usearch)
-        };
+        let config = IndexConfig { scalar, ..config(IndexKind::Usearch) };
         let mut index = build(&config, 64, 0).expect("valid");
         filled(&mut *index, &vectors);
         let found = index.search_many(&queries, 10).expect("found");
         let recall = recall(&truth, &found);
         let off = largest_error(&*exact, &queries, &found);
-        eprintln!(
-            "{}: recall@10 {recall:.4}, largest error {off:.5}",
-            scalar.name()
-        );
+        eprintln!("{}: recall@10 {recall:.4}, largest error {off:.5}", scalar.name());
         assert!(recall >= least, "{}: recall {recall}", scalar.name());
         assert!(off <= most_off, "{}: error {off}", scalar.name());
     }
@@ -210,9 +173,7 @@ fn largest_error(exact: &dyn VectorIndex, queries: &[&[f32]], found: &[Vec<Hit>]
         (dot(&query, &exact.vector(&hit.id).expect("there")) - hit.similarity).abs()
     };
     let pairs = queries.iter().zip(found);
-    pairs
-        .flat_map(|(q, hits)| hits.iter().map(|hit| error(q, hit)))
-        .fold(0.0, f32::max)
+    pairs.flat_map(|(q, hits)| hits.iter().map(|hit| error(q, hit))).fold(0.0, f32::max)
 }
 
 #[test]
@@ -223,10 +184,8 @@ fn many_at_once_equal_one_by_one() {
         for count in [0, 1, 4, 5, 9, 37] {
             let queries: Vec<&[f32]> = vectors.iter().take(count).map(Vec::as_slice).collect();
             let many = index.search_many(&queries, 6).expect("found");
-            let single: Vec<_> = queries
-                .iter()
-                .map(|query| index.search(query, 6).expect("found"))
-                .collect();
+            let single: Vec<_> =
+                queries.iter().map(|query| index.search(query, 6).expect("found")).collect();
             assert_eq!(many, single);
         }
     }
@@ -263,9 +222,7 @@ fn usearch_fills_k_where_the_graph_falls_apart() {
     let mut index = build(&config, 8, 0).expect("valid");
     let vectors = clustered(100, 8, 40, 11);
     for at in 0..2000 {
-        index
-            .add(&at.to_string(), &vectors[at / 20])
-            .expect("sound");
+        index.add(&at.to_string(), &vectors[at / 20]).expect("sound");
         if at % 20 > 1 {
             index.remove(&at.to_string()).expect("removed");
         }

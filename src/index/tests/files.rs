@@ -16,10 +16,7 @@ fn saved(kind: IndexKind, count: usize) -> (TempDir, PathBuf, Box<dyn VectorInde
 }
 
 fn code(path: &Path, model: &str, kind: IndexKind) -> &'static str {
-    load(path, model, &config(kind))
-        .err()
-        .expect("refused")
-        .code()
+    load(path, model, &config(kind)).err().expect("refused").code()
 }
 
 const KINDS: [IndexKind; 2] = [IndexKind::Exact, IndexKind::Usearch];
@@ -30,10 +27,7 @@ fn loading_gives_the_same_results() {
         for kind in KINDS {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("a");
-            let config = IndexConfig {
-                scalar,
-                ..config(kind)
-            };
+            let config = IndexConfig { scalar, ..config(kind) };
             let vectors = clustered(300, 24, 4, 6);
             let mut index = build(&config, 24, 0).expect("valid");
             filled(&mut *index, &vectors);
@@ -43,10 +37,7 @@ fn loading_gives_the_same_results() {
             assert_eq!((read.dim(), read.ids()), (24, index.ids()));
             assert_eq!(read.vector("id3"), index.vector("id3"));
             for query in &vectors {
-                assert_eq!(
-                    read.search(query, 9).expect("a"),
-                    index.search(query, 9).expect("b")
-                );
+                assert_eq!(read.search(query, 9).expect("a"), index.search(query, 9).expect("b"));
             }
         }
     }
@@ -59,18 +50,11 @@ fn a_loaded_index_takes_more_vectors_and_threads() {
         let mut index = load(&path, MODEL, &config(kind)).expect("loaded");
         let more = clustered(200, 4, 3, 10);
         for (at, vector) in more.iter().enumerate() {
-            index
-                .add(&format!("more{at}"), vector)
-                .expect("room is made");
+            index.add(&format!("more{at}"), vector).expect("room is made");
         }
         assert_eq!(index.len(), 270);
         let queries: Vec<&[f32]> = more.iter().map(Vec::as_slice).collect();
-        for (at, hits) in index
-            .search_many(&queries, 1)
-            .expect("found")
-            .iter()
-            .enumerate()
-        {
+        for (at, hits) in index.search_many(&queries, 1).expect("found").iter().enumerate() {
             assert_eq!(hits[0].id, format!("more{at}"));
         }
     }
@@ -83,10 +67,7 @@ fn an_empty_index_can_be_saved_and_loaded() {
         let mut index = load(&path, MODEL, &config(kind)).expect("loaded");
         assert!(index.is_empty());
         index.add("a", &[1.0, 0.0, 0.0, 0.0]).expect("room is made");
-        assert_eq!(
-            index.search(&[1.0, 0.0, 0.0, 0.0], 3).expect("found").len(),
-            1
-        );
+        assert_eq!(index.search(&[1.0, 0.0, 0.0, 0.0], 3).expect("found").len(), 1);
     }
 }
 
@@ -96,37 +77,20 @@ fn saving_twice_gives_equal_bytes() {
         let (folder, path, index) = saved(kind, 50);
         let again = folder.path().join("again");
         index.save(&again, MODEL).expect("saved");
-        assert_eq!(
-            fs_err::read(path).expect("first"),
-            fs_err::read(again).expect("second")
-        );
+        assert_eq!(fs_err::read(path).expect("first"), fs_err::read(again).expect("second"));
     }
 }
 
 #[test]
 fn refuses_another_model_kind_or_setting() {
     let (_folder, path, _) = saved(IndexKind::Usearch, 5);
-    assert_eq!(
-        code(&path, "model-b", IndexKind::Usearch),
-        "index_other_model"
-    );
+    assert_eq!(code(&path, "model-b", IndexKind::Usearch), "index_other_model");
     assert_eq!(code(&path, MODEL, IndexKind::Exact), "index_other_settings");
-    let other = IndexConfig {
-        scalar: Scalar::F16,
-        ..config(IndexKind::Auto)
-    };
+    let other = IndexConfig { scalar: Scalar::F16, ..config(IndexKind::Auto) };
     let error = load(&path, MODEL, &other).err().expect("refused");
-    assert!(
-        error
-            .to_string()
-            .ends_with("scalar is f32, asked for f16; build it anew"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("scalar is f32, asked for f16; build it anew"), "{error}");
     let (_folder, path, _) = saved(IndexKind::Exact, 5);
-    assert_eq!(
-        code(&path, MODEL, IndexKind::Usearch),
-        "index_other_settings"
-    );
+    assert_eq!(code(&path, MODEL, IndexKind::Usearch), "index_other_settings");
     assert!(load(&path, MODEL, &config(IndexKind::Auto)).is_ok());
 }
 
@@ -153,11 +117,7 @@ fn refuses_every_truncation_and_growth() {
         let bytes = fs_err::read(&path).expect("read");
         for length in 0..bytes.len() {
             fs_err::write(&path, &bytes[..length]).expect("written");
-            assert_eq!(
-                code(&path, MODEL, kind),
-                "index_wrong_size",
-                "{length} bytes"
-            );
+            assert_eq!(code(&path, MODEL, kind), "index_wrong_size", "{length} bytes");
         }
         fs_err::write(&path, [&bytes[..], b"x"].concat()).expect("written");
         assert_eq!(code(&path, MODEL, kind), "index_wrong_size");
@@ -191,12 +151,7 @@ fn a_killed_save_harms_nothing_and_is_cleaned_up() {
     // What a save killed half-way leaves.
     let litter = folder.path().join(".some.index.tmp");
     fs_err::write(&litter, &before[..before.len() / 2]).expect("written");
-    assert_eq!(
-        load(&path, MODEL, &config(IndexKind::Usearch))
-            .expect("loaded")
-            .len(),
-        20
-    );
+    assert_eq!(load(&path, MODEL, &config(IndexKind::Usearch)).expect("loaded").len(), 20);
     index.save(&path, MODEL).expect("saved over the litter");
     assert_eq!(fs_err::read(&path).expect("read"), before);
     assert!(!litter.exists());
@@ -207,9 +162,7 @@ fn a_failed_save_says_where_and_leaves_nothing() {
     let (folder, _, index) = saved(IndexKind::Exact, 5);
     let taken = folder.path().join("taken");
     fs_err::create_dir_all(taken.join("inside")).expect("a folder in the way");
-    let error = index
-        .save(&taken, MODEL)
-        .expect_err("a folder is in the way");
+    let error = index.save(&taken, MODEL).expect_err("a folder is in the way");
     assert_eq!(error.code(), "index_io");
     assert!(error.to_string().contains("taken"), "{error}");
     assert!(!folder.path().join(".taken.tmp").exists());

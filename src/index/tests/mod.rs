@@ -13,28 +13,16 @@ use super::*;
 fn clustered(count: usize, dim: usize, centres: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |spread: f32| -> Vec<f32> {
-        (0..dim)
-            .map(|_| spread * (rng.next_u32() as f32 / u32::MAX as f32 - 0.5))
-            .collect()
+        (0..dim).map(|_| spread * (rng.next_u32() as f32 / u32::MAX as f32 - 0.5)).collect()
     };
     let centres: Vec<_> = (0..centres).map(|_| draw(1.0)).collect();
     (0..count)
-        .map(|at| {
-            draw(0.8)
-                .iter()
-                .zip(&centres[at % centres.len()])
-                .map(|(a, b)| a + b)
-                .collect()
-        })
+        .map(|at| draw(0.8).iter().zip(&centres[at % centres.len()]).map(|(a, b)| a + b).collect())
         .collect()
 }
 
 fn config(kind: IndexKind) -> IndexConfig {
-    IndexConfig {
-        kind,
-        threads: 2,
-        ..IndexConfig::default()
-    }
+    IndexConfig { kind, threads: 2, ..IndexConfig::default() }
 }
 
 fn both(dim: usize) -> [Box<dyn VectorIndex>; 2] {
@@ -44,9 +32,7 @@ fn both(dim: usize) -> [Box<dyn VectorIndex>; 2] {
 
 fn filled(index: &mut dyn VectorIndex, vectors: &[Vec<f32>]) {
     for (at, vector) in vectors.iter().enumerate() {
-        index
-            .add(&format!("id{at}"), vector)
-            .expect("a sound vector");
+        index.add(&format!("id{at}"), vector).expect("a sound vector");
     }
 }
 

@@ -35,9 +35,7 @@ impl Pair {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Add(id, vector) => self.agree(|index| {
-                index
-                    .add(&id.to_string(), &floats(vector))
-                    .map_err(|error| error.code())
+                index.add(&id.to_string(), &floats(vector)).map_err(|error| error.code())
             }),
             Step::Remove(id) => {
                 self.agree(|index| index.remove(&id.to_string()).map_err(|error| error.code()))
@@ -55,11 +53,7 @@ impl Pair {
 
     fn reload(&mut self) {
         let path = self.folder.path().join("index");
-        for (index, kind) in self
-            .indexes
-            .iter_mut()
-            .zip([IndexKind::Exact, IndexKind::Usearch])
-        {
+        for (index, kind) in self.indexes.iter_mut().zip([IndexKind::Exact, IndexKind::Usearch]) {
             index.save(&path, "model").expect("saved");
             *index = load(&path, "model", &config(kind)).expect("loaded");
         }
@@ -73,10 +67,7 @@ impl Pair {
         };
         assert_eq!(truth.len(), found.len());
         for (a, b) in truth.iter().zip(&found) {
-            assert!(
-                (a.similarity - b.similarity).abs() < 1e-5,
-                "{truth:?}\n{found:?}"
-            );
+            assert!((a.similarity - b.similarity).abs() < 1e-5, "{truth:?}\n{found:?}");
         }
     }
 }

@@ -12,18 +12,9 @@ fn sequences(scores: &[f64], config: MatchingConfig) -> HashMap<String, (f64, f6
     let mut counts: HashMap<String, (f64, f64)> = HashMap::new();
     for seed in 0..SEEDS {
         let outcome = outcome(candidates(scores), &rules, seed);
-        let probability = outcome
-            .picks
-            .iter()
-            .filter_map(|pick| pick.probability)
-            .product();
-        let count = counts
-            .entry(ids(&outcome).join(" "))
-            .or_insert((0.0, probability));
-        assert!(
-            (count.1 - probability).abs() < 1e-12,
-            "one sequence, one probability"
-        );
+        let probability = outcome.picks.iter().filter_map(|pick| pick.probability).product();
+        let count = counts.entry(ids(&outcome).join(" ")).or_insert((0.0, probability));
+        assert!((count.1 - probability).abs() < 1e-12, "one sequence, one probability");
         count.0 += 1.0;
     }
     counts
@@ -45,13 +36,7 @@ fn check(counts: &HashMap<String, (f64, f64)>, bound: f64) {
 }
 
 fn softmax_of(top_k: usize, top_p: f64, per_image: usize) -> MatchingConfig {
-    MatchingConfig {
-        temperature: 0.1,
-        top_k,
-        top_p,
-        per_image,
-        ..MatchingConfig::default()
-    }
+    MatchingConfig { temperature: 0.1, top_k, top_p, per_image, ..MatchingConfig::default() }
 }
 
 #[test]
@@ -116,11 +101,7 @@ fn topk_draws_each_of_the_best_equally() {
     };
     let counts = sequences(&[0.9, 0.5, 0.4, 0.3, 0.2, 0.1], config);
     assert_eq!(counts.len(), 12);
-    assert!(
-        counts
-            .values()
-            .all(|(_, probability)| (probability - 1.0 / 12.0).abs() < 1e-12)
-    );
+    assert!(counts.values().all(|(_, probability)| (probability - 1.0 / 12.0).abs() < 1e-12));
     check(&counts, 31.26);
 }
 
@@ -141,11 +122,7 @@ fn warm_mmr_draws_by_its_probabilities() {
 /// Extreme scores neither overflow nor draw what has probability 0.
 #[test]
 fn cold_softmax_takes_the_best() {
-    let config = MatchingConfig {
-        temperature: 1e-6,
-        top_p: 1.0,
-        ..MatchingConfig::default()
-    };
+    let config = MatchingConfig { temperature: 1e-6, top_p: 1.0, ..MatchingConfig::default() };
     let counts = sequences(&[1.0, -1.0, 0.999], config);
     assert_eq!(counts["c0"], (SEEDS as f64, 1.0));
 }
@@ -155,11 +132,7 @@ fn cold_softmax_takes_the_best() {
 fn seeds_mean_the_same_for_ever() {
     let mut drawn = String::new();
     for strategy in [Strategy::Topk, Strategy::Softmax, Strategy::Mmr] {
-        let config = MatchingConfig {
-            strategy,
-            per_image: 3,
-            ..MatchingConfig::default()
-        };
+        let config = MatchingConfig { strategy, per_image: 3, ..MatchingConfig::default() };
         let rules = rules(config);
         for seed in [0, 1, u64::MAX] {
             let outcome = outcome(candidates(&[0.5, 0.48, 0.46, 0.44, 0.42]), &rules, seed);

@@ -6,40 +6,26 @@ use proptest::strategy::Strategy as Draws;
 use super::Strategy;
 use super::*;
 
-const STRATEGIES: [Strategy; 4] = [
-    Strategy::Top1,
-    Strategy::Topk,
-    Strategy::Softmax,
-    Strategy::Mmr,
-];
+const STRATEGIES: [Strategy; 4] =
+    [Strategy::Top1, Strategy::Topk, Strategy::Softmax, Strategy::Mmr];
 
 fn settings() -> impl Draws<Value = MatchingConfig> {
     let counts = (0..4usize, 1..5usize, 5..20usize, 0..9usize);
     let fractions = (0.01..1.0f64, 0.05..=1.0f64, 0.0..=1.0f64, any::<bool>());
-    (counts, fractions).prop_map(
-        |((which, per_image, top_k, record), (t, top_p, lambda, cold))| {
-            let strategy = STRATEGIES[which];
-            MatchingConfig {
-                strategy,
-                per_image: if strategy == Strategy::Top1 {
-                    1
-                } else {
-                    per_image
-                },
-                top_k,
-                temperature: if cold && strategy == Strategy::Mmr {
-                    0.0
-                } else {
-                    t
-                },
-                top_p,
-                mmr_lambda: lambda,
-                min_similarity: Some(-0.5),
-                record_candidates: record,
-                ..MatchingConfig::default()
-            }
-        },
-    )
+    (counts, fractions).prop_map(|((which, per_image, top_k, record), (t, top_p, lambda, cold))| {
+        let strategy = STRATEGIES[which];
+        MatchingConfig {
+            strategy,
+            per_image: if strategy == Strategy::Top1 { 1 } else { per_image },
+            top_k,
+            temperature: if cold && strategy == Strategy::Mmr { 0.0 } else { t },
+            top_p,
+            mmr_lambda: lambda,
+            min_similarity: Some(-0.5),
+            record_candidates: record,
+            ..MatchingConfig::default()
+        }
+    })
 }
 
 proptest! {
@@ -137,15 +123,8 @@ proptest! {
 
 #[test]
 fn top1_takes_the_best_and_ties_by_id() {
-    let rules = rules(MatchingConfig {
-        strategy: Strategy::Top1,
-        ..MatchingConfig::default()
-    });
-    let tied = vec![
-        candidate("b", 0.5),
-        candidate("a", 0.5),
-        candidate("c", 0.1),
-    ];
+    let rules = rules(MatchingConfig { strategy: Strategy::Top1, ..MatchingConfig::default() });
+    let tied = vec![candidate("b", 0.5), candidate("a", 0.5), candidate("c", 0.1)];
     let outcome = outcome(tied, &rules, 1);
     assert_eq!(ids(&outcome), ["a"]);
     assert_eq!(outcome.picks[0].probability, None);
@@ -182,59 +161,26 @@ fn mmr_prefers_what_differs_from_the_picked() {
 
 #[test]
 fn mmr_without_a_vector_is_an_error_and_counts_nothing() {
-    let rules = rules(MatchingConfig {
-        strategy: Strategy::Mmr,
-        ..MatchingConfig::default()
-    });
+    let rules = rules(MatchingConfig { strategy: Strategy::Mmr, ..MatchingConfig::default() });
     let mut quota = QuotaBook::with_cap(1);
     let drawn = match_one(candidates(&[0.5]), &|_| None, &rules, &mut quota, 0);
-    assert_eq!(
-        drawn.expect_err("no vector").code(),
-        "candidate_without_vector"
-    );
+    assert_eq!(drawn.expect_err("no vector").code(), "candidate_without_vector");
     assert_eq!(quota.count("c0"), 0);
 }
 
 #[test]
 fn says_why_nothing_was_drawn() {
-    let config = MatchingConfig {
-        min_similarity: Some(0.3),
-        ..MatchingConfig::default()
-    };
+    let config = MatchingConfig { min_similarity: Some(0.3), ..MatchingConfig::default() };
     let rules = rules(config);
     let none = outcome(Vec::new(), &rules, 0);
     assert_eq!(none.no_match, Some(NoMatch::NoCandidates));
     let low = outcome(candidates(&[0.1, 0.2]), &rules, 0);
-    assert_eq!(
-        low.no_match,
-        Some(NoMatch::BelowSimilarityFloor {
-            best: 0.2,
-            floor: 0.3
-        })
-    );
-    assert_eq!(
-        low.refused,
-        Refused {
-            below_floor: 2,
-            over_quota: 0
-        }
-    );
+    assert_eq!(low.no_match, Some(NoMatch::BelowSimilarityFloor { best: 0.2, floor: 0.3 }));
+    assert_eq!(low.refused, Refused { below_floor: 2, over_quota: 0 });
     let mut quota = QuotaBook::with_cap(2);
     quota.restore([("c1".to_owned(), 2), ("c2".to_owned(), 5)]);
     let full = match_one(candidates(&[0.1, 0.5, 0.6]), &vector, &rules, &mut quota, 0);
     let full = full.expect("an outcome");
-    assert_eq!(
-        full.no_match,
-        Some(NoMatch::AllOverQuota {
-            candidates: 2,
-            cap: 2
-        })
-    );
-    assert_eq!(
-        full.refused,
-        Refused {
-            below_floor: 1,
-            over_quota: 2
-        }
-    );
+    assert_eq!(full.no_match, Some(NoMatch::AllOverQuota { candidates: 2, cap: 2 }));
+    assert_eq!(full.refused, Refused { below_floor: 1, over_quota: 2 });
 }

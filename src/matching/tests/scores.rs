@@ -11,10 +11,7 @@ use crate::index::{IndexConfig, VectorIndex, build};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let sum = |x: &[f32], y: &[f32]| {
-        x.iter()
-            .zip(y)
-            .map(|(x, y)| f64::from(*x) * f64::from(*y))
-            .sum::<f64>()
+        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>()
     };
     sum(a, b) / (sum(a, a) * sum(b, b)).sqrt()
 }
@@ -28,9 +25,8 @@ fn index(vectors: &[(&str, [f32; 3])]) -> Arc<dyn VectorIndex> {
 }
 
 fn direction() -> impl Draws<Value = [f32; 3]> {
-    prop::array::uniform3(-1.0..1.0f32).prop_filter("not too short", |v| {
-        v.iter().map(|x| x * x).sum::<f32>() > 0.01
-    })
+    prop::array::uniform3(-1.0..1.0f32)
+        .prop_filter("not too short", |v| v.iter().map(|x| x * x).sum::<f32>() > 0.01)
 }
 
 proptest! {
@@ -74,27 +70,18 @@ proptest! {
 #[test]
 fn queries_are_refused_with_a_reason() {
     let code = |image: &[f32], caption: Option<&[f32]>, weight| {
-        combined_query(image, caption, weight)
-            .expect_err("refused")
-            .code()
+        combined_query(image, caption, weight).expect_err("refused").code()
     };
     assert_eq!(code(&[0.0, 0.0], None, 0.5), "vector_zero");
     assert_eq!(code(&[f32::NAN, 0.0], None, 0.5), "vector_not_finite");
     assert_eq!(code(&[1.0, 0.0], Some(&[1.0]), 0.5), "vector_wrong_width");
-    assert_eq!(
-        code(&[3.0, 4.0], Some(&[-0.3, -0.4]), 0.5),
-        "caption_opposite_to_image"
-    );
+    assert_eq!(code(&[3.0, 4.0], Some(&[-0.3, -0.4]), 0.5), "caption_opposite_to_image");
     assert!(combined_query(&[3.0, 4.0], Some(&[-0.3, -0.4]), 0.4).is_ok());
 }
 
 #[test]
 fn corrections_follow_their_formulas() {
-    let one = |mean, deviation, nearest| InstructionStats {
-        mean,
-        deviation,
-        nearest,
-    };
+    let one = |mean, deviation, nearest| InstructionStats { mean, deviation, nearest };
     let stats = HubnessStats {
         queries: 9,
         instructions: [
@@ -106,18 +93,14 @@ fn corrections_follow_their_formulas() {
     let scores = |hubness| {
         let mut all = vec![candidate("a", 0.4), candidate("flat", 0.3)];
         stats.correct(hubness, &mut all).expect("known");
-        all.iter()
-            .map(|candidate| (candidate.score * 1e6).round() / 1e6)
-            .collect::<Vec<_>>()
+        all.iter().map(|candidate| (candidate.score * 1e6).round() / 1e6).collect::<Vec<_>>()
     };
     assert_eq!(scores(Hubness::None), [0.4, 0.3]);
     // (0.4 - 0.2) / 0.1, and (0.3 - 0.2) / the least deviation 0.01.
     assert_eq!(scores(Hubness::Zscore), [2.0, 10.0]);
     // 2 sim - nearest - mean of 0.4 and 0.3.
     assert_eq!(scores(Hubness::Csls), [-0.05, 0.15]);
-    let error = stats
-        .correct(Hubness::Csls, &mut [candidate("new", 0.1)])
-        .expect_err("unknown");
+    let error = stats.correct(Hubness::Csls, &mut [candidate("new", 0.1)]).expect_err("unknown");
     assert_eq!(error.code(), "hubness_statistics_outdated");
 }
 
@@ -135,34 +118,18 @@ const PHOTOS: [[f32; 3]; 3] = [[1.0, 0.4, 0.2], [0.2, 1.0, 0.4], [0.4, 0.2, 1.0]
 
 fn best(hubness: Hubness) -> Vec<String> {
     let index = with_hub();
-    let config = MatchingConfig {
-        strategy: Strategy::Top1,
-        hubness,
-        ..MatchingConfig::default()
-    };
+    let config = MatchingConfig { strategy: Strategy::Top1, hubness, ..MatchingConfig::default() };
     let mut fit = HubnessFit::new(&*index);
     for photo in &PHOTOS {
-        fit.add(&combined_query(photo, None, 0.0).expect("sound"))
-            .expect("right width");
+        fit.add(&combined_query(photo, None, 0.0).expect("sound")).expect("right width");
     }
     let stats = fit.finish().expect("enough");
     let matcher = Matcher::new(rules(config), index, Some(stats)).expect("statistics fit");
-    let queries: Vec<_> = PHOTOS
-        .iter()
-        .map(|photo| matcher.query(photo, None).expect("sound"))
-        .collect();
+    let queries: Vec<_> =
+        PHOTOS.iter().map(|photo| matcher.query(photo, None).expect("sound")).collect();
     let mut quota = QuotaBook::unlimited();
-    let draw = |all| {
-        matcher.draw(all, &mut quota, 0).expect("drawn").picks[0]
-            .id
-            .clone()
-    };
-    matcher
-        .candidates(&queries)
-        .expect("found")
-        .into_iter()
-        .map(draw)
-        .collect()
+    let draw = |all| matcher.draw(all, &mut quota, 0).expect("drawn").picks[0].id.clone();
+    matcher.candidates(&queries).expect("found").into_iter().map(draw).collect()
 }
 
 #[test]
@@ -174,33 +141,18 @@ fn corrections_take_hubs_off_the_top() {
 
 #[test]
 fn a_matcher_needs_statistics_that_cover_its_index() {
-    let config = MatchingConfig {
-        hubness: Hubness::Csls,
-        ..MatchingConfig::default()
-    };
+    let config = MatchingConfig { hubness: Hubness::Csls, ..MatchingConfig::default() };
     let refused = |stats| {
-        Matcher::new(rules(config.clone()), with_hub(), stats)
-            .err()
-            .expect("refused")
-            .code()
+        Matcher::new(rules(config.clone()), with_hub(), stats).err().expect("refused").code()
     };
     assert_eq!(refused(None), "no_hubness_statistics");
-    let empty = HubnessStats {
-        queries: 5,
-        instructions: Default::default(),
-    };
+    let empty = HubnessStats { queries: 5, instructions: Default::default() };
     assert_eq!(refused(Some(empty)), "hubness_statistics_outdated");
     let fit = HubnessFit::new(&*with_hub());
-    assert_eq!(
-        fit.finish().expect_err("none taken").code(),
-        "too_few_calibration_photos"
-    );
+    assert_eq!(fit.finish().expect_err("none taken").code(), "too_few_calibration_photos");
     let mut fit = HubnessFit::new(&*with_hub());
     let narrow = combined_query(&[1.0, 0.0], None, 0.0).expect("sound");
-    assert_eq!(
-        fit.add(&narrow).expect_err("narrow").code(),
-        "vector_wrong_width"
-    );
+    assert_eq!(fit.add(&narrow).expect_err("narrow").code(), "vector_wrong_width");
 }
 
 #[test]
@@ -214,13 +166,9 @@ fn the_floor_is_held_against_the_similarity_of_image_and_caption() {
     let matcher = Matcher::new(rules(config), index(&[("a", [1.0, 0.0, 0.0])]), None);
     let matcher = matcher.expect("no correction");
     let drawn = |caption: [f32; 3]| {
-        let query = matcher
-            .query(&[1.0, 0.0, 0.0], Some(&caption))
-            .expect("sound");
+        let query = matcher.query(&[1.0, 0.0, 0.0], Some(&caption)).expect("sound");
         let mut found = matcher.candidates(&[query]).expect("found");
-        matcher
-            .draw(found.remove(0), &mut QuotaBook::unlimited(), 0)
-            .expect("an outcome")
+        matcher.draw(found.remove(0), &mut QuotaBook::unlimited(), 0).expect("an outcome")
     };
     let half = drawn([0.0, 1.0, 0.0]);
     assert!((half.picks[0].similarity - 0.5).abs() < 1e-6);

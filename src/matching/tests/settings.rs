@@ -4,10 +4,7 @@ use super::*;
 fn shares_become_caps() {
     let cap = |share, planned| QuotaBook::with_share(share, planned).cap();
     assert_eq!((cap(0.0, 100), cap(1.0, 100)), (None, None));
-    assert_eq!(
-        (cap(0.29, 100), cap(0.7, 10), cap(0.1, 39)),
-        (Some(29), Some(7), Some(3))
-    );
+    assert_eq!((cap(0.29, 100), cap(0.7, 10), cap(0.1, 39)), (Some(29), Some(7), Some(3)));
     assert_eq!(cap(0.01, 20), Some(1));
 }
 
@@ -30,35 +27,22 @@ fn settings_are_refused_by_name_value_and_range() {
     matching.top_p: 0 is not in [0.000001, 1]
     matching.temperature: NaN is not in [0, 1000]
     ");
-    let wrong = MatchingConfig {
-        pool: 4,
-        per_image: 9,
-        ..MatchingConfig::default()
-    };
+    let wrong = MatchingConfig { pool: 4, per_image: 9, ..MatchingConfig::default() };
     insta::assert_snapshot!(wrong.validate().join("\n"), @"
     matching.top_k: 8 is not in [1, 4], the last being pool
     matching.per_image: 9 is not in [1, 8], the last being top_k
     ");
     assert!(MatchingConfig::default().validate().is_empty());
-    let defaults = ModelDefaults {
-        min_similarity: 2.0,
-        caption_weight: 0.0,
-    };
+    let defaults = ModelDefaults { min_similarity: 2.0, caption_weight: 0.0 };
     let error = MatchRules::new(&MatchingConfig::default(), defaults).expect_err("a bad catalog");
     assert_eq!(error.code(), "bad_matching_settings");
 }
 
 #[test]
 fn settings_round_trip_and_refuse_unknown_fields() {
-    let config = MatchingConfig {
-        max_share: 0.07,
-        ..MatchingConfig::default()
-    };
+    let config = MatchingConfig { max_share: 0.07, ..MatchingConfig::default() };
     let text = toml::to_string(&config).expect("written");
-    assert_eq!(
-        toml::from_str::<MatchingConfig>(&text).expect("read"),
-        config
-    );
+    assert_eq!(toml::from_str::<MatchingConfig>(&text).expect("read"), config);
     assert!(toml::from_str::<MatchingConfig>("temprature = 0.1").is_err());
     let short: MatchingConfig = toml::from_str("strategy = \"mmr\"").expect("read");
     assert_eq!(short.strategy, Strategy::Mmr);

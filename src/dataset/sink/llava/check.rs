@@ -25,18 +25,13 @@ pub fn check(
     image_root: Option<&Path>,
     decode: Option<&DecodeCheck<'_>>,
 ) -> Result<LlavaReport, SinkError> {
-    let unreadable = |source| SinkError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| SinkError::Read { path: path.to_owned(), source };
     let file = fs_err::File::open(path).map_err(unreadable)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     // A folder opens, and only fails here.
     reader.fill_buf().map_err(unreadable)?;
-    let mut rows = Rows {
-        checker: RowChecker::new(image_root, decode),
-        report: LlavaReport::default(),
-    };
+    let mut rows =
+        Rows { checker: RowChecker::new(image_root, decode), report: LlavaReport::default() };
     let mut json = serde_json::Deserializer::from_reader(reader);
     let outcome = json.deserialize_seq(&mut rows).and_then(|()| json.end());
     let mut report = rows.report;

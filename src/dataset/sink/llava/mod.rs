@@ -46,12 +46,7 @@ impl LlavaSink {
     /// The temporary file beside it cannot be made.
     pub fn create(path: &Path) -> Result<Self, SinkError> {
         let file = StagedFile::create(path)?;
-        Ok(Self {
-            file,
-            guard: Guard::default(),
-            rows: 0,
-            line: Vec::new(),
-        })
+        Ok(Self { file, guard: Guard::default(), rows: 0, line: Vec::new() })
     }
 }
 
@@ -63,22 +58,11 @@ impl Sink for LlavaSink {
     fn push(&mut self, sample: &Sample) -> Result<(), SinkError> {
         self.guard.admit(sample)?;
         let question = format!("{IMAGE_TOKEN}\n{}", sample.instruction);
-        let human = Turn {
-            from: "human",
-            value: &question,
-        };
-        let gpt = Turn {
-            from: "gpt",
-            value: &sample.answer,
-        };
-        let row = Row {
-            id: &sample.id,
-            image: &sample.image,
-            conversations: [human, gpt],
-        };
+        let human = Turn { from: "human", value: &question };
+        let gpt = Turn { from: "gpt", value: &sample.answer };
+        let row = Row { id: &sample.id, image: &sample.image, conversations: [human, gpt] };
         self.line.clear();
-        self.line
-            .extend_from_slice(if self.rows == 0 { b"[\n" } else { b",\n" });
+        self.line.extend_from_slice(if self.rows == 0 { b"[\n" } else { b",\n" });
         serde_json::to_writer(&mut self.line, &row).map_err(|error| SinkError::Encode {
             path: self.file.path().to_owned(),
             detail: error.to_string(),
@@ -89,8 +73,7 @@ impl Sink for LlavaSink {
     }
 
     fn finish(mut self: Box<Self>) -> Result<SinkSummary, SinkError> {
-        self.file
-            .put(if self.rows == 0 { b"[]\n" } else { b"\n]\n" })?;
+        self.file.put(if self.rows == 0 { b"[]\n" } else { b"\n]\n" })?;
         self.file.commit(self.rows)
     }
 }

@@ -24,12 +24,7 @@ pub(super) struct RowChecker<'a> {
 
 impl<'a> RowChecker<'a> {
     pub fn new(image_root: Option<&'a Path>, decode: Option<&'a DecodeCheck<'a>>) -> Self {
-        Self {
-            image_root,
-            decode,
-            ids: HashMap::new(),
-            last_image: None,
-        }
+        Self { image_root, decode, ids: HashMap::new(), last_image: None }
     }
 
     /// Checks row number `row` (from 1) and adds every problem to the report.
@@ -37,12 +32,7 @@ impl<'a> RowChecker<'a> {
         let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
         let checks = [self.id(row, id), self.image(value), conversations(value)];
         for (code, message) in checks.into_iter().filter_map(Result::err) {
-            report.add(RowProblem {
-                row,
-                id: id.to_owned(),
-                code: code.to_owned(),
-                message,
-            });
+            report.add(RowProblem { row, id: id.to_owned(), code: code.to_owned(), message });
         }
     }
 
@@ -59,16 +49,11 @@ impl<'a> RowChecker<'a> {
     }
 
     fn image(&mut self, value: &Value) -> Result<(), Problem> {
-        let image = value
-            .get("image")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let image = value.get("image").and_then(Value::as_str).unwrap_or_default();
         if image.trim().is_empty() {
             return Err(("missing_image", "`image` is not a path, or empty".into()));
         }
-        let path = self
-            .image_root
-            .map_or_else(|| image.into(), |root| root.join(image));
+        let path = self.image_root.map_or_else(|| image.into(), |root| root.join(image));
         match &self.last_image {
             Some((last, outcome)) if *last == path => outcome.clone(),
             _ => {
@@ -93,10 +78,7 @@ fn conversations(row: &Value) -> Result<(), Problem> {
     let turns = row.get("conversations").and_then(Value::as_array);
     let turns = turns.map(Vec::as_slice).unwrap_or_default();
     if turns.is_empty() {
-        return Err((
-            "missing_conversations",
-            "`conversations` is not a list, or empty".into(),
-        ));
+        return Err(("missing_conversations", "`conversations` is not a list, or empty".into()));
     }
     for (index, turn) in turns.iter().enumerate() {
         check_turn(index, turn)?;
@@ -109,21 +91,11 @@ fn conversations(row: &Value) -> Result<(), Problem> {
 
 fn check_turn(index: usize, turn: &Value) -> Result<(), Problem> {
     let number = index + 1;
-    let expected = if index.is_multiple_of(2) {
-        "human"
-    } else {
-        "gpt"
-    };
+    let expected = if index.is_multiple_of(2) { "human" } else { "gpt" };
     if turn.get("from").and_then(Value::as_str) != Some(expected) {
-        return Err((
-            "turn_order",
-            format!("turn {number} is not from {expected}"),
-        ));
+        return Err(("turn_order", format!("turn {number} is not from {expected}")));
     }
-    let value = turn
-        .get("value")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let value = turn.get("value").and_then(Value::as_str).unwrap_or_default();
     let text = if index == 0 { opened(value)? } else { value };
     if text.trim().is_empty() {
         return Err(("empty_value", format!("turn {number} is empty")));
@@ -143,13 +115,8 @@ fn check_turn(index: usize, turn: &Value) -> Result<(), Problem> {
 
 /// The first human turn behind its opening `<image>` and line feed.
 fn opened(value: &str) -> Result<&str, Problem> {
-    let rest = value
-        .strip_prefix(IMAGE_TOKEN)
-        .and_then(|rest| rest.strip_prefix('\n'));
+    let rest = value.strip_prefix(IMAGE_TOKEN).and_then(|rest| rest.strip_prefix('\n'));
     rest.ok_or_else(|| {
-        (
-            "image_token",
-            "turn 1 does not open with `<image>` and a line feed".into(),
-        )
+        ("image_token", "turn 1 does not open with `<image>` and a line feed".into())
     })
 }

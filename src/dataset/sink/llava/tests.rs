@@ -14,10 +14,7 @@ fn problems(text: &str, decode: Option<&DecodeCheck<'_>>) -> (u64, Vec<String>) 
     fs_err::write(folder.path().join("b.jpg"), b"").expect("an image");
     let report = check(&path, Some(folder.path()), decode).expect("a readable file");
     assert_eq!(report.total(), report.problems.len() as u64);
-    let lines = report
-        .problems
-        .iter()
-        .map(|p| format!("{} {} {}", p.row, p.id, p.code));
+    let lines = report.problems.iter().map(|p| format!("{} {} {}", p.row, p.id, p.code));
     (report.rows, lines.collect())
 }
 
@@ -110,16 +107,10 @@ fn images_are_decoded_once_for_a_run_of_rows() {
     ]);
     let seen = RefCell::new(Vec::new());
     let decode = |path: &Path| {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let broken = name.as_deref() == Some("b.jpg");
         seen.borrow_mut().extend(name);
-        if broken {
-            Err("cut short".to_owned())
-        } else {
-            Ok(())
-        }
+        if broken { Err("cut short".to_owned()) } else { Ok(()) }
     };
     let (_, found) = problems(&rows.to_string(), Some(&decode));
     assert_eq!(found, ["3 3 image_undecodable", "4 4 image_undecodable"]);
@@ -131,11 +122,7 @@ fn files_that_are_not_such_an_array_are_reported() {
     assert_eq!(problems("", None), (0, vec!["1  invalid_json".into()]));
     assert_eq!(problems("{}", None), (0, vec!["1  invalid_json".into()]));
     assert_eq!(problems("[] []", None), (0, vec!["1  invalid_json".into()]));
-    let row = row(
-        "a",
-        "a.jpg",
-        &[("human", "<image>\nWhat?"), ("gpt", "That.")],
-    );
+    let row = row("a", "a.jpg", &[("human", "<image>\nWhat?"), ("gpt", "That.")]);
     let cut = format!("[{row}, {{\"id\": ");
     assert_eq!(problems(&cut, None), (1, vec!["2  invalid_json".into()]));
     let missing = check(Path::new("/nowhere/at/all"), None, None).expect_err("no such file");

@@ -16,15 +16,8 @@ pub(super) struct Columns {
 
 impl Columns {
     pub fn new() -> Self {
-        let fields: Vec<Field> = arrays(&[])
-            .into_iter()
-            .map(|column| column.field())
-            .collect();
-        Self {
-            schema: Arc::new(Schema::new(fields)),
-            held: Vec::new(),
-            bytes: 0,
-        }
+        let fields: Vec<Field> = arrays(&[]).into_iter().map(|column| column.field()).collect();
+        Self { schema: Arc::new(Schema::new(fields)), held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -48,10 +41,7 @@ impl Columns {
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let arrays = arrays(&self.held)
-            .into_iter()
-            .map(|column| column.values)
-            .collect();
+        let arrays = arrays(&self.held).into_iter().map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
         RecordBatch::try_new(self.schema(), arrays)
@@ -87,69 +77,45 @@ fn arrays(samples: &[Sample]) -> Vec<Column> {
             name: "category",
             nullable: true,
             values: Arc::new(
-                samples
-                    .iter()
-                    .map(|s| s.lineage.category.as_deref())
-                    .collect::<StringArray>(),
+                samples.iter().map(|s| s.lineage.category.as_deref()).collect::<StringArray>(),
             ),
         },
         number("similarity", samples, |s| Some(s.lineage.similarity)),
         number("score", samples, |s| Some(s.lineage.score)),
-        Column {
-            nullable: true,
-            ..number("probability", samples, |s| s.lineage.probability)
-        },
+        Column { nullable: true, ..number("probability", samples, |s| s.lineage.probability) },
         count("rank", samples, |s| s.lineage.rank),
         text("strategy", samples, |s| &s.lineage.strategy),
         required("candidates", candidates(samples)),
         required("examples", texts(samples, |s| &s.lineage.examples)),
         text("prompt_hash", samples, |s| &s.lineage.prompt_hash),
         text("llm", samples, |s| &s.lineage.llm),
-        required("seed", {
-            Arc::new(UInt64Array::from_iter_values(
-                samples.iter().map(|s| s.lineage.seed),
-            ))
-        }),
-        count("prompt_tokens", samples, |s| s.lineage.prompt_tokens),
-        count("completion_tokens", samples, |s| {
-            s.lineage.completion_tokens
-        }),
+        long("seed", samples, |s| s.lineage.seed),
+        long("prompt_tokens", samples, |s| s.lineage.prompt_tokens),
+        long("completion_tokens", samples, |s| s.lineage.completion_tokens),
         text("encoder", samples, |s| &s.lineage.encoder),
         text("encoder_hash", samples, |s| &s.lineage.encoder_hash),
-        required(
-            "filters_passed",
-            texts(samples, |s| &s.lineage.filters_passed),
-        ),
+        required("filters_passed", texts(samples, |s| &s.lineage.filters_passed)),
     ]
 }
 
 fn required(name: &'static str, values: ArrayRef) -> Column {
-    Column {
-        name,
-        nullable: false,
-        values,
-    }
+    Column { name, nullable: false, values }
 }
 
 fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {
-    required(
-        name,
-        Arc::new(StringArray::from_iter_values(samples.iter().map(get))),
-    )
+    required(name, Arc::new(StringArray::from_iter_values(samples.iter().map(get))))
+}
+
+fn long(name: &'static str, samples: &[Sample], field: impl Fn(&Sample) -> u64) -> Column {
+    required(name, Arc::new(UInt64Array::from_iter_values(samples.iter().map(field))))
 }
 
 fn count(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> u32) -> Column {
-    required(
-        name,
-        Arc::new(UInt32Array::from_iter_values(samples.iter().map(get))),
-    )
+    required(name, Arc::new(UInt32Array::from_iter_values(samples.iter().map(get))))
 }
 
 fn number(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> Option<f64>) -> Column {
-    required(
-        name,
-        Arc::new(samples.iter().map(get).collect::<Float64Array>()),
-    )
+    required(name, Arc::new(samples.iter().map(get).collect::<Float64Array>()))
 }
 
 fn texts(samples: &[Sample], get: impl Fn(&Sample) -> &Vec<String>) -> ArrayRef {
@@ -180,20 +146,10 @@ fn candidates(samples: &[Sample]) -> ArrayRef {
 }
 
 fn append(rows: &mut StructBuilder, candidate: &CandidateScore) {
-    let CandidateScore {
-        id,
-        similarity,
-        score,
-    } = candidate;
+    let CandidateScore { id, similarity, score } = candidate;
     let known = "the builders are made from the fields above";
-    rows.field_builder::<StringBuilder>(0)
-        .expect(known)
-        .append_value(id);
-    rows.field_builder::<Float64Builder>(1)
-        .expect(known)
-        .append_value(*similarity);
-    rows.field_builder::<Float64Builder>(2)
-        .expect(known)
-        .append_value(*score);
+    rows.field_builder::<StringBuilder>(0).expect(known).append_value(id);
+    rows.field_builder::<Float64Builder>(1).expect(known).append_value(*similarity);
+    rows.field_builder::<Float64Builder>(2).expect(known).append_value(*score);
     rows.append(true);
 }

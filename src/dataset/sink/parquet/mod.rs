@@ -48,12 +48,7 @@ impl ParquetSink {
         let columns = Columns::new();
         let writer = ArrowWriter::try_new(file, columns.schema(), Some(properties))
             .map_err(|error| failure(path, error))?;
-        Ok(Self {
-            writer,
-            columns,
-            guard: Guard::default(),
-            rows: 0,
-        })
+        Ok(Self { writer, columns, guard: Guard::default(), rows: 0 })
     }
 
     /// Writes what is held as one row group.
@@ -87,10 +82,7 @@ impl Sink for ParquetSink {
             self.close_group()?;
         }
         let path = self.writer.inner().path().to_owned();
-        let file = self
-            .writer
-            .into_inner()
-            .map_err(|error| failure(&path, error))?;
+        let file = self.writer.into_inner().map_err(|error| failure(&path, error))?;
         file.commit(self.rows)
     }
 }
@@ -98,10 +90,7 @@ impl Sink for ParquetSink {
 /// The error behind a Parquet error: the file system's, when that is what failed.
 fn failure(path: &Path, error: ParquetError) -> SinkError {
     let detail = error.to_string();
-    let encode = SinkError::Encode {
-        path: path.to_owned(),
-        detail,
-    };
+    let encode = SinkError::Encode { path: path.to_owned(), detail };
     match error {
         ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
             Ok(source) => SinkError::writing(path, *source),

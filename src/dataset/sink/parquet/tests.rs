@@ -20,11 +20,7 @@ fn groups(path: &Path) -> Vec<i64> {
     let reader = SerializedFileReader::new(file).expect("a Parquet file");
     let metadata = reader.metadata();
     assert_eq!(metadata.file_metadata().created_by(), Some("pairwright"));
-    metadata
-        .row_groups()
-        .iter()
-        .map(|group| group.num_rows())
-        .collect()
+    metadata.row_groups().iter().map(|group| group.num_rows()).collect()
 }
 
 #[test]
@@ -50,17 +46,9 @@ fn every_field_of_a_sample_has_its_column() {
     let top = fields.as_object_mut().expect("an object");
     let lineage = top.remove("lineage").expect("the lineage");
     let lineage = lineage.as_object().expect("an object");
-    let expected: BTreeSet<&str> = top
-        .keys()
-        .chain(lineage.keys())
-        .map(String::as_str)
-        .collect();
+    let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
     let schema = Columns::new().schema();
-    let names: BTreeSet<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
+    let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
 }
 
@@ -79,35 +67,16 @@ fn values_come_back_as_they_were() {
     for row in 0..4 {
         let expected = sample(row as u32);
         let lineage = &expected.lineage;
-        assert_eq!(
-            column("answer").as_string::<i32>().value(row),
-            expected.answer
-        );
-        assert_eq!(
-            column("height").as_primitive::<UInt32Type>().value(row),
-            lineage.height
-        );
-        assert_eq!(
-            column("seed").as_primitive::<UInt64Type>().value(row),
-            lineage.seed
-        );
-        let category = column("category")
-            .as_string::<i32>()
-            .iter()
-            .nth(row)
-            .flatten();
+        assert_eq!(column("answer").as_string::<i32>().value(row), expected.answer);
+        assert_eq!(column("height").as_primitive::<UInt32Type>().value(row), lineage.height);
+        assert_eq!(column("seed").as_primitive::<UInt64Type>().value(row), lineage.seed);
+        let category = column("category").as_string::<i32>().iter().nth(row).flatten();
         assert_eq!(category, lineage.category.as_deref());
-        let probability = column("probability")
-            .as_primitive::<Float64Type>()
-            .iter()
-            .nth(row);
+        let probability = column("probability").as_primitive::<Float64Type>().iter().nth(row);
         assert_eq!(probability.flatten(), lineage.probability);
         let candidates = column("candidates").as_list::<i32>().value(row);
         let ids = candidates.as_struct().column(0).as_string::<i32>().clone();
-        assert_eq!(
-            ids.iter().flatten().collect::<Vec<_>>(),
-            ["line-about", "other"]
-        );
+        assert_eq!(ids.iter().flatten().collect::<Vec<_>>(), ["line-about", "other"]);
         let examples = column("examples").as_list::<i32>().value(row);
         assert_eq!(examples.as_string::<i32>().value(1), "ex-2");
     }

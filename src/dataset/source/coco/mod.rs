@@ -36,16 +36,8 @@ pub struct CocoSource {
 impl CocoSource {
     /// The captions at `path` for the photos in the folder `images`.
     pub fn new(path: &Path, images: &Path) -> Self {
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned();
-        Self {
-            path: path.to_owned(),
-            images: images.to_owned(),
-            name,
-        }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Self { path: path.to_owned(), images: images.to_owned(), name }
     }
 
     /// Reads the whole file; `None` when the caller asked to stop on the way.
@@ -63,10 +55,7 @@ impl CocoSource {
         }
         let not_coco = |detail: &str| {
             let detail = detail.to_owned();
-            Err(SourceError::NotCoco {
-                path: self.path.clone(),
-                detail,
-            })
+            Err(SourceError::NotCoco { path: self.path.clone(), detail })
         };
         match scan.finish() {
             Ok(table) => Ok(table),
@@ -79,19 +68,11 @@ impl CocoSource {
         let path = self.path.clone();
         match error.classify() {
             Category::Io => SourceError::Io(error.into()),
-            Category::Data => SourceError::NotCoco {
-                path,
-                detail: error.to_string(),
-            },
+            Category::Data => SourceError::NotCoco { path, detail: error.to_string() },
             Category::Syntax | Category::Eof => {
                 let fault = super::fields::JsonFault::from(error);
                 let (line, column, detail) = (fault.line, fault.column, fault.detail);
-                SourceError::InvalidJson {
-                    path,
-                    line,
-                    column,
-                    detail,
-                }
+                SourceError::InvalidJson { path, line, column, detail }
             }
         }
     }

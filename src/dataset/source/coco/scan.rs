@@ -84,8 +84,7 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         }
         let reason =
             format!("{name}: {count} annotations have no caption, first annotations[{first}]");
-        self.out
-            .refuse(name, Refusal::new("missing_caption", reason))
+        self.out.refuse(name, Refusal::new("missing_caption", reason))
     }
 
     fn image(&mut self, index: u64, entry: ImageEntry) -> ControlFlow<()> {
@@ -94,11 +93,7 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
             Ok(id) => id,
             Err(refusal) => return self.out.refuse(&place, refusal.at(&place)),
         };
-        let file_name = entry
-            .file_name
-            .as_ref()
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let file_name = entry.file_name.as_ref().and_then(Value::as_str).unwrap_or_default();
         let refusal = match check_image(file_name) {
             Err(refusal) => {
                 self.table.refuse_image(&id);
@@ -159,17 +154,11 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_, '_> {
             match key.as_str() {
                 "images" => {
                     self.0.saw_images = true;
-                    map.next_value_seed(Items {
-                        scan: self.0,
-                        add: Scan::image,
-                    })?;
+                    map.next_value_seed(Items { scan: self.0, add: Scan::image })?;
                 }
                 "annotations" => {
                     self.0.saw_annotations = true;
-                    map.next_value_seed(Items {
-                        scan: self.0,
-                        add: Scan::annotation,
-                    })?;
+                    map.next_value_seed(Items { scan: self.0, add: Scan::annotation })?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;

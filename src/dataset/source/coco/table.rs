@@ -60,10 +60,7 @@ impl Table {
             Listed::Refused => return Err("an entry that was refused"),
         }
         self.listed[slot as usize] = Listed::At(self.images.len() as u32);
-        self.images.push(Image {
-            slot,
-            file_name: file_name.into(),
-        });
+        self.images.push(Image { slot, file_name: file_name.into() });
         Ok(())
     }
 
@@ -81,18 +78,12 @@ impl Table {
         let annotation = annotation.unwrap_or(i64::MAX);
         let start = self.text.len();
         self.text.push_str(caption);
-        self.captions.push(Caption {
-            slot,
-            annotation,
-            start,
-            length: caption.len() as u32,
-        });
+        self.captions.push(Caption { slot, annotation, start, length: caption.len() as u32 });
     }
 
     /// Puts the captions in order; call once, before reading them.
     pub fn sort(&mut self) {
-        self.captions
-            .sort_by_key(|caption| (caption.slot, caption.annotation));
+        self.captions.sort_by_key(|caption| (caption.slot, caption.annotation));
     }
 
     pub fn has_captions(&self) -> bool {
@@ -124,11 +115,7 @@ impl Table {
 
     /// Image ids that captions refer to and `images` does not list, with how many captions do.
     pub fn unlisted(&self) -> impl Iterator<Item = (&str, usize)> {
-        let slots = self
-            .listed
-            .iter()
-            .enumerate()
-            .filter(|(_, listed)| **listed == Listed::No);
+        let slots = self.listed.iter().enumerate().filter(|(_, listed)| **listed == Listed::No);
         slots
             .map(|(slot, _)| (&*self.ids[slot], self.captions_of(slot as u32).len()))
             .filter(|(_, count)| *count > 0)

@@ -3,10 +3,7 @@ use super::*;
 
 fn said(json: &[u8]) -> Said {
     let folder = folder(&[("c.json", json)]);
-    Said::of(&CocoSource::new(
-        &folder.path().join("c.json"),
-        Path::new("photos"),
-    ))
+    Said::of(&CocoSource::new(&folder.path().join("c.json"), Path::new("photos")))
 }
 
 #[test]
@@ -56,10 +53,7 @@ fn what_does_not_match_is_listed() {
             {"image_id": 1, "id": 7, "caption": null},
             {"id": 8, "caption": "whose?"}]}"#,
     );
-    assert_eq!(
-        said.records().iter().map(|r| &r.id).collect::<Vec<_>>(),
-        ["1"]
-    );
+    assert_eq!(said.records().iter().map(|r| &r.id).collect::<Vec<_>>(), ["1"]);
     let expected = [
         "1 duplicate_id",
         "c.json: images[3] missing_id",
@@ -95,18 +89,9 @@ fn other_files_are_refused_as_a_whole() {
     assert_eq!(code(b"[1, 2]"), Some("source_not_coco"));
     assert_eq!(code(b"{}"), Some("source_not_coco"));
     assert_eq!(code(br#"{"images": []}"#), Some("source_not_coco"));
-    assert_eq!(
-        code(br#"{"images": 3, "annotations": []}"#),
-        Some("source_not_coco")
-    );
-    assert_eq!(
-        code(br#"{"images": [], "annotations": []}"#),
-        Some("source_empty")
-    );
-    assert_eq!(
-        code(br#"{"images": [7], "annotations": []}"#),
-        Some("source_not_coco")
-    );
+    assert_eq!(code(br#"{"images": 3, "annotations": []}"#), Some("source_not_coco"));
+    assert_eq!(code(br#"{"images": [], "annotations": []}"#), Some("source_empty"));
+    assert_eq!(code(br#"{"images": [7], "annotations": []}"#), Some("source_not_coco"));
     let bare = br#"{"images": [{"id": 1, "file_name": "a"}], "annotations": []}"#;
     assert_eq!(code(bare), Some("source_no_usable_item"));
     let instances = br#"{"images": [{"id": 1, "file_name": "a"}],
@@ -121,12 +106,7 @@ fn broken_json_names_line_and_column() {
     let said = said(b"{\"images\": [],\n \"annotations\": [{]}");
     let error = said.error.expect("not JSON");
     assert_eq!(error.code(), "source_invalid_json");
-    assert!(
-        error
-            .to_string()
-            .contains("c.json:2:19: not valid JSON: key must"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("c.json:2:19: not valid JSON: key must"), "{error}");
 }
 
 #[test]
@@ -151,11 +131,7 @@ fn the_published_captions_are_read() {
     let said = Said::of(source.as_ref());
     assert_eq!((said.records().len(), said.codes().len()), (80, 0));
     assert!(said.records().iter().all(|record| record.image.is_file()));
-    let first = said
-        .records()
-        .into_iter()
-        .find(|r| r.id == "790")
-        .expect("a known image");
+    let first = said.records().into_iter().find(|r| r.id == "790").expect("a known image");
     assert_eq!(
         first.description,
         "a family is sitting down at a table to have cake. Group around a table waiting for a \

@@ -7,9 +7,7 @@ use super::sidecar::Sidecars;
 
 const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 /// Photos that other tools read and ours does not: named in a refusal rather than passed over.
-const OTHER_PHOTOS: [&str; 9] = [
-    "heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng",
-];
+const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
 
 /// What one folder holds, each list in the order of the names.
 #[derive(Default)]
@@ -89,8 +87,7 @@ impl Listing {
         let shown = name.to_string_lossy().into_owned();
         if role(&shown).is_some() {
             let reason = format!("the file name {name:?} is not UTF-8");
-            self.refused
-                .push((shown, Refusal::new("invalid_file_name", reason)));
+            self.refused.push((shown, Refusal::new("invalid_file_name", reason)));
         }
     }
 }
@@ -98,11 +95,7 @@ impl Listing {
 /// The kind of an entry, links followed.
 fn kind(entry: &fs_err::DirEntry) -> io::Result<std::fs::FileType> {
     let kind = entry.file_type()?;
-    if kind.is_symlink() {
-        Ok(fs_err::metadata(entry.path())?.file_type())
-    } else {
-        Ok(kind)
-    }
+    if kind.is_symlink() { Ok(fs_err::metadata(entry.path())?.file_type()) } else { Ok(kind) }
 }
 
 pub(super) fn is_hidden(name: &str) -> bool {

@@ -38,9 +38,7 @@ pub struct FolderSource {
 impl FolderSource {
     /// The photos below `root`.
     pub fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-        }
+        Self { root: root.to_owned() }
     }
 }
 
@@ -64,10 +62,7 @@ impl Source for FolderSource {
             out: Outlet::new(emit),
             ids: IdBook::new(),
             seen: HashSet::new(),
-            pending: vec![Folder {
-                path: self.root.clone(),
-                name: String::new(),
-            }],
+            pending: vec![Folder { path: self.root.clone(), name: String::new() }],
         };
         while let Some(folder) = walk.pending.pop() {
             if walk.folder(&folder).is_break() {
@@ -87,11 +82,7 @@ struct Folder {
 impl Folder {
     /// The name below the root of the entry called `name` here.
     fn below(&self, name: &str) -> String {
-        if self.name.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}/{name}", self.name)
-        }
+        if self.name.is_empty() { name.to_owned() } else { format!("{}/{name}", self.name) }
     }
 }
 
@@ -121,18 +112,12 @@ impl Walk<'_, '_> {
         for orphan in sidecars.unused() {
             let place = folder.below(orphan);
             let reason = format!("{place} describes no photo that can be read beside it");
-            self.out
-                .refuse(&place, Refusal::new("missing_image", reason))?;
+            self.out.refuse(&place, Refusal::new("missing_image", reason))?;
         }
-        let below = listing
-            .folders
-            .into_iter()
-            .rev()
-            .filter(|name| !is_hidden(name));
-        self.pending.extend(below.map(|name| Folder {
-            path: folder.path.join(&name),
-            name: folder.below(&name),
-        }));
+        let below = listing.folders.into_iter().rev().filter(|name| !is_hidden(name));
+        self.pending.extend(
+            below.map(|name| Folder { path: folder.path.join(&name), name: folder.below(&name) }),
+        );
         ControlFlow::Continue(())
     }
 
@@ -142,11 +127,7 @@ impl Walk<'_, '_> {
             |error: std::io::Error| Refusal::new("unreadable_folder", error.to_string());
         let real = fs_err::canonicalize(&folder.path).map_err(unreadable)?;
         if let Some(real) = self.seen.replace(real) {
-            let reason = format!(
-                "{} was read before as {}",
-                folder.path.display(),
-                real.display()
-            );
+            let reason = format!("{} was read before as {}", folder.path.display(), real.display());
             return Err(Refusal::new("folder_seen_twice", reason));
         }
         Listing::read(&folder.path).map_err(unreadable)
@@ -165,10 +146,7 @@ impl Walk<'_, '_> {
             Err(refusal) => return self.out.refuse(stem, refusal.at(&place)),
         };
         let id = text.id.as_deref().unwrap_or(stem);
-        if let Err(refusal) = self
-            .ids
-            .claim(id, place.as_str().into(), |place| place.to_string())
-        {
+        if let Err(refusal) = self.ids.claim(id, place.as_str().into(), |place| place.to_string()) {
             return self.out.refuse(stem, refusal.at(&file));
         }
         let image = folder.path.join(photo);

@@ -41,19 +41,11 @@ pub(super) struct SidecarText {
 
 impl Sidecars {
     pub fn add_text(&mut self, file: &str) {
-        self.by_name
-            .entry(stem(file).to_owned())
-            .or_default()
-            .texts
-            .push(file.to_owned());
+        self.by_name.entry(stem(file).to_owned()).or_default().texts.push(file.to_owned());
     }
 
     pub fn add_json(&mut self, file: &str) {
-        self.by_name
-            .entry(stem(file).to_owned())
-            .or_default()
-            .jsons
-            .push(file.to_owned());
+        self.by_name.entry(stem(file).to_owned()).or_default().jsons.push(file.to_owned());
     }
 
     /// The file that describes the photo called `photo`: a `.txt`, else a `.json`; two of one sort
@@ -85,9 +77,7 @@ impl Sidecars {
     /// The files that described no photo, in the order of their names.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
         let unused = self.by_name.values().filter(|named| !named.used);
-        unused
-            .flat_map(|named| named.texts.iter().chain(&named.jsons))
-            .map(String::as_str)
+        unused.flat_map(|named| named.texts.iter().chain(&named.jsons)).map(String::as_str)
     }
 }
 
@@ -102,10 +92,7 @@ impl Choice {
     pub fn read(&self, folder: &Path) -> Result<SidecarText, Refusal> {
         let raw = read_limited(&folder.join(self.file()))?;
         match self {
-            Self::Text(_) => Ok(SidecarText {
-                id: None,
-                description: text::description(&raw),
-            }),
+            Self::Text(_) => Ok(SidecarText { id: None, description: text::description(&raw) }),
             Self::Json(_) => {
                 let json = raw.strip_prefix('\u{feff}').unwrap_or(&raw);
                 let fields = Fields::parse(json).map_err(|fault| {
@@ -113,10 +100,7 @@ impl Choice {
                     let reason = format!("not valid JSON at {place}: {}", fault.detail);
                     Refusal::new("invalid_json", reason)
                 })?;
-                Ok(SidecarText {
-                    id: fields.id()?,
-                    description: fields.description(),
-                })
+                Ok(SidecarText { id: fields.id()?, description: fields.description() })
             }
         }
     }
@@ -127,9 +111,7 @@ fn read_limited(path: &Path) -> Result<String, Refusal> {
     let unreadable = |error: std::io::Error| Refusal::new("unreadable_sidecar", error.to_string());
     let mut bytes = Vec::new();
     let file = fs_err::File::open(path).map_err(unreadable)?;
-    file.take(MAX_SIDECAR_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_SIDECAR_BYTES {
         let reason = format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
         return Err(Refusal::new("oversized_sidecar", reason));

@@ -9,10 +9,7 @@ fn said(files: &[(&str, &[u8])]) -> Said {
 
 /// `id = description` of each record.
 fn lines(said: &Said) -> Vec<String> {
-    said.records()
-        .iter()
-        .map(|r| format!("{} = {}", r.id, r.description))
-        .collect()
+    said.records().iter().map(|r| format!("{} = {}", r.id, r.description)).collect()
 }
 
 #[test]
@@ -27,10 +24,7 @@ fn photos_find_their_texts_in_a_fixed_order() {
         ("sub/deep/d.tiff", b""),
         ("sub/deep/d.json", br#"{"caption": "of d"}"#),
         ("about/e.gif", b""),
-        (
-            "about/e.json",
-            br#"{"id": 42, "captions": ["one", "two"], "x": 1}"#,
-        ),
+        ("about/e.json", br#"{"id": 42, "captions": ["one", "two"], "x": 1}"#),
         ("dotted.name.jpeg", b""),
         ("dotted.name.txt", b"of dotted"),
         ("notes.md", b"not ours"),
@@ -70,10 +64,7 @@ fn what_does_not_match_is_listed() {
     assert_eq!(said.codes(), expected);
     assert_eq!(lines(&said), ["a = of a"]);
     let reason = said.reason("missing_description");
-    assert_eq!(
-        reason,
-        "bare.jpg: no description: neither bare.txt nor bare.json is beside it"
-    );
+    assert_eq!(reason, "bare.jpg: no description: neither bare.txt nor bare.json is beside it");
 }
 
 #[test]
@@ -103,13 +94,8 @@ fn ids_are_unique() {
     ]);
     assert_eq!(lines(&said), ["a = of a"]);
     assert_eq!(said.codes(), ["a duplicate_id", "c duplicate_id"]);
-    let SourceEvent::Rejected(first) = &said.events[1] else {
-        panic!("a.png is refused")
-    };
-    assert_eq!(
-        first.reason,
-        "a.txt: a.png has the id `a` that a.jpg already has"
-    );
+    let SourceEvent::Rejected(first) = &said.events[1] else { panic!("a.png is refused") };
+    assert_eq!(first.reason, "a.txt: a.png has the id `a` that a.jpg already has");
 }
 
 #[test]
@@ -132,10 +118,7 @@ fn bad_texts_are_refused() {
         ("mute.jpg", b""),
         ("mute.json", b"{\"id\": \"m\", \"width\": 3}"),
     ]);
-    assert_eq!(
-        said.records().iter().map(|r| &r.id).collect::<Vec<_>>(),
-        ["largest"]
-    );
+    assert_eq!(said.records().iter().map(|r| &r.id).collect::<Vec<_>>(), ["largest"]);
     let expected = [
         "blank empty_description",
         "broken invalid_json",
@@ -145,15 +128,9 @@ fn bad_texts_are_refused() {
         "m missing_description",
     ];
     assert_eq!(said.codes(), expected);
-    assert_eq!(
-        said.reason("invalid_utf8"),
-        "latin.txt: not UTF-8 from byte 4 on"
-    );
+    assert_eq!(said.reason("invalid_utf8"), "latin.txt: not UTF-8 from byte 4 on");
     let reason = said.reason("missing_description");
-    assert_eq!(
-        reason,
-        "mute.json: no field `caption`, `description` or `captions`"
-    );
+    assert_eq!(reason, "mute.json: no field `caption`, `description` or `captions`");
 }
 
 #[test]
@@ -177,11 +154,7 @@ fn reading_stops_when_told() {
 #[test]
 fn links_are_followed_once() {
     use std::os::unix::fs::symlink;
-    let folder = folder(&[
-        ("real/a.jpg", b""),
-        ("real/a.txt", b"of a"),
-        ("b.txt", b"of b"),
-    ]);
+    let folder = folder(&[("real/a.jpg", b""), ("real/a.txt", b"of a"), ("b.txt", b"of b")]);
     let at = |name: &str| folder.path().join(name);
     symlink(at("real/a.jpg"), at("b.jpg")).expect("a link to a photo");
     symlink(folder.path(), at("real/loop")).expect("a link upwards");
@@ -189,11 +162,8 @@ fn links_are_followed_once() {
     symlink(at("none.jpg"), at("broken.jpg")).expect("a broken link");
     let said = Said::of(&FolderSource::new(folder.path()));
     assert_eq!(lines(&said), ["b = of b", "real/a = of a"]);
-    let expected = [
-        "broken.jpg unreadable_file",
-        "real/loop folder_seen_twice",
-        "zcopy folder_seen_twice",
-    ];
+    let expected =
+        ["broken.jpg unreadable_file", "real/loop folder_seen_twice", "zcopy folder_seen_twice"];
     assert_eq!(said.codes(), expected);
 }
 
@@ -201,9 +171,7 @@ fn links_are_followed_once() {
 #[test]
 fn a_pipe_in_place_of_a_text_does_not_hang() {
     let folder = folder(&[("a.jpg", b"")]);
-    let made = std::process::Command::new("mkfifo")
-        .arg(folder.path().join("a.txt"))
-        .status();
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("a.txt")).status();
     if !made.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: no mkfifo on this machine");
         return;

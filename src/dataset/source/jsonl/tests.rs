@@ -3,10 +3,7 @@ use super::*;
 
 fn said(manifest: &[u8]) -> Said {
     let folder = folder(&[("m.jsonl", manifest)]);
-    Said::of(&JsonlSource::new(
-        &folder.path().join("m.jsonl"),
-        Path::new("photos"),
-    ))
+    Said::of(&JsonlSource::new(&folder.path().join("m.jsonl"), Path::new("photos")))
 }
 
 #[test]
@@ -56,10 +53,7 @@ not json
 {"id": 14, "image": "last.jpg", "caption": "good"}
 "#,
     );
-    assert_eq!(
-        said.records().iter().map(|r| &r.id).collect::<Vec<_>>(),
-        ["1", "14"]
-    );
+    assert_eq!(said.records().iter().map(|r| &r.id).collect::<Vec<_>>(), ["1", "14"]);
     insta::assert_snapshot!(
         said.codes().join("\n"),
         @r"
@@ -98,10 +92,7 @@ fn a_line_that_is_not_json_names_file_line_and_column() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused_by_line() {
     let said = said(b"{\"id\": 1, \"image\": \"a\", \"caption\": \"b\"}\n\n{\"id\": \"\xff\"}\n");
-    assert_eq!(
-        said.reason("invalid_utf8"),
-        "m.jsonl:3: not UTF-8 from byte 9 on"
-    );
+    assert_eq!(said.reason("invalid_utf8"), "m.jsonl:3: not UTF-8 from byte 9 on");
     assert_eq!(said.records().len(), 1);
 }
 
@@ -122,10 +113,7 @@ fn manifests_without_use_are_errors() {
     let said = said(b"[\n{\n");
     assert_eq!(said.codes().len(), 2);
     let error = said.error.expect("nothing was of use").to_string();
-    assert!(
-        error.contains("m.jsonl has no usable item: 2 rejected"),
-        "{error}"
-    );
+    assert!(error.contains("m.jsonl has no usable item: 2 rejected"), "{error}");
 }
 
 #[test]
@@ -140,21 +128,13 @@ fn long_manifests_stream_in_order() {
     use std::fmt::Write;
     let mut manifest = String::new();
     for row in 0..20_000 {
-        writeln!(
-            manifest,
-            r#"{{"id": {row}, "image": "{row}.jpg", "caption": "photo {row}"}}"#
-        )
-        .expect("writing to memory");
+        writeln!(manifest, r#"{{"id": {row}, "image": "{row}.jpg", "caption": "photo {row}"}}"#)
+            .expect("writing to memory");
     }
     let said = said(manifest.as_bytes());
     let records = said.records();
     assert_eq!(records.len(), 20_000);
-    assert!(
-        records
-            .iter()
-            .enumerate()
-            .all(|(row, record)| record.id == row.to_string())
-    );
+    assert!(records.iter().enumerate().all(|(row, record)| record.id == row.to_string()));
 }
 
 proptest::proptest! {
