@@ -142,6 +142,8 @@ def shapes_and_sizes(pictures):
     yield "panorama_900x60.jpg", encoded(pictures.drawing(900, 60), "JPEG", quality=85), "15:1, most is cropped"
     huge = pictures.smooth(6000, 3375)
     yield "huge_6000x3375.jpg", encoded(huge, "JPEG", quality=50, optimize=True), "6000 pixels wide"
+    wide = pictures.photo("coffee.png", (6000, 4000))
+    yield "photo_6000x4000.jpg", encoded(wide, "JPEG", quality=35, optimize=True), "a photo of 6000 pixels"
     edges = pictures.drawing(2600, 3900, noise=0, shapes=60)
     yield "huge_2600x3900.jpg", encoded(edges, "JPEG", quality=60, optimize=True), "hard edges shrunk ten times"
     yield "wide_shrink.jpg", encoded(cat.resize((1800, 1200)), "JPEG", quality=75), "a photo shrunk 4.6 times"
