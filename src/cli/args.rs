@@ -78,7 +78,7 @@ pub struct RunArgs {
     pub source: Option<PathBuf>,
 
     /// Kind of the source when its path does not tell: auto, folder, jsonl, coco.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = ["auto", "folder", "jsonl", "coco"])]
     pub source_kind: Option<String>,
 
     /// Folder that image names in a manifest or COCO file are relative to.
@@ -102,7 +102,7 @@ pub struct RunArgs {
     pub prompts: Option<PathBuf>,
 
     /// Sampling strategy: top1, topk, softmax, mmr.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = ["top1", "topk", "softmax", "mmr"])]
     pub strategy: Option<String>,
 
     /// Instructions drawn per photo.
@@ -121,8 +121,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub llm_in_flight: Option<u64>,
 
-    /// Seed of every draw.
-    #[arg(long, value_name = "N")]
+    /// Seed of every draw, 0 to 2^63 - 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
 }
 
@@ -170,9 +170,10 @@ pub struct EmbedArgs {
     #[arg(long, value_name = "NAME", requires = "texts", conflicts_with = "model")]
     pub text_model: Option<String>,
 
-    /// Photos per inference call.
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    pub batch_size: usize,
+    /// Photos per inference call, 1 to 256.
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub batch_size: u16,
 
     /// Threads inside one inference call; 0: one per core.
     #[arg(long, value_name = "N", default_value_t = 0)]

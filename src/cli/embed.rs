@@ -32,6 +32,10 @@ pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
     }
     let (rows, refused) = (output.rows, output.refused);
     output.finish()?;
+    if rows == 0 {
+        eprintln!("error: nothing could be embedded, {refused} refused; no file was written");
+        return Ok(Outcome::Usage);
+    }
     println!("{rows} rows in {}.npy, {refused} refused", args.out.display());
     Ok(Outcome::Done)
 }
@@ -39,7 +43,7 @@ pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
 fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
     let options = EncoderOptions {
         intra_threads: args.intra_threads,
-        batch_size: args.batch_size.clamp(1, 256),
+        batch_size: args.batch_size.into(),
         decode_threads: args.decode_threads,
     };
     let path = args.model.clone().or_else(|| paths::find("models/mini"));
@@ -52,7 +56,7 @@ fn images(args: &EmbedArgs, folder: &Path, output: &mut Output) -> Result<(), Er
     let encoder = open_encoder(args)?;
     let progress = progress::for_terminal();
     progress.expect(Phase::Embed, files.len() as u64);
-    let size = args.batch_size.clamp(1, 256);
+    let size = usize::from(args.batch_size);
     let pool = OrderedPool { threads: decode_threads(args), ahead: size * 4 };
     let mut batch: Vec<(String, Pixels)> = Vec::with_capacity(size);
     let mut result = Ok(());
@@ -120,7 +124,7 @@ fn write_batch(
 
 fn texts(args: &EmbedArgs, file: &Path, output: &mut Output) -> Result<(), Error> {
     let content = fs_err::read_to_string(file)
-        .map_err(|source| SinkError::Io { path: file.to_owned(), source })?;
+        .map_err(|source| SinkError::Read { path: file.to_owned(), source })?;
     let lines: Vec<(usize, &str)> = content
         .lines()
         .enumerate()

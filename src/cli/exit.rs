@@ -1,4 +1,4 @@
-//! Exit codes, documented in `pairwright --help` and docs/cli.md.
+//! Exit codes, documented in `pairwright --help`.
 
 use std::process::ExitCode;
 

@@ -56,7 +56,7 @@ async fn dispatch(command: Command) -> Result<Outcome, crate::Error> {
 
 fn start_log(json: bool) {
     let filter = EnvFilter::try_from_env("PAIRWRIGHT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error"));
+        .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error,async_openai=off"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

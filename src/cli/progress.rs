@@ -129,7 +129,7 @@ fn line(phase: Phase, count: &Count, state: &str) -> String {
         }
         _ => String::new(),
     };
-    format!("{}: {}{total} {state}, {rate:.1}/s{left}", phase.name(), count.done)
+    format!("{}: {}{total} {state}, {rate:.2}/s{left}", phase.name(), count.done)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

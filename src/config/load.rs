@@ -11,9 +11,9 @@ use super::{Config, ConfigError};
 pub const RUN_FILE: &str = "run.toml";
 
 /// The table of `run.toml` that records hashes and versions; not configuration.
-const RESOLVED: &str = "resolved";
+pub const RESOLVED: &str = "resolved";
 
-/// Environment variables look like `PAIRWRIGHT__MATCHING__STRATEGY=mmr`.
+/// Environment variables look like `PAIRWRIGHT__MATCHING__STRATEGY=mmr`; lists take commas.
 const ENVIRONMENT_PREFIX: &str = "PAIRWRIGHT";
 
 /// Collects layers, later ones winning, and resolves them.
@@ -45,7 +45,11 @@ impl Layers {
         let source = Environment::with_prefix(ENVIRONMENT_PREFIX)
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true);
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("export.formats")
+            .with_list_parse_key("filters.enabled")
+            .with_list_parse_key("answer.settings.stop");
         Self { builder: self.builder.add_source(source) }
     }
 

@@ -18,7 +18,7 @@ use crate::index::IndexConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
 
-pub use load::{Layers, RUN_FILE};
+pub use load::{Layers, RESOLVED, RUN_FILE};
 
 /// Everything a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -175,17 +175,20 @@ impl Config {
         let sections = [
             self.matching.validate(),
             self.index.validate(),
-            one_problem(self.filters.validate()),
-            one_problem(self.llm.validate()),
-            one_problem(self.answer.settings.iter().try_for_each(SamplingSettings::validate)),
+            one_problem("filters", self.filters.validate()),
+            one_problem("llm", self.llm.validate()),
+            one_problem(
+                "answer.settings",
+                self.answer.settings.iter().try_for_each(SamplingSettings::validate),
+            ),
         ];
         problems.extend(sections.into_iter().flatten());
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Refused { problems }) }
     }
 }
 
-fn one_problem<E: std::fmt::Display>(result: Result<(), E>) -> Vec<String> {
-    result.err().map(|error| error.to_string()).into_iter().collect()
+fn one_problem<E: std::fmt::Display>(section: &str, result: Result<(), E>) -> Vec<String> {
+    result.err().map(|error| format!("{section}.{error}")).into_iter().collect()
 }
 
 #[cfg(test)]

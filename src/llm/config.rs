@@ -65,7 +65,7 @@ pub struct LocalConfig {
     /// The program; none looks at `PAIRWRIGHT_LLAMA_SERVER`, then at `runtime/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<PathBuf>,
-    /// Threads that compute, 1 to 1024; none takes every core.
+    /// Threads that compute, 1 to 1024; none takes half the cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Replies written at the same time, 1 to 64.

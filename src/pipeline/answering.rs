@@ -12,7 +12,7 @@ use crate::answer::filter::{AnswerText, FilterConfig, Verdict};
 use crate::answer::generate::{finish_name, passed};
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
-use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
+use crate::llm::{FinishReason, LlmConfig, LlmError, LlmFault, LlmTarget};
 use crate::{Error, ErrorKind};
 
 use super::job::Stop;
@@ -150,6 +150,7 @@ impl AnswerStage {
             user: prompts.user.clone(),
             llm: model.name().to_owned(),
             backend: llm.target.to_string(),
+            sampling: self.generator.settings.clone(),
             notice: local.then(|| LOCAL_NOTICE.to_owned()),
         }
     }
@@ -158,6 +159,11 @@ impl AnswerStage {
 /// The key of a filter configuration.
 pub fn filter_conf(filters: &FilterConfig) -> String {
     crate::hash::key(&["filters", &format!("{filters:?}")])
+}
+
+/// Whether the server refused this one prompt: asking again is no use, and others may pass.
+fn concerns_one_pair(error: &LlmError) -> bool {
+    matches!(error.fault, LlmFault::ContextTooLong { .. } | LlmFault::BadRequest { .. })
 }
 
 impl Working<'_> {
@@ -240,7 +246,7 @@ impl Working<'_> {
             subject: format!("{} / {}", pair.item_id, pair.instruction_id),
         };
         let conf = &self.stage.generator.conf;
-        if error.kind() == ErrorKind::InvalidInput {
+        if concerns_one_pair(&error) {
             self.store.put_answer_rejection(conf, &pair.pair_key, &rejection)?;
             self.done();
             return Ok(());

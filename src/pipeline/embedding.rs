@@ -30,6 +30,9 @@ pub struct EmbedStage<'a> {
 /// An item and its photo as it comes from the decoding threads.
 type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
 
+/// What of a decoded photo outlives its pixels, or why there is none.
+type Facts = Result<(ImageInfo, String), Rejection>;
+
 struct ReadyPhoto {
     pixels: Pixels,
     info: ImageInfo,
@@ -45,6 +48,7 @@ impl EmbedStage<'_> {
     /// The store or the encoder failed as a whole. A stop ends early without an error.
     pub fn run(&self, store: &Store, stop: &Stop, progress: &dyn Progress) -> Result<u64, Error> {
         store.reset_unembedded(self.encoder.hash(), self.captions)?;
+        store.reset_refused(self.pass, &self.conf())?;
         progress.expect(Phase::Embed, store.count_new(self.pass)?);
         let mut batch = Vec::with_capacity(self.options.batch_size);
         let (mut worked, mut after) = (0, 0);
@@ -98,6 +102,11 @@ impl EmbedStage<'_> {
         outcome
     }
 
+    /// Key over the settings that decide which photos are refused.
+    fn conf(&self) -> String {
+        hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())])
+    }
+
     fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
         let preprocessor = self.encoder.preprocessor();
         let prepared = preprocessor.read_file(Path::new(&item.image)).and_then(|bytes| {
@@ -118,7 +127,7 @@ impl EmbedStage<'_> {
         }
         let worked = batch.len() as u64;
         let outcomes = self.embed(batch)?;
-        store.put_images(self.pass, self.encoder.hash(), &outcomes)?;
+        store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
         progress.advance(Phase::Embed, worked);
         Ok(())
     }
@@ -177,10 +186,7 @@ impl EmbedStage<'_> {
         }
     }
 
-    fn embed_captions(
-        &self,
-        rows: &[(NewItem, Result<(ImageInfo, String), Rejection>)],
-    ) -> Result<Vec<Option<Embedding>>, Error> {
+    fn embed_captions(&self, rows: &[(NewItem, Facts)]) -> Result<Vec<Option<Embedding>>, Error> {
         let texts: Vec<&str> = rows
             .iter()
             .filter(|(_, row)| row.is_ok())

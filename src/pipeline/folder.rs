@@ -3,7 +3,7 @@
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, RUN_FILE};
+use crate::config::{Config, ConfigError, RESOLVED, RUN_FILE};
 use crate::dataset::store::{Store, StoreError};
 
 use super::PipelineError;
@@ -58,21 +58,28 @@ impl RunFolder {
         self.path.join("report.html")
     }
 
-    /// Writes `run.toml` in one step.
+    /// Writes `run.toml` in one step. Without `resolved`, what an earlier start resolved stays.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write_run_file(
         &self,
         config: &Config,
-        resolved: toml::Table,
+        resolved: Option<toml::Table>,
     ) -> Result<(), PipelineError> {
+        let resolved = resolved.unwrap_or_else(|| self.resolved_before());
         let text = config.to_run_file(resolved).map_err(PipelineError::from)?;
         let path = self.path.join(RUN_FILE);
         let temporary = self.path.join(".run.toml.tmp");
         let io = |source| PipelineError::Folder { path: path.clone(), source };
         fs_err::write(&temporary, text).map_err(io)?;
         fs_err::rename(&temporary, &path).map_err(io)
+    }
+
+    fn resolved_before(&self) -> toml::Table {
+        let text = fs_err::read_to_string(self.path.join(RUN_FILE)).unwrap_or_default();
+        let table: toml::Table = text.parse().unwrap_or_default();
+        table.get(RESOLVED).and_then(toml::Value::as_table).cloned().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A job: the stages of one run, side by side.
 
+mod answers;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,17 +9,14 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::filter::Filters;
-use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
 use crate::dataset::source::{self, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
 use crate::instruction::Library;
-use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmTarget};
 use crate::{Error, paths};
 
-use super::answering::{AnswerOutcome, AnswerStage, filter_conf};
+use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
 use super::matching::MatchStage;
 use super::settings::Settings;
@@ -115,6 +114,7 @@ impl Job {
     pub async fn answer_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
         self.require_matches(&store, "answer")?;
+        self.folder.write_run_file(&self.config, None)?;
         self.progress.expect(Phase::Answer, 0);
         let connecting = tokio::spawn(self.clone().connect());
         let done = AtomicBool::new(true);
@@ -189,6 +189,8 @@ impl Job {
 
     fn prepare_blocking(&self) -> Result<Prepared, Error> {
         let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
+        // Before anything can fail, so that the resume command that is printed works.
+        self.folder.write_run_file(&self.config, None)?;
         let options = SourceOptions {
             images: self.config.source.images.clone(),
             kind: self.config.source.kind,
@@ -229,7 +231,7 @@ impl Job {
             resolved.insert(name.to_owned(), toml::Value::String(value));
         }
         resolved.insert("pairwright".into(), env!("CARGO_PKG_VERSION").into());
-        Ok(self.folder.write_run_file(&self.config, resolved)?)
+        Ok(self.folder.write_run_file(&self.config, Some(resolved))?)
     }
 
     /// Embeds and matches, each in its own thread; sets `done` when no pair can come any more.
@@ -272,74 +274,6 @@ impl Job {
         store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
         Ok(())
     }
-
-    async fn connect(self) -> Result<Arc<dyn ChatModel>, LlmError> {
-        let model = llm::connect(&self.config.llm).await?;
-        model.check().await?;
-        Ok(model)
-    }
-
-    async fn answer_when_connected(
-        &self,
-        connecting: tokio::task::JoinHandle<Result<Arc<dyn ChatModel>, LlmError>>,
-        matched: &AtomicBool,
-    ) -> Result<AnswerOutcome, Error> {
-        let connected = connecting.await.map_err(|error| died(&error))?;
-        let model = match connected {
-            Ok(model) => model,
-            Err(error) => {
-                tracing::error!(code = error.code(), "no answers in this session: {error}");
-                return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
-            }
-        };
-        let outcome = self.answer(model, matched).await;
-        if outcome.is_err() {
-            self.stop.ask();
-        }
-        outcome
-    }
-
-    async fn answer(
-        &self,
-        model: Arc<dyn ChatModel>,
-        matched: &AtomicBool,
-    ) -> Result<AnswerOutcome, Error> {
-        let store = self.folder.store()?;
-        let stage = self.answer_stage(&store, Arc::clone(&model))?;
-        stage.settings(&self.config.llm).write(&store)?;
-        let started = Instant::now();
-        let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
-        let seconds = started.elapsed().as_secs_f64();
-        store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
-        let stats = model.stats();
-        store.add_llm_calls(stats.calls, stats.retries)?;
-        Ok(outcome)
-    }
-
-    fn answer_stage(&self, store: &Store, model: Arc<dyn ChatModel>) -> Result<AnswerStage, Error> {
-        let Config { answer, seed, filters, llm, .. } = &*self.config;
-        let prompts = PromptSet::read(
-            answer.prompts.as_deref(),
-            answer.examples.as_deref(),
-            answer.resolved_examples(&llm.target),
-        )?;
-        let settings = answer.resolved_settings(&llm.target);
-        let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
-        Ok(AnswerStage {
-            match_conf: Settings::read(store)?.match_conf().to_owned(),
-            filter_conf: filter_conf(filters),
-            attempts: answer.attempts,
-            in_flight: in_flight(llm),
-            generator: Arc::new(Generator {
-                model,
-                prompts,
-                filters: Filters::new(filters)?,
-                settings,
-                seed: *seed,
-                conf,
-            }),
-        })
-    }
 }
 
 /// What the stages before the answers need.
@@ -348,14 +282,6 @@ struct Prepared {
     stage: MatchStage,
     store: Store,
     ingest: IngestSummary,
-}
-
-/// Calls worth having under way: a local server has no more places than its slots.
-fn in_flight(llm: &LlmConfig) -> usize {
-    match llm.target {
-        LlmTarget::Local { .. } => llm.local.slots,
-        LlmTarget::OpenAi { .. } => llm.max_in_flight,
-    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,5 +1,7 @@
 //! The match stage: draws instructions for every embedded photo, in source order.
 
+mod library;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +13,21 @@ use crate::dataset::record::{CandidateScore, Rejection, Stage};
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
-use crate::index::{IndexConfig, VectorIndex};
+use crate::index::VectorIndex;
 use crate::instruction::{Instruction, Library};
 use crate::matching::{
     Candidate, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
     combined_query,
 };
-use crate::model::ModelManifest;
-use crate::{Error, hash, index};
+use crate::{Error, hash};
 
+use self::library::{facts, library_index};
 use super::job::Stop;
-use super::settings::{EncoderFacts, MatchSettings};
+use super::settings::MatchSettings;
 use super::{Phase, PipelineError, Progress};
 
 /// Items matched in one transaction.
 const PAGE: usize = 256;
-
-/// Texts embedded between two looks at the clock; a library is usually smaller.
-const TEXTS: usize = 1024;
 
 /// How long to wait before looking for embedded photos again while embedding goes on.
 const IDLE: Duration = Duration::from_millis(50);
@@ -226,59 +225,6 @@ struct Fitted {
 fn conf_key(encoder: &dyn Encoder, library: &Library, rules: &MatchRules, seed: u64) -> String {
     let rules = format!("{rules:?}");
     hash::key(&["match", encoder.hash(), &library.hash, &rules, &seed.to_string()])
-}
-
-fn facts(manifest: &ModelManifest, hash: &str) -> EncoderFacts {
-    EncoderFacts {
-        name: manifest.name.clone(),
-        hash: hash.to_owned(),
-        embedding_dim: manifest.embedding_dim,
-        stand_in: manifest.stand_in,
-        notice: manifest.notice.clone(),
-        files: manifest.files.clone(),
-        quality: flatten("", &manifest.quality),
-    }
-}
-
-/// `a.b = value` rows of a table.
-fn flatten(prefix: &str, table: &toml::Table) -> Vec<(String, String)> {
-    let mut rows = Vec::new();
-    for (name, value) in table {
-        match value {
-            toml::Value::Table(inner) => rows.extend(flatten(&format!("{prefix}{name}."), inner)),
-            toml::Value::String(text) => rows.push((format!("{prefix}{name}"), text.clone())),
-            other => rows.push((format!("{prefix}{name}"), other.to_string())),
-        }
-    }
-    rows
-}
-
-/// The library's index: read from the run folder where it fits, else built and kept there.
-fn library_index(
-    config: &IndexConfig,
-    encoder: &dyn Encoder,
-    library: &Library,
-    folder: &Path,
-) -> Result<Box<dyn VectorIndex>, Error> {
-    let path = folder.join("instructions.index");
-    let model = hash::key(&[encoder.hash(), &library.hash]);
-    // Derived data: whatever is wrong with the file, building it anew is the remedy.
-    if let Ok(index) = index::load(&path, &model, config) {
-        return Ok(index);
-    }
-    let texts: Vec<&str> = library.instructions.iter().map(|one| one.text.as_str()).collect();
-    let mut index = index::build(config, encoder.dim(), texts.len())?;
-    for (part, chunk) in texts.chunks(TEXTS).enumerate() {
-        let ids = library.instructions.iter().skip(part * TEXTS);
-        for (one, text) in ids.zip(encoder.embed_texts(chunk)?) {
-            if text.truncated {
-                tracing::warn!(instruction = one.id, "longer than the encoder's context: cut");
-            }
-            index.add(&one.id, &text.vector)?;
-        }
-    }
-    index.save(&path, &model)?;
-    Ok(index)
 }
 
 fn match_row(

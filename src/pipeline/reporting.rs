@@ -1,12 +1,13 @@
 //! Fills the report from the store: whole-run counts, and a bounded set of samples.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+mod cards;
+
+use std::path::PathBuf;
 
 use crate::Error;
 use crate::config::{Config, RUN_FILE};
-use crate::dataset::store::{AttemptRow, SampleRow, Store};
-use crate::image::{PreprocessConfig, Preprocessor};
+use crate::dataset::store::Store;
+use crate::llm::SamplingSettings;
 use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
 
@@ -15,9 +16,6 @@ use super::{PipelineError, RunFolder};
 
 /// Examples shown of each kind of refusal.
 const EXAMPLES: usize = 5;
-
-/// JPEG quality of the photos in the page, 1 to 100.
-const QUALITY: u8 = 78;
 
 /// Writes `report.html` and returns its path.
 ///
@@ -106,7 +104,11 @@ impl Page<'_> {
             ],
         };
         let toml = fs_err::read_to_string(self.folder.path().join(RUN_FILE)).unwrap_or_default();
-        report::RunFacts { sections: vec![input], toml }
+        let sampling = self.answering.map(|settings| report::Section {
+            name: "LLM sampling".into(),
+            rows: sampling_rows(&settings.sampling),
+        });
+        report::RunFacts { sections: std::iter::once(input).chain(sampling).collect(), toml }
     }
 
     fn encoder(&self) -> report::EncoderFacts {
@@ -267,7 +269,10 @@ impl Page<'_> {
                 fact("similarity floor", rules.min_similarity.to_string()),
                 fact("temperature", rules.temperature.to_string()),
                 fact("caption weight", rules.caption_weight.to_string()),
-                fact("hubness correction", format!("{:?}", self.config.matching.hubness)),
+                fact(
+                    "hubness correction",
+                    format!("{:?}", self.config.matching.hubness).to_lowercase(),
+                ),
                 fact("quota", quota),
             ],
             hubs: self.hubs()?,
@@ -300,102 +305,16 @@ impl Page<'_> {
         };
         Ok(self.store.exports()?.into_iter().map(file).collect())
     }
-
-    fn samples(&self) -> Result<(Vec<report::SampleCard>, u64), Error> {
-        let conf = &self.matching.conf;
-        let rows = self.store.spread_pairs(conf, self.config.report.samples)?;
-        let texts: HashMap<String, String> =
-            self.instruction_use()?.into_iter().map(|one| (one.id, one.text)).collect();
-        let photos = Photos::new(self.config)?;
-        let cards = rows
-            .into_iter()
-            .map(|row| self.card(row, &texts, &photos))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok((cards, self.store.count_current_pairs(self.store.pass()?, conf)?))
-    }
-
-    fn card(
-        &self,
-        row: SampleRow,
-        texts: &HashMap<String, String>,
-        photos: &Photos,
-    ) -> Result<report::SampleCard, Error> {
-        let attempts = self.store.attempts(&row.pair_key, self.answer_conf())?;
-        let accepted = attempts.iter().find(|one| one.verdict == "accepted");
-        let told = accepted.or(attempts.last());
-        let candidate = |one: &crate::dataset::record::CandidateScore| report::Candidate {
-            id: one.id.clone(),
-            text: texts.get(&one.id).cloned().unwrap_or_default(),
-            similarity: one.similarity,
-            score: one.score,
-            chosen: one.id == row.instruction_id,
-        };
-        Ok(report::SampleCard {
-            id: format!("{}-{}", row.item_id, row.rank),
-            thumbnail: photos.thumbnail(Path::new(&row.image)),
-            candidates: row.candidates.iter().map(candidate).collect(),
-            width: row.width,
-            height: row.height,
-            description: row.description,
-            instruction_id: row.instruction_id,
-            instruction: row.instruction,
-            category: row.category,
-            similarity: row.similarity,
-            score: row.score,
-            probability: row.probability,
-            rank: row.rank,
-            strategy: self.matching.strategy.clone(),
-            answer: told.map(|one| one.text.clone()).unwrap_or_default(),
-            verdict: self.verdict(&row.pair_key, told)?,
-            llm: told.map(|one| one.llm.clone()).unwrap_or_default(),
-            seed: told.map(|one| one.seed).unwrap_or_default(),
-            example_ids: told.map(|one| one.examples.clone()).unwrap_or_default(),
-            attempts: attempts.into_iter().map(attempt).collect(),
-        })
-    }
-
-    fn verdict(&self, pair_key: &str, told: Option<&AttemptRow>) -> Result<report::Verdict, Error> {
-        Ok(match told {
-            Some(one) if one.verdict == "accepted" => report::Verdict::Accepted,
-            Some(one) => report::Verdict::Rejected {
-                filter: one.verdict.clone(),
-                reason: one.reason.clone(),
-            },
-            None => {
-                let (code, reason) = self.store.why_no_answer(pair_key)?;
-                report::Verdict::Failed { code, reason }
-            }
-        })
-    }
 }
 
-fn attempt(row: AttemptRow) -> report::Attempt {
-    report::Attempt {
-        attempt: row.attempt,
-        text: row.text,
-        verdict: row.verdict,
-        finish: row.finish,
-        tokens: row.completion_tokens as u32,
-    }
-}
-
-/// Makes the small photos of the page.
-struct Photos {
-    preprocessor: Preprocessor,
-    side: u32,
-}
-
-impl Photos {
-    fn new(config: &Config) -> Result<Self, Error> {
-        let decode = config.image.decode_options();
-        let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
-        Ok(Self { preprocessor, side: config.report.thumbnail })
-    }
-
-    /// `None` when the photo is gone or no longer decodes: the card says so.
-    fn thumbnail(&self, path: &Path) -> Option<report::Thumbnail> {
-        let bytes = self.preprocessor.read_file(path).ok()?;
-        let small = self.preprocessor.thumbnail(&bytes, self.side, QUALITY).ok()?;
-        report::Thumbnail::from_encoded(&small).ok()
-    }
+/// The sampling settings as sent with each call.
+fn sampling_rows(sampling: &SamplingSettings) -> Vec<report::KeyValue> {
+    let named = [
+        ("temperature", sampling.temperature.to_string()),
+        ("top_p", sampling.top_p.to_string()),
+        ("max_tokens", sampling.max_tokens.to_string()),
+        ("stop", format!("{:?}", sampling.stop)),
+        ("repeat_penalty", format!("{:?}", sampling.repeat_penalty.unwrap_or(1.0))),
+    ];
+    named.into_iter().map(|(key, value)| report::KeyValue::new(key, value)).collect()
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::dataset::store::{Store, StoreError};
+use crate::llm::SamplingSettings;
 use crate::model::manifest::ModelFile;
 
 const MATCH: &str = "settings:match";
@@ -52,6 +53,8 @@ pub struct AnswerSettings {
     pub user: String,
     pub llm: String,
     pub backend: String,
+    /// As sent with each call.
+    pub sampling: SamplingSettings,
     pub notice: Option<String>,
 }
 

@@ -53,6 +53,31 @@ impl Store {
         )
     }
 
+    /// Sends refused photos back to the image stage whose reason may be gone: they were judged
+    /// under other image settings than `conf`, or their twin has left the source.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reset_refused(&self, pass: i64, conf: &str) -> Result<usize, StoreError> {
+        self.write(|transaction| {
+            let reset = transaction.execute(
+                "UPDATE items SET state = 'new', item_key = NULL WHERE state = 'rejected'
+                 AND (EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'image'
+                          AND r.key = items.id AND r.conf <> ?2)
+                      OR (item_key IS NOT NULL AND NOT EXISTS (
+                          SELECT 1 FROM items t WHERE t.item_key = items.item_key
+                          AND t.state = 'ready' AND t.pass = ?1)))",
+                params![pass, conf],
+            )?;
+            transaction.execute(
+                "DELETE FROM rejections WHERE stage = 'image'
+                 AND key IN (SELECT id FROM items WHERE state = 'new')",
+                [],
+            )?;
+            Ok(reset)
+        })
+    }
+
     /// The next items for the image stage, in source order, after `after`.
     ///
     /// # Errors
@@ -86,7 +111,7 @@ impl Store {
         self.count("SELECT count(*) FROM items WHERE state = 'new' AND pass = ?1", [pass])
     }
 
-    /// Keeps a batch of outcomes, all or none. Returns how many became ready; an item with the
+    /// Keeps a batch of outcomes, all or none; `conf` is the key of the image settings. Returns how many became ready; an item with the
     /// same photo and description as an earlier one becomes a `duplicate_item` rejection.
     ///
     /// # Errors
@@ -95,6 +120,7 @@ impl Store {
         &self,
         pass: i64,
         encoder: &str,
+        conf: &str,
         batch: &[(NewItem, ImageOutcome)],
     ) -> Result<u64, StoreError> {
         self.write(|transaction| {
@@ -102,9 +128,11 @@ impl Store {
             for (item, outcome) in batch {
                 match outcome {
                     ImageOutcome::Ready(decoded) => {
-                        ready += put_ready(transaction, pass, encoder, item, decoded)?;
+                        ready += put_ready(transaction, pass, encoder, conf, item, decoded)?;
                     }
-                    ImageOutcome::Rejected(rejection) => reject(transaction, item, rejection)?,
+                    ImageOutcome::Rejected(rejection) => {
+                        reject(transaction, item, conf, rejection)?
+                    }
                 }
             }
             Ok(ready)
@@ -116,6 +144,7 @@ fn put_ready(
     transaction: &Transaction<'_>,
     pass: i64,
     encoder: &str,
+    conf: &str,
     item: &NewItem,
     decoded: &DecodedItem,
 ) -> rusqlite::Result<u64> {
@@ -124,7 +153,11 @@ fn put_ready(
         let reason = format!("same photo and description as item {first:?}");
         let code = "duplicate_item".to_owned();
         let subject = item.id.clone();
-        reject(transaction, item, &Rejection { stage: Stage::Image, code, reason, subject })?;
+        let rejection = Rejection { stage: Stage::Image, code, reason, subject };
+        reject(transaction, item, conf, &rejection)?;
+        // The key is what finds it again when its twin leaves.
+        let key = params![item.seq, item_key];
+        transaction.execute("UPDATE items SET item_key = ?2 WHERE seq = ?1", key)?;
         return Ok(0);
     }
     put_embedding(transaction, &format!("image:{image_sha256}"), encoder, vector)?;
@@ -172,8 +205,9 @@ fn put_embedding(
 fn reject(
     transaction: &Transaction<'_>,
     item: &NewItem,
+    conf: &str,
     rejection: &Rejection,
 ) -> rusqlite::Result<()> {
     transaction.execute("UPDATE items SET state = 'rejected' WHERE seq = ?1", [item.seq])?;
-    insert_rejection(transaction, rejection, &item.id, "")
+    insert_rejection(transaction, rejection, &item.id, conf)
 }

@@ -1,6 +1,6 @@
 //! The match stage's side of the store: items with their vectors in, pairs out.
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::{Store, StoreError, insert_rejection};
 use crate::dataset::record::{CandidateScore, Rejection};
@@ -145,26 +145,6 @@ impl Store {
     /// SQLite's.
     pub fn set_hubness(&self, key: &str, json: &str) -> Result<(), StoreError> {
         self.set_meta(&format!("hubness:{key}"), json)
-    }
-
-    /// Whether the item `seq` has a stored vector by `encoder`.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn image_vector(
-        &self,
-        sha256: &str,
-        encoder: &str,
-    ) -> Result<Option<Vec<f32>>, StoreError> {
-        self.connection
-            .query_row(
-                "SELECT vector FROM embeddings WHERE key = 'image:' || ?1 AND encoder = ?2",
-                [sha256, encoder],
-                |row| row.get::<_, Vec<u8>>(0),
-            )
-            .optional()
-            .map(|bytes| bytes.map(|bytes| floats(&bytes)))
-            .map_err(|source| self.fail(source))
     }
 }
 

@@ -6,6 +6,7 @@ mod export;
 mod images;
 mod ingest;
 mod matches;
+mod showing;
 mod stats;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ pub use export::SampleContext;
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
-pub use stats::{AttemptRow, ExportRow, RejectionCount, SampleRow, StageTime, TokenTotals};
+pub use showing::{AttemptRow, InstructionUse, SampleRow};
+pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
 /// Version of `schema.sql`; a store of another version is refused.
 const SCHEMA_VERSION: i64 = 1;

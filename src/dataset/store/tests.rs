@@ -6,6 +6,7 @@ use crate::dataset::record::{SourceRecord, Stage};
 use crate::instruction::Instruction;
 
 const ENCODER: &str = "encoder";
+const IMAGE: &str = "image-conf";
 const MATCH: &str = "match-conf";
 const ANSWER: &str = "answer-conf";
 
@@ -62,7 +63,7 @@ impl Run {
                 (item, outcome)
             })
             .collect();
-        self.store.put_images(pass, ENCODER, &batch).expect("images");
+        self.store.put_images(pass, ENCODER, IMAGE, &batch).expect("images");
     }
 
     fn to_match(&self, pass: i64) -> Vec<ItemToMatch> {
@@ -169,12 +170,48 @@ fn a_twin_is_rejected_and_names_the_first() {
     let items = run.store.new_items(pass, 0, 10).expect("items");
     let batch: Vec<_> =
         items.into_iter().map(|item| (item.clone(), ready(&item, "photo"))).collect();
-    assert_eq!(run.store.put_images(pass, ENCODER, &batch).expect("images"), 1);
+    assert_eq!(run.store.put_images(pass, ENCODER, IMAGE, &batch).expect("images"), 1);
     let examples =
         run.store.rejection_examples(Stage::Image.name(), "duplicate_item", 5).expect("examples");
     assert_eq!(examples.len(), 1);
     assert_eq!(examples[0].0, "b");
     assert!(examples[0].1.contains("\"a\""), "{examples:?}");
+}
+
+#[test]
+fn a_twin_comes_back_when_the_first_leaves() {
+    let run = run();
+    let both = [record("a", "same"), record("b", "same")];
+    let embed = |pass: i64| {
+        let items = run.store.new_items(pass, 0, 10).expect("items");
+        let batch: Vec<_> =
+            items.into_iter().map(|item| (item.clone(), ready(&item, "photo"))).collect();
+        run.store.put_images(pass, ENCODER, IMAGE, &batch).expect("images")
+    };
+    assert_eq!(embed(run.ingest(&both)), 1);
+    let pass = run.ingest(&both);
+    assert_eq!(run.store.reset_refused(pass, IMAGE).expect("reset"), 0);
+    let pass = run.ingest(&both[1..]);
+    assert_eq!(run.store.reset_refused(pass, IMAGE).expect("reset"), 1);
+    assert_eq!(embed(pass), 1);
+}
+
+#[test]
+fn other_image_settings_look_at_refused_photos_again() {
+    let run = run();
+    let pass = run.ingest(&[record("a", "1")]);
+    let item = run.store.new_items(pass, 0, 10).expect("items").remove(0);
+    let rejection = Rejection {
+        stage: Stage::Image,
+        code: "image_too_many_pixels".into(),
+        reason: "too many".into(),
+        subject: "a".into(),
+    };
+    let batch = [(item, ImageOutcome::Rejected(rejection))];
+    run.store.put_images(pass, ENCODER, IMAGE, &batch).expect("images");
+    assert_eq!(run.store.reset_refused(pass, IMAGE).expect("same settings"), 0);
+    assert_eq!(run.store.reset_refused(pass, "larger limits").expect("other settings"), 1);
+    assert_eq!(run.store.count_new(pass).expect("count"), 1);
 }
 
 #[test]
@@ -187,7 +224,7 @@ fn nothing_behind_a_waiting_photo_is_matched() {
         .filter(|item| item.id != "b")
         .map(|item| (item.clone(), ready(item, &item.id)))
         .collect();
-    run.store.put_images(pass, ENCODER, &done).expect("images");
+    run.store.put_images(pass, ENCODER, IMAGE, &done).expect("images");
     let ids: Vec<_> = run.to_match(pass).into_iter().map(|item| item.id).collect();
     assert_eq!(ids, ["a"], "c must wait for b, or quotas would depend on timing");
 }

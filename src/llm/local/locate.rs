@@ -1,5 +1,6 @@
 //! Where the managed server's program and its model are.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::llm::error::LlmFault;
@@ -62,6 +63,22 @@ fn first_file(
         Some(path) => Ok(path.clone()),
         None => Err(LlmFault::Missing { what, looked, setting }),
     }
+}
+
+/// Eight hexadecimal digits over a model file's size, first and last MiB: enough to tell two files
+/// of one name apart without reading gigabytes at every start.
+pub(super) fn fingerprint(gguf: &Path) -> Result<String, LlmFault> {
+    const PART: u64 = 1 << 20;
+    let read = || {
+        let mut file = fs_err::File::open(gguf)?;
+        let size = file.metadata()?.len();
+        let mut bytes = size.to_le_bytes().to_vec();
+        file.by_ref().take(PART).read_to_end(&mut bytes)?;
+        file.seek(SeekFrom::Start(size.saturating_sub(PART)))?;
+        file.take(PART).read_to_end(&mut bytes)?;
+        Ok(crate::hash::sha256_hex(&bytes)[..8].to_owned())
+    };
+    read().map_err(|error: std::io::Error| LlmFault::config("target", error.to_string()))
 }
 
 /// Folders that may hold `runtime/`: the current one, then every folder above this program.

@@ -141,7 +141,10 @@ fn launch(gguf: Option<&Path>, config: &LlmConfig) -> Result<Launch, LlmFault> {
     let stem = gguf.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let log = ServerLog::open(config.local.log_dir.as_deref(), &format!("llama-server-{stem}"))
         .map_err(|error| LlmFault::config("local.log_dir", error.to_string()))?;
-    let name = config.model.clone().unwrap_or(stem);
+    let name = match &config.model {
+        Some(name) => name.clone(),
+        None => format!("{stem}@{}", locate::fingerprint(&gguf)?),
+    };
     Ok(Launch { program, gguf, name, config: config.local.clone(), key: random_key()?, log })
 }
 

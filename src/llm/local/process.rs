@@ -116,7 +116,8 @@ impl Launch {
     }
 
     /// Slots do not share their memory (`--no-kv-unified`) and nothing is reused from earlier
-    /// prompts: with either, the text depends on what else was asked before or meanwhile.
+    /// prompts: with either, the text depends on what else was asked before or meanwhile. Replies
+    /// written at the same time can still differ in rare words; one slot repeats exactly.
     fn arguments(&self, port: u16) -> Vec<String> {
         let LocalConfig { threads, slots, context_per_slot, .. } = self.config;
         let text = |value: &str| value.to_owned();
