@@ -189,7 +189,7 @@ fn a_source_that_is_not_there_is_refused_by_name() {
     let text = refused(&world, &["--source", &missing]);
     assert!(text.contains(&missing) && text.contains("no such source"), "{text}");
 
-    let text = refused(&world, &[]);
+    let text = refused(&World::new(), &[]);
     assert!(text.contains("--source"), "{text}");
 }
 

@@ -114,7 +114,9 @@ fn conclude(args: &RunArgs, result: Result<Summary, Error>) -> Result<Outcome, E
             return Ok(Outcome::Interrupted);
         }
         Err(error) => {
-            eprintln!("finished work is kept. Once this is mended, resume with: {resume}");
+            if args.out.join(RUN_FILE).is_file() {
+                eprintln!("finished work is kept. Once this is mended, resume with: {resume}");
+            }
             return Err(error);
         }
     };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -27,6 +27,9 @@ const RECHECK: usize = 500;
 
 /// How long to wait before looking for pairs again while matching goes on.
 const IDLE: Duration = Duration::from_millis(50);
+
+/// How often the total of pairs is counted again for the progress.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// What readers of local answers must know.
 const LOCAL_NOTICE: &str = "The answers come from a small language model on this machine and are \
@@ -64,6 +67,7 @@ struct Working<'a> {
     waiting: VecDeque<PairToAnswer>,
     after: (i64, u32),
     failed_in_a_row: usize,
+    counted: Option<Instant>,
     outcome: AnswerOutcome,
 }
 
@@ -92,6 +96,7 @@ impl AnswerStage {
             waiting: VecDeque::new(),
             after: (-1, 0),
             failed_in_a_row: 0,
+            counted: None,
             outcome: AnswerOutcome::default(),
         };
         loop {
@@ -193,9 +198,19 @@ impl Working<'_> {
             self.store.pairs_to_answer(match_conf, &generator.conf, *attempts, self.after, PAGE)?;
         if let Some(last) = page.last() {
             self.after = (last.seq, last.rank);
-            self.progress.expect(Phase::Answer, self.store.count_pairs(match_conf)?);
+            self.tell_total()?;
         }
         self.waiting.extend(page);
+        Ok(())
+    }
+
+    /// Counting reads an index of the whole run: not more often than a person looks.
+    fn tell_total(&mut self) -> Result<(), StoreError> {
+        if self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY) {
+            self.counted = Some(Instant::now());
+            let total = self.store.count_pairs(&self.stage.match_conf)?;
+            self.progress.expect(Phase::Answer, total);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::dataset::sink::{ExportFormat, SinkSummary};
-use crate::dataset::store::{SampleContext, Store};
+use crate::dataset::store::Store;
 
 use super::settings::Settings;
 use super::{Phase, PipelineError, Progress, RunFolder};
@@ -19,21 +19,10 @@ pub fn export(
     progress: &dyn Progress,
 ) -> Result<Vec<SinkSummary>, Error> {
     let settings = Settings::read(store)?;
-    let missing = |needs| PipelineError::StepMissing {
-        path: folder.path().to_owned(),
-        step: "export",
-        needs,
-    };
-    let matching = settings.matching.as_ref().ok_or_else(|| missing("match"))?;
-    let answering = settings.answering.as_ref().ok_or_else(|| missing("answer"))?;
-    let context = SampleContext {
-        match_conf: &matching.conf,
-        answer_conf: &answering.conf,
-        strategy: &matching.strategy,
-        prompt_hash: &answering.prompt_hash,
-        encoder: &matching.encoder.name,
-        encoder_hash: &matching.encoder.hash,
-        image_root: matching.image_root.as_deref(),
+    let Some(context) = settings.sample_context() else {
+        let needs = if settings.matching.is_some() { "answer" } else { "match" };
+        let path = folder.path().to_owned();
+        return Err(PipelineError::StepMissing { path, step: "export", needs }.into());
     };
     let dataset = folder.path().join("dataset");
     let mut sinks =

@@ -189,13 +189,13 @@ impl Job {
 
     fn prepare_blocking(&self) -> Result<Prepared, Error> {
         let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
-        // Before anything can fail, so that the resume command that is printed works.
-        self.folder.write_run_file(&self.config, None)?;
         let options = SourceOptions {
             images: self.config.source.images.clone(),
             kind: self.config.source.kind,
         };
         let source = source::open(path, &options)?;
+        // As soon as the source is known to be there, so that `--out` alone resumes.
+        self.folder.write_run_file(&self.config, None)?;
         let library = Library::read(self.config.library.instructions.as_deref())?;
         let encoder = self.open_encoder()?;
         let store = self.folder.create_store()?;

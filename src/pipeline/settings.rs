@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::dataset::store::{Store, StoreError};
+use crate::dataset::store::{SampleContext, Store, StoreError};
 use crate::llm::SamplingSettings;
 use crate::model::manifest::ModelFile;
 
@@ -72,6 +72,20 @@ impl Settings {
     /// SQLite's, or a damaged row.
     pub fn read(store: &Store) -> Result<Self, StoreError> {
         Ok(Self { matching: read(store, MATCH)?, answering: read(store, ANSWER)? })
+    }
+
+    /// What accepted samples share; `None` before the first match and answer.
+    pub fn sample_context(&self) -> Option<SampleContext<'_>> {
+        let (matching, answering) = (self.matching.as_ref()?, self.answering.as_ref()?);
+        Some(SampleContext {
+            match_conf: &matching.conf,
+            answer_conf: &answering.conf,
+            strategy: &matching.strategy,
+            prompt_hash: &answering.prompt_hash,
+            encoder: &matching.encoder.name,
+            encoder_hash: &matching.encoder.hash,
+            image_root: matching.image_root.as_deref(),
+        })
     }
 
     /// The match stage's key; empty before the first match, where no row can have it.

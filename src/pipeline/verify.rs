@@ -48,18 +48,9 @@ impl Finding {
 pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>, Error> {
     let store = folder.store()?;
     let settings = Settings::read(&store)?;
-    let (Some(matching), Some(answering)) = (&settings.matching, &settings.answering) else {
+    let Some(context) = settings.sample_context() else {
         let path = folder.path().to_owned();
         return Err(PipelineError::StepMissing { path, step: "verify", needs: "run" }.into());
-    };
-    let context = SampleContext {
-        match_conf: &matching.conf,
-        answer_conf: &answering.conf,
-        strategy: &matching.strategy,
-        prompt_hash: &answering.prompt_hash,
-        encoder: &matching.encoder.name,
-        encoder_hash: &matching.encoder.hash,
-        image_root: matching.image_root.as_deref(),
     };
     let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
     let integrity = store.check_integrity().err().map(|error| error.to_string());
@@ -68,8 +59,7 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     for export in store.exports()? {
         findings.push(check_export(&export));
         if export.name == "llava" {
-            let root = matching.image_root.as_deref();
-            findings.push(check_llava(&export, root, &photos)?);
+            findings.push(check_llava(&export, context.image_root, &photos)?);
         }
     }
     Ok(findings)
