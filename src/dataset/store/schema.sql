@@ -58,6 +58,8 @@ CREATE TABLE pairs (
     conf TEXT NOT NULL
 );
 CREATE INDEX pairs_order ON pairs (conf, seq, rank);
+-- An item's earlier pairs are replaced when it is matched: without this, each match reads all pairs.
+CREATE INDEX pairs_item ON pairs (seq);
 
 -- One generated answer. `conf` covers prompts, model, settings and seed.
 CREATE TABLE answers (
