@@ -170,7 +170,9 @@ fn recall_is_within_a_point_of_the_python_figures() {
             recall(&images, &texts, k, |image, text| owner[text] == image)
         };
         println!("{direction} @{k}: {found:.2}, Python {expected:.2}");
-        // One photo of 80 weighs 1.25 points, one caption of 400 a quarter of a point.
+        // One photo of 80 weighs 1.25 points, one caption of 400 a quarter of a point. The 8-bit
+        // graph amplifies: with Pillow's own resize over pixels that differ from Pillow's by 0.012
+        // of 255 in the mean, image-to-text recall moves by 2.5 points.
         let allowed = if direction.starts_with("image") { 1.25 } else { 1.0 };
         assert!(
             (found - expected).abs() <= allowed,

@@ -104,7 +104,7 @@ impl Job {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
         self.clone().match_all(prepared, Arc::default()).await?;
-        self.summary(Some(ingest), AnswerOutcome::default())
+        self.summary(&self.folder.store()?, Some(ingest), AnswerOutcome::default())
     }
 
     /// Answers for the pairs that are there.
@@ -119,7 +119,7 @@ impl Job {
         let connecting = tokio::spawn(self.clone().connect());
         let done = AtomicBool::new(true);
         let answered = self.answer_when_connected(connecting, &done).await?;
-        self.summary(None, answered)
+        self.summary(&store, None, answered)
     }
 
     /// Writes the exports again.
@@ -129,7 +129,7 @@ impl Job {
     pub fn export_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
         exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
-        self.summary(None, AnswerOutcome::default())
+        self.summary(&store, None, AnswerOutcome::default())
     }
 
     /// Writes the report again and returns its path.
@@ -167,18 +167,19 @@ impl Job {
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config)?;
-        self.summary(ingest, answered)
+        self.summary(&store, ingest, answered)
     }
 
     fn summary(
         &self,
+        store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(PipelineError::Stopped.into());
         }
-        Summary::read(&self.folder, &self.folder.store()?, ingest, answered)
+        Summary::read(&self.folder, store, ingest, answered)
     }
 
     /// Loads the encoder and lists the source, both before any stage starts.

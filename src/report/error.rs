@@ -24,16 +24,6 @@ pub enum ReportError {
         /// How many bytes were given.
         length: usize,
     },
-    /// A photo could not be turned into a thumbnail.
-    #[error("cannot make a thumbnail of a photo of {width}x{height} pixels: {source}")]
-    ThumbnailEncode {
-        /// The photo's width in pixels.
-        width: u32,
-        /// The photo's height in pixels.
-        height: u32,
-        /// What the encoder said.
-        source: image::ImageError,
-    },
 }
 
 impl ReportError {
@@ -43,14 +33,13 @@ impl ReportError {
             Self::Template(_) => "report_template",
             Self::Write { .. } => "report_write",
             Self::ThumbnailFormat { .. } => "thumbnail_format",
-            Self::ThumbnailEncode { .. } => "thumbnail_encode",
         }
     }
 
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Template(_) | Self::ThumbnailEncode { .. } => ErrorKind::Internal,
+            Self::Template(_) => ErrorKind::Internal,
             Self::ThumbnailFormat { .. } => ErrorKind::InvalidInput,
             Self::Write { source, .. } => write_kind(source.kind()),
         }

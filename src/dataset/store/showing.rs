@@ -48,7 +48,7 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn spread_pairs(&self, match_conf: &str, limit: u64) -> Result<Vec<SampleRow>, StoreError> {
-        let total = self.count_pairs(match_conf)?;
+        let total = self.count_current_pairs(self.pass()?, match_conf)?;
         let step = total.div_ceil(limit.max(1)).max(1);
         self.rows(
             "SELECT * FROM (
