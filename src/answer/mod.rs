@@ -4,7 +4,9 @@ mod error;
 pub mod filter;
 pub mod generate;
 pub mod prompt;
+mod write;
 
 pub use error::AnswerError;
 pub use generate::Generator;
 pub use prompt::{Example, PromptSet};
+pub use write::{AnswerEvent, AnswerTask};

@@ -100,8 +100,8 @@ impl Job {
             in_flight: in_flight(llm),
             generator: Arc::new(Generator {
                 model,
-                prompts,
-                filters: Filters::new(filters)?,
+                prompts: Arc::new(prompts),
+                filters: Arc::new(Filters::new(filters)?),
                 settings,
                 seed: *seed,
                 conf,
