@@ -42,6 +42,7 @@ pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
 
 fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
     let options = EncoderOptions {
+        sessions: 1,
         intra_threads: args.intra_threads,
         batch_size: args.batch_size.into(),
         decode_threads: args.decode_threads,

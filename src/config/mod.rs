@@ -163,6 +163,7 @@ impl Config {
                 problems.push(format!("{name} is {value}, must be {low} to {high}"));
             }
         };
+        range("encoder.sessions", self.encoder.sessions as u64, 1, 64);
         range("encoder.batch_size", self.encoder.batch_size as u64, 1, 256);
         range("encoder.intra_threads", self.encoder.intra_threads as u64, 0, 1024);
         range("encoder.decode_threads", self.encoder.decode_threads as u64, 0, 1024);

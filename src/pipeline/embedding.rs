@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
-use crate::encoder::{Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order};
+use crate::encoder::{
+    Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
+};
 use crate::image::{ImageError, ImageInfo, Pixels};
 use crate::{Error, ErrorKind, hash};
 
@@ -164,26 +166,12 @@ impl EmbedStage<'_> {
         &self,
         pixels: &[Pixels],
     ) -> Result<Vec<Result<Embedding, EncoderError>>, Error> {
-        match self.encoder.embed_images(pixels) {
-            Ok(vectors) => Ok(vectors.into_iter().map(Ok).collect()),
-            Err(_) => {
-                let one = |pixels| {
-                    let mut vectors = self.encoder.embed_images(std::slice::from_ref(pixels))?;
-                    // One row in, one row out: `unit_rows` checked it.
-                    Ok(vectors.remove(0))
-                };
-                let vectors: Vec<Result<Embedding, EncoderError>> =
-                    pixels.iter().map(one).collect();
-                if vectors.iter().all(Result::is_err) {
-                    // Not a photo's fault then: the session itself is broken.
-                    return Err(vectors.into_iter().find_map(Result::err).map_or_else(
-                        || super::PipelineError::StageDied { what: "empty batch".into() }.into(),
-                        Error::from,
-                    ));
-                }
-                Ok(vectors)
-            }
+        let vectors = whole_or_one_by_one(pixels, |pixels| self.encoder.embed_images(pixels));
+        if vectors.iter().any(Result::is_ok) {
+            return Ok(vectors);
         }
+        // None: not a photo's fault then, the session itself is broken.
+        Ok(vectors.into_iter().map(|vector| vector.map(Ok)).collect::<Result<_, _>>()?)
     }
 
     fn embed_captions(&self, rows: &[(NewItem, Facts)]) -> Result<Vec<Option<Embedding>>, Error> {
