@@ -10,6 +10,7 @@ use crate::encoder::EncoderError;
 use crate::image::ImageError;
 use crate::index::IndexError;
 use crate::instruction::LibraryError;
+use crate::instruction::store::LibraryStoreError;
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
@@ -24,6 +25,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// A named file, model, item or run does not exist.
     NotFound,
+    /// What was to be made is there already.
+    AlreadyExists,
     /// A limit or a quota refused the input.
     ResourceExhausted,
     /// The state on disk or of a model does not allow the call (wrong model, damaged file).
@@ -58,6 +61,8 @@ pub enum Error {
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error(transparent)]
+    LibraryStore(#[from] LibraryStoreError),
+    #[error(transparent)]
     Llm(#[from] LlmError),
     #[error(transparent)]
     Match(#[from] MatchError),
@@ -86,6 +91,7 @@ impl Error {
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Library(error) => error.kind(),
+            Self::LibraryStore(error) => error.kind(),
             Self::Llm(error) => error.kind(),
             Self::Match(error) => error.kind(),
             Self::Model(error) => error.kind(),
