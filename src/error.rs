@@ -1,8 +1,11 @@
 //! The crate's error and the one table that says what kind each error is.
 
-use crate::answer::AnswerError;
+use serde::{Deserialize, Serialize};
+
 use crate::answer::filter::FilterConfigError;
+use crate::answer::{AnswerError, BackendDown};
 use crate::config::ConfigError;
+use crate::confine::ConfineError;
 use crate::dataset::sink::SinkError;
 use crate::dataset::source::SourceError;
 use crate::dataset::store::StoreError;
@@ -14,12 +17,13 @@ use crate::instruction::store::LibraryStoreError;
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
-use crate::pipeline::PipelineError;
+use crate::pipeline::{ManagerError, PipelineError};
 use crate::report::ReportError;
 
 /// What kind of failure an error is: decides the exit code today and the gRPC status in the
 /// service. Kept small on purpose; details live in each error's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The caller's input or configuration is wrong; the same call will fail again.
     InvalidInput,
@@ -49,7 +53,11 @@ pub enum Error {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     #[error(transparent)]
+    Backend(#[from] BackendDown),
+    #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
@@ -64,6 +72,8 @@ pub enum Error {
     LibraryStore(#[from] LibraryStoreError),
     #[error(transparent)]
     Llm(#[from] LlmError),
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
     #[error(transparent)]
     Match(#[from] MatchError),
     #[error(transparent)]
@@ -85,7 +95,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Answer(error) => error.kind(),
+            Self::Backend(error) => error.kind(),
             Self::Config(error) => error.kind(),
+            Self::Confine(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Image(error) => error.kind(),
@@ -93,6 +105,7 @@ impl Error {
             Self::Library(error) => error.kind(),
             Self::LibraryStore(error) => error.kind(),
             Self::Llm(error) => error.kind(),
+            Self::Manager(error) => error.kind(),
             Self::Match(error) => error.kind(),
             Self::Model(error) => error.kind(),
             Self::Pipeline(error) => error.kind(),

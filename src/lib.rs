@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod dataset;
 pub mod encoder;
 pub mod error;

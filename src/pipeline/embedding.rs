@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::confine::FileAccess;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
 use crate::encoder::{
@@ -12,7 +14,7 @@ use crate::image::{ImageError, ImageInfo, Pixels};
 use crate::{Error, ErrorKind, hash};
 
 use super::job::Stop;
-use super::{Phase, Progress};
+use super::{Phase, Progress, Throttle};
 
 /// Items read from the store at once: large, since decoding runs dry at the end of each page.
 const PAGE: usize = 4096;
@@ -27,6 +29,8 @@ pub struct EmbedStage<'a> {
     /// Whether descriptions are embedded too, because the score uses them.
     pub captions: bool,
     pub pass: i64,
+    pub access: FileAccess,
+    pub throttle: Option<Arc<dyn Throttle>>,
 }
 
 /// An item and its photo as it comes from the decoding threads.
@@ -106,16 +110,27 @@ impl EmbedStage<'_> {
 
     /// Key over the settings that decide which photos are refused.
     fn conf(&self) -> String {
-        hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())])
+        let key = hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())]);
+        match self.access {
+            FileAccess::Anywhere => key,
+            FileAccess::Below(_) => hash::key(&[&key, &self.access.key()]),
+        }
     }
 
     fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
-        let preprocessor = self.encoder.preprocessor();
-        let prepared = preprocessor.read_file(Path::new(&item.image)).and_then(|bytes| {
-            let (pixels, info) = preprocessor.prepare(&bytes)?;
-            Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
-        });
+        let mut prepared = None;
+        if let Some(throttle) = &self.throttle {
+            throttle.with(&mut || prepared = Some(self.decode(item)));
+        }
+        let prepared = prepared.unwrap_or_else(|| self.decode(item));
         prepared.map_err(|error| refuse(item, &error))
+    }
+
+    fn decode(&self, item: &NewItem) -> Result<ReadyPhoto, ImageError> {
+        let preprocessor = self.encoder.preprocessor();
+        let bytes = preprocessor.read_file_by(&self.access, Path::new(&item.image))?;
+        let (pixels, info) = preprocessor.prepare(&bytes)?;
+        Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
     }
 
     fn commit(

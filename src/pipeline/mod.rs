@@ -10,6 +10,7 @@ mod exporting;
 mod folder;
 mod ingest;
 mod job;
+mod manager;
 mod matching;
 mod progress;
 mod reporting;
@@ -23,8 +24,13 @@ use crate::ErrorKind;
 use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
-pub use job::{Job, Stop};
-pub use progress::{Phase, Progress, Silent};
+pub use job::{Job, OnDeadBackend, Resources, Stop};
+pub use manager::{
+    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,
+    JobRecord, JobSpec, JobState, JobSummary, ManagerError, ManagerOptions, PairPage,
+    PhaseProgress, Rejected,
+};
+pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;
 pub use summary::Summary;
 pub use verify::{Finding, verify};

@@ -6,6 +6,7 @@ mod export;
 mod images;
 mod ingest;
 mod matches;
+mod serving;
 mod showing;
 mod stats;
 
@@ -22,6 +23,7 @@ pub use export::SampleContext;
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
+pub use serving::{ImageRow, PairAnswer, PairView};
 pub use showing::{AttemptRow, InstructionUse, SampleRow};
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
@@ -214,7 +216,8 @@ impl Store {
     }
 }
 
-fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
+/// SQLite's error at the database `path`.
+pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
