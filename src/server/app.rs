@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-
 use super::Limits;
 use super::fault::Fault;
 use super::images::ImageLoader;
@@ -13,8 +11,8 @@ use super::search::ImageSets;
 use super::validate;
 use crate::answer::AnswerWriter;
 use crate::config::Config;
-use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, Timings};
-use crate::encoder::{Encoder, TextEmbedding};
+use crate::encoder::Encoder;
+use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, TextEmbedded, Timings};
 use crate::instruction::store::InstructionStore;
 use crate::pipeline::manager::JobManager;
 
@@ -23,6 +21,7 @@ pub struct App {
     pub config: Arc<Config>,
     pub limits: Limits,
     pub queue: EncoderService,
+    pub encoder: Arc<dyn Encoder>,
     pub library: Arc<InstructionStore>,
     pub jobs: JobManager,
     pub answers: AnswerWriter,
@@ -37,7 +36,7 @@ pub type Embedded<T> = (Vec<Result<T, Fault>>, Timings);
 impl App {
     /// The encoder in use.
     pub fn encoder(&self) -> &dyn Encoder {
-        &**self.queue.encoder()
+        &*self.encoder
     }
 
     /// Width of the embeddings.
@@ -66,8 +65,8 @@ impl App {
         field: &str,
         context: &CallContext,
     ) -> Result<Embedded<ImageEmbedded>, Fault> {
-        let loaded = self.images.load(images, field).await?;
-        let (sound, gaps) = split(loaded.images.iter().cloned());
+        let mut loaded = self.images.load(images, field).await?;
+        let (sound, gaps) = split(loaded.take_images().into_iter());
         if sound.is_empty() {
             return Ok((merge(Vec::new(), gaps), Timings::default()));
         }
@@ -85,7 +84,7 @@ impl App {
         texts: Vec<String>,
         field: &str,
         context: &CallContext,
-    ) -> Result<Embedded<TextEmbedding>, Fault> {
+    ) -> Result<Embedded<TextEmbedded>, Fault> {
         let checked = texts.into_iter().enumerate().map(|(position, text)| {
             validate::text(&format!("{field}[{position}]"), &text, &self.limits).map(|()| text)
         });
@@ -122,10 +121,16 @@ impl App {
         text: String,
         field: &str,
         context: &CallContext,
-    ) -> Result<(TextEmbedding, Timings), Fault> {
+    ) -> Result<(TextEmbedded, Timings), Fault> {
         validate::text(field, &text, &self.limits)?;
         let (items, spent) = self.embed_texts(vec![text], field, context).await?;
         Ok((only(items)?, spent))
+    }
+
+    /// The vector of an instruction, if there is one of this id.
+    pub fn instruction_vector(&self, id: &str) -> Option<Vec<f32>> {
+        let stored = self.library.get(id)?;
+        self.library.live_index().vector(&stored.row.to_string())
     }
 
     /// Runs engine work that blocks (SQLite, index) off the async threads.

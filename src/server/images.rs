@@ -26,10 +26,16 @@ pub struct ImageLoader {
 
 /// The images of a request, each on its own, and the memory reserved for them.
 pub struct Loaded {
-    /// In the order of the request.
-    pub images: Vec<Result<Bytes, Fault>>,
+    images: Vec<Result<Bytes, Fault>>,
     // Given back when the images have been embedded.
     _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Loaded {
+    /// The images in the order of the request, once. Their memory stays reserved until `self` goes.
+    pub fn take_images(&mut self) -> Vec<Result<Bytes, Fault>> {
+        std::mem::take(&mut self.images)
+    }
 }
 
 impl ImageLoader {
@@ -45,9 +51,9 @@ impl ImageLoader {
         Self { roots, fetcher, max_file_bytes, budget, budget_bytes }
     }
 
-    /// Whether paths can be read.
-    pub fn reads_paths(&self) -> bool {
-        self.roots.is_some()
+    /// Where paths are read, if anywhere.
+    pub fn roots(&self) -> Option<&ImageRoots> {
+        self.roots.as_deref()
     }
 
     /// Whether addresses can be fetched.
@@ -75,7 +81,9 @@ impl ImageLoader {
         match &image.source {
             Some(pb::image::Source::Path(path)) => self.roots.as_ref().map_or(0, |roots| {
                 // What cannot be read costs nothing; the reading says why.
-                roots.file_len(path.as_ref()).unwrap_or(0).min(self.max_file_bytes)
+                let file = roots.open_file(path.as_ref()).ok();
+                let length = file.and_then(|file| Some(file.metadata().ok()?.len()));
+                length.unwrap_or(0).min(self.max_file_bytes)
             }),
             Some(pb::image::Source::Uri(_)) => {
                 self.fetcher.as_ref().map_or(0, Fetcher::max_bytes)

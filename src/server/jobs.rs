@@ -1,19 +1,26 @@
 //! Jobs and their pairs as they travel.
 
-use super::convert::{JOBS, instruction_name, timestamp};
+use super::app::App;
+use super::convert::{JOBS, instruction_name, timestamp, whole};
 use super::fault::engine;
 use super::pb;
-use crate::pipeline::manager::{JobRecord, JobState, PhaseProgress, Rejected, RunPair};
+use crate::pipeline::manager::{JobRecord, JobState, PhaseProgress, Rejected};
+use crate::dataset::store::PairView;
+
+/// The kind of jobs that `MatchingService.BatchMatch` starts, which are all there are so far.
+const BATCH_MATCH: &str = "BatchMatch";
 
 /// A job as it travels.
-pub fn job(record: &JobRecord) -> pb::Job {
+pub fn job(app: &App, record: &JobRecord) -> pb::Job {
     let progress = &record.progress;
+    // The manager checked the id when the job came.
+    let run_path = app.jobs.run_folder(&record.run_id).ok();
     let failure = record.failure.as_ref();
     let error = failure.map(|one| engine(one.kind, &one.code, &one.message).into_item());
     pb::Job {
         name: format!("{JOBS}{}", record.id),
         state: state(record.state).into(),
-        kind: record.kind.clone(),
+        kind: BATCH_MATCH.to_owned(),
         create_time: Some(timestamp(record.created)),
         start_time: record.started.map(timestamp),
         end_time: record.ended.map(timestamp),
@@ -21,7 +28,7 @@ pub fn job(record: &JobRecord) -> pb::Job {
         rejections: progress.rejected.iter().map(rejection).collect(),
         error,
         run_id: record.run_id.clone(),
-        run_path: record.run_path.display().to_string(),
+        run_path: run_path.map(|path| path.display().to_string()).unwrap_or_default(),
         attempt: i32::try_from(record.attempts).unwrap_or(i32::MAX),
         answers_paused_reason: progress
             .paused
@@ -44,8 +51,12 @@ pub fn state(state: JobState) -> pb::JobState {
     }
 }
 
+/// The verdict of an answer that every filter let pass.
+const ACCEPTED: &str = "accepted";
+
 /// A pair as it travels.
-pub fn pair(pair: RunPair) -> pb::JobPair {
+pub fn pair(pair: PairView) -> pb::JobPair {
+    let accepted = pair.answer.filter(|answer| answer.verdict == ACCEPTED);
     pb::JobPair {
         image_id: pair.item_id,
         path: pair.image,
@@ -55,7 +66,7 @@ pub fn pair(pair: RunPair) -> pb::JobPair {
         score: pair.score,
         probability: pair.probability,
         rank: i32::try_from(pair.rank).unwrap_or(i32::MAX),
-        answer_text: pair.answer.unwrap_or_default(),
+        answer_text: accepted.map(|answer| answer.text).unwrap_or_default(),
     }
 }
 
@@ -75,8 +86,4 @@ fn rejection(rejected: &Rejected) -> pb::RejectionCount {
         reason: rejected.code.clone(),
         count: whole(rejected.count),
     }
-}
-
-fn whole(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

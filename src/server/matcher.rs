@@ -8,8 +8,7 @@ use super::fault::Fault;
 use super::options::Draw;
 use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
-use crate::encoder::TextEmbedding;
-use crate::encoder::queue::{CallContext, ImageEmbedded, Timings};
+use crate::encoder::queue::{CallContext, ImageEmbedded, TextEmbedded, Timings};
 use crate::hash;
 use crate::matching::{Candidate, Matcher, Outcome, Query, QuotaBook};
 
@@ -87,11 +86,11 @@ impl App {
         vectors: Vec<Result<Vectors, Fault>>,
         draw: &Draw,
     ) -> Result<(Vec<pb::MatchResult>, i64), Fault> {
-        let revision = self.library.revision();
-        if self.library.len() == 0 {
+        let revision = convert::whole(self.library.revision());
+        if self.library.is_empty() {
             return Err(Fault::library_empty());
         }
-        let matcher = Matcher::new(draw.rules.clone(), self.library.index(), None)
+        let matcher = Matcher::new(draw.rules.clone(), self.library.live_index(), None)
             .map_err(|error| Fault::from(&error))?;
         let queries = vectors.into_iter().map(|vectors| query(&matcher, &vectors?));
         let (queries, gaps) = split(queries);
@@ -188,7 +187,7 @@ fn plan(
 fn fill(
     plan: Plan,
     images: &mut VecDeque<Result<ImageEmbedded, Fault>>,
-    captions: &mut VecDeque<Result<TextEmbedding, Fault>>,
+    captions: &mut VecDeque<Result<TextEmbedded, Fault>>,
 ) -> Result<Vectors, Fault> {
     let image = part(plan.image, images, |image| image.vector);
     let caption = part(plan.caption, captions, |text| text.vector);

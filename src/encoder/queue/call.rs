@@ -44,7 +44,8 @@ pub struct Timings {
 
 impl Timings {
     /// The longer of each.
-    pub(super) fn longest(self, other: Self) -> Self {
+    #[must_use]
+    pub fn longest(self, other: Self) -> Self {
         Self {
             decode: self.decode.max(other.decode),
             queue: self.queue.max(other.queue),

@@ -12,8 +12,7 @@ use super::super::pb::embedding_service_server::EmbeddingService;
 use super::super::pb::{self, embed_stream_request::Input, embed_stream_response as stream_reply};
 use super::super::streams::{Replies, answer_in_order};
 use super::super::{convert, validate};
-use crate::encoder::TextEmbedding;
-use crate::encoder::queue::{CallContext, ImageEmbedded, Lane, Timings};
+use crate::encoder::queue::{CallContext, ImageEmbedded, Lane, TextEmbedded, Timings};
 
 /// Embeds images and texts.
 pub struct Embedding(pub Arc<App>);
@@ -115,7 +114,7 @@ fn image_embedding(image: ImageEmbedded) -> pb::ImageEmbedding {
     pb::ImageEmbedding { vector: Some(convert::embedding(image.vector)), image: info }
 }
 
-fn text_result(item: Result<TextEmbedding, Fault>) -> pb::TextEmbeddingResult {
+fn text_result(item: Result<TextEmbedded, Fault>) -> pb::TextEmbeddingResult {
     use pb::text_embedding_result::Result as Outcome;
     let result = match item {
         Ok(text) => Outcome::Embedding(text_embedding(text)),
@@ -124,7 +123,7 @@ fn text_result(item: Result<TextEmbedding, Fault>) -> pb::TextEmbeddingResult {
     pb::TextEmbeddingResult { result: Some(result) }
 }
 
-fn text_embedding(text: TextEmbedding) -> pb::TextEmbedding {
+fn text_embedding(text: TextEmbedded) -> pb::TextEmbedding {
     pb::TextEmbedding {
         vector: Some(convert::embedding(text.vector)),
         token_count: convert::count(text.tokens),

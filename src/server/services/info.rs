@@ -29,7 +29,7 @@ impl InfoService for Info {
             answer_backend: Some(answer_backend(app)),
             library: Some(pb::LibraryInfo {
                 instruction_count: convert::count(app.library.len()),
-                revision: app.library.revision(),
+                revision: convert::whole(app.library.revision()),
             }),
             queues: app.queue.snapshot().iter().map(queue).collect(),
             features: Some(features(app)),
@@ -46,8 +46,9 @@ fn model(app: &App) -> pb::ModelInfo {
         embedding_dim: convert::count(manifest.embedding_dim),
         image_size: i32::try_from(manifest.vision.preprocess.crop).unwrap_or(i32::MAX),
         context_length: convert::count(manifest.text.context_length),
-        device: crate::model::runtime::DEVICE.to_owned(),
-        runtime: crate::model::runtime::build_info(),
+        // The one device that sessions are opened on.
+        device: "cpu".to_owned(),
+        runtime: ort::info().to_owned(),
         license: manifest.license.clone(),
         notice: manifest.notice.clone().unwrap_or_default(),
         default_min_similarity: manifest.defaults.min_similarity,
@@ -114,7 +115,7 @@ fn features(app: &App) -> pb::Features {
     let serve = &app.config.serve;
     pb::Features {
         uris: app.images.fetches(),
-        paths: app.images.reads_paths(),
+        paths: app.images.roots().is_some(),
         api_keys: serve.auth.keys_file.is_some(),
         tls: serve.tls.cert.is_some(),
     }

@@ -57,7 +57,7 @@ impl InstructionService for Instructions {
     ) -> Result<Response<pb::Instruction>, Status> {
         let pb::GetInstructionRequest { name, include_embedding } = request.into_inner();
         let id = validate::instruction_id("name", &name)?.to_owned();
-        let found = self.0.blocking(move |app| app.stored_instruction(&id)).await?;
+        let found = self.0.library.get(&id).ok_or_else(|| instruction_not_found(&id))?;
         Ok(Response::new(self.shown(&found, include_embedding)))
     }
 
@@ -69,8 +69,10 @@ impl InstructionService for Instructions {
             request.into_inner();
         let size = validate::page_size(page_size, &self.0.limits)?;
         let listing = move |app: &App| {
-            let category = Some(category.as_str()).filter(|category| !category.is_empty());
-            app.library.list(size, &page_token, category).map_err(|error| Fault::from(&error))
+            let given = |text: &'_ str| !text.is_empty();
+            let category = Some(category.as_str()).filter(|one| given(one));
+            let token = Some(page_token.as_str()).filter(|one| given(one));
+            app.library.list(size, token, category).map_err(|error| Fault::from(&error))
         };
         let page = self.0.blocking(listing).await?;
         let shown = page.instructions.iter().map(|one| self.shown(one, include_embedding));
@@ -192,7 +194,7 @@ impl Instructions {
     fn shown(&self, stored: &StoredInstruction, with_embedding: bool) -> pb::Instruction {
         let mut shown = convert::instruction(stored);
         if with_embedding {
-            shown.embedding = self.0.library.vector(&stored.id).map(convert::embedding);
+            shown.embedding = self.0.instruction_vector(&stored.id).map(convert::embedding);
         }
         shown
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 
 use super::super::app::App;
@@ -13,7 +12,7 @@ use super::super::pb;
 use super::super::pb::job_service_server::JobService;
 use super::super::streams::{Replies, forward};
 use super::super::validate;
-use crate::pipeline::manager::{JobManager, JobRecord, JobState, ManagerError};
+use crate::pipeline::manager::{JobRecord, JobState, ManagerError};
 
 /// Jobs of the server.
 pub struct Jobs(pub Arc<App>);
@@ -26,7 +25,9 @@ impl JobService for Jobs {
         &self,
         request: Request<pb::GetJobRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        self.about(&request.into_inner().name, JobManager::get).await
+        let name = request.into_inner().name;
+        let id = validate::job_id("name", &name)?;
+        self.shown(self.0.jobs.get(id).await)
     }
 
     async fn list_jobs(
@@ -35,13 +36,9 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
         let pb::ListJobsRequest { page_size, page_token, state } = request.into_inner();
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let state = wanted(state)?;
-        let listing = move |app: &App| {
-            app.jobs.list(size, &page_token, state).map_err(|error| Fault::from(&error))
-        };
-        let page = self.0.blocking(listing).await?;
+        let page = self.0.jobs.list(size, &page_token, wanted(state)?).await.map_err(failed)?;
         Ok(Response::new(pb::ListJobsResponse {
-            jobs: page.jobs.iter().map(job).collect(),
+            jobs: page.jobs.iter().map(|record| job(&self.0, record)).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
         }))
     }
@@ -50,25 +47,32 @@ impl JobService for Jobs {
         &self,
         request: Request<pb::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let id = validate::job_id("name", &request.into_inner().name)?.to_owned();
-        let watching = move |app: &App| app.jobs.watch(&id).map_err(|error| Fault::from(&error));
-        let records = self.0.blocking(watching).await?;
-        let records = records.map(|record| Ok(pb::WatchJobResponse { job: Some(job(&record)) }));
-        Ok(Response::new(forward(records, self.0.idle())))
+        let name = request.into_inner().name;
+        let id = validate::job_id("name", &name)?;
+        let records = self.0.jobs.watch(id).await.map_err(failed)?;
+        let app = Arc::clone(&self.0);
+        let shown = move |record: JobRecord| {
+            Ok(pb::WatchJobResponse { job: Some(job(&app, &record)) })
+        };
+        Ok(Response::new(forward(records.map(shown), self.0.idle())))
     }
 
     async fn cancel_job(
         &self,
         request: Request<pb::CancelJobRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        self.about(&request.into_inner().name, JobManager::cancel).await
+        let name = request.into_inner().name;
+        let id = validate::job_id("name", &name)?;
+        self.shown(self.0.jobs.cancel(id).await)
     }
 
     async fn resume_job(
         &self,
         request: Request<pb::ResumeJobRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        self.about(&request.into_inner().name, JobManager::resume).await
+        let name = request.into_inner().name;
+        let id = validate::job_id("name", &name)?;
+        self.shown(self.0.jobs.resume(id).await)
     }
 
     async fn list_job_pairs(
@@ -76,14 +80,15 @@ impl JobService for Jobs {
         request: Request<pb::ListJobPairsRequest>,
     ) -> Result<Response<pb::ListJobPairsResponse>, Status> {
         let pb::ListJobPairsRequest { name, page_size, page_token } = request.into_inner();
-        let id = validate::job_id("name", &name)?.to_owned();
+        let id = validate::job_id("name", &name)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let reading = move |app: &App| {
-            let failed = |error: ManagerError| Fault::from(&error);
-            let record = app.jobs.get(&id).map_err(failed)?;
-            app.jobs.pairs(&record.run_id, &page_token, size).map_err(failed)
+        let record = self.0.jobs.get(id).await.map_err(failed)?;
+        let page = self.0.jobs.pairs(&record.run_id, size, &page_token).await;
+        let page = match page {
+            // The job has not begun: it has no pairs yet.
+            Err(ManagerError::NoRun { .. }) => return Ok(Response::default()),
+            page => page.map_err(failed)?,
         };
-        let page = self.0.blocking(reading).await?;
         Ok(Response::new(pb::ListJobPairsResponse {
             pairs: page.pairs.into_iter().map(pair).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
@@ -92,17 +97,16 @@ impl JobService for Jobs {
 }
 
 impl Jobs {
-    /// Does something with one job and shows it.
-    async fn about(
+    fn shown(
         &self,
-        name: &str,
-        action: fn(&JobManager, &str) -> Result<JobRecord, ManagerError>,
+        record: Result<JobRecord, ManagerError>,
     ) -> Result<Response<pb::Job>, Status> {
-        let id = validate::job_id("name", name)?.to_owned();
-        let acting = move |app: &App| action(&app.jobs, &id).map_err(|error| Fault::from(&error));
-        let record = self.0.blocking(acting).await?;
-        Ok(Response::new(job(&record)))
+        Ok(Response::new(job(&self.0, &record.map_err(failed)?)))
     }
+}
+
+fn failed(error: ManagerError) -> Fault {
+    Fault::from(&error)
 }
 
 fn wanted(number: i32) -> Result<Option<JobState>, Fault> {
