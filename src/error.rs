@@ -15,6 +15,7 @@ use crate::matching::MatchError;
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
 use crate::report::ReportError;
+use crate::server::ServerError;
 
 /// What kind of failure an error is: decides the exit code today and the gRPC status in the
 /// service. Kept small on purpose; details live in each error's text.
@@ -68,6 +69,8 @@ pub enum Error {
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -91,6 +94,7 @@ impl Error {
             Self::Model(error) => error.kind(),
             Self::Pipeline(error) => error.kind(),
             Self::Report(error) => error.kind(),
+            Self::Server(error) => error.kind(),
             Self::Sink(error) => error.kind(),
             Self::Source(error) => error.kind(),
             Self::Store(error) => error.kind(),
