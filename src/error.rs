@@ -19,6 +19,7 @@ use crate::matching::MatchError;
 use crate::model::ModelError;
 use crate::pipeline::{ManagerError, PipelineError};
 use crate::report::ReportError;
+use crate::server::ServerError;
 
 /// What kind of failure an error is: decides the exit code today and the gRPC status in the
 /// service. Kept small on purpose; details live in each error's text.
@@ -83,6 +84,8 @@ pub enum Error {
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -110,6 +113,7 @@ impl Error {
             Self::Model(error) => error.kind(),
             Self::Pipeline(error) => error.kind(),
             Self::Report(error) => error.kind(),
+            Self::Server(error) => error.kind(),
             Self::Sink(error) => error.kind(),
             Self::Source(error) => error.kind(),
             Self::Store(error) => error.kind(),

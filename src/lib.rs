@@ -1,7 +1,7 @@
 //! Pairwright turns captioned photos into visual-instruction data for training large multimodal
 //! models. It implements the MM-Instruct method (arXiv 2406.19736).
 //!
-//! Three layers, each looks only down: the wire ([`cli`]), the engine ([`image`], [`encoder`],
+//! Three layers, each looks only down: the wire ([`cli`], [`server`]), the engine ([`image`], [`encoder`],
 //! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`]) and
 //! the backends, small traits with real implementations ([`index::VectorIndex`],
 //! [`llm::ChatModel`], [`dataset::source::Source`]).
@@ -23,5 +23,6 @@ pub mod model;
 pub mod paths;
 pub mod pipeline;
 pub mod report;
+pub mod server;
 
 pub use error::{Error, ErrorKind};

@@ -2,6 +2,7 @@
 //! wrong (design 2).
 
 mod load;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,11 @@ use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
 
 pub use load::{Layers, RESOLVED, RUN_FILE};
+pub use serve::{
+    AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
+    ServeConfig, ServeLibraryConfig, ServeLimits, TlsConfig, UrlsConfig, WarmupConfig,
+    check_exposure,
+};
 
 /// Everything a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -38,6 +44,9 @@ pub struct Config {
     pub filters: FilterConfig,
     pub export: ExportConfig,
     pub report: ReportConfig,
+    /// The service's own settings; no run depends on them.
+    #[serde(skip_serializing)]
+    pub serve: ServeConfig,
 }
 
 /// Where the captioned photos are.
@@ -176,6 +185,7 @@ impl Config {
         let sections = [
             self.matching.validate(),
             self.index.validate(),
+            self.serve.validate(),
             one_problem("filters", self.filters.validate()),
             one_problem("llm", self.llm.validate()),
             one_problem(
