@@ -138,12 +138,22 @@ async fn overload(span: Duration) {
     println!("RESOURCE_EXHAUSTED    {refused} (of them without retry-after: {without_hint})");
     println!("anything else         {} {:?}", seen.other.len(), seen.other.first());
     let sorted = seen.sorted();
-    println!("p50 / p99 of OK       {:.0} / {:.0} ms", percentile(sorted, 0.5), percentile(sorted, 0.99));
+    println!(
+        "p50 / p99 of OK       {:.0} / {:.0} ms",
+        percentile(sorted, 0.5),
+        percentile(sorted, 0.99)
+    );
     println!("panics in the log     {}", server.panics());
-    println!("resident memory       {before:.0} MiB before, {during:.0} at the end, {after:.0} after 5 s");
+    println!(
+        "resident memory       {before:.0} MiB before, {during:.0} at the end, {after:.0} after 5 s"
+    );
     // The server still serves.
     let mut again = callers(&server, 8, Duration::from_secs(3), false).await;
-    println!("afterwards, 8 callers {} OK, p99 {:.0} ms", again.latencies.len(), percentile(again.sorted(), 0.99));
+    println!(
+        "afterwards, 8 callers {} OK, p99 {:.0} ms",
+        again.latencies.len(),
+        percentile(again.sorted(), 0.99)
+    );
 }
 
 async fn neighbours(span: Duration) {
@@ -157,7 +167,8 @@ async fn neighbours(span: Duration) {
         bytes.extend_from_slice(&number.to_le_bytes());
         let name = source.path().join(format!("{number:06}"));
         fs_err::write(name.with_extension("jpg"), bytes).expect("write");
-        fs_err::write(name.with_extension("txt"), format!("Photo number {number}.")).expect("write");
+        fs_err::write(name.with_extension("txt"), format!("Photo number {number}."))
+            .expect("write");
     }
     let root = source.path().to_string_lossy().into_owned();
     let server = Server::start(data.path(), &["--image-root", &root]);

@@ -19,7 +19,10 @@ fn clients() -> Option<PathBuf> {
     if bin.join("python").exists() && bin.join("buf").exists() {
         return Some(bin);
     }
-    eprintln!("SKIPPED: {} is not there (make clients), so no foreign client was tried", bin.display());
+    eprintln!(
+        "SKIPPED: {} is not there (make clients), so no foreign client was tried",
+        bin.display()
+    );
     None
 }
 

@@ -27,10 +27,17 @@ fn message(out: &mut String, indent: usize, message: &DescriptorProto) {
             _ => "",
         };
         let oneof = field.oneof_index.filter(|_| !field.proto3_optional());
-        let oneof = oneof.map(|index| format!(" oneof {}", message.oneof_decl[index as usize].name()));
+        let oneof =
+            oneof.map(|index| format!(" oneof {}", message.oneof_decl[index as usize].name()));
         let kind = field_type(field);
-        writeln!(out, "{pad}  {label}{kind} {} = {}{}", field.name(), field.number(), oneof.unwrap_or_default())
-            .expect("text");
+        writeln!(
+            out,
+            "{pad}  {label}{kind} {} = {}{}",
+            field.name(),
+            field.number(),
+            oneof.unwrap_or_default()
+        )
+        .expect("text");
     }
     message.enum_type.iter().for_each(|one| enumeration(out, indent + 2, one));
     message.nested_type.iter().for_each(|one| self::message(out, indent + 2, one));

@@ -144,9 +144,8 @@ async fn matching_requests(client: &mut MatchingServiceClient<Channel>) {
             _ => "fine".to_owned(),
         })
         .collect();
-    let wanted = [
-        "fine", "VECTOR_WRONG_WIDTH", "VECTOR_NOT_FINITE", "VECTOR_ZERO", "FIELD_REQUIRED",
-    ];
+    let wanted =
+        ["fine", "VECTOR_WRONG_WIDTH", "VECTOR_NOT_FINITE", "VECTOR_ZERO", "FIELD_REQUIRED"];
     assert_eq!(reasons, wanted);
     let options = |options| pb::MatchRequest {
         queries: vec![query(vec![1.0; 384])],
@@ -228,7 +227,8 @@ fn crc(bytes: &[u8]) -> u32 {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_images_cost_only_themselves() {
     let server = Server::start(&[]);
-    std::os::unix::fs::symlink("/etc/hostname", server.folder().join("photos/link.jpg")).expect("link");
+    std::os::unix::fs::symlink("/etc/hostname", server.folder().join("photos/link.jpg"))
+        .expect("link");
     let good = photo("two-dogs");
     let path = |path: &str| pb::Image { source: Some(pb::image::Source::Path(path.into())) };
     let uri = pb::image::Source::Uri("http://127.0.0.1/a.jpg".into());
@@ -308,7 +308,8 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
 async fn too_large_a_message_names_the_limit() {
     let server = Server::start(&["--max-message-mb", "1"]);
     let mut client = EmbeddingServiceClient::new(server.connect().await);
-    let status = client.embed_images(images(vec![image(vec![7; 2 << 20])])).await.expect_err("large");
+    let status =
+        client.embed_images(images(vec![image(vec![7; 2 << 20])])).await.expect_err("large");
     assert!(matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange), "{status:?}");
     assert!(status.message().contains("1048576"), "{status:?}");
     assert_sound(&server).await;

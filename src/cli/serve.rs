@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::config::{Config, Layers, check_exposure};
 use crate::server::observe::Traces;
+use crate::server::{self, Ready};
 
 use super::args::ServeArgs;
 use super::exit::Outcome;
@@ -13,11 +14,19 @@ pub async fn serve(args: &ServeArgs, log_json: bool) -> Result<Outcome, Error> {
     let config = configure(args)?;
     let traces = Traces::start(&config.serve.otel)?;
     log::start(log_json, traces.as_ref());
-    tracing::info!(listen = %config.serve.listen, "configured");
+    let served = server::serve(config, tell_ready).await;
     if let Some(traces) = traces {
         traces.finish().await;
     }
-    Ok(Outcome::Done)
+    served.map(|()| Outcome::Done)
+}
+
+/// One line for people, and for programs that asked for a free port.
+fn tell_ready(ready: Ready) {
+    let Ready { address, metrics, took } = ready;
+    let metrics = metrics.map_or_else(|| "off".to_owned(), |page| format!("http://{page}/metrics"));
+    let seconds = took.as_secs_f64();
+    println!("serving on {address} (metrics {metrics}), ready after {seconds:.1} s");
 }
 
 /// The configuration of a server: defaults < file < environment < flags, checked, and refused when
@@ -71,7 +80,7 @@ fn limits(layers: Layers, args: &ServeArgs) -> Result<Layers, Error> {
     Ok(layers
         .flag(&key("max_message_bytes"), args.max_message_mb.map(|mib| mib << 20))?
         .flag(&key("max_items"), args.max_items)?
-        .flag(&key("max_queue_items"), args.max_queue_items)?
+        .flag("serve.queue.max_queue_items", args.max_queue_items)?
         .flag(&key("max_requests"), args.max_requests)?
         .flag(&key("max_connections"), args.max_connections)?
         .flag(&key("request_timeout_seconds"), args.request_timeout_seconds)?
@@ -133,7 +142,7 @@ mod tests {
         assert_eq!(config.llm.target.to_string(), "openai:http://h:1/v1");
         assert_eq!((config.llm.model.as_deref(), config.llm.max_in_flight), (Some("q"), 3));
         assert_eq!((limits.max_message_bytes, limits.max_items), (64 << 20, 5));
-        assert_eq!((limits.max_queue_items, limits.max_requests), (6, 7));
+        assert_eq!((serve.queue.max_queue_items, limits.max_requests), (6, 7));
         assert_eq!((limits.max_connections, limits.request_timeout_seconds), (8, 9));
         assert_eq!(limits.drain_seconds, 10);
         let tls = [&serve.tls.cert, &serve.tls.key, &serve.tls.client_ca, &serve.auth.keys_file];

@@ -18,6 +18,10 @@ use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
+use crate::paths;
+
+/// The bundled encoder's folder.
+const BUNDLED_MODEL: &str = "models/mini";
 
 pub use load::{Layers, RESOLVED, RUN_FILE};
 pub use serve::{
@@ -67,6 +71,14 @@ pub struct SourceConfig {
 pub struct ModelConfig {
     /// A model folder; the bundled stand-in when absent.
     pub path: Option<PathBuf>,
+}
+
+impl ModelConfig {
+    /// The model's folder: the one that is set, else where the bundled one is.
+    pub fn folder(&self) -> PathBuf {
+        let found = self.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
+        found.unwrap_or_else(|| BUNDLED_MODEL.into())
+    }
 }
 
 /// How photos are read.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::Error;
 use crate::config::Config;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
 use crate::instruction::Library;
-use crate::{Error, paths};
 
 use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
@@ -25,9 +25,6 @@ use super::{Phase, PipelineError, Progress, RunFolder, exporting, ingest, report
 
 pub use resources::{OnDeadBackend, Resources};
 pub use stop::Stop;
-
-/// The bundled encoder's folder.
-const BUNDLED_MODEL: &str = "models/mini";
 
 /// One run in this process.
 #[derive(Clone)]
@@ -214,8 +211,7 @@ impl Job {
         if let Some(encoder) = &self.resources.encoder {
             return Ok(Arc::clone(encoder));
         }
-        let path = self.config.model.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
-        let path = path.unwrap_or_else(|| BUNDLED_MODEL.into());
+        let path = self.config.model.folder();
         let decode = self.config.image.decode_options();
         Ok(Arc::new(OnnxEncoder::open(&path, &self.config.encoder, decode)?))
     }

@@ -1,51 +1,64 @@
 //! `BatchMatch`: a request becomes a job over a source below an image root.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::app::App;
 use super::fault::Fault;
-use super::jobs::job;
-use super::options;
 use super::pb::{self, source::Format};
-use super::validate;
+use super::{jobs, options, validate};
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
 use crate::matching::MatchRules;
 use crate::pipeline::manager::JobSpec;
-
-/// The kind that jobs of this method carry.
-const KIND: &str = "BatchMatch";
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///
 /// # Errors
 /// The request is wrong, the source is not below an image root, the library is empty, or the
 /// manager refuses the job.
-pub fn submit(app: &App, request: &pb::BatchMatchRequest) -> Result<pb::Job, Fault> {
+pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb::Job, Fault> {
     validate::echo_id("request_id", &request.request_id)?;
+    let spec = app.blocking(move |app| spec(app, &request)).await?;
+    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
+    Ok(jobs::job(app, &record))
+}
+
+fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {
     let mut config = engine_config(app, request)?;
-    // A call that is repeated gets its first job, even if the library has changed since.
-    let spec_key = spec_key(request);
-    if app.library.len() == 0 {
-        return Err(Fault::library_empty());
-    }
-    let snapshots = app.config.serve.data_folder().join("libraries");
-    let exported = app.library.export_snapshot(&snapshots).map_err(|error| Fault::from(&error))?;
-    config.library.instructions = Some(exported);
+    config.library.instructions = Some(library_snapshot(app)?);
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let spec = JobSpec {
-        kind: KIND.to_owned(),
+    Ok(JobSpec {
         run_id: text(&request.run_id),
         config,
         answers: request.generate_answers,
         request_id: text(&request.request_id),
-        spec_json: spec_key,
-    };
-    let record = app.jobs.submit(spec).map_err(|error| Fault::from(&error))?;
-    Ok(job(&record))
+        spec_json: fingerprint(request),
+    })
+}
+
+/// The library as it is now, in a file named by its content: a job that goes on after a restart
+/// must draw from the library it began with.
+fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
+    if app.library.is_empty() {
+        return Err(Fault::library_empty());
+    }
+    let folder = app.config.serve.data_folder().join("libraries");
+    let io = |error: std::io::Error| Fault::internal(error.to_string());
+    fs_err::create_dir_all(&folder).map_err(io)?;
+    let file = tempfile_name(&folder);
+    let export = app.library.export_jsonl(&file).map_err(|error| Fault::from(&error))?;
+    let named = folder.join(format!("{}.jsonl", export.hash));
+    fs_err::rename(&file, &named).map_err(io)?;
+    Ok(named)
+}
+
+/// A name that no other call uses at the same time.
+fn tempfile_name(folder: &Path) -> PathBuf {
+    folder.join(format!("new-{:016x}.jsonl", rand::random::<u64>()))
 }
 
 /// The server's engine settings with the request's over them.
@@ -93,7 +106,7 @@ fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result<(),
 }
 
 /// What two calls with one request id must agree in: all of the request.
-fn spec_key(request: &pb::BatchMatchRequest) -> String {
+fn fingerprint(request: &pb::BatchMatchRequest) -> String {
     let digest = Sha256::digest(request.encode_to_vec());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::ErrorKind;
+use crate::encoder::queue::StartError;
 
 use super::auth::KeysError;
 use super::tls::TlsError;
@@ -22,6 +23,20 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the port cannot be asked for its address: {0}")]
+    Address(#[source] std::io::Error),
+    #[error("the transport failed: {0}")]
+    Transport(#[source] tonic::transport::Error),
+    #[error(transparent)]
+    Queue(#[from] StartError),
+    #[error("the descriptors cannot be read: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("serve.urls: cannot prepare to fetch addresses: {0}")]
+    Fetcher(#[source] reqwest::Error),
+    #[error("a part of the server ended unexpectedly: {0}")]
+    Died(String),
+    #[error("stopped before it was ready")]
+    StoppedEarly,
     #[error("metrics: {message}")]
     Metrics { message: String },
     #[error("serve.otel.endpoint = {endpoint:?}: {message}")]
@@ -35,7 +50,14 @@ impl ServerError {
             Self::Keys(error) => error.kind(),
             Self::Tls(error) => error.kind(),
             Self::Bind { .. } => ErrorKind::FailedPrecondition,
-            Self::Metrics { .. } => ErrorKind::Internal,
+            Self::Queue(error) => error.kind(),
+            Self::StoppedEarly => ErrorKind::Cancelled,
+            Self::Address(_)
+            | Self::Transport(_)
+            | Self::Reflection(_)
+            | Self::Fetcher(_)
+            | Self::Died(_)
+            | Self::Metrics { .. } => ErrorKind::Internal,
             Self::Telemetry { .. } => ErrorKind::InvalidInput,
         }
     }

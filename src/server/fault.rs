@@ -37,8 +37,7 @@ impl Fault {
     /// A field is missing.
     pub fn required(field: impl Into<String>) -> Self {
         let field = field.into();
-        Self::new(Code::InvalidArgument, "FIELD_REQUIRED", format!("{field} must be set"))
-            .at(field)
+        Self::new(Code::InvalidArgument, "FIELD_REQUIRED", format!("{field} must be set")).at(field)
     }
 
     /// A field has a value that it cannot have.
@@ -60,7 +59,13 @@ impl Fault {
     }
 
     /// A request passed a limit of `ServerInfo.limits`.
-    pub fn limit(reason: &str, field: &str, limit: &'static str, allowed: u64, actual: u64) -> Self {
+    pub fn limit(
+        reason: &str,
+        field: &str,
+        limit: &'static str,
+        allowed: u64,
+        actual: u64,
+    ) -> Self {
         let message = format!("{field}: {actual}, the limit is {allowed} ({limit})");
         Self::new(Code::InvalidArgument, reason, message).at(field).limited(limit, allowed, actual)
     }

@@ -49,7 +49,9 @@ impl From<&ImageError> for Fault {
             ImageError::SideTooLong { width, height, limit } => {
                 ("max_image_side", u64::from(*limit), u64::from(*width.max(height)))
             }
-            ImageError::TooManyPixels { pixels, limit, .. } => ("max_image_pixels", *limit, *pixels),
+            ImageError::TooManyPixels { pixels, limit, .. } => {
+                ("max_image_pixels", *limit, *pixels)
+            }
             ImageError::DecodedTooLarge { bytes, limit, .. } => {
                 ("max_decoded_bytes", *limit, *bytes)
             }
@@ -72,10 +74,12 @@ impl From<QueueError> for Fault {
                     .limited(limit(what), allowed, wanted)
                     .retry_after(retry_after)
             }
-            QueueError::TooLarge { what, wanted, limit: allowed } => {
-                Self::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", message)
-                    .limited(limit(what), allowed, wanted)
-            }
+            QueueError::TooLarge { what, wanted, limit: allowed } => Self::new(
+                Code::InvalidArgument,
+                "REQUEST_TOO_LARGE",
+                message,
+            )
+            .limited(limit(what), allowed, wanted),
             QueueError::DeadlineExceeded => {
                 Self::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
             }
@@ -124,6 +128,12 @@ impl Fault {
     pub fn no_image_root() -> Self {
         let message = "this server reads no paths: it has no image root (--image-root)";
         Self::new(Code::FailedPrecondition, "NO_IMAGE_ROOT", message)
+    }
+
+    /// A job's embeddings cannot be compared with this server's.
+    pub fn other_model(job: &str) -> Self {
+        let message = format!("job {job:?} was embedded by another model than this server has now");
+        Self::new(Code::FailedPrecondition, "OTHER_MODEL", message)
     }
 
     /// There is nothing to match with.

@@ -36,7 +36,7 @@ impl Fetcher {
         max_file_bytes: u64,
         allowed: fn(IpAddr) -> bool,
     ) -> Result<Self, reqwest::Error> {
-        let hops = config.max_redirects;
+        let hops = usize::try_from(config.max_redirects).unwrap_or(usize::MAX);
         let follow = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > hops {
                 return attempt.error("too many redirects");
@@ -89,9 +89,13 @@ impl Fetcher {
         if bytes <= self.max_bytes {
             return Ok(());
         }
-        let message = format!("the file has {bytes} bytes or more, the limit is {}", self.max_bytes);
-        Err(Fault::new(Code::InvalidArgument, "IMAGE_FILE_TOO_LARGE", message)
-            .limited("max_image_bytes", self.max_bytes, bytes))
+        let message =
+            format!("the file has {bytes} bytes or more, the limit is {}", self.max_bytes);
+        Err(Fault::new(Code::InvalidArgument, "IMAGE_FILE_TOO_LARGE", message).limited(
+            "max_image_bytes",
+            self.max_bytes,
+            bytes,
+        ))
     }
 }
 
@@ -160,9 +164,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    let inner = |high: u16, low: u16| {
-        is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-    };
+    let inner =
+        |high: u16, low: u16| is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match segments {
         // An IPv4 address inside: mapped, NAT64, 6to4.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {

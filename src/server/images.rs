@@ -85,9 +85,7 @@ impl ImageLoader {
                 let length = file.and_then(|file| Some(file.metadata().ok()?.len()));
                 length.unwrap_or(0).min(self.max_file_bytes)
             }),
-            Some(pb::image::Source::Uri(_)) => {
-                self.fetcher.as_ref().map_or(0, Fetcher::max_bytes)
-            }
+            Some(pb::image::Source::Uri(_)) => self.fetcher.as_ref().map_or(0, Fetcher::max_bytes),
             Some(pb::image::Source::Content(_)) | None => 0,
         }
     }

@@ -29,7 +29,8 @@ pub fn draw(
     // These need a whole dataset; a single match has none.
     config.hubness = Hubness::None;
     config.max_share = 0.0;
-    let rules = MatchRules::new(&config, defaults).map_err(|error| Fault::from(&error).at("options"))?;
+    let rules =
+        MatchRules::new(&config, defaults).map_err(|error| Fault::from(&error).at("options"))?;
     Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)? })
 }
 

@@ -76,7 +76,8 @@ impl App {
             }
             Some(Probe::Instruction(name)) => {
                 let id = validate::instruction_id("instruction", &name)?;
-                let vector = self.instruction_vector(id).ok_or_else(|| instruction_not_found(id))?;
+                let vector =
+                    self.instruction_vector(id).ok_or_else(|| instruction_not_found(id))?;
                 (vector, Some(id.to_owned()), Timings::default())
             }
         };

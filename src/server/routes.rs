@@ -19,7 +19,9 @@ use super::services;
 ///
 /// # Errors
 /// The descriptors compiled into the binary cannot be read.
-pub fn early<H: Health>(health: HealthServer<H>) -> Result<Routes, tonic_reflection::server::Error> {
+pub fn early<H: Health>(
+    health: HealthServer<H>,
+) -> Result<Routes, tonic_reflection::server::Error> {
     Ok(standard(health)?.routes())
 }
 

@@ -2,13 +2,17 @@
 //! index, which is kept until the run has grown.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use super::app::App;
 use super::fault::Fault;
 use super::pb;
-use crate::index::{self, IndexConfig, VectorIndex};
-use crate::pipeline::manager::{JobManager, RunImage};
+use crate::dataset::store::ImageRow;
+use crate::index::{self, VectorIndex};
+use crate::pipeline::manager::{ImagesStamp, ManagerError};
 
 /// Runs whose photos are kept in memory.
 const MOST_SETS: usize = 4;
@@ -28,9 +32,8 @@ struct ImageSet {
     index: Box<dyn VectorIndex>,
     /// What is told of a photo, by its key in the index.
     photos: Vec<Photo>,
-    /// Photos in the run when this was built.
-    count: u64,
-    model_hash: String,
+    /// What the run held when this was built.
+    stamp: ImagesStamp,
 }
 
 struct Photo {
@@ -43,23 +46,61 @@ impl App {
     /// The photos of a job's run nearest to `vector`, and how many were searched.
     ///
     /// # Errors
-    /// There is no such job, or its run cannot be read.
-    pub fn search_images(
-        &self,
+    /// There is no such job, its run cannot be read, or another model embedded it.
+    pub async fn search_images(
+        self: &Arc<Self>,
         job: &str,
+        vector: Vec<f32>,
+        top_k: usize,
+        floor: f32,
+    ) -> Result<(Vec<pb::ScoredImage>, usize), Fault> {
+        let record = self.jobs.get(job).await.map_err(|error| Fault::from(&error))?;
+        let stamp = match self.jobs.run_images_stamp(&record.run_id).await {
+            // The job has not begun: there is nothing to search yet.
+            Err(ManagerError::NoRun { .. }) => return Ok((Vec::new(), 0)),
+            stamp => stamp.map_err(|error| Fault::from(&error))?,
+        };
+        if stamp.encoder != self.encoder.hash() {
+            return Err(Fault::other_model(job));
+        }
+        let set = self.image_set(record.run_id, stamp).await?;
+        self.blocking(move |_| set.search(&vector, top_k, floor)).await
+    }
+
+    async fn image_set(
+        self: &Arc<Self>,
+        run_id: String,
+        stamp: ImagesStamp,
+    ) -> Result<Arc<ImageSet>, Fault> {
+        let mut sets = self.image_sets.sets.lock().await;
+        if let Some(set) = sets.get(&run_id).filter(|set| set.stamp == stamp) {
+            return Ok(Arc::clone(set));
+        }
+        let (run, runtime) = (run_id.clone(), Handle::current());
+        let set = self.blocking(move |app| build(app, &run, stamp, &runtime)).await?;
+        let set = Arc::new(set);
+        if sets.len() >= MOST_SETS && !sets.contains_key(&run_id) {
+            sets.clear();
+        }
+        sets.insert(run_id, Arc::clone(&set));
+        Ok(set)
+    }
+}
+
+impl ImageSet {
+    fn search(
+        &self,
         vector: &[f32],
         top_k: usize,
         floor: f32,
     ) -> Result<(Vec<pb::ScoredImage>, usize), Fault> {
-        let record = self.jobs.get(job).map_err(|error| Fault::from(&error))?;
-        let set = self.image_set(&record.run_id)?;
-        if set.photos.is_empty() {
+        if self.photos.is_empty() {
             return Ok((Vec::new(), 0));
         }
-        let hits = set.index.search(vector, top_k).map_err(|error| Fault::from(&error))?;
+        let hits = self.index.search(vector, top_k).map_err(|error| Fault::from(&error))?;
         let found = hits.into_iter().filter(|hit| hit.similarity >= floor).filter_map(|hit| {
             // Keys are positions in `photos`.
-            let photo = set.photos.get(hit.id.parse::<usize>().ok()?)?;
+            let photo = self.photos.get(hit.id.parse::<usize>().ok()?)?;
             Some(pb::ScoredImage {
                 image_id: photo.id.clone(),
                 path: photo.path.clone(),
@@ -67,47 +108,27 @@ impl App {
                 similarity: hit.similarity,
             })
         });
-        Ok((found.collect(), set.photos.len()))
-    }
-
-    fn image_set(&self, run_id: &str) -> Result<Arc<ImageSet>, Fault> {
-        let hash = self.encoder().hash();
-        let count = self.jobs.image_count(run_id, hash).map_err(|error| Fault::from(&error))?;
-        let mut sets = self.image_sets.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = sets.get(run_id).filter(|set| set.count == count && set.model_hash == hash) {
-            return Ok(Arc::clone(set));
-        }
-        let set = Arc::new(build(&self.jobs, run_id, hash, &self.config.index, self.dim(), count)?);
-        if sets.len() >= MOST_SETS && !sets.contains_key(run_id) {
-            sets.clear();
-        }
-        sets.insert(run_id.to_owned(), Arc::clone(&set));
-        Ok(set)
+        Ok((found.collect(), self.photos.len()))
     }
 }
 
-fn build(
-    jobs: &JobManager,
-    run_id: &str,
-    model_hash: &str,
-    config: &IndexConfig,
-    dim: usize,
-    count: u64,
-) -> Result<ImageSet, Fault> {
-    let failed = |error| Fault::from(&error);
-    let expected = usize::try_from(count).unwrap_or(usize::MAX);
-    let mut index = index::build(config, dim, expected).map_err(failed)?;
-    let mut photos: Vec<Photo> = Vec::with_capacity(expected.min(1 << 20));
-    let mut after = 0;
+fn build(app: &App, run_id: &str, stamp: ImagesStamp, runtime: &Handle) -> Result<ImageSet, Fault> {
+    let expected = usize::try_from(stamp.count).unwrap_or(usize::MAX);
+    let index = index::build(&app.config.index, app.dim(), expected);
+    let mut set =
+        ImageSet { index: index.map_err(|error| Fault::from(&error))?, photos: Vec::new(), stamp };
+    // The source's first photo has place 0.
+    let mut after = -1;
     loop {
-        let page = jobs.run_images(run_id, model_hash, after, PAGE);
-        let page: Vec<RunImage> = page.map_err(|error| Fault::from(&error))?;
-        let Some(last) = page.last() else { break };
+        let page: Vec<ImageRow> = runtime
+            .block_on(app.jobs.run_images(run_id, after, PAGE))
+            .map_err(|error| Fault::from(&error))?;
+        let Some(last) = page.last() else { return Ok(set) };
         after = last.seq;
-        for image in page {
-            index.add(&photos.len().to_string(), &image.vector).map_err(failed)?;
-            photos.push(Photo { id: image.id, path: image.path, caption: image.description });
+        for ImageRow { id, image, description, vector, .. } in page {
+            let key = set.photos.len().to_string();
+            set.index.add(&key, &vector).map_err(|error| Fault::from(&error))?;
+            set.photos.push(Photo { id, path: image, caption: description });
         }
     }
-    Ok(ImageSet { index, photos, count, model_hash: model_hash.to_owned() })
 }

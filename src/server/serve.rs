@@ -52,8 +52,8 @@ struct Running {
 pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Error> {
     let began = Instant::now();
     check_exposure(&config.serve)?;
-    let exporter = Exporter::new().map_err(ServerError::from)?;
-    let metrics = exporter.metrics(&METHODS, &BuildInfo::of(&config));
+    let exporter = Exporter::new()?;
+    let metrics = exporter.metrics(&METHODS, &build_info(&config));
     let page = exporter.serve(config.serve.metrics.listen).await?;
     sample_memory(metrics.clone());
     let (reporter, service) = tonic_health::server::health_reporter();
@@ -73,6 +73,14 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
     running.work(app).await
 }
 
+fn build_info(config: &Config) -> BuildInfo {
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: config.model.folder().display().to_string(),
+        device: "cpu".to_owned(),
+    }
+}
+
 /// Opens the port and answers health and reflection there.
 async fn open<H: Health>(
     config: &Config,
@@ -84,7 +92,7 @@ async fn open<H: Health>(
     let shutdown = Shutdown::new(limits.drain());
     shutdown.on_signals();
     let listener = bind(config.serve.listen).await?;
-    let address = listener.local_addr().map_err(ServerError::Io)?;
+    let address = listener.local_addr().map_err(ServerError::Address)?;
     let connections = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
     let incoming = Incoming::new(listener, connections, metrics.clone());
     let switch = Switch::default();
@@ -131,7 +139,7 @@ impl Running {
         let every = Duration::from_secs(app.config.serve.prober.interval_seconds);
         tasks.spawn(health::probe(Arc::clone(&app), reporter, shutdown.clone(), every));
         tasks.spawn(telemetry::sample(Arc::clone(&app), metrics, shutdown.clone()));
-        tasks.spawn(start::save_library(Arc::clone(&app), shutdown.clone()));
+        tasks.spawn(start::maintain_library(Arc::clone(&app), shutdown.clone()));
         let served = serving.await;
         // Without a signal: the transport has failed, and the jobs must end all the same.
         shutdown.begin();

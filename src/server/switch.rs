@@ -84,8 +84,9 @@ where
             Some(routes) => Box::pin(routes.call(request)),
             None if is_early(request.uri().path()) => Box::pin(self.early.call(request)),
             None => {
-                let fault = Fault::new(Code::Unavailable, "STARTING", "the server is still loading")
-                    .retry_after(LOADING);
+                let fault =
+                    Fault::new(Code::Unavailable, "STARTING", "the server is still loading")
+                        .retry_after(LOADING);
                 Box::pin(std::future::ready(Ok(Status::from(fault).into_http())))
             }
         }

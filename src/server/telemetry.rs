@@ -7,9 +7,7 @@ use super::app::App;
 use super::layers::Shutdown;
 use super::observe::Metrics;
 use crate::answer::BackendState;
-use crate::encoder::queue::{
-    BatchReport, DropReason, Lane, QueueObserver, Timings, TowerKind,
-};
+use crate::encoder::queue::{BatchReport, DropReason, Lane, QueueObserver, Timings, TowerKind};
 
 /// How often sizes are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -54,11 +52,11 @@ pub async fn sample(app: Arc<App>, metrics: Metrics, shutdown: Shutdown) {
             metrics.queue_size(lane.tower, lane.lane, lane.waiting + lane.ready);
         }
         metrics.library_size(app.library.len() as u64);
-        for (state, count) in app.jobs.counts() {
-            metrics.jobs(state, count);
+        if let Ok(counts) = app.jobs.counts().await {
+            counts.into_iter().for_each(|(state, count)| metrics.jobs(state, count));
         }
-        metrics.answer_backend_up(matches!(app.answers.state(), BackendState::Up));
-        if let Some(totals) = app.answers.stats() {
+        metrics.answer_backend_up(matches!(app.answers.backend.state(), BackendState::Up));
+        if let Some(totals) = app.answers.backend.stats() {
             metrics.llm_totals(&totals);
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ErrorKind;
-use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmFault, LlmTarget};
+use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmFault, LlmTarget, StatsSnapshot};
 
 pub use state::{BackendDown, BackendState, ProbePolicy};
 
@@ -77,6 +77,16 @@ impl AnswerBackend {
     /// Its state now and from now on.
     pub fn watch(&self) -> watch::Receiver<BackendState> {
         self.shared.state.subscribe()
+    }
+
+    /// The model's name, once it is connected.
+    pub fn model_name(&self) -> Option<String> {
+        lock(&self.shared.model).as_ref().map(|model| model.name().to_owned())
+    }
+
+    /// The model's counters, once it is connected.
+    pub fn stats(&self) -> Option<StatsSnapshot> {
+        lock(&self.shared.model).as_ref().map(|model| model.stats())
     }
 
     /// Why calls would be refused now, if they would be.

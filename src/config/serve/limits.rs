@@ -17,8 +17,6 @@ pub struct ServeLimits {
     pub max_items: u64,
     /// Bytes of one text, 1 KiB to 16 MiB.
     pub max_text_bytes: u64,
-    /// Items that may wait for each encoder, 1 to 1000000.
-    pub max_queue_items: u64,
     /// Calls under way on one connection, 1 to 65536.
     pub max_streams: u32,
     /// Open connections, 1 to 1000000.
@@ -43,7 +41,6 @@ impl Default for ServeLimits {
             max_message_bytes: 32 << 20,
             max_items: 256,
             max_text_bytes: 32 << 10,
-            max_queue_items: 2048,
             max_streams: 256,
             max_connections: 1024,
             max_requests: 1024,
@@ -80,7 +77,6 @@ impl ServeLimits {
         range("max_message_bytes", self.max_message_bytes, 64 << 10, 1 << 30);
         range("max_items", self.max_items, 1, 65_536);
         range("max_text_bytes", self.max_text_bytes, 1 << 10, 16 << 20);
-        range("max_queue_items", self.max_queue_items, 1, 1_000_000);
         range("max_streams", self.max_streams.into(), 1, 65_536);
         range("max_connections", self.max_connections, 1, 1_000_000);
         range("max_requests", self.max_requests, 1, 1_000_000);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
+use crate::encoder::queue::QueueConfig;
 
 pub use limits::ServeLimits;
 pub use parts::{
@@ -33,6 +34,7 @@ pub struct ServeConfig {
     /// Serve other machines without keys and without TLS.
     pub allow_insecure: bool,
     pub limits: ServeLimits,
+    pub queue: QueueConfig,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
     pub metrics: MetricsConfig,
@@ -52,6 +54,7 @@ impl Default for ServeConfig {
             image_roots: Vec::new(),
             allow_insecure: false,
             limits: ServeLimits::default(),
+            queue: QueueConfig::default(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             metrics: MetricsConfig::default(),
@@ -75,6 +78,7 @@ impl ServeConfig {
     pub(super) fn validate(&self) -> Vec<String> {
         [
             self.limits.validate(),
+            self.queue.validate().into_iter().map(|problem| format!("serve.{problem}")).collect(),
             self.tls.validate(),
             self.otel.validate(),
             self.urls.validate(),

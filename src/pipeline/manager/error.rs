@@ -79,11 +79,11 @@ impl ManagerError {
             Self::InvalidRunId { .. }
             | Self::InvalidRequestId { .. }
             | Self::InvalidToken { .. }
-            | Self::RequestIdReused { .. }
             | Self::Config { .. } => ErrorKind::InvalidInput,
             Self::Busy { .. } | Self::WrongState { .. } | Self::InUse { .. } => {
                 ErrorKind::FailedPrecondition
             }
+            Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
             Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
             Self::Stopping => ErrorKind::Unavailable,
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {

@@ -42,6 +42,7 @@ fn code(error: &Error) -> &'static str {
         Error::Backend(error) => error.code(),
         Error::Confine(error) => error.code(),
         Error::Image(error) => error.code(),
+        Error::LibraryStore(error) => error.code(),
         Error::Llm(error) => error.code(),
         Error::Manager(error) => error.code(),
         Error::Report(error) => error.code(),
@@ -54,6 +55,8 @@ fn code(error: &Error) -> &'static str {
         Error::Index(_) => "index_failed",
         Error::Library(_) => "library_invalid",
         Error::Model(_) => "model_unusable",
+        // The service's own parts are not met in a job.
+        Error::Server(_) => "internal",
         Error::Store(error) if error.kind() == ErrorKind::ResourceExhausted => "disk_full",
         Error::Store(_) => "run_store",
     }

@@ -188,6 +188,14 @@ impl JobManager {
         self.inner.clone().stored(list).await
     }
 
+    /// How many jobs there are in each state.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, ManagerError> {
+        self.inner.clone().stored(|_, store| store.counts()).await
+    }
+
     /// A job now and at each change, progress at most four times a second; ends after the record
     /// that says how it ended, or when the server stops.
     ///

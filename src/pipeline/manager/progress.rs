@@ -19,6 +19,9 @@ pub struct JobProgress {
     pub phases: Vec<PhaseProgress>,
     /// Refusals of the whole run by stage and code, most frequent first.
     pub rejected: Vec<Rejected>,
+    /// Pairs of the whole run.
+    #[serde(default)]
+    pub pairs: u64,
     /// Pairs of the whole run that have an accepted answer.
     pub answers_accepted: u64,
     /// Pairs whose last call failed; they are asked again.
@@ -152,6 +155,7 @@ pub(super) fn figures(store: &Store) -> Result<JobProgress, StoreError> {
     let rejected = store.rejection_counts(matching, answering)?;
     Ok(JobProgress {
         rejected: rejected.into_iter().map(Into::into).collect(),
+        pairs: store.count_pairs(matching)?,
         answers_accepted: store.token_totals(matching, answering)?.accepted,
         answers_failed: store.failure_counts()?.iter().map(|(_, count, _)| count).sum(),
         ..JobProgress::default()

@@ -36,7 +36,8 @@ pub enum JobState {
 }
 
 impl JobState {
-    const ALL: [Self; 5] =
+    /// Every state.
+    pub const ALL: [Self; 5] =
         [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
 
     /// The name in the database and in messages.

@@ -3,78 +3,34 @@
 
 use tonic::Code;
 
+use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::pipeline::manager::JobState;
+
 /// A closed set of label values.
-pub trait Label: Copy + 'static {
-    /// Every value, each at its own [`Label::place`].
+pub trait Label: Copy + PartialEq + 'static {
+    /// Every value.
     const ALL: &'static [Self];
     /// The text of the label.
     fn name(self) -> &'static str;
     /// Its place in [`Label::ALL`].
-    fn place(self) -> usize;
+    fn place(self) -> usize {
+        Self::ALL.iter().position(|value| *value == self).unwrap_or_default()
+    }
 }
 
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident => $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$value_doc])* $value,)*
-        }
-
+macro_rules! labels {
+    ($($name:ty),+ $(,)?) => {$(
         impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$value,)*];
+            const ALL: &'static [Self] = &<$name>::ALL;
 
             fn name(self) -> &'static str {
-                match self {
-                    $(Self::$value => $text,)*
-                }
-            }
-
-            fn place(self) -> usize {
-                self as usize
+                <$name>::name(self)
             }
         }
-    };
+    )+};
 }
 
-label! {
-    /// Which half of the encoder.
-    Tower {
-        Image => "image",
-        Text => "text",
-    }
-}
-
-label! {
-    /// Which lane of an encoder's queue.
-    Lane {
-        /// Callers that wait.
-        Interactive => "interactive",
-        /// Jobs.
-        Bulk => "bulk",
-    }
-}
-
-label! {
-    /// Why an item left a queue without being worked.
-    DropReason {
-        /// The caller went away.
-        Cancelled => "cancelled",
-        /// The caller's deadline was over.
-        Expired => "expired",
-    }
-}
-
-label! {
-    /// Where a job stands.
-    JobState {
-        Queued => "queued",
-        Running => "running",
-        Succeeded => "succeeded",
-        Failed => "failed",
-        Cancelled => "cancelled",
-    }
-}
+labels!(TowerKind, Lane, DropReason, JobState);
 
 /// The codes a failed call can end with, in the order of their numbers, from 1.
 pub const FAILURES: [&str; 16] = [
@@ -120,7 +76,7 @@ mod tests {
 
     #[test]
     fn labels_lie_at_their_places() {
-        for (place, state) in JobState::ALL.iter().enumerate() {
+        for (place, state) in <JobState as Label>::ALL.iter().enumerate() {
             assert_eq!(state.place(), place);
         }
     }

@@ -10,8 +10,10 @@ use metrics::{
 use tonic::Code;
 
 use super::catalog as names;
-use super::labels::{DropReason, FAILURES, JobState, Label, Lane, Tower};
+use super::labels::{FAILURES, Label};
+use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::llm::{CODES, StatsSnapshot};
+use crate::pipeline::manager::JobState;
 use crate::server::Methods;
 use crate::server::methods::OTHER;
 
@@ -118,12 +120,12 @@ impl Metrics {
     }
 
     /// An item waited this long for its batch.
-    pub fn queued(&self, tower: Tower, duration: Duration) {
+    pub fn queued(&self, tower: TowerKind, duration: Duration) {
         self.0.towers[tower.place()].queue.record(duration);
     }
 
     /// A batch of `items` took this long in the encoder.
-    pub fn inferred(&self, tower: Tower, items: usize, duration: Duration) {
+    pub fn inferred(&self, tower: TowerKind, items: usize, duration: Duration) {
         let tower = &self.0.towers[tower.place()];
         tower.batch.record(items as f64);
         tower.inference.record(duration);
@@ -135,7 +137,7 @@ impl Metrics {
     }
 
     /// `items` wait now.
-    pub fn queue_size(&self, tower: Tower, lane: Lane, items: usize) {
+    pub fn queue_size(&self, tower: TowerKind, lane: Lane, items: usize) {
         self.0.towers[tower.place()].lanes[lane.place()].set(items as f64);
     }
 
@@ -233,7 +235,7 @@ impl Register<'_> {
             other: self.call(OTHER),
             decode: self.histogram(names::DECODE_DURATION, vec![]),
             tokenization: self.histogram(names::TOKENIZATION_DURATION, vec![]),
-            towers: Tower::ALL.iter().map(|tower| self.tower(*tower)).collect(),
+            towers: <TowerKind as Label>::ALL.iter().map(|tower| self.tower(*tower)).collect(),
             wasted_share: self.histogram(names::BATCH_WASTED_SHARE, vec![]),
             dropped: each::<DropReason, _>(|reason| {
                 self.counter(names::QUEUE_DROPPED, vec![pair("reason", reason)])
@@ -264,7 +266,7 @@ impl Register<'_> {
         }
     }
 
-    fn tower(&self, tower: Tower) -> TowerHandles {
+    fn tower(&self, tower: TowerKind) -> TowerHandles {
         let tower = pair("tower", tower);
         TowerHandles {
             queue: self.histogram(names::QUEUE_DURATION, vec![tower.clone()]),

@@ -15,7 +15,6 @@ mod tests;
 
 pub use call::CallInfo;
 pub use export::{Exporter, Page};
-pub use labels::{DropReason, JobState, Lane, Tower};
 pub use layer::ObserveLayer;
 pub use metrics::{BuildInfo, Metrics, OpenConnection};
 pub use sampler::sample_memory;

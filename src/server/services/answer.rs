@@ -148,13 +148,15 @@ async fn write(
     let writing = generator.write(&task, attempts, &cancel, events);
     let written = match call.deadline() {
         None => writing.await,
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), writing).await.map_err(|_| {
-            Fault::new(
-                tonic::Code::DeadlineExceeded,
-                "DEADLINE_EXCEEDED",
-                "the deadline passed before the answer was written",
-            )
-        })?,
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.into(), writing).await.map_err(|_| {
+                Fault::new(
+                    tonic::Code::DeadlineExceeded,
+                    "DEADLINE_EXCEEDED",
+                    "the deadline passed before the answer was written",
+                )
+            })?
+        }
     };
     app.answers.note(&written);
     let row = written.map_err(|error| Fault::from(&error))?;

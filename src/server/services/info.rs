@@ -60,7 +60,7 @@ fn limits(app: &App) -> pb::Limits {
     let (limits, image) = (&app.limits, &app.config.image.limits);
     let serve = &app.config.serve;
     let (count, bytes) = (convert::count, |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX));
-    let seconds = |seconds: u64| i32::try_from(seconds).unwrap_or(i32::MAX);
+    let small = |value: u64| i32::try_from(value).unwrap_or(i32::MAX);
     pb::Limits {
         max_message_bytes: bytes(limits.max_message_bytes as u64),
         max_items: count(limits.max_items),
@@ -75,10 +75,10 @@ fn limits(app: &App) -> pb::Limits {
         max_queue_bytes: bytes(serve.queue.max_queue_bytes as u64),
         max_top_k: count(limits.max_top_k),
         max_page_size: count(limits.max_page_size),
-        max_running_jobs: count(serve.jobs.max_running),
-        max_queued_jobs: count(serve.jobs.max_queued),
-        stream_idle_seconds: seconds(limits.stream_idle_seconds),
-        max_request_seconds: seconds(limits.request_timeout_seconds),
+        max_running_jobs: small(serve.jobs.max_running),
+        max_queued_jobs: small(serve.jobs.max_queued),
+        stream_idle_seconds: small(limits.stream_idle_seconds),
+        max_request_seconds: small(limits.request_timeout_seconds),
         interactive_weight: count(serve.queue.interactive_weight),
         bulk_weight: count(serve.queue.bulk_weight),
         max_batch_items: count(serve.queue.batch_size),
@@ -94,7 +94,7 @@ fn answer_backend(app: &App) -> pb::AnswerBackendInfo {
     pb::AnswerBackendInfo {
         state: state.into(),
         target: app.config.llm.target.to_string(),
-        model: app.answers.model_name().unwrap_or_default(),
+        model: app.answers.backend.model_name().unwrap_or_default(),
         reason,
     }
 }

@@ -7,8 +7,8 @@ use tonic::{Request, Response, Status};
 use super::super::app::{App, merge, split};
 use super::super::call::Call;
 use super::super::fault::Fault;
-use super::super::pb::instruction_service_server::InstructionService;
 use super::super::pb;
+use super::super::pb::instruction_service_server::InstructionService;
 use super::super::probe::{Probed, instruction_not_found};
 use super::super::{convert, validate};
 use crate::encoder::queue::{CallContext, Lane};
@@ -90,7 +90,8 @@ impl InstructionService for Instructions {
         let pb::DeleteInstructionRequest { name, allow_missing } = request.into_inner();
         let id = validate::instruction_id("name", &name)?.to_owned();
         let deleting = move |app: &App| {
-            let deleted = app.library.delete(&[id.as_str()]).map_err(|error| Fault::from(&error))?;
+            let deleted =
+                app.library.delete(&[id.as_str()]).map_err(|error| Fault::from(&error))?;
             let found = deleted.first().is_some_and(Result::is_ok);
             if found || allow_missing { Ok(()) } else { Err(instruction_not_found(&id)) }
         };
@@ -154,9 +155,9 @@ impl Instructions {
         });
         let (sound, gaps) = split(checked);
         let new = self.with_vectors(sound, context).await?;
-        let stored = self.0.blocking(move |app| {
-            app.library.create(new).map_err(|error| Fault::from(&error))
-        });
+        let stored = self
+            .0
+            .blocking(move |app| app.library.create(new).map_err(|error| Fault::from(&error)));
         let stored = stored.await?.into_iter().map(|one| match one {
             Ok(stored) => Ok(convert::instruction(&stored)),
             Err(error) => Err(Fault::from(&error)),

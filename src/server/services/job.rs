@@ -51,9 +51,8 @@ impl JobService for Jobs {
         let id = validate::job_id("name", &name)?;
         let records = self.0.jobs.watch(id).await.map_err(failed)?;
         let app = Arc::clone(&self.0);
-        let shown = move |record: JobRecord| {
-            Ok(pb::WatchJobResponse { job: Some(job(&app, &record)) })
-        };
+        let shown =
+            move |record: JobRecord| Ok(pb::WatchJobResponse { job: Some(job(&app, &record)) });
         Ok(Response::new(forward(records.map(shown), self.0.idle())))
     }
 
@@ -86,7 +85,9 @@ impl JobService for Jobs {
         let page = self.0.jobs.pairs(&record.run_id, size, &page_token).await;
         let page = match page {
             // The job has not begun: it has no pairs yet.
-            Err(ManagerError::NoRun { .. }) => return Ok(Response::default()),
+            Err(ManagerError::NoRun { .. }) => {
+                return Ok(Response::new(pb::ListJobPairsResponse::default()));
+            }
             page => page.map_err(failed)?,
         };
         Ok(Response::new(pb::ListJobPairsResponse {
@@ -97,10 +98,7 @@ impl JobService for Jobs {
 }
 
 impl Jobs {
-    fn shown(
-        &self,
-        record: Result<JobRecord, ManagerError>,
-    ) -> Result<Response<pb::Job>, Status> {
+    fn shown(&self, record: Result<JobRecord, ManagerError>) -> Result<Response<pb::Job>, Status> {
         Ok(Response::new(job(&self.0, &record.map_err(failed)?)))
     }
 }

@@ -72,8 +72,7 @@ impl MatchingService for Matching {
         let floor = validate::min_similarity(request.min_similarity)?;
         let context = call.unary(Lane::Interactive);
         let Probed { vector, timings, .. } = self.0.probe(request.query, &context).await?;
-        let searching = move |app: &App| app.search_images(&job, &vector, top_k, floor);
-        let (results, searched) = self.0.blocking(searching).await?;
+        let (results, searched) = self.0.search_images(&job, vector, top_k, floor).await?;
         Ok(Response::new(pb::SearchImagesResponse {
             results,
             searched_count: convert::count(searched),
@@ -86,9 +85,7 @@ impl MatchingService for Matching {
         &self,
         request: Request<pb::BatchMatchRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        let request = request.into_inner();
-        let job = self.0.blocking(move |app| batch::submit(app, &request)).await?;
-        Ok(Response::new(job))
+        Ok(Response::new(batch::submit(&self.0, request.into_inner()).await?))
     }
 }
 

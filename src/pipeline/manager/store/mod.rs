@@ -91,7 +91,7 @@ impl JobStore {
     pub fn submit(&self, spec: &JobSpec, max_queued: usize) -> Result<JobRecord, ManagerError> {
         let config = serde_json::to_string(&spec.config)
             .map_err(|error| ManagerError::Config { message: error.to_string() })?;
-        let fingerprint = fingerprint(spec, &config);
+        let fingerprint = fingerprint(spec);
         self.write(|transaction| {
             if let Some(known) = known_request(transaction, spec, &fingerprint)? {
                 return Ok(known);
@@ -118,6 +118,17 @@ impl JobStore {
             )?;
             read(transaction, &id)
         })
+    }
+
+    /// How many jobs there are in each state.
+    pub fn counts(&self) -> Result<Vec<(JobState, u64)>, ManagerError> {
+        let count = |state: JobState| {
+            let sql = "SELECT count(*) FROM jobs WHERE state = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            Ok((state, statement.query_row([state.name()], |row| row.get(0))?))
+        };
+        let counts: rusqlite::Result<Vec<_>> = JobState::ALL.into_iter().map(count).collect();
+        counts.map_err(|error| self.fault(error.into()))
     }
 
     pub fn get(&self, id: &str) -> Result<JobRecord, ManagerError> {

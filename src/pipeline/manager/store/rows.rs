@@ -13,10 +13,11 @@ pub(super) const COLUMNS: &str =
     "id, run_id, request_id, answers, spec, state, cancel_asked, failure, created,
     started, ended, attempts, progress, summary";
 
-/// Key over all that a submit asks for.
-pub(super) fn fingerprint(spec: &JobSpec, config: &str) -> String {
+/// Key over what the caller asked for. Not over the configuration it came to, which also depends
+/// on the server: a repeated call must find its job after the server's settings have changed.
+pub(super) fn fingerprint(spec: &JobSpec) -> String {
     let run = spec.run_id.as_deref().unwrap_or_default();
-    hash::key(&["job", run, config, &spec.answers.to_string(), &spec.spec_json])
+    hash::key(&["job", run, &spec.answers.to_string(), &spec.spec_json])
 }
 
 /// The job that an earlier submit with the same request id made.
