@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pairwright::answer::BackendState;
 use pairwright::config::Config;
 use pairwright::llm::{LlmError, LlmFault};
-use pairwright::pipeline::{JobState, ManagerOptions, Resources};
+use pairwright::pipeline::{JobRecord, JobState, ManagerOptions, Phase, PhaseProgress, Resources};
 
 use crate::server::{Server, answering, backend, shared};
 use crate::support::stub_llm::{Fault, StubOptions};
@@ -70,8 +70,8 @@ fn a_server_that_is_down_from_the_start_pauses_and_can_be_cancelled() {
     let manager = server.open(resources, ManagerOptions::default());
     let job = server.block(manager.submit(answering("down", config))).expect("submitted");
     server.until(&manager, &job.id, "paused with everything matched", |record| {
-        let matched = record.progress.phases.iter().any(|one| one.finished && one.done == 6);
-        record.progress.paused.is_some() && matched
+        let over = |one: &PhaseProgress| one.phase == Phase::Match && one.finished;
+        record.progress.paused.is_some() && record.progress.phases.iter().any(over)
     });
     let asked = Instant::now();
     server.block(manager.cancel(&job.id)).expect("a job");
@@ -97,7 +97,7 @@ fn a_refused_key_is_reported_and_not_hammered() {
     let resources = Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
     let job = server.block(manager.submit(answering("key", config))).expect("submitted");
-    let refused = |record: &pairwright::pipeline::JobRecord| {
+    let refused = |record: &JobRecord| {
         record.progress.paused.as_ref().is_some_and(|why| why.code == "llm_unauthorized")
     };
     server.until(&manager, &job.id, "the key is refused", refused);
