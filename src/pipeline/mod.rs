@@ -10,7 +10,7 @@ mod exporting;
 mod folder;
 mod ingest;
 mod job;
-pub mod manager;
+mod manager;
 mod matching;
 mod progress;
 mod reporting;
@@ -25,6 +25,11 @@ use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
 pub use job::{Job, OnDeadBackend, Resources, Stop};
+pub use manager::{
+    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,
+    JobRecord, JobSpec, JobState, JobSummary, ManagerError, ManagerOptions, PairPage,
+    PhaseProgress, Rejected,
+};
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;
 pub use summary::Summary;

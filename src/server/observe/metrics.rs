@@ -12,7 +12,7 @@ use super::labels::Label;
 use super::register::Register;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::llm::StatsSnapshot;
-use crate::pipeline::manager::JobState;
+use crate::pipeline::JobState;
 use crate::server::Methods;
 
 /// What is running: the labels of `pw_build_info`.

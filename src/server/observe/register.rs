@@ -7,7 +7,7 @@ use super::labels::{FAILURES, Label};
 use super::metrics::{CallHandles, Handles, LlmHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::llm::CODES;
-use crate::pipeline::manager::JobState;
+use crate::pipeline::JobState;
 use crate::server::Methods;
 use crate::server::methods::OTHER;
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::MetricsListen;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::llm::{CODES, StatsSnapshot};
-use crate::pipeline::manager::JobState;
+use crate::pipeline::JobState;
 use crate::server::layers::testing::{Endless, call, endless, never, request, send};
 use crate::server::{Methods, ServerError};
 
