@@ -9,7 +9,6 @@ use pairwright::server::pb::info_service_client::InfoServiceClient;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
 use pairwright::server::pb::job_service_client::JobServiceClient;
 use pairwright::server::pb::matching_service_client::MatchingServiceClient;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -277,23 +276,27 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
         let _ = tokio::time::timeout(Duration::from_millis(15), call).await;
     }
     // Streams of which nobody reads the answers, and then all are dropped.
-    let one = || pb::EmbedStreamRequest {
-        input: Some(pb::embed_stream_request::Input::Image(image(photo("moose")))),
+    let photograph = photo("moose");
+    let one = move || pb::EmbedStreamRequest {
+        input: Some(pb::embed_stream_request::Input::Image(image(photograph.clone()))),
         ..Default::default()
     };
-    let mut held = Vec::new();
+    let vanishing = tokio::runtime::Runtime::new().expect("a runtime");
     for _ in 0..8 {
-        let (sender, receiver) = tokio::sync::mpsc::channel(100);
-        for _ in 0..100 {
-            sender.try_send(one()).expect("room");
-        }
-        let answers = client.embed_stream(ReceiverStream::new(receiver)).await.expect("a stream");
-        held.push((sender, answers));
+        let (address, messages) = (server.address.clone(), vec![one(); 100]);
+        vanishing.spawn(async move {
+            let mut client = EmbeddingServiceClient::new(support::connect(&address).await);
+            let requests = futures::stream::iter(messages);
+            let answers = client.embed_stream(requests).await.expect("a stream");
+            std::future::pending::<()>().await;
+            drop(answers);
+        });
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Others are served meanwhile.
     client.embed_images(images(vec![image(photo("moose"))])).await.expect("served");
-    drop(held);
+    // Their connections close, as when a process dies.
+    vanishing.shutdown_background();
     // A stream whose client stops sending half way still answers what came.
     let two = futures::stream::iter([one(), one()]);
     let mut answers = client.embed_stream(two).await.expect("a stream").into_inner();
