@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::attend::{Attended, within};
 use super::call::{Admission, Answer, CallContext, Item, Ticket};
 use super::error::QueueError;
 use super::gate::{BulkGate, Caller};
@@ -181,8 +182,13 @@ impl<T: Tower> Line<T> {
         Ok(())
     }
 
+    /// Notes a caller at the gate.
+    pub(super) fn caller(&self) -> Caller {
+        self.gate.caller()
+    }
+
     /// Drops what is left of a call whose caller is gone.
-    fn purge(&self, ticket: &Ticket) {
+    pub(super) fn purge(&self, ticket: &Ticket) {
         let items = self.lock().drop_call(ticket);
         let late = ticket.is_late(Instant::now());
         let reason = if late { DropReason::Deadline } else { DropReason::Cancelled };
@@ -273,42 +279,5 @@ impl<T: Tower> Line<T> {
         self.prepare.notify_all();
         self.work.notify_all();
         self.left.notify_waiters();
-    }
-}
-
-async fn within<R>(
-    deadline: Option<Instant>,
-    work: impl Future<Output = Result<R, QueueError>>,
-) -> Result<R, QueueError> {
-    match deadline {
-        None => work.await,
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
-            .await
-            .unwrap_or(Err(QueueError::DeadlineExceeded)),
-    }
-}
-
-/// A call that is waited for. Dropped before it is complete, what is left of it leaves the queue.
-struct Attended<T: Tower> {
-    line: Arc<Line<T>>,
-    ticket: Arc<Ticket>,
-    complete: bool,
-    _caller: Option<Caller>,
-}
-
-impl<T: Tower> Attended<T> {
-    fn new(line: &Arc<Line<T>>, ticket: &Arc<Ticket>) -> Self {
-        let caller = (ticket.lane == Lane::Interactive).then(|| line.gate.caller());
-        Self { line: line.clone(), ticket: ticket.clone(), complete: false, _caller: caller }
-    }
-}
-
-impl<T: Tower> Drop for Attended<T> {
-    fn drop(&mut self) {
-        if !self.complete {
-            // First, so that an item which a thread holds now is not put back.
-            self.ticket.end();
-            self.line.purge(&self.ticket);
-        }
     }
 }

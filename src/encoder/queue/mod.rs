@@ -19,6 +19,7 @@
 //!   ([`BulkGate`]).
 //! - Texts of like length share a batch. When a batch fails its items are tried one by one.
 
+mod attend;
 mod batch;
 mod bulk;
 mod call;
@@ -30,6 +31,7 @@ mod line;
 mod observe;
 mod pace;
 mod places;
+mod results;
 mod service;
 mod state;
 mod tower;
@@ -46,7 +48,6 @@ pub use error::{ItemError, ProbeError, QueueError, Resource, StartError};
 pub use gate::{BulkGate, BulkPass};
 pub use lane::{Lane, TowerKind};
 pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Unobserved};
-pub use service::{
-    Embeddings, EncoderService, ImageEmbedded, ImagesEmbedded, TextEmbedded, TextsEmbedded,
-};
+pub use results::{Embeddings, ImageEmbedded, ImagesEmbedded, TextEmbedded, TextsEmbedded};
+pub use service::EncoderService;
 pub use warm::WarmUp;

@@ -9,56 +9,24 @@ use bytes::Bytes;
 
 use super::batch::BatchLimits;
 use super::bulk::BulkEncoder;
-use super::call::{Answer, CallContext, Embedded, Timings};
+use super::call::CallContext;
 use super::config::QueueConfig;
-use super::error::{ItemError, ProbeError, QueueError, StartError};
+use super::error::{ProbeError, QueueError, StartError};
 use super::gate::BulkGate;
 use super::lane::{Lane, PerLane};
 use super::line::{Line, LineParts};
 use super::observe::{LaneSnapshot, QueueObserver};
 use super::places::Size;
+use super::results::{ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::state::Limits;
-use super::tower::{Photos, TextFacts, Texts, Tower};
+use super::tower::{Photos, Texts, Tower};
 use super::warm::{WarmUp, warm_up};
 use super::worker::{prepare_items, run_batches};
-use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder};
-use crate::image::ImageInfo;
+use crate::encoder::{Encoder, EncoderError, StagedEncoder};
 
 /// A white dot, for probes.
 const DOT: &[u8] = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\
     \0\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\0";
-
-/// A photo's vector.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImageEmbedded {
-    pub vector: Embedding,
-    pub info: ImageInfo,
-    pub timings: Timings,
-}
-
-/// A text's vector.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TextEmbedded {
-    pub vector: Embedding,
-    /// Tokens that went in, specials included.
-    pub tokens: usize,
-    /// True when the text was longer than the model's context and lost its end.
-    pub truncated: bool,
-    pub timings: Timings,
-}
-
-/// A call's results, one per item in order, and the longest of its items' times.
-#[derive(Debug)]
-pub struct Embeddings<T> {
-    pub items: Vec<Result<T, ItemError>>,
-    pub timings: Timings,
-}
-
-/// A call's photos.
-pub type ImagesEmbedded = Embeddings<ImageEmbedded>;
-
-/// A call's texts.
-pub type TextsEmbedded = Embeddings<TextEmbedded>;
 
 /// The batching queue between callers and an encoder. Clones share one queue; the last one to go
 /// closes it.
@@ -118,15 +86,10 @@ impl EncoderService {
     /// [`QueueError`]: the call as a whole was refused, or ran out of time.
     pub async fn embed_images(
         &self,
-        images: Vec<Bytes>,
+        photos: Vec<Bytes>,
         call: &CallContext,
     ) -> Result<ImagesEmbedded, QueueError> {
-        let answers = self.inner.photos.embed(images, call).await?;
-        Ok(Embeddings::of(answers, |Embedded { vector, facts: info }, timings| ImageEmbedded {
-            vector,
-            info,
-            timings,
-        }))
+        Ok(images(self.inner.photos.embed(photos, call).await?))
     }
 
     /// Embeds the texts of one call. Dropping the future takes the call out of the queue.
@@ -135,14 +98,10 @@ impl EncoderService {
     /// As [`EncoderService::embed_images`].
     pub async fn embed_texts(
         &self,
-        texts: Vec<String>,
+        strings: Vec<String>,
         call: &CallContext,
     ) -> Result<TextsEmbedded, QueueError> {
-        let answers = self.inner.texts.embed(texts, call).await?;
-        Ok(Embeddings::of(answers, |Embedded { vector, facts }, timings| {
-            let TextFacts { tokens, truncated } = facts;
-            TextEmbedded { vector, tokens, truncated, timings }
-        }))
+        Ok(texts(self.inner.texts.embed(strings, call).await?))
     }
 
     /// An encoder for a job: its calls block, wait for the bulk lane's turn and are never refused
@@ -256,21 +215,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-impl<T> Embeddings<T> {
-    fn of<F>(answers: Vec<Answer<F>>, one: impl Fn(Embedded<F>, Timings) -> T) -> Self {
-        let longest = |longest: Timings, answer: &Answer<F>| longest.longest(answer.timings);
-        let timings = answers.iter().fold(Timings::default(), longest);
-        let item = |Answer { result, timings, .. }: Answer<F>| {
-            result.map(|embedded| one(embedded, timings))
-        };
-        Self { items: answers.into_iter().map(item).collect(), timings }
-    }
-}
-
-fn first_error<F>(answers: Vec<Answer<F>>) -> Result<(), ProbeError> {
-    answers.into_iter().try_for_each(|answer| Ok(answer.result.map(drop)?))
 }
 
 fn parts(

@@ -1,0 +1,69 @@
+//! Neither lane starves the other.
+
+use super::support::{behind_door, dot, lane, narrow, start, until, waiting};
+use crate::encoder::queue::lane::{Claim, PerLane, Share};
+use crate::encoder::queue::{CallContext, Lane, QueueConfig};
+
+fn share() -> Share {
+    Share::new(PerLane { interactive: 4, bulk: 1 })
+}
+
+#[test]
+fn when_both_wait_items_go_by_weight() {
+    let (mut share, mut taken) = (share(), PerLane::<usize>::default());
+    for _ in 0..1000 {
+        let lane = share.choose(Claim::Ready, Some(8)).expect("both wait");
+        let items = if lane == Lane::Bulk { 8 } else { 2 };
+        share.took(lane, items, true);
+        taken[lane] += items;
+    }
+    let ratio = taken.interactive as f64 / taken.bulk as f64;
+    assert!((3.8..=4.2).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn a_lane_alone_takes_everything() {
+    let mut share = share();
+    for _ in 0..10 {
+        assert_eq!(share.choose(Claim::None, Some(8)), Some(Lane::Bulk));
+        share.took(Lane::Bulk, 8, false);
+        assert_eq!(share.choose(Claim::Ready, None), Some(Lane::Interactive));
+        share.took(Lane::Interactive, 8, false);
+    }
+    assert_eq!(share.choose(Claim::None, None), None);
+    assert_eq!(share.choose(Claim::Coming, None), None);
+    // Work done alone earned the bulk lane nothing.
+    assert_eq!(share.choose(Claim::Ready, Some(1)), Some(Lane::Interactive));
+}
+
+#[tokio::test]
+async fn calls_of_both_lanes_are_run_by_weight() {
+    let (encoder, door) = behind_door();
+    let config = QueueConfig { batch_size: 1, batches_ahead: 64, ..narrow() };
+    let service = start(encoder.clone(), &config);
+    let call = |of: Lane, shade: u8, count: usize| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            service.embed_images(vec![dot(shade); count], &lane(of)).await.map(drop)
+        })
+    };
+    let first = call(Lane::Interactive, 0, 1);
+    until("the first runs", || door.came() == 1).await;
+    let interactive = call(Lane::Interactive, 1, 40);
+    let bulk = call(Lane::Bulk, 2, 40);
+    until("all wait", || {
+        waiting(&service, Lane::Interactive) == 40 && waiting(&service, Lane::Bulk) == 40
+    })
+    .await;
+    door.open();
+    for task in [first, interactive, bulk] {
+        task.await.expect("no panic").expect("embedded");
+    }
+    let order: Vec<u8> = encoder.batches().concat();
+    // While both wait one of five is of the bulk lane; what is left of it follows.
+    let contested = order[1..].iter().rposition(|shade| *shade == 1).expect("interactive ones");
+    let of_bulk = order[1..=contested].iter().filter(|shade| **shade == 2).count();
+    assert!((8..=10).contains(&of_bulk), "{of_bulk} of {order:?}");
+    assert_eq!(order.len(), 81);
+    service.embed_images(vec![dot(3)], &CallContext::default()).await.expect("still serves");
+}
