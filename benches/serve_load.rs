@@ -7,12 +7,16 @@
 //!
 //! `overload`: ten times more callers than places; every call must be answered. `neighbours`: eight
 //! interactive callers without and with a bulk job. `throughput`: EmbedImages at 1, 8 and 64
-//! callers, batching on and off.
+//! callers, batching on and off, beside the same work without queue and gRPC.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use pairwright::encoder::{EncoderOptions, OnnxEncoder};
+use pairwright::image::DecodeOptions;
 use pairwright::server::pb;
 use pairwright::server::pb::embedding_service_client::EmbeddingServiceClient;
 use pairwright::server::pb::job_service_client::JobServiceClient;
@@ -20,10 +24,16 @@ use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
+#[path = "raw_limit/raw.rs"]
+mod raw;
 #[path = "support/server.rs"]
 mod support;
 
+use raw::{Split, splits};
 use support::{Server, percentile, photos};
+
+/// The photos, in memory.
+pub type Photos = Arc<Vec<Bytes>>;
 
 /// Places of the overloaded server.
 const PLACES: usize = 32;
@@ -230,6 +240,9 @@ async fn cancel(server: &Server, job: &str) {
     }
 }
 
+/// Rounds take turns, so that a noisy machine troubles all alike; figures are medians of rounds.
+const ROUNDS: usize = 3;
+
 async fn throughput(span: Duration) {
     let on = tempfile::tempdir().expect("temp dir");
     let off = tempfile::tempdir().expect("temp dir");
@@ -237,17 +250,64 @@ async fn throughput(span: Duration) {
     fs_err::write(&config, "[serve.queue]\nbatch_size = 1\n").expect("write");
     let batching = Server::start(on.path(), &[]);
     let single = Server::start(off.path(), &["--config", &config.to_string_lossy()]);
-    for count in [1, 8, 64] {
-        for (name, server) in [("batching", &batching), ("batch of 1", &single)] {
-            let mut seen = callers(server, count, span, true).await;
-            let sorted = seen.sorted();
-            println!(
-                "{count:>2} callers, {name:<10}: {:.0} images/s, p50 {:.1} ms, p99 {:.1} ms",
-                sorted.len() as f64 / span.as_secs_f64(),
-                percentile(sorted, 0.5),
-                percentile(sorted, 0.99),
-            );
-            assert!(seen.other.is_empty(), "{:?}", seen.other);
+    let photos: Photos = Arc::new(photos().into_iter().map(Bytes::from).collect());
+    let (encoder, split) = best_split(&photos);
+    println!("best raw split: {split}");
+    let mut figures: Vec<(String, Vec<f64>)> = Vec::new();
+    let mut add = |name: String, rate: f64| match figures.iter_mut().find(|one| one.0 == name) {
+        Some((_, rates)) => rates.push(rate),
+        None => figures.push((name, vec![rate])),
+    };
+    for _ in 0..ROUNDS {
+        add("raw".to_owned(), split.rate(&encoder, &photos, 200 * span.as_secs() as usize));
+        for count in [1, 8, 64] {
+            for (name, server) in [("batching", &batching), ("batching off", &single)] {
+                let mut seen = callers(server, count, span, true).await;
+                assert!(seen.other.is_empty(), "{:?}", seen.other);
+                let sorted = seen.sorted();
+                add(
+                    format!("{name}, {count:>2} callers"),
+                    sorted.len() as f64 / span.as_secs_f64(),
+                );
+                add(format!("{name}, {count:>2} callers, p50 ms"), percentile(sorted, 0.5));
+                add(format!("{name}, {count:>2} callers, p99 ms"), percentile(sorted, 0.99));
+            }
         }
     }
+    let mut medians = figures.into_iter().map(|(name, mut rates)| {
+        rates.sort_by(f64::total_cmp);
+        (name, percentile(&rates, 0.5))
+    });
+    let raw = medians.next().expect("measured").1;
+    println!("raw: {raw:.0} images/s");
+    for (name, value) in medians {
+        if name.ends_with("ms") {
+            println!("  {name}: {value:.1}");
+        } else {
+            println!("{name}: {value:.0} images/s, {:.3} of raw", value / raw);
+        }
+    }
+}
+
+/// The fastest way to do the same work without a queue.
+fn best_split(photos: &Photos) -> (OnnxEncoder, Split) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut best: Option<(f64, Split)> = None;
+    for (sessions, intra) in [(1, cores), (cores, 1)] {
+        let encoder = open(sessions, intra);
+        for split in splits(sessions, intra, cores) {
+            let rate = split.rate(&encoder, photos, 600);
+            if best.is_none_or(|(fastest, _)| rate > fastest) {
+                best = Some((rate, split));
+            }
+        }
+    }
+    let split = best.expect("a split was measured").1;
+    (open(split.sessions, split.intra), split)
+}
+
+fn open(sessions: usize, intra_threads: usize) -> OnnxEncoder {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini");
+    let options = EncoderOptions { sessions, intra_threads, ..EncoderOptions::default() };
+    OnnxEncoder::open(&model, &options, DecodeOptions::default()).expect("the bundled model")
 }
