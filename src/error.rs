@@ -7,6 +7,7 @@ use crate::dataset::sink::SinkError;
 use crate::dataset::source::SourceError;
 use crate::dataset::store::StoreError;
 use crate::encoder::EncoderError;
+use crate::evaluation::EvaluationError;
 use crate::image::ImageError;
 use crate::index::IndexError;
 use crate::instruction::LibraryError;
@@ -50,6 +51,8 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    #[error(transparent)]
     Filter(#[from] FilterConfigError),
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -82,6 +85,7 @@ impl Error {
             Self::Answer(error) => error.kind(),
             Self::Config(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
+            Self::Evaluation(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),

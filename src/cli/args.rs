@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::sink::ExportFormat;
 
+use super::evaluate_args::EvaluateCommand;
+
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
 ///
 /// The usual way: `pairwright run --source PHOTOS --out RUN`. It embeds the photos, draws
@@ -57,6 +59,9 @@ pub enum Command {
     Verify(FolderArgs),
     /// Embed photos or texts into a .npy file.
     Embed(EmbedArgs),
+    /// Judge answers with an LLM, rank models, build a benchmark.
+    #[command(subcommand)]
+    Evaluate(EvaluateCommand),
     /// Show the prompts and in-context examples a run would use.
     Prompts(PromptsArgs),
 }

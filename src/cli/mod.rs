@@ -2,6 +2,8 @@
 
 mod args;
 mod embed;
+mod evaluate;
+mod evaluate_args;
 mod exit;
 mod progress;
 mod prompts;
@@ -50,6 +52,7 @@ async fn dispatch(command: Command) -> Result<Outcome, crate::Error> {
         Command::Report(args) => run::report(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Embed(args) => embed::embed(&args),
+        Command::Evaluate(command) => evaluate::evaluate(&command).await,
         Command::Prompts(args) => prompts::prompts(&args),
     }
 }

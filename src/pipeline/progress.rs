@@ -8,6 +8,7 @@ pub enum Phase {
     Match,
     Answer,
     Export,
+    Judge,
 }
 
 impl Phase {
@@ -19,6 +20,7 @@ impl Phase {
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",
+            Self::Judge => "judge",
         }
     }
 }

@@ -25,6 +25,7 @@ pub use jsonl::JsonlSink;
 pub use llava::LlavaSink;
 pub use npy::NpyWriter;
 pub use parquet::{ParquetSink, ROW_GROUP_ROWS};
+pub(crate) use staged::StagedFile;
 pub use text::{IMAGE_TOKEN, find_garbage};
 
 /// A dataset file being written. Dropped unfinished, it removes what it wrote.

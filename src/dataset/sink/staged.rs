@@ -9,7 +9,7 @@ use super::{SinkError, SinkSummary};
 /// A file under a temporary name (`.NAME.partial`) in the folder of the file it shall become.
 ///
 /// The temporary name is fixed, so that what a killed run left is overwritten, not added to.
-pub(super) struct StagedFile {
+pub(crate) struct StagedFile {
     path: PathBuf,
     partial: PathBuf,
     /// `None` once committed.

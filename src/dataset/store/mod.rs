@@ -55,6 +55,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What SQLite said about the store at `path`; a full disk is told apart.
+    pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull { path },
+            _ => Self::Sqlite { path, source },
+        }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -78,7 +87,7 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is damaged or of another version.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path).map_err(|source| sqlite(path, source))?;
+        let connection = Connection::open(path).map_err(|source| StoreError::sqlite(path, source))?;
         let store = Self { connection, path: path.to_owned() };
         store.prepare()?;
         Ok(store)
@@ -210,15 +219,7 @@ impl Store {
     }
 
     fn fail(&self, source: rusqlite::Error) -> StoreError {
-        sqlite(&self.path, source)
-    }
-}
-
-fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
-        _ => StoreError::Sqlite { path, source },
+        StoreError::sqlite(&self.path, source)
     }
 }
 

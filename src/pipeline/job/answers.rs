@@ -9,7 +9,7 @@ use crate::answer::filter::Filters;
 use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
 use crate::dataset::store::Store;
-use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmTarget};
+use crate::llm::{self, ChatModel, LlmError};
 
 use super::super::Phase;
 use super::super::answering::{AnswerOutcome, AnswerStage, filter_conf};
@@ -97,7 +97,7 @@ impl Job {
             match_conf: Settings::read(store)?.match_conf().to_owned(),
             filter_conf: filter_conf(filters),
             attempts: answer.attempts,
-            in_flight: in_flight(llm),
+            in_flight: llm.in_flight(),
             generator: Arc::new(Generator {
                 model,
                 prompts,
@@ -107,13 +107,5 @@ impl Job {
                 conf,
             }),
         })
-    }
-}
-
-/// Calls worth having under way: a local server has no more places than its slots.
-fn in_flight(llm: &LlmConfig) -> usize {
-    match llm.target {
-        LlmTarget::Local { .. } => llm.local.slots,
-        LlmTarget::OpenAi { .. } => llm.max_in_flight,
     }
 }
