@@ -20,11 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler.open_file("google/rpc/error_details.proto")?;
     let descriptors = PathBuf::from(std::env::var("OUT_DIR")?).join("pairwright.bin");
     std::fs::write(&descriptors, compiler.encode_file_descriptor_set())?;
-    let mut contract = compiler.file_descriptor_set();
-    contract.file.retain(|file| !file.package().starts_with("google.rpc"));
     tonic_prost_build::configure()
-        .extern_path(".google.rpc.Status", "::tonic_types::Status")
-        .compile_well_known_types(false)
-        .compile_fds(contract)?;
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .bytes(".pairwright.v1.Image")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

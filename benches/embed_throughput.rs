@@ -32,6 +32,7 @@ fn main() {
     let files = photos(&options.images);
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let settings = EncoderOptions {
+        sessions: 1,
         intra_threads: options.threads,
         batch_size: options.batch,
         decode_threads: options.threads,

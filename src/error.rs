@@ -1,8 +1,11 @@
 //! The crate's error and the one table that says what kind each error is.
 
-use crate::answer::AnswerError;
+use serde::{Deserialize, Serialize};
+
 use crate::answer::filter::FilterConfigError;
+use crate::answer::{AnswerError, BackendDown};
 use crate::config::ConfigError;
+use crate::confine::ConfineError;
 use crate::dataset::sink::SinkError;
 use crate::dataset::source::SourceError;
 use crate::dataset::store::StoreError;
@@ -11,20 +14,26 @@ use crate::evaluation::EvaluationError;
 use crate::image::ImageError;
 use crate::index::IndexError;
 use crate::instruction::LibraryError;
+use crate::instruction::store::LibraryStoreError;
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
 use crate::pipeline::PipelineError;
+use crate::pipeline::manager::ManagerError;
 use crate::report::ReportError;
+use crate::server::ServerError;
 
 /// What kind of failure an error is: decides the exit code today and the gRPC status in the
 /// service. Kept small on purpose; details live in each error's text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The caller's input or configuration is wrong; the same call will fail again.
     InvalidInput,
     /// A named file, model, item or run does not exist.
     NotFound,
+    /// What was to be made is there already.
+    AlreadyExists,
     /// A limit or a quota refused the input.
     ResourceExhausted,
     /// The state on disk or of a model does not allow the call (wrong model, damaged file).
@@ -47,7 +56,11 @@ pub enum Error {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     #[error(transparent)]
+    Backend(#[from] BackendDown),
+    #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
@@ -61,7 +74,11 @@ pub enum Error {
     #[error(transparent)]
     Library(#[from] LibraryError),
     #[error(transparent)]
+    LibraryStore(#[from] LibraryStoreError),
+    #[error(transparent)]
     Llm(#[from] LlmError),
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
     #[error(transparent)]
     Match(#[from] MatchError),
     #[error(transparent)]
@@ -70,6 +87,8 @@ pub enum Error {
     Pipeline(#[from] PipelineError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[error(transparent)]
@@ -83,18 +102,23 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Answer(error) => error.kind(),
+            Self::Backend(error) => error.kind(),
             Self::Config(error) => error.kind(),
+            Self::Confine(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
             Self::Evaluation(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Library(error) => error.kind(),
+            Self::LibraryStore(error) => error.kind(),
             Self::Llm(error) => error.kind(),
+            Self::Manager(error) => error.kind(),
             Self::Match(error) => error.kind(),
             Self::Model(error) => error.kind(),
             Self::Pipeline(error) => error.kind(),
             Self::Report(error) => error.kind(),
+            Self::Server(error) => error.kind(),
             Self::Sink(error) => error.kind(),
             Self::Source(error) => error.kind(),
             Self::Store(error) => error.kind(),

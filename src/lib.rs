@@ -1,7 +1,7 @@
 //! Pairwright turns captioned photos into visual-instruction data for training large multimodal
 //! models. It implements the MM-Instruct method (arXiv 2406.19736).
 //!
-//! Three layers, each looks only down: the wire ([`cli`]), the engine ([`image`], [`encoder`],
+//! Three layers, each looks only down: the wire ([`cli`], [`server`]), the engine ([`image`], [`encoder`],
 //! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`],
 //! [`evaluation`]) and
 //! the backends, small traits with real implementations ([`index::VectorIndex`],
@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod dataset;
 pub mod encoder;
 pub mod error;
@@ -24,5 +25,6 @@ pub mod model;
 pub mod paths;
 pub mod pipeline;
 pub mod report;
+pub mod server;
 
 pub use error::{Error, ErrorKind};

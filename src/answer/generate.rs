@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::PromptSet;
@@ -69,11 +70,17 @@ fn small_model_settings() -> SamplingSettings {
     }
 }
 
+/// A call to the LLM, and the examples its prompt shows.
+struct Asked {
+    request: ChatRequest,
+    examples: Vec<String>,
+}
+
 /// Everything one answer depends on.
 pub struct Generator {
     pub model: Arc<dyn ChatModel>,
-    pub prompts: PromptSet,
-    pub filters: Filters,
+    pub prompts: Arc<PromptSet>,
+    pub filters: Arc<Filters>,
     pub settings: SamplingSettings,
     /// Seed of the run.
     pub seed: u64,
@@ -103,22 +110,42 @@ impl Generator {
         attempt: u32,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
+        let asked = self.ask(pair, attempt);
+        let reply = self.model.chat(&asked.request, cancel).await?;
+        Ok(self.judge(pair, attempt, asked, reply))
+    }
+
+    /// As [`Generator::attempt`], and sends each piece of text to `pieces` as it arrives.
+    ///
+    /// # Errors
+    /// As [`ChatModel::chat_stream`].
+    pub async fn attempt_streamed(
+        &self,
+        pair: &PairToAnswer,
+        attempt: u32,
+        cancel: &CancellationToken,
+        pieces: mpsc::Sender<String>,
+    ) -> Result<AnswerRow, LlmError> {
+        let asked = self.ask(pair, attempt);
+        let reply = self.model.chat_stream(&asked.request, cancel, pieces).await?;
+        Ok(self.judge(pair, attempt, asked, reply))
+    }
+
+    fn ask(&self, pair: &PairToAnswer, attempt: u32) -> Asked {
         let number = attempt.to_string();
         let seed = |what| hash::seed(self.seed, &[what, &pair.pair_key, &number]);
         let prompt = self.prompts.build(&pair.description, &pair.instruction, seed("examples"));
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = seed("answer") & 0x7fff_ffff;
         let request = ChatRequest::new(prompt.messages, self.settings.clone(), seed);
-        let reply = self.model.chat(&request, cancel).await?;
-        Ok(self.judge(pair, attempt, seed, prompt.examples, reply))
+        Asked { request, examples: prompt.examples }
     }
 
     fn judge(
         &self,
         pair: &PairToAnswer,
         attempt: u32,
-        seed: u64,
-        examples: Vec<String>,
+        asked: Asked,
         reply: ChatReply,
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
@@ -137,8 +164,8 @@ impl Generator {
             text,
             finish: finish_name(reply.finish).to_owned(),
             llm: reply.model,
-            seed,
-            examples,
+            seed: asked.request.seed,
+            examples: asked.examples,
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
             filters: passed(&self.filters, &verdict),

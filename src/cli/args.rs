@@ -1,5 +1,7 @@
 //! The command line.
 
+mod serve;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::dataset::sink::ExportFormat;
 
 use super::evaluate_args::EvaluateCommand;
+
+pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
 ///
@@ -64,6 +68,10 @@ pub enum Command {
     Evaluate(EvaluateCommand),
     /// Show the prompts and in-context examples a run would use.
     Prompts(PromptsArgs),
+    /// Serve the gRPC API.
+    Serve(Box<ServeArgs>),
+    /// Make, list and revoke the API keys of `serve`.
+    Keys(KeysArgs),
 }
 
 /// Options of `run`, `match` and `answer`. Without --config, an existing RUN/run.toml is used, so

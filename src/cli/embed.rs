@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::config::ModelConfig;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
 use crate::encoder::{
     Embedding, Encoder, EncoderOptions, OnnxEncoder, OrderedPool, SentenceEncoder, in_order,
 };
 use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
-use crate::paths;
 use crate::pipeline::Phase;
 
 use super::args::EmbedArgs;
@@ -42,12 +42,12 @@ pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
 
 fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
     let options = EncoderOptions {
+        sessions: 1,
         intra_threads: args.intra_threads,
         batch_size: args.batch_size.into(),
         decode_threads: args.decode_threads,
     };
-    let path = args.model.clone().or_else(|| paths::find("models/mini"));
-    let path = path.unwrap_or_else(|| "models/mini".into());
+    let path = ModelConfig { path: args.model.clone() }.folder();
     Ok(OnnxEncoder::open(&path, &options, DecodeOptions::default())?)
 }
 

@@ -43,9 +43,10 @@ impl Outcome {
     /// The outcome an error means.
     pub fn of(error: &Error) -> Self {
         match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::FailedPrecondition => {
-                Self::Usage
-            }
+            ErrorKind::InvalidInput
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::FailedPrecondition => Self::Usage,
             ErrorKind::ResourceExhausted => Self::DiskFull,
             ErrorKind::Unavailable | ErrorKind::PermissionDenied | ErrorKind::DeadlineExceeded => {
                 Self::Unavailable

@@ -5,25 +5,27 @@ mod embed;
 mod evaluate;
 mod evaluate_args;
 mod exit;
+mod keys;
+mod log;
 mod progress;
 mod prompts;
 mod run;
+mod serve;
 mod signals;
 mod verify;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command};
 use exit::Outcome;
 
+pub(crate) use signals::interrupted;
+
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.log_json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -31,7 +33,7 @@ pub fn main() -> ExitCode {
             return Outcome::Internal.into();
         }
     };
-    let outcome = runtime.block_on(dispatch(cli.command));
+    let outcome = runtime.block_on(dispatch(cli));
     // Blocking threads that wait on a hung file system must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     match outcome {
@@ -43,8 +45,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn dispatch(command: Command) -> Result<Outcome, crate::Error> {
-    match command {
+async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
+    // `serve` starts the log itself: its traces are known only once it is configured.
+    if !matches!(cli.command, Command::Serve(_)) {
+        log::start(cli.log_json, None);
+    }
+    match cli.command {
         Command::Run(args) => run::run(&args).await,
         Command::Match(args) => run::matching(&args).await,
         Command::Answer(args) => run::answering(&args).await,
@@ -54,19 +60,7 @@ async fn dispatch(command: Command) -> Result<Outcome, crate::Error> {
         Command::Embed(args) => embed::embed(&args),
         Command::Evaluate(command) => evaluate::evaluate(&command).await,
         Command::Prompts(args) => prompts::prompts(&args),
-    }
-}
-
-fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_env("PAIRWRIGHT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error,async_openai=off"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(progress::log_writer);
-    if json {
-        log.json().init();
-    } else {
-        log.with_target(false).init();
+        Command::Serve(args) => serve::serve(&args, cli.log_json).await,
+        Command::Keys(args) => keys::keys(&args),
     }
 }

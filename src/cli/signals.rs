@@ -13,7 +13,8 @@ pub fn watch(stop: Stop) {
     });
 }
 
-async fn interrupted() {
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn interrupted() {
     let ctrl_c = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -42,14 +42,21 @@ impl Layers {
 
     /// Adds the process environment.
     pub fn environment(self) -> Self {
+        self.variables(None)
+    }
+
+    /// Adds `variables`, or the process's own when there are none.
+    fn variables(self, variables: Option<config::Map<String, String>>) -> Self {
         let source = Environment::with_prefix(ENVIRONMENT_PREFIX)
+            .source(variables)
             .prefix_separator("__")
             .separator("__")
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("export.formats")
             .with_list_parse_key("filters.enabled")
-            .with_list_parse_key("answer.settings.stop");
+            .with_list_parse_key("answer.settings.stop")
+            .with_list_parse_key("serve.image_roots");
         Self { builder: self.builder.add_source(source) }
     }
 
@@ -110,7 +117,7 @@ impl Config {
             &mut self.answer.prompts,
             &mut self.answer.examples,
         ];
-        for path in paths.into_iter().flatten() {
+        for path in paths.into_iter().flatten().chain(self.serve.paths_mut()) {
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }
@@ -135,6 +142,20 @@ mod tests {
         let layers = Layers::default().file(&path).expect("file");
         let config = layers.flag("seed", Some(9u64)).expect("flag").resolve().expect("valid");
         assert_eq!((config.seed, config.answer.attempts), (9, 4));
+    }
+
+    #[test]
+    fn variables_reach_the_service_settings_lists_too() {
+        let variables = [
+            ("PAIRWRIGHT__SERVE__LISTEN", "127.0.0.1:7"),
+            ("PAIRWRIGHT__SERVE__IMAGE_ROOTS", "/photos,/more"),
+            ("PAIRWRIGHT__SERVE__LIMITS__MAX_ITEMS", "9"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let layers = Layers::default().variables(Some(variables.into()));
+        let serve = layers.resolve().expect("valid").serve;
+        assert_eq!((serve.listen.port(), serve.limits.max_items), (7, 9));
+        assert_eq!(serve.image_roots, [PathBuf::from("/photos"), PathBuf::from("/more")]);
     }
 
     #[test]

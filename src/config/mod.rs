@@ -2,6 +2,7 @@
 //! wrong (design 2).
 
 mod load;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -17,8 +18,17 @@ use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
+use crate::paths;
+
+/// The bundled encoder's folder.
+const BUNDLED_MODEL: &str = "models/mini";
 
 pub use load::{Layers, RESOLVED, RUN_FILE};
+pub use serve::{
+    AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
+    ServeConfig, ServeLibraryConfig, ServeLimits, TlsConfig, UrlsConfig, WarmupConfig,
+    check_exposure,
+};
 
 /// Everything a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -38,6 +48,9 @@ pub struct Config {
     pub filters: FilterConfig,
     pub export: ExportConfig,
     pub report: ReportConfig,
+    /// The service's own settings; no run depends on them.
+    #[serde(skip_serializing)]
+    pub serve: ServeConfig,
 }
 
 /// Where the captioned photos are.
@@ -58,6 +71,14 @@ pub struct SourceConfig {
 pub struct ModelConfig {
     /// A model folder; the bundled stand-in when absent.
     pub path: Option<PathBuf>,
+}
+
+impl ModelConfig {
+    /// The model's folder: the one that is set, else where the bundled one is.
+    pub fn folder(&self) -> PathBuf {
+        let found = self.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
+        found.unwrap_or_else(|| BUNDLED_MODEL.into())
+    }
 }
 
 /// How photos are read.
@@ -163,6 +184,7 @@ impl Config {
                 problems.push(format!("{name} is {value}, must be {low} to {high}"));
             }
         };
+        range("encoder.sessions", self.encoder.sessions as u64, 1, 64);
         range("encoder.batch_size", self.encoder.batch_size as u64, 1, 256);
         range("encoder.intra_threads", self.encoder.intra_threads as u64, 0, 1024);
         range("encoder.decode_threads", self.encoder.decode_threads as u64, 0, 1024);
@@ -175,6 +197,7 @@ impl Config {
         let sections = [
             self.matching.validate(),
             self.index.validate(),
+            self.serve.validate(),
             one_problem("filters", self.filters.validate()),
             one_problem("llm", self.llm.validate()),
             one_problem(

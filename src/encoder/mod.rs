@@ -2,14 +2,18 @@
 
 mod onnx;
 mod ordered;
+pub mod queue;
+mod retry;
 mod sentence;
+mod sessions;
 mod text;
 mod vision;
 
 pub use onnx::OnnxEncoder;
 pub use ordered::{OrderedPool, WorkPanicked, in_order};
+pub use retry::whole_or_one_by_one;
 pub use sentence::SentenceEncoder;
-pub use text::TextTower;
+pub use text::{TextTower, Tokens};
 pub use vision::VisionTower;
 
 use serde::{Deserialize, Serialize};
@@ -27,12 +31,18 @@ pub enum EncoderError {
     Inference { tower: &'static str, message: String },
     #[error("{tower} graph answered shape {found}, wanted [{rows}, {dim}]")]
     Shape { tower: &'static str, found: String, rows: usize, dim: usize },
+    #[error("the encoder answered {found} vectors for {wanted} rows")]
+    Rows { wanted: usize, found: usize },
     #[error("{tower} graph answered a vector with no direction (zero or not finite) for row {row}")]
     Degenerate { tower: &'static str, row: usize },
     #[error("text model {name:?}: {message}")]
     Sentence { name: String, message: String },
     #[error("text cannot be tokenised: {message}")]
     Tokenize { message: String },
+    #[error("{tower} inference panicked; please report it")]
+    Panicked { tower: &'static str },
+    #[error("the encoder is shutting down")]
+    Closed,
 }
 
 impl EncoderError {
@@ -42,9 +52,12 @@ impl EncoderError {
             Self::Model(error) => error.kind(),
             Self::Tokenize { .. } => ErrorKind::InvalidInput,
             Self::Sentence { .. } => ErrorKind::FailedPrecondition,
-            Self::Inference { .. } | Self::Shape { .. } | Self::Degenerate { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Closed => ErrorKind::Unavailable,
+            Self::Inference { .. }
+            | Self::Shape { .. }
+            | Self::Rows { .. }
+            | Self::Degenerate { .. }
+            | Self::Panicked { .. } => ErrorKind::Internal,
         }
     }
 }
@@ -66,6 +79,8 @@ pub struct TextEmbedding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncoderOptions {
+    /// Sessions of the vision graph, 1 to 64: batches that may run at once. Each holds the weights.
+    pub sessions: usize,
     /// Threads inside one inference call; 0 means one per core.
     pub intra_threads: usize,
     /// Rows per inference call, 1 to 256.
@@ -76,7 +91,7 @@ pub struct EncoderOptions {
 
 impl Default for EncoderOptions {
     fn default() -> Self {
-        Self { intra_threads: 0, batch_size: 8, decode_threads: 0 }
+        Self { sessions: 1, intra_threads: 0, batch_size: 8, decode_threads: 0 }
     }
 }
 
@@ -121,6 +136,21 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// As [`Encoder::embed_images`], or a text that cannot be tokenised.
     fn embed_texts(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError>;
+}
+
+/// An encoder that can tokenise a text apart from running it, so that a queue may batch texts of
+/// like length.
+pub trait StagedEncoder: Encoder {
+    /// A text as the graph gets it.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError>;
+    /// Embeds tokenised texts in one inference call, one unit vector each, in order.
+    ///
+    /// # Errors
+    /// As [`Encoder::embed_images`].
+    fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError>;
 }
 
 /// Splits a graph's flat output into unit vectors.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{
-    Embedding, Encoder, EncoderError, EncoderOptions, TextEmbedding, TextTower, VisionTower,
+    Embedding, Encoder, EncoderError, EncoderOptions, StagedEncoder, TextEmbedding, TextTower,
+    Tokens, VisionTower,
 };
 use crate::image::{DecodeOptions, Pixels, Preprocessor};
 use crate::model::{ModelError, ModelFolder, ModelManifest};
@@ -69,5 +70,15 @@ impl Encoder for OnnxEncoder {
 
     fn embed_texts(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
         self.text.embed(texts)
+    }
+}
+
+impl StagedEncoder for OnnxEncoder {
+    fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
+        self.text.tokenize(text)
+    }
+
+    fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+        self.text.embed_tokens(batch)
     }
 }

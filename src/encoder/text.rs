@@ -7,7 +7,7 @@ use ort::session::Session;
 use ort::value::Tensor;
 use tokenizers::{Encoding, Tokenizer};
 
-use super::{EncoderError, EncoderOptions, TextEmbedding, unit_rows};
+use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, unit_rows};
 use crate::model::manifest::TextSpec;
 use crate::model::{ModelError, ModelFolder, runtime};
 
@@ -45,9 +45,17 @@ impl TextTower {
     /// # Errors
     /// The tokenizer refuses the text.
     pub fn token_ids(&self, text: &str) -> Result<(Vec<u32>, bool), EncoderError> {
-        let mut encodings = self.tokenize(&[text])?;
-        let (encoding, truncated) = encodings.remove(0);
-        Ok((encoding.get_ids().to_vec(), truncated))
+        let tokens = self.tokenize(text)?;
+        Ok((tokens.ids, tokens.truncated))
+    }
+
+    /// One text as the graph gets it.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
+    pub fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(refused)?;
+        Ok(Tokens::within(self.spec.context_length, &encoding))
     }
 
     /// Embeds texts in order; texts of like length share a batch, so that little is padded.
@@ -55,48 +63,28 @@ impl TextTower {
     /// # Errors
     /// A text cannot be tokenised, or the session failed.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
-        let encodings = self.tokenize(texts)?;
-        let mut order: Vec<usize> = (0..encodings.len()).collect();
-        order.sort_by_key(|row| encodings[*row].0.len());
-        let mut embedded: Vec<Option<TextEmbedding>> = vec![None; encodings.len()];
-        for rows in order.chunks(TEXT_BATCH) {
-            let batch: Vec<&Encoding> = rows.iter().map(|row| &encodings[*row].0).collect();
-            for (row, vector) in rows.iter().zip(self.run(&batch)?) {
-                let (encoding, truncated) = &encodings[*row];
-                let tokens = encoding.len();
-                embedded[*row] = Some(TextEmbedding { vector, tokens, truncated: *truncated });
-            }
+        let encodings = self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(refused)?;
+        let cut = |encoding| Tokens::within(self.spec.context_length, encoding);
+        let tokens: Vec<Tokens> = encodings.iter().map(cut).collect();
+        embed_by_length(&tokens, |batch| self.embed_tokens(batch))
+    }
+
+    /// Embeds tokenised texts in one inference call, padded to the longest.
+    ///
+    /// # Errors
+    /// The session failed or answered another shape.
+    pub fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
         }
-        // `order` is a permutation, so every row was filled.
-        Ok(embedded.into_iter().flatten().collect())
-    }
-
-    fn tokenize(&self, texts: &[&str]) -> Result<Vec<(Encoding, bool)>, EncoderError> {
-        let failed =
-            |error: tokenizers::Error| EncoderError::Tokenize { message: error.to_string() };
-        let encodings = self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(failed)?;
-        Ok(encodings
-            .into_iter()
-            .map(|mut encoding| {
-                let truncated = encoding.len() > self.spec.context_length;
-                if truncated {
-                    cut(&mut encoding, self.spec.context_length);
-                }
-                (encoding, truncated)
-            })
-            .collect())
-    }
-
-    fn run(&self, batch: &[&Encoding]) -> Result<Vec<Vec<f32>>, EncoderError> {
         let failed = |error: ort::Error| EncoderError::Inference {
             tower: TOWER,
             message: error.to_string(),
         };
-        let longest = batch.iter().map(|encoding| encoding.len()).max().unwrap_or(0);
+        let longest = batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0);
         let shape = [batch.len(), longest];
-        let ids = Tensor::from_array((shape, padded(batch, longest, Encoding::get_ids)));
-        let mask =
-            Tensor::from_array((shape, padded(batch, longest, Encoding::get_attention_mask)));
+        let ids = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.ids)));
+        let mask = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.mask)));
         let inputs = ort::inputs![
             self.spec.input_ids.as_str() => ids.map_err(failed)?,
             self.spec.attention_mask.as_str() => mask.map_err(failed)?,
@@ -109,35 +97,76 @@ impl TextTower {
     }
 }
 
-/// Keeps the last token: it is the model's end marker, which pooling may need.
-fn cut(encoding: &mut Encoding, length: usize) {
-    let last = encoding.len() - 1;
-    let (id, mask) = (encoding.get_ids()[last], encoding.get_attention_mask()[last]);
-    let mut ids = encoding.get_ids()[..length - 1].to_vec();
-    let mut masks = encoding.get_attention_mask()[..length - 1].to_vec();
-    ids.push(id);
-    masks.push(mask);
-    let zeros = vec![0; length];
-    *encoding = Encoding::new(
-        ids,
-        zeros.clone(),
-        vec![String::new(); length],
-        vec![None; length],
-        vec![(0, 0); length],
-        zeros,
-        masks,
-        Vec::new(),
-        Default::default(),
-    );
+/// A tokenised text as the graph gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    ids: Vec<u32>,
+    mask: Vec<u32>,
+    truncated: bool,
 }
 
-fn padded(batch: &[&Encoding], longest: usize, field: impl Fn(&Encoding) -> &[u32]) -> Vec<i64> {
+impl Tokens {
+    /// How many tokens go in, specials included.
+    pub fn count(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// True when the text was longer than the model's context and lost its end.
+    pub fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    fn within(context: usize, encoding: &Encoding) -> Self {
+        Self {
+            ids: cut(encoding.get_ids(), context),
+            mask: cut(encoding.get_attention_mask(), context),
+            truncated: encoding.len() > context,
+        }
+    }
+}
+
+/// Keeps the last value: the last token is the model's end marker, which pooling may need.
+fn cut(values: &[u32], length: usize) -> Vec<u32> {
+    match values {
+        [head @ .., last] if values.len() > length => {
+            head.iter().take(length.saturating_sub(1)).chain([last]).copied().collect()
+        }
+        _ => values.to_vec(),
+    }
+}
+
+/// Embeds texts in batches of [`TEXT_BATCH`] of like length, so that little is padded; the results
+/// are in the order of `tokens`. The batches depend on nothing but `tokens`.
+pub(super) fn embed_by_length(
+    tokens: &[Tokens],
+    mut run: impl FnMut(&[&Tokens]) -> Result<Vec<Embedding>, EncoderError>,
+) -> Result<Vec<TextEmbedding>, EncoderError> {
+    let mut order: Vec<usize> = (0..tokens.len()).collect();
+    order.sort_by_key(|row| tokens[*row].count());
+    let mut embedded: Vec<Option<TextEmbedding>> = vec![None; tokens.len()];
+    for rows in order.chunks(TEXT_BATCH) {
+        let batch: Vec<&Tokens> = rows.iter().map(|row| &tokens[*row]).collect();
+        for (row, vector) in rows.iter().zip(run(&batch)?) {
+            let Tokens { truncated, .. } = tokens[*row];
+            let tokens = tokens[*row].count();
+            embedded[*row] = Some(TextEmbedding { vector, tokens, truncated });
+        }
+    }
+    // `order` is a permutation, so every row was filled.
+    Ok(embedded.into_iter().flatten().collect())
+}
+
+fn padded(batch: &[&Tokens], longest: usize, field: impl Fn(&Tokens) -> &[u32]) -> Vec<i64> {
     let mut values = Vec::with_capacity(batch.len() * longest);
-    for encoding in batch {
-        values.extend(field(encoding).iter().map(|value| i64::from(*value)));
-        values.resize(values.len() + longest - encoding.len(), 0);
+    for tokens in batch {
+        values.extend(field(tokens).iter().map(|value| i64::from(*value)));
+        values.resize(values.len() + longest - tokens.count(), 0);
     }
     values
+}
+
+fn refused(error: tokenizers::Error) -> EncoderError {
+    EncoderError::Tokenize { message: error.to_string() }
 }
 
 fn open_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
@@ -150,4 +179,30 @@ fn open_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
     tokenizer.with_padding(None);
     tokenizer.with_truncation(None).map_err(refused)?;
     Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_keeps_the_end_marker() {
+        assert_eq!(cut(&[1, 2, 3, 4, 9], 3), [1, 2, 9]);
+        assert_eq!(cut(&[1, 2, 9], 3), [1, 2, 9]);
+        assert_eq!(cut(&[], 3), [0u32; 0]);
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_texts() {
+        let tokens =
+            |count: usize| Tokens { ids: vec![7; count], mask: vec![1; count], truncated: false };
+        let texts: Vec<Tokens> = (0..70).map(|row| tokens(1 + row * 13 % 29)).collect();
+        let embedded = embed_by_length(&texts, |batch| {
+            assert!(batch.len() <= TEXT_BATCH);
+            Ok(batch.iter().map(|tokens| vec![tokens.count() as f32]).collect())
+        });
+        for (text, one) in texts.iter().zip(embedded.expect("embeds")) {
+            assert_eq!((one.tokens, one.vector[0]), (text.count(), text.count() as f32));
+        }
+    }
 }

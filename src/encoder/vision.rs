@@ -1,10 +1,8 @@
 //! The vision tower: pixels to unit vectors.
 
-use std::sync::{Mutex, PoisonError};
-
-use ort::session::Session;
 use ort::value::Tensor;
 
+use super::sessions::SessionPool;
 use super::{Embedding, EncoderError, EncoderOptions, unit_rows};
 use crate::image::{Pixels, Preprocessor};
 use crate::model::{ModelError, ModelFolder, runtime};
@@ -13,8 +11,7 @@ const TOWER: &str = "vision";
 
 /// An ONNX vision graph, f32 [N, 3, crop, crop] to f32 [N, D].
 pub struct VisionTower {
-    // A session's `run` wants exclusive use; one batch at a time is also what the cores want.
-    session: Mutex<Session>,
+    sessions: SessionPool,
     input: String,
     output: String,
     dim: usize,
@@ -28,17 +25,18 @@ impl VisionTower {
     pub fn open(folder: &ModelFolder, options: &EncoderOptions) -> Result<Self, ModelError> {
         let spec = &folder.manifest.vision;
         let path = folder.file(&spec.file);
-        let session = runtime::open_session(&path, options.resolved_intra_threads())?;
-        runtime::require(&path, &session, &[&spec.input], &spec.output)?;
+        let threads = options.resolved_intra_threads();
+        let sessions = SessionPool::open(&path, options.sessions, threads)?;
+        sessions.with(|session| runtime::require(&path, session, &[&spec.input], &spec.output))?;
         Ok(Self {
-            session: Mutex::new(session),
+            sessions,
             input: spec.input.clone(),
             output: spec.output.clone(),
             dim: folder.manifest.embedding_dim,
         })
     }
 
-    /// Embeds prepared photos in one inference call.
+    /// Embeds prepared photos in one inference call; waits while every session is in use.
     ///
     /// # Errors
     /// The session failed or answered another shape.
@@ -65,10 +63,12 @@ impl VisionTower {
             message: error.to_string(),
         };
         let tensor = Tensor::from_array((shape, values)).map_err(failed)?;
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(ort::inputs![self.input.as_str() => tensor]).map_err(failed)?;
-        let (_, rows) =
-            outputs[self.output.as_str()].try_extract_tensor::<f32>().map_err(failed)?;
-        unit_rows(TOWER, rows, shape[0], self.dim)
+        self.sessions.with(|session| {
+            let inputs = ort::inputs![self.input.as_str() => tensor];
+            let outputs = session.run(inputs).map_err(failed)?;
+            let output = &outputs[self.output.as_str()];
+            let (_, rows) = output.try_extract_tensor::<f32>().map_err(failed)?;
+            unit_rows(TOWER, rows, shape[0], self.dim)
+        })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::store::StoreError;
+use crate::dataset::store::{StoreError, sqlite};
 
 /// Version of `schema.sql`; a store of another version is refused.
 const SCHEMA_VERSION: i64 = 1;
@@ -72,7 +72,7 @@ impl EvaluationStore {
     /// # Errors
     /// The file cannot be opened, is damaged or of another version.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path).map_err(|e| StoreError::sqlite(path, e))?;
+        let connection = Connection::open(path).map_err(|e| sqlite(path, e))?;
         let store = Self { connection, path: path.to_owned() };
         store.prepare()?;
         Ok(store)
@@ -228,7 +228,7 @@ impl EvaluationStore {
     }
 
     fn fail(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::sqlite(&self.path, source)
+        sqlite(&self.path, source)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Format;
 use crate::ErrorKind;
+use crate::confine::ConfineError;
 
 /// The error of a decoder, kept as the source.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -15,6 +16,9 @@ pub enum ImageError {
     /// The file cannot be opened or read. The source names the path.
     #[error("cannot read the image: {0}")]
     Io(#[source] std::io::Error),
+    /// The file may not be read, or is not there below the folders that may.
+    #[error(transparent)]
+    Confined(ConfineError),
     /// A folder, pipe or device stands where a file is expected.
     #[error("{} is not a regular file", path.display())]
     NotAFile {
@@ -139,6 +143,7 @@ impl ImageError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io(_) => "image_unreadable",
+            Self::Confined(error) => error.code(),
             Self::NotAFile { .. } => "image_not_a_file",
             Self::EmptyFile => "image_empty_file",
             Self::FileTooLarge { .. } => "image_file_too_large",
@@ -160,6 +165,7 @@ impl ImageError {
         match self {
             Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Io(_) => ErrorKind::FailedPrecondition,
+            Self::Confined(error) => error.kind(),
             Self::Internal { .. } => ErrorKind::Internal,
             Self::NotAFile { .. }
             | Self::EmptyFile
@@ -179,5 +185,15 @@ impl ImageError {
     /// Damage, in the decoder's words.
     pub(super) fn corrupt(format: Format, source: impl Into<Cause>) -> Self {
         Self::Corrupt { format, source: source.into() }
+    }
+}
+
+impl From<ConfineError> for ImageError {
+    fn from(error: ConfineError) -> Self {
+        match error {
+            ConfineError::Io(error) => Self::Io(error),
+            ConfineError::NotAFile { path } => Self::NotAFile { path },
+            other => Self::Confined(other),
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::pixels::Normaliser;
 use super::raster::{Channels, Raster};
 use super::resize::{Order, resize};
 use super::{DecodeOptions, Format, ImageError, Pixels};
+use crate::confine::{FileAccess, FileKind};
 
 /// The largest side an encoder may ask for, in pixels.
 const MAX_CROP: u32 = 4096;
@@ -173,15 +174,23 @@ impl Preprocessor {
     /// # Errors
     /// [`ImageError::Io`] (naming the path), `NotAFile`, `EmptyFile` or `FileTooLarge`.
     pub fn read_file(&self, path: &Path) -> Result<Vec<u8>, ImageError> {
+        self.read_file_by(&FileAccess::Anywhere, path)
+    }
+
+    /// As [`read_file`](Self::read_file), where `access` allows.
+    ///
+    /// # Errors
+    /// As [`read_file`](Self::read_file), and [`ImageError::Confined`].
+    pub fn read_file_by(&self, access: &FileAccess, path: &Path) -> Result<Vec<u8>, ImageError> {
         let limits = &self.options.limits;
-        let metadata = fs_err::metadata(path).map_err(ImageError::Io)?;
+        let facts = access.facts(path)?;
         // Opening a pipe would wait for a writer for ever.
-        if !metadata.is_file() {
+        if facts.kind != FileKind::File {
             return Err(ImageError::NotAFile { path: path.to_owned() });
         }
-        limits.check_file(metadata.len())?;
-        let file = fs_err::File::open(path).map_err(ImageError::Io)?;
-        let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+        limits.check_file(facts.len)?;
+        let file = access.open(path)?;
+        let mut bytes = Vec::with_capacity(facts.len as usize + 1);
         let bounded = limits.max_file_bytes.saturating_add(1);
         file.take(bounded).read_to_end(&mut bytes).map_err(ImageError::Io)?;
         limits.check_file(bytes.len() as u64)?;

@@ -143,15 +143,32 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes the container beside `path`, makes it durable, and renames it into place.
-pub(super) fn write(path: &Path, header: &Header, payload: &[u8]) -> Result<(), IndexError> {
-    let temporary = Temporary(temporary_name(path)?);
-    let mut file = fs_err::File::create(&temporary.0)?;
-    write_parts(&mut file, header, payload)?;
-    file.sync_all()?;
-    fs_err::rename(&temporary.0, path)?;
-    sync_folder(path)?;
-    Ok(())
+/// An index as it will stand in its file.
+#[derive(Debug)]
+pub struct IndexSnapshot {
+    header: Header,
+    payload: Vec<u8>,
+}
+
+impl IndexSnapshot {
+    pub(super) fn new(header: Header, payload: Vec<u8>) -> Self {
+        Self { header, payload }
+    }
+
+    /// Writes one file that stands complete under `path` or not at all, whatever interrupts it.
+    /// Only one writer may write to a path at a time.
+    ///
+    /// # Errors
+    /// Writing failed; what stood under `path` before is still there.
+    pub fn write(&self, path: &Path) -> Result<(), IndexError> {
+        let temporary = Temporary(temporary_name(path)?);
+        let mut file = fs_err::File::create(&temporary.0)?;
+        write_parts(&mut file, &self.header, &self.payload)?;
+        file.sync_all()?;
+        fs_err::rename(&temporary.0, path)?;
+        sync_folder(path)?;
+        Ok(())
+    }
 }
 
 fn write_parts(file: &mut fs_err::File, header: &Header, payload: &[u8]) -> io::Result<()> {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::container::{self, Container, Header, StoredKind, inconsistent};
-use super::vector::{check_id, clamp, dot, unit};
-use super::{Hit, IndexError, VectorIndex, parallel};
+use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
+use super::vector::{check_id, check_many, clamp, dot, unit};
+use super::{Hit, IndexError, IndexKind, VectorIndex, VectorSearch, parallel};
 
 /// All vectors in one row-major f32 matrix.
 #[derive(Debug)]
@@ -55,6 +55,14 @@ impl ExactIndex {
         Ok(index)
     }
 
+    /// Adds a checked vector.
+    fn push(&mut self, id: &str, vector: Vec<f32>) {
+        let id: Arc<str> = id.into();
+        self.rows.insert(Arc::clone(&id), self.ids.len());
+        self.ids.push(id);
+        self.values.extend(vector);
+    }
+
     fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.dim..(row + 1) * self.dim]
     }
@@ -78,40 +86,13 @@ impl ExactIndex {
     }
 }
 
-impl VectorIndex for ExactIndex {
+impl VectorSearch for ExactIndex {
     fn dim(&self) -> usize {
         self.dim
     }
 
     fn len(&self) -> usize {
         self.ids.len()
-    }
-
-    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
-        check_id(id)?;
-        if self.rows.contains_key(id) {
-            return Err(IndexError::DuplicateId { id: id.to_owned() });
-        }
-        let (vector, _) = unit(vector, self.dim, || format!("the vector of {id:?}"))?;
-        let id: Arc<str> = id.into();
-        self.rows.insert(Arc::clone(&id), self.ids.len());
-        self.ids.push(id);
-        self.values.extend(vector);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
-        let Some(row) = self.rows.remove(id) else {
-            return Ok(false);
-        };
-        let last = self.ids.len() - 1;
-        self.ids.swap_remove(row);
-        self.values.copy_within(last * self.dim.., row * self.dim);
-        self.values.truncate(last * self.dim);
-        if let Some(moved) = self.ids.get(row) {
-            self.rows.insert(Arc::clone(moved), row);
-        }
-        Ok(true)
     }
 
     fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
@@ -137,16 +118,53 @@ impl VectorIndex for ExactIndex {
         ids.sort_unstable();
         ids
     }
+}
 
-    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError> {
+impl VectorIndex for ExactIndex {
+    fn kind(&self) -> IndexKind {
+        IndexKind::Exact
+    }
+
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
+        check_id(id)?;
+        if self.rows.contains_key(id) {
+            return Err(IndexError::DuplicateId { id: id.to_owned() });
+        }
+        let (vector, _) = unit(vector, self.dim, || format!("the vector of {id:?}"))?;
+        self.push(id, vector);
+        Ok(())
+    }
+
+    fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError> {
+        let known = |id: &str| self.rows.contains_key(id);
+        let vectors = check_many(items, self.dim, self.threads, known)?;
+        items.iter().zip(vectors).for_each(|((id, _), vector)| self.push(id, vector));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
+        let Some(row) = self.rows.remove(id) else {
+            return Ok(false);
+        };
+        let last = self.ids.len() - 1;
+        self.ids.swap_remove(row);
+        self.values.copy_within(last * self.dim.., row * self.dim);
+        self.values.truncate(last * self.dim);
+        if let Some(moved) = self.ids.get(row) {
+            self.rows.insert(Arc::clone(moved), row);
+        }
+        Ok(true)
+    }
+
+    fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
         let header = Header {
             model_hash: model_hash.to_owned(),
             dim: self.dim,
             ids: self.ids.iter().map(ToString::to_string).collect(),
             kind: StoredKind::Exact,
         };
-        let payload: Vec<u8> = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        container::write(path, &header, &payload)
+        let payload = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Ok(IndexSnapshot::new(header, payload))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Two implementations stand behind [`VectorIndex`]: [`ExactIndex`] compares with every vector,
 //! [`UsearchIndex`] walks an HNSW graph (Malkov and Yashunin 2018, library `usearch`).
-//! [`build`] chooses by [`IndexConfig`], [`load`] by what the file holds.
+//! [`build`] chooses by [`IndexConfig`], [`load`] by what the file holds. Who only searches needs
+//! no more than [`VectorSearch`].
 
 mod config;
 mod container;
@@ -20,6 +21,7 @@ mod tests;
 use std::path::Path;
 
 pub use config::{IndexConfig, IndexKind, Scalar};
+pub use container::IndexSnapshot;
 pub use error::IndexError;
 pub use exact::ExactIndex;
 pub use usearch::UsearchIndex;
@@ -36,11 +38,10 @@ pub struct Hit {
     pub similarity: f32,
 }
 
-/// A set of vectors of one width, searched by cosine similarity.
+/// The reading half of an index: a set of vectors of one width, searched by cosine similarity.
 ///
-/// Vectors and queries need not be of length 1: every implementation brings them to it. An id is
-/// any string that is not empty and holds no NUL.
-pub trait VectorIndex: Send + Sync {
+/// Queries need not be of length 1: every implementation brings them to it.
+pub trait VectorSearch: Send + Sync {
     /// Width of the vectors.
     fn dim(&self) -> usize;
 
@@ -52,23 +53,10 @@ pub trait VectorIndex: Send + Sync {
         self.len() == 0
     }
 
-    /// Adds one vector.
-    ///
-    /// # Errors
-    /// The id is unusable or already there; the vector has the wrong width, a value that is not
-    /// finite, or length zero. The index is unchanged then.
-    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError>;
-
-    /// Removes one vector; `false` when the id is not there.
-    ///
-    /// # Errors
-    /// The backend failed.
-    fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
-
     /// The `min(k, len)` nearest vectors, most similar first, equal ones by id.
     ///
     /// # Errors
-    /// `k` is 0, or the query is refused as [`Self::add`] refuses vectors.
+    /// `k` is 0, or the query is refused as [`VectorIndex::add`] refuses vectors.
     fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError>;
 
     /// [`Self::search`] for many queries, on all allowed threads; results in the queries' order.
@@ -82,15 +70,51 @@ pub trait VectorIndex: Send + Sync {
 
     /// All ids, sorted.
     fn ids(&self) -> Vec<String>;
+}
 
-    /// Writes one file that stands complete under `path` or not at all, whatever interrupts it.
-    /// Only one writer may save to a path at a time.
+/// An index that can be changed and saved.
+///
+/// Vectors need not be of length 1. An id is any string that is not empty and holds no NUL.
+pub trait VectorIndex: VectorSearch {
+    /// The implementation: never [`IndexKind::Auto`].
+    fn kind(&self) -> IndexKind;
+
+    /// Adds one vector.
+    ///
+    /// # Errors
+    /// The id is unusable or already there; the vector has the wrong width, a value that is not
+    /// finite, or length zero. The index is unchanged then.
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError>;
+
+    /// Adds many vectors; `usearch` on all allowed threads. Its graph then depends on how the
+    /// threads ran: equal calls may give slightly different results, as good on average.
+    ///
+    /// # Errors
+    /// As [`Self::add`], for the first item refused. The index holds none of the items then.
+    fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError>;
+
+    /// Removes one vector; `false` when the id is not there.
+    ///
+    /// # Errors
+    /// The backend failed.
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
+
+    /// The index as bytes, to be written when no lock is held any more. Takes as much memory as
+    /// the vectors and links do.
     ///
     /// `model_hash` names the encoder that made the vectors: [`load`] refuses another one.
     ///
     /// # Errors
-    /// Writing failed; what stood under `path` before is still there.
-    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError>;
+    /// The backend failed.
+    fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError>;
+
+    /// Takes a [`Self::snapshot`] and writes it.
+    ///
+    /// # Errors
+    /// As [`IndexSnapshot::write`].
+    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError> {
+        self.snapshot(model_hash)?.write(path)
+    }
 }
 
 /// An empty index of width `dim`, of the kind that `config` asks for; `auto` decides by the

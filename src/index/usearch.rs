@@ -8,23 +8,26 @@ use std::path::Path;
 use ::usearch::ffi::Matches;
 use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
-use super::container::{self, Container, Header, StoredKind, inconsistent};
+use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
 use super::exact::check_k;
 use super::gate::Gate;
 use super::ids::IdMap;
-use super::vector::{check_id, clamp, unit};
-use super::{Hit, IndexConfig, IndexError, Scalar, VectorIndex, parallel};
+use super::vector::{check_id, check_many, clamp, unit};
+use super::{Hit, IndexConfig, IndexError, IndexKind, Scalar, VectorIndex, VectorSearch, parallel};
 
 /// Places reserved at first.
 const MIN_CAPACITY: usize = 64;
 
 /// An HNSW index. The graph depends on the order in which vectors were added, so equal sequences
-/// of calls give equal results.
+/// of calls give equal results, as long as none is [`VectorIndex::add_many`].
 pub struct UsearchIndex {
     inner: Index,
     config: IndexConfig,
     ids: IdMap,
     gate: Gate,
+    /// Whether the graph may hold removed nodes. `usearch` fills those first, by rewriting them,
+    /// which is not made for many threads at once.
+    holes: bool,
 }
 
 impl UsearchIndex {
@@ -40,7 +43,8 @@ impl UsearchIndex {
         }
         let inner = create(dim, config)?;
         let gate = Gate::new(parallel::threads(config.threads));
-        let index = Self { inner, config: config.clone(), ids: IdMap::default(), gate };
+        let index =
+            Self { inner, config: config.clone(), ids: IdMap::default(), gate, holes: false };
         index.reserve(MIN_CAPACITY)?;
         Ok(index)
     }
@@ -54,7 +58,7 @@ impl UsearchIndex {
     ) -> Result<Self, IndexError> {
         let mut index = Self::new(container.header.dim, config)?;
         let count = container.header.ids.len();
-        check_payload(path, container.payload(), &index.inner, count)?;
+        index.holes = check_payload(path, container.payload(), &index.inner, count)?;
         index.ids = IdMap::restore(&container.header.ids, keys)
             .ok_or_else(|| inconsistent(path, "ids and keys do not pair one to one"))?;
         // Loading resets the graph and forgets what was reserved.
@@ -78,6 +82,24 @@ impl UsearchIndex {
     fn grow(&self) -> Result<(), IndexError> {
         let capacity = self.inner.capacity();
         if self.inner.size() < capacity { Ok(()) } else { self.reserve(capacity * 2) }
+    }
+
+    /// Puts checked vectors into the graph under the keys that come next.
+    fn link_all(&self, vectors: &[Vec<f32>]) -> Result<(), IndexError> {
+        let (first, threads) =
+            (self.ids.next_key(), if self.holes { 1 } else { self.gate.places() });
+        let link = |at, vector: &Vec<f32>| self.inner.add(first + at as u64, vector);
+        let linked = parallel::map(vectors, threads, link);
+        linked.map(drop).map_err(|error| IndexError::backend("add vectors", error))
+    }
+
+    /// Takes out what a failed [`Self::link_all`] has put in.
+    fn unlink_all(&mut self, count: usize) {
+        self.holes = true;
+        for key in self.ids.next_key()..self.ids.next_key() + count as u64 {
+            // The first failure is the one to report; here nothing is left to try.
+            let _ = self.inner.remove(key);
+        }
     }
 
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
@@ -113,37 +135,13 @@ impl UsearchIndex {
     }
 }
 
-impl VectorIndex for UsearchIndex {
+impl VectorSearch for UsearchIndex {
     fn dim(&self) -> usize {
         self.inner.dimensions()
     }
 
     fn len(&self) -> usize {
         self.ids.len()
-    }
-
-    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
-        check_id(id)?;
-        if self.ids.key(id).is_some() {
-            return Err(IndexError::DuplicateId { id: id.to_owned() });
-        }
-        let (vector, _) = unit(vector, self.dim(), || format!("the vector of {id:?}"))?;
-        self.grow()?;
-        self.inner
-            .add(self.ids.next_key(), &vector)
-            .map_err(|error| IndexError::backend("add a vector", error))?;
-        self.ids.push(id);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
-        let Some(key) = self.ids.key(id) else {
-            return Ok(false);
-        };
-        let removed = self.inner.remove(key);
-        removed.map_err(|error| IndexError::backend("remove a vector", error))?;
-        self.ids.remove(id);
-        Ok(true)
     }
 
     fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
@@ -174,8 +172,54 @@ impl VectorIndex for UsearchIndex {
         ids.sort_unstable();
         ids
     }
+}
 
-    fn save(&self, path: &Path, model_hash: &str) -> Result<(), IndexError> {
+impl VectorIndex for UsearchIndex {
+    fn kind(&self) -> IndexKind {
+        IndexKind::Usearch
+    }
+
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
+        check_id(id)?;
+        if self.ids.key(id).is_some() {
+            return Err(IndexError::DuplicateId { id: id.to_owned() });
+        }
+        let (vector, _) = unit(vector, self.dim(), || format!("the vector of {id:?}"))?;
+        self.grow()?;
+        self.inner
+            .add(self.ids.next_key(), &vector)
+            .map_err(|error| IndexError::backend("add a vector", error))?;
+        self.ids.push(id);
+        Ok(())
+    }
+
+    fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError> {
+        let known = |id: &str| self.ids.key(id).is_some();
+        let vectors = check_many(items, self.dim(), self.gate.places(), known)?;
+        let needed = self.inner.size() + items.len();
+        if needed > self.inner.capacity() {
+            self.reserve(needed.max(self.inner.capacity() * 2))?;
+        }
+        if let Err(error) = self.link_all(&vectors) {
+            self.unlink_all(items.len());
+            return Err(error);
+        }
+        items.iter().for_each(|(id, _)| self.ids.push(id));
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
+        let Some(key) = self.ids.key(id) else {
+            return Ok(false);
+        };
+        let removed = self.inner.remove(key);
+        removed.map_err(|error| IndexError::backend("remove a vector", error))?;
+        self.ids.remove(id);
+        self.holes = true;
+        Ok(true)
+    }
+
+    fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
         let mut payload = vec![0; self.inner.serialized_length()];
         let saved = self.inner.save_to_buffer(&mut payload);
         saved.map_err(|error| IndexError::backend("write out the graph", error))?;
@@ -183,7 +227,7 @@ impl VectorIndex for UsearchIndex {
         let IndexConfig { connectivity, expansion_add, scalar, .. } = self.config;
         let kind = StoredKind::Usearch { keys, connectivity, expansion_add, scalar };
         let model_hash = model_hash.to_owned();
-        container::write(path, &Header { model_hash, dim: self.dim(), ids, kind }, &payload)
+        Ok(IndexSnapshot::new(Header { model_hash, dim: self.dim(), ids, kind }, payload))
     }
 }
 
@@ -205,13 +249,14 @@ fn create(dim: usize, config: &IndexConfig) -> Result<Index, IndexError> {
     Index::new(&options).map_err(|error| IndexError::backend("make an index", error))
 }
 
-/// Compares the graph's own header with ours before `usearch` reads the rest.
+/// Compares the graph's own header with ours before `usearch` reads the rest; whether it holds
+/// removed nodes.
 fn check_payload(
     path: &Path,
     payload: &[u8],
     index: &Index,
     count: usize,
-) -> Result<(), IndexError> {
+) -> Result<bool, IndexError> {
     let found = Index::metadata_from_buffer(payload)
         .map_err(|error| inconsistent(path, format!("unreadable graph: {error}")))?;
     let agrees = found.dimensions == index.dimensions() as u64
@@ -219,5 +264,8 @@ fn check_payload(
         && found.metric == MetricKind::Cos
         && found.count_present == count as u64
         && !found.multi;
-    if agrees { Ok(()) } else { Err(inconsistent(path, format!("the graph holds {found:?}"))) }
+    if agrees {
+        return Ok(found.count_deleted > 0);
+    }
+    Err(inconsistent(path, format!("the graph holds {found:?}")))
 }

@@ -1,6 +1,8 @@
 //! Checks and arithmetic on single vectors and ids.
 
-use super::IndexError;
+use std::collections::HashSet;
+
+use super::{IndexError, parallel};
 
 /// Below this Euclidean length a vector has no direction that rounding has not made up.
 const SHORTEST: f64 = 1e-12;
@@ -46,6 +48,25 @@ pub(super) fn check_id(id: &str) -> Result<(), IndexError> {
         return Ok(());
     };
     Err(IndexError::BadId { id: id.to_owned(), problem })
+}
+
+/// Checks items that are to be added together; their vectors scaled to length 1.
+pub(super) fn check_many(
+    items: &[(String, Vec<f32>)],
+    dim: usize,
+    threads: usize,
+    known: impl Fn(&str) -> bool,
+) -> Result<Vec<Vec<f32>>, IndexError> {
+    let mut seen = HashSet::with_capacity(items.len());
+    for (id, _) in items {
+        check_id(id)?;
+        if known(id) || !seen.insert(id) {
+            return Err(IndexError::DuplicateId { id: id.clone() });
+        }
+    }
+    parallel::map(items, threads, |_, (id, vector)| {
+        unit(vector, dim, || format!("the vector of {id:?}")).map(|(unit, _)| unit)
+    })
 }
 
 /// Inner product of two vectors of one width, always summed in the same order.

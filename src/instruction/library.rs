@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::{ErrorKind, hash};
 
 /// The library compiled into the binary, so that one command on a folder of photos is enough.
 const BUILT_IN: &str = include_str!("../../samples/instructions.jsonl");
-
-/// Longest instruction in bytes.
-const MAX_BYTES: usize = 4096;
 
 /// A final instruction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,17 +114,11 @@ fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, Stri
     } else {
         serde_json::from_str::<Instruction>(line).map_err(|error| error.to_string())?
     };
-    instruction.text = instruction.text.trim().to_owned();
-    if instruction.id.is_empty() || instruction.text.is_empty() {
-        return Err("id and text must not be empty".into());
+    if instruction.id.is_empty() {
+        return Err("id must not be empty".into());
     }
-    if instruction.text.len() > MAX_BYTES {
-        let seen = instruction.text.len();
-        return Err(format!("text is {seen} bytes long, the limit is {MAX_BYTES}"));
-    }
-    if instruction.text.contains("<image>") {
-        return Err("text must not contain <image>: the export places it".into());
-    }
+    let text = text::check(&instruction.text).map_err(|problem| problem.to_string())?;
+    instruction.text = text.to_owned();
     Ok(instruction)
 }
 
@@ -144,9 +136,14 @@ fn check_unique(
 }
 
 fn library_hash(instructions: &[Instruction]) -> String {
-    let fields = instructions.iter().flat_map(|one| {
-        [one.id.as_str(), one.text.as_str(), one.category.as_deref().unwrap_or_default()]
-    });
+    hash_of(instructions.iter().map(|one| (&*one.id, &*one.text, one.category.as_deref())))
+}
+
+/// The hash of a library, from the id, text and category of each instruction in order.
+pub(super) fn hash_of<'a>(
+    instructions: impl Iterator<Item = (&'a str, &'a str, Option<&'a str>)>,
+) -> String {
+    let fields = instructions.flat_map(|(id, text, category)| [id, text, category.unwrap_or("")]);
     hash::key(&fields.collect::<Vec<_>>())
 }
 

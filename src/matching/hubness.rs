@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Hubness, MatchError, Query};
-use crate::index::{IndexError, VectorIndex, dot};
+use crate::index::{IndexError, VectorSearch, dot};
 
 /// Neighbours over which CSLS takes its means; 10 as in Conneau et al. 2018.
 const NEIGHBOURS: usize = 10;
@@ -89,7 +89,7 @@ struct Instruction {
 
 impl HubnessFit {
     /// Statistics over the instructions that are in `index` now; holds a copy of their vectors.
-    pub fn new(index: &dyn VectorIndex) -> Self {
+    pub fn new(index: &dyn VectorSearch) -> Self {
         let instruction = |id: String| {
             let (mean, squares, nearest) = (0.0, 0.0, Nearest::default());
             index.vector(&id).map(|vector| Instruction { id, vector, mean, squares, nearest })

@@ -7,13 +7,13 @@ use super::{
     Candidate, Hubness, HubnessStats, MatchError, MatchRules, NoMatch, Outcome, Pick, Query,
     QuotaBook, Refused, combined_query,
 };
-use crate::index::{Hit, VectorIndex};
+use crate::index::{Hit, VectorSearch};
 
 /// Matches photos against one instruction index by one set of rules.
 #[derive(Clone)]
 pub struct Matcher {
     rules: MatchRules,
-    index: Arc<dyn VectorIndex>,
+    index: Arc<dyn VectorSearch>,
     hubness: Option<HubnessStats>,
 }
 
@@ -24,7 +24,7 @@ impl Matcher {
     /// The statistics are missing, or do not know an instruction of the index.
     pub fn new(
         rules: MatchRules,
-        index: Arc<dyn VectorIndex>,
+        index: Arc<dyn VectorSearch>,
         hubness: Option<HubnessStats>,
     ) -> Result<Self, MatchError> {
         let hubness = match (rules.config().hubness, hubness) {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::answer::Generator;
+use crate::answer::backend::concerns_one_call;
 use crate::answer::filter::{AnswerText, FilterConfig, Verdict};
 use crate::answer::generate::{finish_name, passed};
+use crate::answer::{AnswerBackend, Generator};
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
-use crate::llm::{FinishReason, LlmConfig, LlmError, LlmFault, LlmTarget};
+use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
 use crate::{Error, ErrorKind};
 
 use super::job::Stop;
@@ -40,19 +41,19 @@ const LOCAL_NOTICE: &str = "The answers come from a small language model on this
 pub struct AnswerOutcome {
     /// Pairs that were worked to an end.
     pub pairs: u64,
-    /// The failure that made the stage give up, if any: the backend is gone or refuses us.
+    /// The failure that ended the stage early, if any: the backend is gone or refuses us.
     pub gave_up: Option<LlmError>,
 }
 
 /// What the answer stage works with.
 pub struct AnswerStage {
     pub generator: Arc<Generator>,
+    /// Told how each call went; bounds how many are under way.
+    pub backend: AnswerBackend,
     pub match_conf: String,
     pub filter_conf: String,
     /// Answers tried per pair, at least 1.
     pub attempts: u32,
-    /// Calls under way at once, at least 1.
-    pub in_flight: usize,
 }
 
 type Attempt = (PairToAnswer, Result<AnswerRow, LlmError>);
@@ -66,7 +67,6 @@ struct Working<'a> {
     calls: JoinSet<Attempt>,
     waiting: VecDeque<PairToAnswer>,
     after: (i64, u32),
-    failed_in_a_row: usize,
     counted: Option<Instant>,
     outcome: AnswerOutcome,
 }
@@ -95,7 +95,6 @@ impl AnswerStage {
             calls: JoinSet::new(),
             waiting: VecDeque::new(),
             after: (-1, 0),
-            failed_in_a_row: 0,
             counted: None,
             outcome: AnswerOutcome::default(),
         };
@@ -166,11 +165,6 @@ pub fn filter_conf(filters: &FilterConfig) -> String {
     crate::hash::key(&["filters", &format!("{filters:?}")])
 }
 
-/// Whether the server refused this one prompt: asking again is no use, and others may pass.
-fn concerns_one_pair(error: &LlmError) -> bool {
-    matches!(error.fault, LlmFault::ContextTooLong { .. } | LlmFault::BadRequest { .. })
-}
-
 impl Working<'_> {
     fn stopping(&self) -> bool {
         self.stop.is_asked() || self.outcome.gave_up.is_some()
@@ -182,7 +176,12 @@ impl Working<'_> {
 
     /// Starts calls until as many are under way as may be.
     fn fill(&mut self) -> Result<(), StoreError> {
-        while !self.stopping() && self.calls.len() < self.stage.in_flight {
+        // Other callers may have found it down. Kept, so that no pair is passed over when it is
+        // back before the calls under way have ended.
+        if let Some(down) = self.stage.backend.down() {
+            self.outcome.gave_up.get_or_insert(down.reason);
+        }
+        while !self.stopping() && self.calls.len() < self.stage.backend.in_flight() {
             if self.waiting.is_empty() {
                 self.read_page()?;
             }
@@ -230,7 +229,7 @@ impl Working<'_> {
     ) -> Result<(), StoreError> {
         match result {
             Ok(row) => {
-                self.failed_in_a_row = 0;
+                self.stage.backend.report_success();
                 let conf = &self.stage.generator.conf;
                 self.store.put_answer(conf, &self.stage.filter_conf, &row)?;
                 let again =
@@ -261,16 +260,15 @@ impl Working<'_> {
             subject: format!("{} / {}", pair.item_id, pair.instruction_id),
         };
         let conf = &self.stage.generator.conf;
-        if concerns_one_pair(&error) {
+        // The server refused this one prompt: asking again is no use, and others may pass.
+        if concerns_one_call(&error) {
             self.store.put_answer_rejection(conf, &pair.pair_key, &rejection)?;
             self.done();
             return Ok(());
         }
         tracing::warn!(pair = rejection.subject, code = rejection.code, "{}", rejection.reason);
         self.store.put_failure(conf, &pair.pair_key, &rejection, error.attempts)?;
-        self.failed_in_a_row += 1;
-        // Every place failed twice without one success: the backend is gone, not one call unlucky.
-        if !error.is_retryable() || self.failed_in_a_row >= 2 * self.stage.in_flight.max(2) {
+        if self.stage.backend.report_failure(&error) {
             self.outcome.gave_up.get_or_insert(error);
         }
         Ok(())

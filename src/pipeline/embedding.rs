@@ -2,15 +2,19 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::confine::FileAccess;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
-use crate::encoder::{Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order};
+use crate::encoder::{
+    Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
+};
 use crate::image::{ImageError, ImageInfo, Pixels};
 use crate::{Error, ErrorKind, hash};
 
 use super::job::Stop;
-use super::{Phase, Progress};
+use super::{Phase, Progress, Throttle};
 
 /// Items read from the store at once: large, since decoding runs dry at the end of each page.
 const PAGE: usize = 4096;
@@ -25,6 +29,8 @@ pub struct EmbedStage<'a> {
     /// Whether descriptions are embedded too, because the score uses them.
     pub captions: bool,
     pub pass: i64,
+    pub access: FileAccess,
+    pub throttle: Option<Arc<dyn Throttle>>,
 }
 
 /// An item and its photo as it comes from the decoding threads.
@@ -104,16 +110,27 @@ impl EmbedStage<'_> {
 
     /// Key over the settings that decide which photos are refused.
     fn conf(&self) -> String {
-        hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())])
+        let key = hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())]);
+        match self.access {
+            FileAccess::Anywhere => key,
+            FileAccess::Below(_) => hash::key(&[&key, &self.access.key()]),
+        }
     }
 
     fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
-        let preprocessor = self.encoder.preprocessor();
-        let prepared = preprocessor.read_file(Path::new(&item.image)).and_then(|bytes| {
-            let (pixels, info) = preprocessor.prepare(&bytes)?;
-            Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
-        });
+        let mut prepared = None;
+        if let Some(throttle) = &self.throttle {
+            throttle.with(&mut || prepared = Some(self.decode(item)));
+        }
+        let prepared = prepared.unwrap_or_else(|| self.decode(item));
         prepared.map_err(|error| refuse(item, &error))
+    }
+
+    fn decode(&self, item: &NewItem) -> Result<ReadyPhoto, ImageError> {
+        let preprocessor = self.encoder.preprocessor();
+        let bytes = preprocessor.read_file_by(&self.access, Path::new(&item.image))?;
+        let (pixels, info) = preprocessor.prepare(&bytes)?;
+        Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
     }
 
     fn commit(
@@ -164,26 +181,12 @@ impl EmbedStage<'_> {
         &self,
         pixels: &[Pixels],
     ) -> Result<Vec<Result<Embedding, EncoderError>>, Error> {
-        match self.encoder.embed_images(pixels) {
-            Ok(vectors) => Ok(vectors.into_iter().map(Ok).collect()),
-            Err(_) => {
-                let one = |pixels| {
-                    let mut vectors = self.encoder.embed_images(std::slice::from_ref(pixels))?;
-                    // One row in, one row out: `unit_rows` checked it.
-                    Ok(vectors.remove(0))
-                };
-                let vectors: Vec<Result<Embedding, EncoderError>> =
-                    pixels.iter().map(one).collect();
-                if vectors.iter().all(Result::is_err) {
-                    // Not a photo's fault then: the session itself is broken.
-                    return Err(vectors.into_iter().find_map(Result::err).map_or_else(
-                        || super::PipelineError::StageDied { what: "empty batch".into() }.into(),
-                        Error::from,
-                    ));
-                }
-                Ok(vectors)
-            }
+        let vectors = whole_or_one_by_one(pixels, |pixels| self.encoder.embed_images(pixels));
+        if vectors.iter().any(Result::is_ok) {
+            return Ok(vectors);
         }
+        // None: not a photo's fault then, the session itself is broken.
+        Ok(vectors.into_iter().map(|vector| vector.map(Ok)).collect::<Result<_, _>>()?)
     }
 
     fn embed_captions(&self, rows: &[(NewItem, Facts)]) -> Result<Vec<Option<Embedding>>, Error> {

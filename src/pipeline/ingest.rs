@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use crate::Error;
+use crate::confine::FileAccess;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceEvent};
 use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
@@ -22,12 +23,13 @@ const BATCH: usize = 500;
 /// The source as a whole cannot be read, the store cannot be written, or the user stopped it.
 pub fn ingest(
     source: &dyn Source,
+    access: &FileAccess,
     store: &Store,
     stop: &Stop,
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
-    let mut batches = Batches::new(store, pass);
+    let mut batches = Batches::new(store, access, pass);
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -47,6 +49,7 @@ pub fn ingest(
 
 struct Batches<'a> {
     store: &'a Store,
+    access: &'a FileAccess,
     pass: i64,
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
@@ -55,15 +58,15 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(store: &'a Store, pass: i64) -> Self {
+    fn new(store: &'a Store, access: &'a FileAccess, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, pass, records, rejections, changed: 0, failed: None }
+        Self { store, access, pass, records, rejections, changed: 0, failed: None }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
         match event {
             SourceEvent::Record(record) => {
-                let stamp = stamp(&record.image);
+                let stamp = stamp(&record.image, self.access);
                 self.records.push((record, stamp));
             }
             SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
@@ -93,10 +96,10 @@ impl<'a> Batches<'a> {
 }
 
 /// Size and time of change: a file that differs in neither is taken as unchanged.
-fn stamp(path: &Path) -> String {
-    let Ok(metadata) = std::fs::metadata(path) else {
+fn stamp(path: &Path, access: &FileAccess) -> String {
+    let Ok(facts) = access.facts(path) else {
         return String::new();
     };
-    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{}:{}", metadata.len(), changed.unwrap_or_default().as_nanos())
+    let changed = facts.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}:{}", facts.len, changed.unwrap_or_default().as_nanos())
 }

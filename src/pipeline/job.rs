@@ -1,20 +1,20 @@
 //! A job: the stages of one run, side by side.
 
 mod answers;
+mod resources;
+mod stop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-
+use crate::Error;
 use crate::config::Config;
-use crate::dataset::source::{self, SourceOptions};
+use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
 use crate::instruction::Library;
-use crate::{Error, paths};
 
 use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
@@ -23,38 +23,8 @@ use super::settings::Settings;
 use super::summary::Summary;
 use super::{Phase, PipelineError, Progress, RunFolder, exporting, ingest, reporting};
 
-/// The bundled encoder's folder.
-const BUNDLED_MODEL: &str = "models/mini";
-
-/// How a user stops a job: first gently, then at once.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {
-    ask: CancellationToken,
-    abort: CancellationToken,
-}
-
-impl Stop {
-    /// Lets what is in flight finish.
-    pub fn ask(&self) {
-        self.ask.cancel();
-    }
-
-    /// Also gives up calls under way.
-    pub fn abort(&self) {
-        self.ask.cancel();
-        self.abort.cancel();
-    }
-
-    /// Whether a stop was asked for.
-    pub fn is_asked(&self) -> bool {
-        self.ask.is_cancelled()
-    }
-
-    /// Cancelled when calls under way are to be given up.
-    pub fn abort_token(&self) -> CancellationToken {
-        self.abort.clone()
-    }
-}
+pub use resources::{OnDeadBackend, Resources};
+pub use stop::Stop;
 
 /// One run in this process.
 #[derive(Clone)]
@@ -63,12 +33,24 @@ pub struct Job {
     config: Arc<Config>,
     progress: Arc<dyn Progress>,
     stop: Stop,
+    resources: Resources,
 }
 
 impl Job {
     /// A job over a folder this process holds.
     pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
-        Self { folder: Arc::new(folder), config: Arc::new(config), progress, stop }
+        let (folder, config) = (Arc::new(folder), Arc::new(config));
+        Self { folder, config, progress, stop, resources: Resources::default() }
+    }
+
+    /// The same job over what a caller shares with it.
+    #[must_use]
+    pub fn with(mut self, resources: Resources) -> Self {
+        if let Some(backend) = &resources.backend {
+            Arc::make_mut(&mut self.config).llm = backend.config().clone();
+        }
+        self.resources = resources;
+        self
     }
 
     /// The whole job: source, embed, match, answer, export, report. The stages after the source
@@ -78,7 +60,7 @@ impl Job {
     /// # Errors
     /// Whatever ends the run as a whole. Finished work is kept.
     pub async fn run(&self) -> Result<Summary, Error> {
-        let connecting = tokio::spawn(self.clone().connect());
+        let connecting = self.connect();
         let matched = Arc::new(AtomicBool::new(false));
         let prepared = match self.prepare_matching().await {
             Ok(prepared) => prepared,
@@ -116,7 +98,7 @@ impl Job {
         self.require_matches(&store, "answer")?;
         self.folder.write_run_file(&self.config, None)?;
         self.progress.expect(Phase::Answer, 0);
-        let connecting = tokio::spawn(self.clone().connect());
+        let connecting = self.connect();
         let done = AtomicBool::new(true);
         let answered = self.answer_when_connected(connecting, &done).await?;
         self.summary(&store, None, answered)
@@ -139,7 +121,7 @@ impl Job {
     pub fn report_only(&self) -> Result<PathBuf, Error> {
         let store = self.folder.store()?;
         self.require_matches(&store, "report")?;
-        reporting::write(&self.folder, &store, &self.config)
+        reporting::write(&self.folder, &store, &self.config, &self.resources.access)
     }
 
     fn require_matches(&self, store: &Store, step: &'static str) -> Result<(), Error> {
@@ -166,7 +148,7 @@ impl Job {
             let rows = written.first().map_or(0, |summary| summary.rows);
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
-        reporting::write(&self.folder, &store, &self.config)?;
+        reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
         self.summary(&store, ingest, answered)
     }
 
@@ -190,18 +172,15 @@ impl Job {
 
     fn prepare_blocking(&self) -> Result<Prepared, Error> {
         let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
-        let options = SourceOptions {
-            images: self.config.source.images.clone(),
-            kind: self.config.source.kind,
-        };
-        let source = source::open(path, &options)?;
+        let source = self.open_source(path)?;
         // As soon as the source is known to be there, so that `--out` alone resumes.
         self.folder.write_run_file(&self.config, None)?;
         let library = Library::read(self.config.library.instructions.as_deref())?;
         let encoder = self.open_encoder()?;
         let store = self.folder.create_store()?;
         let started = Instant::now();
-        let ingest = ingest::ingest(&*source, &store, &self.stop, &*self.progress)?;
+        let access = &self.resources.access;
+        let ingest = ingest::ingest(&*source, access, &store, &self.stop, &*self.progress)?;
         store.add_stage_time(
             Phase::Source.name(),
             ingest.records,
@@ -219,9 +198,20 @@ impl Job {
         Ok(Prepared { encoder, stage, store, ingest })
     }
 
+    fn open_source(&self, path: &Path) -> Result<Box<dyn Source>, Error> {
+        let access = &self.resources.access;
+        let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
+        let images = self.config.source.images.as_deref().map(resolve).transpose()?;
+        let options =
+            SourceOptions { images, kind: self.config.source.kind, access: access.clone() };
+        Ok(source::open(&resolve(path)?, &options)?)
+    }
+
     fn open_encoder(&self) -> Result<Arc<dyn Encoder>, Error> {
-        let path = self.config.model.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
-        let path = path.unwrap_or_else(|| BUNDLED_MODEL.into());
+        if let Some(encoder) = &self.resources.encoder {
+            return Ok(Arc::clone(encoder));
+        }
+        let path = self.config.model.folder();
         let decode = self.config.image.decode_options();
         Ok(Arc::new(OnnxEncoder::open(&path, &self.config.encoder, decode)?))
     }
@@ -269,8 +259,14 @@ impl Job {
 
     fn embed(&self, encoder: &dyn Encoder, store: &Store, captions: bool) -> Result<(), Error> {
         let started = Instant::now();
-        let stage =
-            EmbedStage { encoder, options: self.config.encoder, captions, pass: store.pass()? };
+        let stage = EmbedStage {
+            encoder,
+            options: self.config.encoder,
+            captions,
+            pass: store.pass()?,
+            access: self.resources.access.clone(),
+            throttle: self.resources.throttle.clone(),
+        };
         let worked = stage.run(store, &self.stop, &*self.progress)?;
         store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
         Ok(())

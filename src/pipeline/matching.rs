@@ -13,7 +13,7 @@ use crate::dataset::record::{CandidateScore, Rejection, Stage};
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
-use crate::index::VectorIndex;
+use crate::index::VectorSearch;
 use crate::instruction::{Instruction, Library};
 use crate::matching::{
     Candidate, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
@@ -38,7 +38,7 @@ pub struct MatchStage {
     encoder: Arc<dyn Encoder>,
     library: Library,
     rules: MatchRules,
-    index: Arc<dyn VectorIndex>,
+    index: Arc<dyn VectorSearch>,
     /// Key over everything a draw depends on beside its photo.
     conf: String,
     quota: Option<u64>,

@@ -10,6 +10,7 @@ mod exporting;
 mod folder;
 mod ingest;
 mod job;
+pub mod manager;
 mod matching;
 mod progress;
 mod reporting;
@@ -23,8 +24,8 @@ use crate::ErrorKind;
 use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
-pub use job::{Job, Stop};
-pub use progress::{Phase, Progress, Silent};
+pub use job::{Job, OnDeadBackend, Resources, Stop};
+pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;
 pub use summary::Summary;
 pub use verify::{Finding, verify};

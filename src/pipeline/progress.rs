@@ -1,7 +1,12 @@
-//! What a run tells its caller while it works.
+//! What a run tells its caller while it works, and how a caller slows it down.
+
+use crate::answer::BackendDown;
 
 /// A stage as the user sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     Source,
     Embed,
@@ -33,6 +38,14 @@ pub trait Progress: Send + Sync {
     fn advance(&self, phase: Phase, items: u64);
     /// A phase ended.
     fn finish(&self, phase: Phase);
+    /// The answers wait for the LLM backend, or (`None`) go on.
+    fn paused(&self, _: Option<&BackendDown>) {}
+}
+
+/// Lets work go first that somebody waits for.
+pub trait Throttle: Send + Sync {
+    /// Runs `work` once, as soon as it may; called from several threads.
+    fn with(&self, work: &mut dyn FnMut());
 }
 
 /// Tells nobody.

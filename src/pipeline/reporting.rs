@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::config::{Config, RUN_FILE};
+use crate::confine::FileAccess;
 use crate::dataset::store::Store;
 use crate::llm::SamplingSettings;
 use crate::report::histogram::{Comparison, Histogram, Layout};
@@ -21,13 +22,19 @@ const EXAMPLES: usize = 5;
 ///
 /// # Errors
 /// The store cannot be read or the page cannot be written.
-pub fn write(folder: &RunFolder, store: &Store, config: &Config) -> Result<PathBuf, Error> {
+pub fn write(
+    folder: &RunFolder,
+    store: &Store,
+    config: &Config,
+    access: &FileAccess,
+) -> Result<PathBuf, Error> {
     let settings = Settings::read(store)?;
     let Some(matching) = &settings.matching else {
         let path = folder.path().to_owned();
         return Err(PipelineError::StepMissing { path, step: "report", needs: "match" }.into());
     };
-    let page = Page { folder, store, config, matching, answering: settings.answering.as_ref() };
+    let answering = settings.answering.as_ref();
+    let page = Page { folder, store, config, access, matching, answering };
     let path = folder.report();
     report::write(&page.data()?, &path)?;
     Ok(path)
@@ -37,6 +44,7 @@ struct Page<'a> {
     folder: &'a RunFolder,
     store: &'a Store,
     config: &'a Config,
+    access: &'a FileAccess,
     matching: &'a MatchSettings,
     answering: Option<&'a AnswerSettings>,
 }

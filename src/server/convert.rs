@@ -44,6 +44,20 @@ pub fn timestamp(moment: SystemTime) -> prost_types::Timestamp {
     prost_types::Timestamp::from(moment)
 }
 
+/// Microseconds since 1970 as they travel.
+fn micros(since: i64) -> prost_types::Timestamp {
+    let nanos = since.rem_euclid(1_000_000) * 1000;
+    prost_types::Timestamp {
+        seconds: since.div_euclid(1_000_000),
+        nanos: i32::try_from(nanos).unwrap_or_default(),
+    }
+}
+
+/// A count as it travels, `int64`.
+pub fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// A count as it travels; `int32` holds every count a limit allows.
 pub fn count(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
@@ -69,7 +83,7 @@ pub fn instruction(stored: &StoredInstruction) -> pb::Instruction {
         name: instruction_name(&stored.id),
         text: stored.text.to_string(),
         category: stored.category.as_deref().unwrap_or_default().to_owned(),
-        create_time: Some(timestamp(stored.create_time)),
+        create_time: Some(micros(stored.create_time)),
         embedding: None,
     }
 }

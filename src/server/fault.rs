@@ -37,8 +37,7 @@ impl Fault {
     /// A field is missing.
     pub fn required(field: impl Into<String>) -> Self {
         let field = field.into();
-        Self::new(Code::InvalidArgument, "FIELD_REQUIRED", format!("{field} must be set"))
-            .at(field)
+        Self::new(Code::InvalidArgument, "FIELD_REQUIRED", format!("{field} must be set")).at(field)
     }
 
     /// A field has a value that it cannot have.
@@ -59,14 +58,30 @@ impl Fault {
         Self::new(Code::InvalidArgument, "ENUM_UNKNOWN", message).at(field)
     }
 
-    /// A limit of `ServerInfo.limits` was passed.
-    pub fn limit(reason: &str, field: &str, limit: &'static str, allowed: u64, actual: u64) -> Self {
+    /// A request passed a limit of `ServerInfo.limits`.
+    pub fn limit(
+        reason: &str,
+        field: &str,
+        limit: &'static str,
+        allowed: u64,
+        actual: u64,
+    ) -> Self {
         let message = format!("{field}: {actual}, the limit is {allowed} ({limit})");
-        Self::new(Code::InvalidArgument, reason, message)
-            .at(field)
-            .with("limit", limit)
-            .with("allowed", allowed.to_string())
-            .with("actual", actual.to_string())
+        Self::new(Code::InvalidArgument, reason, message).at(field).limited(limit, allowed, actual)
+    }
+
+    /// Adds which limit of `ServerInfo.limits` was passed.
+    #[must_use]
+    pub fn limited(self, limit: &'static str, allowed: u64, actual: u64) -> Self {
+        let (allowed, actual) = (allowed.to_string(), actual.to_string());
+        self.with("limit", limit).with("allowed", allowed).with("actual", actual)
+    }
+
+    /// Adds words that tell what to do.
+    #[must_use]
+    pub fn hint(mut self, words: &str) -> Self {
+        self.message.push_str(words);
+        self
     }
 
     /// Names the field at fault.

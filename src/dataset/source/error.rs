@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::confine::ConfineError;
 
 /// A source that cannot be used as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,10 @@ pub enum SourceError {
     )]
     NotCoco { path: PathBuf, detail: String },
 
+    /// The source itself may not be read.
+    #[error(transparent)]
+    Confined(ConfineError),
+
     /// Reading failed; the message names the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -68,6 +73,7 @@ impl SourceError {
             Self::NoUsableItem { .. } => "source_no_usable_item",
             Self::InvalidJson { .. } => "source_invalid_json",
             Self::NotCoco { .. } => "source_not_coco",
+            Self::Confined(error) => error.code(),
             Self::Io(_) => "source_io",
         }
     }
@@ -83,10 +89,20 @@ impl SourceError {
             | Self::NoUsableItem { .. }
             | Self::InvalidJson { .. }
             | Self::NotCoco { .. } => ErrorKind::InvalidInput,
+            Self::Confined(error) => error.kind(),
             Self::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 ErrorKind::FailedPrecondition
             }
             Self::Io(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+impl From<ConfineError> for SourceError {
+    fn from(error: ConfineError) -> Self {
+        match error {
+            ConfineError::Io(error) => Self::Io(error),
+            other => Self::Confined(other),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::ids::{IdBook, printable};
 use super::lines::{BoundedLines, Line};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
+use crate::confine::FileAccess;
 use crate::dataset::record::SourceRecord;
 
 /// The longest manifest line, in bytes. A longer one is refused without being held in memory.
@@ -27,6 +28,7 @@ const EXPECTED: &str =
 pub struct JsonlSource {
     path: PathBuf,
     images: PathBuf,
+    access: FileAccess,
     /// The file's name, for messages: `manifest.jsonl`.
     name: String,
 }
@@ -35,7 +37,14 @@ impl JsonlSource {
     /// A manifest at `path` whose image names are relative to the folder `images`.
     pub fn new(path: &Path, images: &Path) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self { path: path.to_owned(), images: images.to_owned(), name }
+        let access = FileAccess::Anywhere;
+        Self { path: path.to_owned(), images: images.to_owned(), access, name }
+    }
+
+    /// The same, its file read only where `access` allows.
+    #[must_use]
+    pub fn reading(self, access: FileAccess) -> Self {
+        Self { access, ..self }
     }
 
     /// Sends what line number `number` (from 1) says.
@@ -129,7 +138,7 @@ impl Source for JsonlSource {
     }
 
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
-        let file = fs_err::File::open(&self.path)?;
+        let file = self.access.open(&self.path)?;
         let mut lines = BoundedLines::new(BufReader::with_capacity(1 << 16, file), MAX_LINE_BYTES);
         let mut ids = IdBook::new();
         let mut out = Outlet::new(emit);

@@ -22,6 +22,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::record::{Rejection, SourceRecord};
+use crate::ErrorKind;
+use crate::confine::{FileAccess, FileFacts, FileKind};
 
 pub use coco::CocoSource;
 pub use error::SourceError;
@@ -97,13 +99,15 @@ impl FromStr for SourceKind {
 }
 
 /// How to open a source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct SourceOptions {
     /// The folder that a manifest's or COCO file's image names are relative to; by default the
     /// folder of that file. Not for folder sources, whose photos are where they are.
     pub images: Option<PathBuf>,
     /// Which reader to use.
     pub kind: SourceKind,
+    /// Which files may be read; an item that leads elsewhere is refused.
+    pub access: FileAccess,
 }
 
 /// Opens the source at `path`. Nothing is read yet but the kind of the path.
@@ -112,7 +116,8 @@ pub struct SourceOptions {
 /// The path or the image folder is missing, is of another kind than asked for, or its kind cannot
 /// be told.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let is_dir = metadata(path)?.is_dir();
+    let SourceOptions { images, access, .. } = options;
+    let is_dir = facts(path, access)?.kind == FileKind::Folder;
     let kind = match options.kind {
         SourceKind::Auto => guess_kind(path, is_dir)?,
         kind => kind,
@@ -122,21 +127,21 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
         return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
     if kind == SourceKind::Folder {
-        return match &options.images {
+        return match images {
             Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
-            None => Ok(Box::new(FolderSource::new(path))),
+            None => Ok(Box::new(FolderSource::new(path).reading(access.clone()))),
         };
     }
     let images = image_folder(path, options)?;
     Ok(match kind {
-        SourceKind::Coco => Box::new(CocoSource::new(path, &images)),
-        _ => Box::new(JsonlSource::new(path, &images)),
+        SourceKind::Coco => Box::new(CocoSource::new(path, &images).reading(access.clone())),
+        _ => Box::new(JsonlSource::new(path, &images).reading(access.clone())),
     })
 }
 
-fn metadata(path: &Path) -> Result<std::fs::Metadata, SourceError> {
-    fs_err::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => SourceError::NotFound { path: path.to_owned() },
+fn facts(path: &Path, access: &FileAccess) -> Result<FileFacts, SourceError> {
+    access.facts(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => SourceError::NotFound { path: path.to_owned() },
         _ => SourceError::from(error),
     })
 }
@@ -158,8 +163,8 @@ fn image_folder(path: &Path, options: &SourceOptions) -> Result<PathBuf, SourceE
     let Some(images) = &options.images else {
         return Ok(path.parent().map(Path::to_owned).unwrap_or_default());
     };
-    match metadata(images) {
-        Ok(found) if found.is_dir() => Ok(images.clone()),
+    match facts(images, &options.access) {
+        Ok(found) if found.kind == FileKind::Folder => Ok(images.clone()),
         Ok(_) | Err(SourceError::NotFound { .. }) => {
             Err(SourceError::ImagesNotFound { images: images.clone() })
         }

@@ -2,6 +2,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::{Emit, SourceError, SourceEvent};
+use crate::confine::ConfineError;
 use crate::dataset::record::{Rejection, SourceRecord, Stage};
 
 /// Why one item cannot be used.
@@ -14,6 +15,12 @@ pub(super) struct Refusal {
 impl Refusal {
     pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// A file that cannot be read, which is `code` unless it may not be.
+    pub fn unreadable(code: &'static str, error: &ConfineError) -> Self {
+        let code = if error.is_outside() { error.code() } else { code };
+        Self::new(code, error.to_string())
     }
 
     /// The same refusal with the place it was met at before its reason.

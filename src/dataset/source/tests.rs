@@ -103,7 +103,7 @@ fn the_path_tells_the_kind() {
 #[test]
 fn a_kind_asked_for_must_fit_the_path() {
     let folder = folder(&[("a.txt", b"")]);
-    let options = |kind| SourceOptions { kind, images: None };
+    let options = |kind| SourceOptions { kind, ..SourceOptions::default() };
     let file = folder.path().join("a.txt");
     assert_eq!(open_error(&file, &options(SourceKind::Folder)).code(), "source_wrong_type");
     assert_eq!(open_error(folder.path(), &options(SourceKind::Coco)).code(), "source_wrong_type");

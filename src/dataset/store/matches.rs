@@ -158,7 +158,7 @@ fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
     })
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     let (words, _) = bytes.as_chunks::<4>();
     words.iter().map(|word| f32::from_le_bytes(*word)).collect()
 }

@@ -6,6 +6,7 @@ mod export;
 mod images;
 mod ingest;
 mod matches;
+mod serving;
 mod showing;
 mod stats;
 
@@ -22,6 +23,7 @@ pub use export::SampleContext;
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
+pub use serving::{ImageRow, PairAnswer, PairView};
 pub use showing::{AttemptRow, InstructionUse, SampleRow};
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
@@ -55,15 +57,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What SQLite said about the store at `path`; a full disk is told apart.
-    pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::DiskFull { path },
-            _ => Self::Sqlite { path, source },
-        }
-    }
-
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -87,7 +80,7 @@ impl Store {
     /// # Errors
     /// The file cannot be opened, is damaged or of another version.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path).map_err(|source| StoreError::sqlite(path, source))?;
+        let connection = Connection::open(path).map_err(|source| sqlite(path, source))?;
         let store = Self { connection, path: path.to_owned() };
         store.prepare()?;
         Ok(store)
@@ -219,7 +212,16 @@ impl Store {
     }
 
     fn fail(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::sqlite(&self.path, source)
+        sqlite(&self.path, source)
+    }
+}
+
+/// SQLite's error at the database `path`.
+pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
+        _ => StoreError::Sqlite { path, source },
     }
 }
 

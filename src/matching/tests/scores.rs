@@ -7,7 +7,7 @@ use proptest::strategy::Strategy as Draws;
 
 use super::Strategy;
 use super::*;
-use crate::index::{IndexConfig, VectorIndex, build};
+use crate::index::{IndexConfig, VectorIndex, VectorSearch, build};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let sum = |x: &[f32], y: &[f32]| {
@@ -16,12 +16,12 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     sum(a, b) / (sum(a, a) * sum(b, b)).sqrt()
 }
 
-fn index(vectors: &[(&str, [f32; 3])]) -> Arc<dyn VectorIndex> {
+fn index(vectors: &[(&str, [f32; 3])]) -> Arc<dyn VectorSearch> {
     let mut index = build(&IndexConfig::default(), 3, 0).expect("sound settings");
     for (id, vector) in vectors {
         index.add(id, vector).expect("a sound vector");
     }
-    index.into()
+    Arc::<dyn VectorIndex>::from(index)
 }
 
 fn direction() -> impl Draws<Value = [f32; 3]> {
@@ -105,7 +105,7 @@ fn corrections_follow_their_formulas() {
 }
 
 /// `hub` lies in the middle of all photos, the others each at one of them.
-fn with_hub() -> Arc<dyn VectorIndex> {
+fn with_hub() -> Arc<dyn VectorSearch> {
     index(&[
         ("hub", [1.0, 1.0, 1.0]),
         ("x", [1.0, 0.0, -0.6]),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::encoder::Encoder;
-use crate::index::{IndexConfig, VectorIndex};
+use crate::index::{IndexConfig, VectorSearch};
 use crate::instruction::Library;
 use crate::model::ModelManifest;
 use crate::{Error, hash, index};
@@ -45,7 +45,7 @@ pub(super) fn library_index(
     encoder: &dyn Encoder,
     library: &Library,
     folder: &Path,
-) -> Result<Box<dyn VectorIndex>, Error> {
+) -> Result<Box<dyn VectorSearch>, Error> {
     let path = folder.join("instructions.index");
     let model = hash::key(&[encoder.hash(), &library.hash]);
     // Derived data: whatever is wrong with the file, building it anew is the remedy.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::config::Config;
+use crate::confine::FileAccess;
 use crate::dataset::record::CandidateScore;
 use crate::dataset::store::{AttemptRow, SampleRow};
 use crate::image::{PreprocessConfig, Preprocessor};
@@ -22,7 +23,7 @@ impl Page<'_> {
         let rows = self.store.spread_pairs(conf, self.config.report.samples)?;
         let texts: HashMap<String, String> =
             self.instruction_use()?.into_iter().map(|one| (one.id, one.text)).collect();
-        let photos = Photos::new(self.config)?;
+        let photos = Photos::new(self.config, self.access)?;
         let cards = rows
             .into_iter()
             .map(|row| self.card(row, &texts, &photos))
@@ -34,7 +35,7 @@ impl Page<'_> {
         &self,
         row: SampleRow,
         texts: &HashMap<String, String>,
-        photos: &Photos,
+        photos: &Photos<'_>,
     ) -> Result<report::SampleCard, Error> {
         let attempts = self.store.attempts(&row.pair_key, self.answer_conf())?;
         let accepted = attempts.iter().find(|one| one.verdict == "accepted");
@@ -96,21 +97,22 @@ fn attempt(row: AttemptRow) -> report::Attempt {
 }
 
 /// Makes the small photos of the page.
-struct Photos {
+struct Photos<'a> {
+    access: &'a FileAccess,
     preprocessor: Preprocessor,
     side: u32,
 }
 
-impl Photos {
-    fn new(config: &Config) -> Result<Self, Error> {
+impl<'a> Photos<'a> {
+    fn new(config: &Config, access: &'a FileAccess) -> Result<Self, Error> {
         let decode = config.image.decode_options();
         let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
-        Ok(Self { preprocessor, side: config.report.thumbnail })
+        Ok(Self { access, preprocessor, side: config.report.thumbnail })
     }
 
     /// `None` when the photo is gone or no longer decodes: the card says so.
     fn thumbnail(&self, path: &Path) -> Option<report::Thumbnail> {
-        let bytes = self.preprocessor.read_file(path).ok()?;
+        let bytes = self.preprocessor.read_file_by(self.access, path).ok()?;
         let small = self.preprocessor.thumbnail(&bytes, self.side, QUALITY).ok()?;
         report::Thumbnail::from_encoded(&small).ok()
     }

@@ -11,6 +11,7 @@ use self::scan::Scan;
 use self::table::{Image, Table};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError, text};
+use crate::confine::FileAccess;
 use crate::dataset::record::SourceRecord;
 
 const EXPECTED: &str = "`images` and `annotations` with captions";
@@ -29,6 +30,7 @@ const EXPECTED: &str = "`images` and `annotations` with captions";
 pub struct CocoSource {
     path: PathBuf,
     images: PathBuf,
+    access: FileAccess,
     /// The file's name, for messages.
     name: String,
 }
@@ -37,12 +39,19 @@ impl CocoSource {
     /// The captions at `path` for the photos in the folder `images`.
     pub fn new(path: &Path, images: &Path) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self { path: path.to_owned(), images: images.to_owned(), name }
+        let access = FileAccess::Anywhere;
+        Self { path: path.to_owned(), images: images.to_owned(), access, name }
+    }
+
+    /// The same, its file read only where `access` allows.
+    #[must_use]
+    pub fn reading(self, access: FileAccess) -> Self {
+        Self { access, ..self }
     }
 
     /// Reads the whole file; `None` when the caller asked to stop on the way.
     fn scan(&self, out: &mut Outlet<'_, '_>) -> Result<Option<Table>, SourceError> {
-        let file = fs_err::File::open(&self.path)?;
+        let file = self.access.open(&self.path)?;
         let mut reader = BufReader::with_capacity(1 << 16, file);
         if reader.fill_buf()?.starts_with("\u{feff}".as_bytes()) {
             reader.consume("\u{feff}".len());

@@ -1,9 +1,9 @@
-use std::ffi::OsString;
-use std::io;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use super::super::refusal::Refusal;
 use super::sidecar::Sidecars;
+use crate::confine::{ConfineError, FileAccess, FileKind, FolderEntry};
 
 const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 /// Photos that other tools read and ours does not: named in a refusal rather than passed over.
@@ -27,47 +27,48 @@ enum Role {
 }
 
 impl Listing {
-    pub fn read(folder: &Path) -> io::Result<Self> {
+    pub fn read(folder: &Path, access: &FileAccess) -> Result<Self, ConfineError> {
         let mut listing = Self::default();
-        let mut entries = fs_err::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-        entries.sort_by_cached_key(fs_err::DirEntry::file_name);
-        for entry in entries {
-            listing.add(&entry);
+        for entry in access.list(folder)? {
+            listing.add(folder, entry);
         }
         Ok(listing)
     }
 
-    fn add(&mut self, entry: &fs_err::DirEntry) {
-        let name = match entry.file_name().into_string() {
-            Ok(name) => name,
-            Err(name) => return self.unprintable(&name),
-        };
-        if is_hidden(&name) {
+    fn add(&mut self, folder: &Path, entry: FolderEntry) {
+        let Some(name) = entry.name.to_str() else { return self.unprintable(&entry.name) };
+        if is_hidden(name) {
             return;
         }
-        match self.place(entry, &name) {
+        match self.place(folder, name, entry.kind) {
             Ok(()) => {}
-            Err(refusal) => self.refused.push((name, refusal)),
+            Err(refusal) => self.refused.push((name.to_owned(), refusal)),
         }
     }
 
-    fn place(&mut self, entry: &fs_err::DirEntry, name: &str) -> Result<(), Refusal> {
+    fn place(
+        &mut self,
+        folder: &Path,
+        name: &str,
+        kind: Result<FileKind, ConfineError>,
+    ) -> Result<(), Refusal> {
         let role = role(name);
-        let kind = match kind(entry) {
+        let kind = match kind {
             Ok(kind) => kind,
-            Err(error) if role.is_some() => {
-                return Err(Refusal::new("unreadable_file", error.to_string()));
+            // A link that leads out may be a folder of photos: it is counted whatever its name.
+            Err(error) if role.is_some() || error.is_outside() => {
+                return Err(Refusal::unreadable("unreadable_file", &error));
             }
             // A broken link that is neither photo nor text is none of our business.
             Err(_) => return Ok(()),
         };
-        if kind.is_dir() {
+        if kind == FileKind::Folder {
             self.folders.push(name.to_owned());
             return Ok(());
         }
         let Some(role) = role else { return Ok(()) };
-        if !kind.is_file() {
-            let reason = format!("{} is not a regular file", entry.path().display());
+        if kind != FileKind::File {
+            let reason = format!("{} is not a regular file", folder.join(name).display());
             return Err(Refusal::new("not_a_file", reason));
         }
         match role {
@@ -83,19 +84,13 @@ impl Listing {
         Ok(())
     }
 
-    fn unprintable(&mut self, name: &OsString) {
+    fn unprintable(&mut self, name: &OsStr) {
         let shown = name.to_string_lossy().into_owned();
         if role(&shown).is_some() {
             let reason = format!("the file name {name:?} is not UTF-8");
             self.refused.push((shown, Refusal::new("invalid_file_name", reason)));
         }
     }
-}
-
-/// The kind of an entry, links followed.
-fn kind(entry: &fs_err::DirEntry) -> io::Result<std::fs::FileType> {
-    let kind = entry.file_type()?;
-    if kind.is_symlink() { Ok(fs_err::metadata(entry.path())?.file_type()) } else { Ok(kind) }
 }
 
 pub(super) fn is_hidden(name: &str) -> bool {

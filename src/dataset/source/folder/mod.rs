@@ -12,6 +12,7 @@ use self::sidecar::Sidecars;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
+use crate::confine::{ConfineError, FileAccess};
 use crate::dataset::record::SourceRecord;
 
 pub use self::sidecar::MAX_SIDECAR_BYTES;
@@ -33,12 +34,19 @@ const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each
 #[derive(Debug)]
 pub struct FolderSource {
     root: PathBuf,
+    access: FileAccess,
 }
 
 impl FolderSource {
     /// The photos below `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), access: FileAccess::Anywhere }
+    }
+
+    /// The same, reading only where `access` allows.
+    #[must_use]
+    pub fn reading(self, access: FileAccess) -> Self {
+        Self { access, ..self }
     }
 }
 
@@ -57,8 +65,9 @@ impl Source for FolderSource {
 
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
         // A root that cannot be read is the whole source's error; a subfolder is only refused.
-        fs_err::read_dir(&self.root)?;
+        self.access.list(&self.root)?;
         let mut walk = Walk {
+            access: &self.access,
             out: Outlet::new(emit),
             ids: IdBook::new(),
             seen: HashSet::new(),
@@ -87,6 +96,7 @@ impl Folder {
 }
 
 struct Walk<'a, 'b> {
+    access: &'a FileAccess,
     out: Outlet<'a, 'b>,
     /// Ids with the photos that have them.
     ids: IdBook<Box<str>>,
@@ -123,21 +133,21 @@ impl Walk<'_, '_> {
 
     /// What a folder holds, unless it was read before under another name (a link, perhaps a loop).
     fn list(&mut self, folder: &Folder) -> Result<Listing, Refusal> {
-        let unreadable =
-            |error: std::io::Error| Refusal::new("unreadable_folder", error.to_string());
-        let real = fs_err::canonicalize(&folder.path).map_err(unreadable)?;
+        let unreadable = |error: ConfineError| Refusal::unreadable("unreadable_folder", &error);
+        let real = self.access.real_path(&folder.path).map_err(unreadable)?;
         if let Some(real) = self.seen.replace(real) {
             let reason = format!("{} was read before as {}", folder.path.display(), real.display());
             return Err(Refusal::new("folder_seen_twice", reason));
         }
-        Listing::read(&folder.path).map_err(unreadable)
+        Listing::read(&folder.path, self.access).map_err(unreadable)
     }
 
     fn photo(&mut self, folder: &Folder, photo: &str, sidecars: &mut Sidecars) -> ControlFlow<()> {
         let place = folder.below(photo);
         let stem = listing::stem(&place);
         let choice = sidecars.choose(photo);
-        let text = choice.map(|choice| (choice.file().to_owned(), choice.read(&folder.path)));
+        let text =
+            choice.map(|choice| (choice.file().to_owned(), choice.read(&folder.path, self.access)));
         let (file, text) = match text {
             Ok((file, Ok(text))) => (folder.below(&file), text),
             Ok((file, Err(refusal))) => {

@@ -6,6 +6,7 @@ use super::super::fields::Fields;
 use super::super::refusal::Refusal;
 use super::super::text;
 use super::listing::stem;
+use crate::confine::{ConfineError, FileAccess};
 
 /// The largest `.txt` or `.json` beside a photo that is read, in bytes.
 pub const MAX_SIDECAR_BYTES: u64 = 1 << 20;
@@ -89,8 +90,8 @@ impl Choice {
     }
 
     /// Reads the file, which lies in `folder`.
-    pub fn read(&self, folder: &Path) -> Result<SidecarText, Refusal> {
-        let raw = read_limited(&folder.join(self.file()))?;
+    pub fn read(&self, folder: &Path, access: &FileAccess) -> Result<SidecarText, Refusal> {
+        let raw = read_limited(&folder.join(self.file()), access)?;
         match self {
             Self::Text(_) => Ok(SidecarText { id: None, description: text::description(&raw) }),
             Self::Json(_) => {
@@ -107,11 +108,12 @@ impl Choice {
 }
 
 /// The text of a file of at most [`MAX_SIDECAR_BYTES`]; a larger one is not read to its end.
-fn read_limited(path: &Path) -> Result<String, Refusal> {
-    let unreadable = |error: std::io::Error| Refusal::new("unreadable_sidecar", error.to_string());
+fn read_limited(path: &Path, access: &FileAccess) -> Result<String, Refusal> {
+    let unreadable = |error: ConfineError| Refusal::unreadable("unreadable_sidecar", &error);
     let mut bytes = Vec::new();
-    let file = fs_err::File::open(path).map_err(unreadable)?;
-    file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let file = access.open(path).map_err(unreadable)?;
+    let read = file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(error.into()))?;
     if bytes.len() as u64 > MAX_SIDECAR_BYTES {
         let reason = format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
         return Err(Refusal::new("oversized_sidecar", reason));

@@ -1,0 +1,310 @@
+//! The LLM as the service holds it: connected when first needed, shared by jobs and callers, known
+//! to be up or down, and asked again by itself while it is down.
+
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::ErrorKind;
+use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmFault, LlmTarget, StatsSnapshot};
+
+pub use state::{BackendDown, BackendState, ProbePolicy};
+
+/// One LLM backend. Clones share it. Its methods need a Tokio runtime.
+///
+/// Whoever calls the model says how it went ([`report_success`](Self::report_success),
+/// [`report_failure`](Self::report_failure)), so that all learn from each call.
+#[derive(Clone)]
+pub struct AnswerBackend {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: LlmConfig,
+    policy: ProbePolicy,
+    model: Mutex<Option<Arc<dyn ChatModel>>>,
+    /// Held by the one that connects.
+    connecting: tokio::sync::Mutex<()>,
+    state: watch::Sender<BackendState>,
+    health: Mutex<Health>,
+}
+
+#[derive(Default)]
+struct Health {
+    failed_in_a_row: usize,
+    /// Times it went or stayed down since the last call that went well. A good probe does not
+    /// reset it: some servers list their models to everybody and refuse every call.
+    setbacks: u32,
+    next_probe: Option<Instant>,
+    prober: Option<AbortOnDropHandle<()>>,
+}
+
+impl AnswerBackend {
+    /// A backend that connects when it is first needed.
+    pub fn new(config: LlmConfig, policy: ProbePolicy) -> Self {
+        let shared = Shared {
+            config,
+            policy,
+            model: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            state: watch::Sender::new(BackendState::Untried),
+            health: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A backend over a model that is connected already by `config`.
+    pub fn over(model: Arc<dyn ChatModel>, config: LlmConfig, policy: ProbePolicy) -> Self {
+        let backend = Self::new(config, policy);
+        *lock(&backend.shared.model) = Some(model);
+        backend
+    }
+
+    /// The settings it connects by.
+    pub fn config(&self) -> &LlmConfig {
+        &self.shared.config
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> BackendState {
+        self.shared.state.borrow().clone()
+    }
+
+    /// Its state now and from now on.
+    pub fn watch(&self) -> watch::Receiver<BackendState> {
+        self.shared.state.subscribe()
+    }
+
+    /// The model's name, once it is connected.
+    pub fn model_name(&self) -> Option<String> {
+        lock(&self.shared.model).as_ref().map(|model| model.name().to_owned())
+    }
+
+    /// The model's counters, once it is connected.
+    pub fn stats(&self) -> Option<StatsSnapshot> {
+        lock(&self.shared.model).as_ref().map(|model| model.stats())
+    }
+
+    /// Why calls would be refused now, if they would be.
+    pub fn down(&self) -> Option<BackendDown> {
+        self.shared.down()
+    }
+
+    /// Calls worth having under way at once. A local server has no more places than its slots; one
+    /// that was down is tried with a single call first.
+    pub fn in_flight(&self) -> usize {
+        if lock(&self.shared.health).setbacks > 0 { 1 } else { self.shared.places() }
+    }
+
+    /// The model to call. Connects, and asks whether it answers, the first time.
+    ///
+    /// # Errors
+    /// It is down; when it was not connected yet, it is down from now on.
+    pub async fn model(&self) -> Result<Arc<dyn ChatModel>, BackendDown> {
+        if let Some(ready) = self.shared.ready() {
+            return ready;
+        }
+        let backend = self.clone();
+        // A task of its own: a caller that leaves must not end a local server that is starting.
+        let connected = tokio::spawn(async move { backend.connect_once().await }).await;
+        connected.unwrap_or_else(|_| Err(self.fall(LlmFault::Cancelled.into())))
+    }
+
+    /// Waits until there is a model to call.
+    pub async fn wait(&self) -> Arc<dyn ChatModel> {
+        let mut state = self.watch();
+        loop {
+            state.mark_unchanged();
+            match self.model().await {
+                Ok(model) => return model,
+                // The sender lives as long as `self`.
+                Err(_) => _ = state.changed().await,
+            }
+        }
+    }
+
+    /// Asks now whether it answers.
+    ///
+    /// # Errors
+    /// It is down, from now on if it was not.
+    pub async fn verify(&self) -> Result<(), BackendDown> {
+        let model = self.model().await?;
+        model.check().await.map_err(|error| self.fall(error))
+    }
+
+    /// A call was answered.
+    pub fn report_success(&self) {
+        let mut health = lock(&self.shared.health);
+        (health.failed_in_a_row, health.setbacks) = (0, 0);
+        drop(health);
+        self.shared.rise();
+    }
+
+    /// A call failed. Says whether the backend is down: at once for what does not pass by itself (a
+    /// refused key, an unknown model), else when every place failed twice without one success.
+    pub fn report_failure(&self, error: &LlmError) -> bool {
+        if concerns_one_call(error) {
+            return false;
+        }
+        if self.down().is_some() {
+            return true;
+        }
+        let mut health = lock(&self.shared.health);
+        health.failed_in_a_row += 1;
+        let many = health.failed_in_a_row >= 2 * self.shared.places().max(2);
+        drop(health);
+        let gone = many || !error.is_retryable();
+        if gone {
+            self.fall(error.clone());
+        }
+        gone
+    }
+
+    async fn connect_once(&self) -> Result<Arc<dyn ChatModel>, BackendDown> {
+        let _turn = self.shared.connecting.lock().await;
+        // Another caller may have done it meanwhile.
+        if let Some(ready) = self.shared.ready() {
+            return ready;
+        }
+        match self.shared.connect().await {
+            Ok(model) => {
+                self.shared.rise();
+                Ok(model)
+            }
+            Err(error) => Err(self.fall(error)),
+        }
+    }
+
+    /// Takes it down, and begins to ask whether it is back.
+    fn fall(&self, reason: LlmError) -> BackendDown {
+        let since = self.shared.set_down(&reason);
+        let prober = tokio::spawn(probe(Arc::downgrade(&self.shared)));
+        // An earlier prober ends by this.
+        lock(&self.shared.health).prober = Some(AbortOnDropHandle::new(prober));
+        tracing::error!(code = reason.code(), "the LLM backend is down: {reason}");
+        BackendDown { reason, since, retry_after: self.shared.until_probe() }
+    }
+}
+
+impl Shared {
+    fn places(&self) -> usize {
+        match self.config.target {
+            LlmTarget::Local { .. } => self.config.local.slots,
+            LlmTarget::OpenAi { .. } => self.config.max_in_flight,
+        }
+    }
+
+    fn down(&self) -> Option<BackendDown> {
+        match &*self.state.borrow() {
+            BackendState::Down { reason, since } => Some(BackendDown {
+                reason: reason.clone(),
+                since: *since,
+                retry_after: self.until_probe(),
+            }),
+            BackendState::Untried | BackendState::Up => None,
+        }
+    }
+
+    /// What a caller gets without connecting; `None` where that is still to do.
+    fn ready(&self) -> Option<Result<Arc<dyn ChatModel>, BackendDown>> {
+        match self.down() {
+            Some(down) => Some(Err(down)),
+            None => lock(&self.model).clone().map(Ok),
+        }
+    }
+
+    fn until_probe(&self) -> Duration {
+        let next = lock(&self.health).next_probe;
+        next.map(|next| next.saturating_duration_since(Instant::now())).unwrap_or_default()
+    }
+
+    async fn connect(&self) -> Result<Arc<dyn ChatModel>, LlmError> {
+        let model = llm::connect(&self.config).await?;
+        model.check().await?;
+        *lock(&self.model) = Some(model.clone());
+        Ok(model)
+    }
+
+    fn rise(&self) {
+        let risen = self.state.send_if_modified(|state| {
+            let news = !matches!(state, BackendState::Up);
+            *state = BackendState::Up;
+            news
+        });
+        if risen {
+            tracing::info!("the LLM backend is up");
+        }
+    }
+
+    /// Returns when it went down.
+    fn set_down(&self, reason: &LlmError) -> SystemTime {
+        let mut health = lock(&self.health);
+        health.failed_in_a_row = 0;
+        health.setbacks = health.setbacks.saturating_add(1);
+        let wait = self.policy.wait(health.setbacks, rand::random());
+        health.next_probe = Some(Instant::now() + wait);
+        drop(health);
+        if self.must_connect_again(reason) {
+            *lock(&self.model) = None;
+        }
+        let mut first = SystemTime::now();
+        self.state.send_modify(|state| {
+            if let BackendState::Down { since, .. } = state {
+                first = *since;
+            }
+            *state = BackendState::Down { reason: reason.clone(), since: first };
+        });
+        first
+    }
+
+    /// Whether the model held is of no use any more: its local server is lost for good, or the
+    /// server whose only model it was has another one now.
+    fn must_connect_again(&self, reason: &LlmError) -> bool {
+        match reason.fault {
+            LlmFault::LocalServer { .. } => true,
+            LlmFault::NotFound { .. } => self.config.model.is_none(),
+            _ => false,
+        }
+    }
+
+    async fn ask(&self) -> Result<(), LlmError> {
+        let held = lock(&self.model).clone();
+        match held {
+            Some(model) => model.check().await,
+            None => self.connect().await.map(|_| ()),
+        }
+    }
+}
+
+/// Asks again and again until the backend answers, or nobody holds it any more.
+async fn probe(shared: Weak<Shared>) {
+    loop {
+        let Some(wait) = shared.upgrade().map(|shared| shared.until_probe()) else { return };
+        tokio::time::sleep(wait).await;
+        let Some(shared) = shared.upgrade() else { return };
+        // A late success has brought it back.
+        if shared.down().is_none() {
+            return;
+        }
+        match shared.ask().await {
+            Ok(()) => return shared.rise(),
+            Err(error) => _ = shared.set_down(&error),
+        }
+    }
+}
+
+/// Whether a failure says nothing about the backend: the server refused this one prompt, the
+/// caller's settings are wrong, or the caller left.
+pub fn concerns_one_call(error: &LlmError) -> bool {
+    use LlmFault::{BadRequest, Config, ContextTooLong};
+    matches!(error.fault, ContextTooLong { .. } | BadRequest { .. } | Config { .. })
+        || error.kind() == ErrorKind::Cancelled
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,102 @@
+//! Writes one answer as the service does: attempt after attempt until the filters let one pass,
+//! telling what happens meanwhile.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Generator;
+use super::filter::{Refused, Verdict};
+use crate::dataset::store::{AnswerRow, PairToAnswer};
+use crate::hash;
+use crate::llm::LlmError;
+
+/// What to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerTask {
+    /// What the image shows.
+    pub description: String,
+    /// The instruction's text.
+    pub instruction: String,
+}
+
+/// What happens while an answer is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerEvent {
+    /// The next piece of text.
+    Delta(String),
+    /// A filter refused the attempt; another one begins.
+    Retry { attempt: u32, refused: Refused },
+}
+
+/// Pieces of text that wait for a slow listener before the reading from the model is slowed down.
+const PIECES: usize = 16;
+
+impl Generator {
+    /// Makes up to `attempts` attempts (at least 1) and returns the first that passes the filters,
+    /// or else the last. `events` hears of pieces and attempts; a listener that is gone ends the
+    /// work as cancelled.
+    ///
+    /// # Errors
+    /// The LLM's, after its retries.
+    pub async fn write(
+        &self,
+        task: &AnswerTask,
+        attempts: u32,
+        cancel: &CancellationToken,
+        events: Option<&mpsc::Sender<AnswerEvent>>,
+    ) -> Result<AnswerRow, LlmError> {
+        let pair = pair(task);
+        let mut attempt = 1;
+        loop {
+            let row = match events {
+                Some(events) => self.attempt_told(&pair, attempt, cancel, events).await?,
+                None => self.attempt(&pair, attempt, cancel).await?,
+            };
+            let Verdict::Reject(refused) = &row.verdict else { return Ok(row) };
+            if attempt >= attempts {
+                return Ok(row);
+            }
+            if let Some(events) = events {
+                let refused = refused.clone();
+                // A listener that is gone is met again at the next piece of text.
+                let _ = events.send(AnswerEvent::Retry { attempt, refused }).await;
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn attempt_told(
+        &self,
+        pair: &PairToAnswer,
+        attempt: u32,
+        cancel: &CancellationToken,
+        events: &mpsc::Sender<AnswerEvent>,
+    ) -> Result<AnswerRow, LlmError> {
+        let (pieces, mut heard) = mpsc::channel(PIECES);
+        let telling = async {
+            while let Some(piece) = heard.recv().await {
+                if events.send(AnswerEvent::Delta(piece)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let asking = self.attempt_streamed(pair, attempt, cancel, pieces);
+        let (row, ()) = tokio::join!(asking, telling);
+        row
+    }
+}
+
+/// The task as the pipeline knows pairs; its key is made of the texts alone.
+fn pair(task: &AnswerTask) -> PairToAnswer {
+    let AnswerTask { description, instruction } = task.clone();
+    PairToAnswer {
+        seq: 0,
+        rank: 1,
+        pair_key: hash::key(&["task", &description, &instruction]),
+        item_id: String::new(),
+        description,
+        instruction_id: String::new(),
+        instruction,
+        attempt: 1,
+    }
+}

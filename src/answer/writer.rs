@@ -1,0 +1,71 @@
+//! Answers as the service writes them: what all calls share, and the backend they go to.
+
+use std::sync::Arc;
+
+use super::filter::Filters;
+use super::{AnswerBackend, BackendDown, Generator, PromptSet};
+use crate::Error;
+use crate::config::Config;
+use crate::dataset::store::AnswerRow;
+use crate::llm::{LlmError, SamplingSettings};
+
+/// Prompts, filters and settings, read once, and the backend.
+#[derive(Clone)]
+pub struct AnswerWriter {
+    pub backend: AnswerBackend,
+    prompts: Arc<PromptSet>,
+    filters: Arc<Filters>,
+    settings: SamplingSettings,
+}
+
+impl AnswerWriter {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// Prompts, examples or filters are refused.
+    pub fn new(config: &Config, backend: AnswerBackend) -> Result<Self, Error> {
+        let Config { answer, llm, filters, .. } = config;
+        let prompts = PromptSet::read(
+            answer.prompts.as_deref(),
+            answer.examples.as_deref(),
+            answer.resolved_examples(&llm.target),
+        )?;
+        Ok(Self {
+            backend,
+            prompts: Arc::new(prompts),
+            filters: Arc::new(Filters::new(filters)?),
+            settings: answer.resolved_settings(&llm.target),
+        })
+    }
+
+    /// Hash of the prompts and in-context examples.
+    pub fn prompt_hash(&self) -> &str {
+        &self.prompts.hash
+    }
+
+    /// What writes answers for `seed`.
+    ///
+    /// # Errors
+    /// The backend is down.
+    pub async fn generator(&self, seed: u64) -> Result<Generator, BackendDown> {
+        let model = self.backend.model().await?;
+        Ok(Generator {
+            conf: Generator::conf_key(&self.prompts, model.name(), &self.settings, seed),
+            model,
+            prompts: Arc::clone(&self.prompts),
+            filters: Arc::clone(&self.filters),
+            settings: self.settings.clone(),
+            seed,
+        })
+    }
+
+    /// Tells the backend's holder how a call went.
+    pub fn note(&self, written: &Result<AnswerRow, LlmError>) {
+        match written {
+            Ok(_) => self.backend.report_success(),
+            Err(error) => {
+                self.backend.report_failure(error);
+            }
+        }
+    }
+}

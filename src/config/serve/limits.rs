@@ -1,0 +1,90 @@
+//! What one call, one connection and the whole server may take.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::check;
+
+/// Upper bounds of the service. A value equal to a limit passes. What one photo may cost is in
+/// `image.limits`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeLimits {
+    /// Bytes of one gRPC message, either way, 64 KiB to 1 GiB.
+    pub max_message_bytes: u64,
+    /// Items in one call, 1 to 65536.
+    pub max_items: u64,
+    /// Bytes of one text, 1 KiB to 16 MiB.
+    pub max_text_bytes: u64,
+    /// Calls under way on one connection, 1 to 65536.
+    pub max_streams: u32,
+    /// Open connections, 1 to 1000000.
+    pub max_connections: u64,
+    /// Calls under way in the whole server, 1 to 1000000.
+    pub max_requests: u64,
+    /// Seconds without a message after which a client's stream is ended, 1 to 86400.
+    pub stream_idle_seconds: u64,
+    /// Seconds a unary call may take whatever its own deadline, 0 to 86400; 0 sets no bound.
+    pub request_timeout_seconds: u64,
+    /// Results of one search or match, 1 to 100000.
+    pub max_top_k: u64,
+    /// Rows of one page, 1 to 100000.
+    pub max_page_size: u64,
+    /// Seconds that calls get to finish at shutdown, 0 to 3600.
+    pub drain_seconds: u64,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 32 << 20,
+            max_items: 256,
+            max_text_bytes: 32 << 10,
+            max_streams: 256,
+            max_connections: 1024,
+            max_requests: 1024,
+            stream_idle_seconds: 60,
+            request_timeout_seconds: 300,
+            max_top_k: 1000,
+            max_page_size: 1000,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl ServeLimits {
+    /// The bound on a unary call, if there is one.
+    pub fn request_timeout(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.request_timeout_seconds)).filter(|time| !time.is_zero())
+    }
+
+    /// The time calls get to finish at shutdown.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
+    /// The time a client's stream may be silent.
+    pub fn stream_idle(&self) -> Duration {
+        Duration::from_secs(self.stream_idle_seconds)
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut range = |name: &str, value: u64, low: u64, high: u64| {
+            check(&mut problems, &format!("limits.{name}"), value, low, high);
+        };
+        range("max_message_bytes", self.max_message_bytes, 64 << 10, 1 << 30);
+        range("max_items", self.max_items, 1, 65_536);
+        range("max_text_bytes", self.max_text_bytes, 1 << 10, 16 << 20);
+        range("max_streams", self.max_streams.into(), 1, 65_536);
+        range("max_connections", self.max_connections, 1, 1_000_000);
+        range("max_requests", self.max_requests, 1, 1_000_000);
+        range("stream_idle_seconds", self.stream_idle_seconds, 1, 86_400);
+        range("request_timeout_seconds", self.request_timeout_seconds, 0, 86_400);
+        range("max_top_k", self.max_top_k, 1, 100_000);
+        range("max_page_size", self.max_page_size, 1, 100_000);
+        range("drain_seconds", self.drain_seconds, 0, 3600);
+        problems
+    }
+}

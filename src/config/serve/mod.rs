@@ -1,0 +1,149 @@
+//! The `[serve]` table: how the gRPC service runs.
+
+mod limits;
+mod parts;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use super::ConfigError;
+use crate::encoder::queue::QueueConfig;
+
+pub use limits::ServeLimits;
+pub use parts::{
+    AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
+    ServeLibraryConfig, TlsConfig, UrlsConfig, WarmupConfig,
+};
+
+/// Where the service keeps its data when nothing else is said, below the current folder.
+const DATA: &str = "pairwright-data";
+
+/// How the gRPC service runs. It never goes into a run's `run.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeConfig {
+    /// Address of the gRPC port; port 0 takes a free one.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Folder of the library, the jobs and the index; `pairwright-data` when absent.
+    pub data: Option<PathBuf>,
+    /// Folders below which callers may name photos by path; none allows no paths.
+    pub image_roots: Vec<PathBuf>,
+    /// Serve other machines without keys and without TLS.
+    pub allow_insecure: bool,
+    pub limits: ServeLimits,
+    pub queue: QueueConfig,
+    pub tls: TlsConfig,
+    pub auth: AuthConfig,
+    pub metrics: MetricsConfig,
+    pub otel: OtelConfig,
+    pub urls: UrlsConfig,
+    pub jobs: JobsConfig,
+    pub library: ServeLibraryConfig,
+    pub warmup: WarmupConfig,
+    pub prober: ProberConfig,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            data: None,
+            image_roots: Vec::new(),
+            allow_insecure: false,
+            limits: ServeLimits::default(),
+            queue: QueueConfig::default(),
+            tls: TlsConfig::default(),
+            auth: AuthConfig::default(),
+            metrics: MetricsConfig::default(),
+            otel: OtelConfig::default(),
+            urls: UrlsConfig::default(),
+            jobs: JobsConfig::default(),
+            library: ServeLibraryConfig::default(),
+            warmup: WarmupConfig::default(),
+            prober: ProberConfig::default(),
+        }
+    }
+}
+
+impl ServeConfig {
+    /// The data folder, the default resolved.
+    pub fn data_folder(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| PathBuf::from(DATA))
+    }
+
+    /// Every wrong value: its name, the value, what is allowed.
+    pub(super) fn validate(&self) -> Vec<String> {
+        [
+            self.limits.validate(),
+            self.queue.validate().into_iter().map(|problem| format!("serve.{problem}")).collect(),
+            self.tls.validate(),
+            self.otel.validate(),
+            self.urls.validate(),
+            self.jobs.validate(),
+            self.warmup.validate(),
+            self.prober.validate(),
+        ]
+        .concat()
+    }
+
+    /// The paths that are made absolute when the configuration is resolved.
+    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let options = [
+            &mut self.data,
+            &mut self.tls.cert,
+            &mut self.tls.key,
+            &mut self.tls.client_ca,
+            &mut self.auth.keys_file,
+        ];
+        let seed = match &mut self.library.seed {
+            LibrarySeed::File(path) => Some(path),
+            LibrarySeed::BuiltIn | LibrarySeed::None => None,
+        };
+        options.into_iter().flatten().chain(seed).chain(&mut self.image_roots).collect()
+    }
+}
+
+/// Refuses to serve other machines when anyone could call and read along.
+///
+/// # Errors
+/// [`ConfigError::Refused`] when `listen` is no loopback address, there are neither keys nor TLS,
+/// and `allow_insecure` does not say that this is wanted.
+pub fn check_exposure(serve: &ServeConfig) -> Result<(), ConfigError> {
+    let protected = serve.auth.keys_file.is_some() || serve.tls.cert.is_some();
+    if serve.listen.ip().is_loopback() || protected || serve.allow_insecure {
+        return Ok(());
+    }
+    Err(ConfigError::Refused {
+        problems: vec![format!(
+            "serve.listen is {}, which other machines can reach, without API keys and without \
+             TLS: set serve.auth.keys_file (--api-keys) or serve.tls (--tls-cert, --tls-key), or \
+             say serve.allow_insecure = true (--allow-insecure)",
+            serve.listen
+        )],
+    })
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_address(&text).map_err(serde::de::Error::custom)
+}
+
+/// No host names: they would hide which interface is meant.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no address; it must be IP:PORT, such as 127.0.0.1:50051 or [::]:50051")
+    })
+}
+
+/// Notes a value outside its range.
+fn check(problems: &mut Vec<String>, name: &str, value: u64, low: u64, high: u64) {
+    if !(low..=high).contains(&value) {
+        problems.push(format!("serve.{name} is {value}, must be {low} to {high}"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

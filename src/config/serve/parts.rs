@@ -1,0 +1,255 @@
+//! The smaller tables of `[serve]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{check, parse_address};
+
+/// `[serve.tls]`: PEM files. None at all serves plain HTTP/2.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// The server's certificate and its chain.
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key.
+    pub key: Option<PathBuf>,
+    /// Certificate authorities of clients; when given, every client must show a certificate.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.cert.is_some() != self.key.is_some() {
+            let (there, missing) =
+                if self.cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+            problems.push(format!(
+                "serve.tls.{there} is set without serve.tls.{missing}: set both or neither"
+            ));
+        }
+        if self.client_ca.is_some() && self.cert.is_none() {
+            problems.push("serve.tls.client_ca is set without serve.tls.cert".into());
+        }
+        problems
+    }
+}
+
+/// `[serve.auth]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// The file that `pairwright keys` writes; none asks for no key.
+    pub keys_file: Option<PathBuf>,
+}
+
+/// `[serve.metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Address of the Prometheus page, or `off`.
+    pub listen: MetricsListen,
+}
+
+/// Where `GET /metrics` is answered. Written `127.0.0.1:9090` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// At this address; port 0 takes a free one.
+    At(SocketAddr),
+}
+
+impl Default for MetricsListen {
+    fn default() -> Self {
+        Self::At(SocketAddr::from(([127, 0, 0, 1], 9090)))
+    }
+}
+
+impl TryFrom<String> for MetricsListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "off" => Ok(Self::Off),
+            address => {
+                parse_address(address).map(Self::At).map_err(|error| format!("{error}, or \"off\""))
+            }
+        }
+    }
+}
+
+/// `[serve.otel]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtelConfig {
+    /// An OTLP/gRPC collector such as `http://127.0.0.1:4317`; none exports no traces.
+    pub endpoint: Option<String>,
+    /// The service's name in traces.
+    pub service_name: String,
+    /// Share of calls traced, 0 to 1, where the caller has not decided.
+    pub sample_ratio: f64,
+}
+
+impl Default for OtelConfig {
+    fn default() -> Self {
+        Self { endpoint: None, service_name: "pairwright".into(), sample_ratio: 1.0 }
+    }
+}
+
+impl OtelConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        // A NaN lies in no range, so it is refused too.
+        if !(0.0..=1.0).contains(&self.sample_ratio) {
+            let ratio = self.sample_ratio;
+            problems.push(format!("serve.otel.sample_ratio is {ratio}, must be 0 to 1"));
+        }
+        if self.service_name.trim().is_empty() {
+            problems.push("serve.otel.service_name is empty".into());
+        }
+        problems.extend(self.endpoint.as_deref().and_then(wrong_endpoint));
+        problems
+    }
+}
+
+/// Plain HTTP only: the exporter is built without TLS, and a collector runs beside the server.
+fn wrong_endpoint(endpoint: &str) -> Option<String> {
+    let url = reqwest::Url::parse(endpoint).ok();
+    if url.is_some_and(|url| url.scheme() == "http" && url.has_host()) {
+        return None;
+    }
+    Some(format!("serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT of a collector"))
+}
+
+/// `[serve.urls]`: photos that callers name by URL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UrlsConfig {
+    /// Fetch them at all.
+    pub enabled: bool,
+    /// Bytes of one reply, 1 KiB to 1 GiB.
+    pub max_bytes: u64,
+    /// Seconds for one photo, 1 to 300.
+    pub timeout_seconds: u64,
+    /// Redirects followed, 0 to 10.
+    pub max_redirects: u64,
+}
+
+impl Default for UrlsConfig {
+    fn default() -> Self {
+        Self { enabled: false, max_bytes: 32 << 20, timeout_seconds: 10, max_redirects: 3 }
+    }
+}
+
+impl UrlsConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(&mut problems, "urls.max_bytes", self.max_bytes, 1 << 10, 1 << 30);
+        check(&mut problems, "urls.timeout_seconds", self.timeout_seconds, 1, 300);
+        check(&mut problems, "urls.max_redirects", self.max_redirects, 0, 10);
+        problems
+    }
+}
+
+/// `[serve.jobs]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JobsConfig {
+    /// Jobs at work at once, 1 to 64.
+    pub max_running: u64,
+    /// Jobs that may wait, 1 to 100000.
+    pub max_queued: u64,
+}
+
+impl Default for JobsConfig {
+    fn default() -> Self {
+        Self { max_running: 1, max_queued: 100 }
+    }
+}
+
+impl JobsConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(&mut problems, "jobs.max_running", self.max_running, 1, 64);
+        check(&mut problems, "jobs.max_queued", self.max_queued, 1, 100_000);
+        problems
+    }
+}
+
+/// `[serve.library]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeLibraryConfig {
+    /// What a new data folder starts with.
+    pub seed: LibrarySeed,
+}
+
+/// The instructions a new data folder starts with. Written `built_in`, `none` or a path.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(from = "String")]
+pub enum LibrarySeed {
+    /// The built-in library.
+    #[default]
+    BuiltIn,
+    /// Nothing.
+    None,
+    /// A `.jsonl` or `.txt` library.
+    File(PathBuf),
+}
+
+impl From<String> for LibrarySeed {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "built_in" => Self::BuiltIn,
+            "none" => Self::None,
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
+/// `[serve.warmup]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarmupConfig {
+    /// Rows of the batch each encoder does before the server is ready, 0 to 256; 0 skips it.
+    pub batch: u64,
+}
+
+impl Default for WarmupConfig {
+    fn default() -> Self {
+        Self { batch: 8 }
+    }
+}
+
+impl WarmupConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(&mut problems, "warmup.batch", self.batch, 0, 256);
+        problems
+    }
+}
+
+/// `[serve.prober]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProberConfig {
+    /// Seconds between two looks at the backends' health, 1 to 3600.
+    pub interval_seconds: u64,
+}
+
+impl Default for ProberConfig {
+    fn default() -> Self {
+        Self { interval_seconds: 10 }
+    }
+}
+
+impl ProberConfig {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        check(&mut problems, "prober.interval_seconds", self.interval_seconds, 1, 3600);
+        problems
+    }
+}

@@ -1,0 +1,141 @@
+//! A call, its items and their answers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::error::ItemError;
+use super::lane::Lane;
+use super::places::Reservation;
+use crate::encoder::Embedding;
+
+/// What to do when the places are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Admission {
+    /// Refuse at once: a unary call.
+    #[default]
+    Reject,
+    /// Wait, first come first served: a stream, whose reader is thereby slowed down.
+    Wait,
+}
+
+/// How a call wants to be treated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CallContext {
+    pub lane: Lane,
+    /// When the answer is no longer wanted; `None` waits as long as it takes.
+    pub deadline: Option<Instant>,
+    pub admission: Admission,
+}
+
+/// Where the time of an item went. Of a call: the longest of each among its items, so that the
+/// three need not belong to one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Decoding and resizing, or tokenising.
+    pub decode: Duration,
+    /// Waiting for a decode thread and for a session, together. Waiting for places is not in it.
+    pub queue: Duration,
+    /// The inference call of the item's batch, second tries one by one included.
+    pub inference: Duration,
+}
+
+impl Timings {
+    /// The longer of each.
+    #[must_use]
+    pub fn longest(self, other: Self) -> Self {
+        Self {
+            decode: self.decode.max(other.decode),
+            queue: self.queue.max(other.queue),
+            inference: self.inference.max(other.inference),
+        }
+    }
+}
+
+/// An item's vector, what is known of the item, and where its time went.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Embedded<F> {
+    pub vector: Embedding,
+    pub facts: F,
+}
+
+/// An item's end: its place in the call, the result, where its time went.
+pub(super) struct Answer<F> {
+    pub index: usize,
+    pub result: Result<Embedded<F>, ItemError>,
+    pub timings: Timings,
+}
+
+/// What all items of a call share.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub id: u64,
+    pub lane: Lane,
+    pub deadline: Option<Instant>,
+    /// Goes before all others: a health probe.
+    pub urgent: bool,
+    over: AtomicBool,
+}
+
+impl Ticket {
+    pub(super) fn new(id: u64, lane: Lane, deadline: Option<Instant>, urgent: bool) -> Self {
+        Self { id, lane, deadline, urgent, over: AtomicBool::new(false) }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
+/// One item on its way: `B` is what it is at this stage. Dropped unanswered, its place is free and
+/// its call learns of it from the closed channel.
+pub(super) struct Item<B, F> {
+    pub ticket: Arc<Ticket>,
+    pub index: usize,
+    pub place: Reservation,
+    pub replies: UnboundedSender<Answer<F>>,
+    pub timings: Timings,
+    /// Since when it waits.
+    pub since: Instant,
+    pub body: B,
+}
+
+impl<B, F> Item<B, F> {
+    /// Ends a wait: counts it as queue time.
+    pub(super) fn stop_waiting(&mut self, now: Instant) {
+        self.timings.queue += now.saturating_duration_since(self.since);
+    }
+
+    /// Takes the body out; what is left can be answered or given another body.
+    pub(super) fn open(self) -> (B, Item<(), F>) {
+        let Self { ticket, index, place, replies, timings, since, body } = self;
+        (body, Item { ticket, index, place, replies, timings, since, body: () })
+    }
+}
+
+impl<F> Item<(), F> {
+    /// The same item at its next stage, waiting from now on.
+    pub(super) fn with<B>(self, body: B) -> Item<B, F> {
+        let Self { ticket, index, place, replies, timings, body: (), .. } = self;
+        Item { ticket, index, place, replies, timings, since: Instant::now(), body }
+    }
+
+    /// Frees the place, then answers: a caller that has all its answers finds its places free.
+    pub(super) fn answer(self, result: Result<Embedded<F>, ItemError>) {
+        let Self { index, place, replies, timings, .. } = self;
+        drop(place);
+        // The caller is gone: the result is not wanted.
+        let _ = replies.send(Answer { index, result, timings });
+    }
+}

@@ -1,0 +1,152 @@
+//! Settings of the queue, checked once.
+
+use serde::{Deserialize, Serialize};
+
+use super::lane::{Lane, PerLane};
+use crate::encoder::{EncoderOptions, or_cores};
+
+/// Settings of the queue between callers and the encoder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueConfig {
+    /// Vision batches that run at once, each on a session of its own, 0 to 64; 0 takes one per
+    /// core. Each session holds the weights.
+    pub sessions: usize,
+    /// Threads inside one inference call, 0 to 1024; 0 shares the cores between the sessions.
+    pub intra_threads: usize,
+    /// Threads that decode and resize photos, 0 to 1024; 0 takes one per core.
+    pub decode_threads: usize,
+    /// Photos per inference call at most, 1 to 256; 1 turns batching off, for texts as well.
+    pub batch_size: usize,
+    /// Bytes of f32 pixels per inference call at most, 1 MiB to 16 GiB; one photo always goes.
+    pub batch_bytes: usize,
+    /// Photos of a job per inference call, 0 to 256; 0 runs a job's batch as it was submitted. A
+    /// running batch cannot be interrupted, so this is how long a caller may have to wait for one.
+    pub bulk_batch_size: usize,
+    /// Texts per inference call at most, 1 to 1024.
+    pub text_batch_size: usize,
+    /// Padded tokens per inference call at most, 1 to 1,048,576; one text always goes.
+    pub text_batch_tokens: usize,
+    /// Batches that may be decoded ahead of inference, per lane, 1 to 64.
+    pub batches_ahead: usize,
+    /// Items that each lane of each tower may hold, 1 to 1,000,000; more are refused or wait.
+    pub max_queue_items: usize,
+    /// Bytes that each lane of each tower may hold, encoded and prepared, 1 MiB to 64 GiB.
+    pub max_queue_bytes: usize,
+    /// While both lanes wait: interactive items served for every `bulk_weight` items of a job, 1
+    /// to 1000.
+    pub interactive_weight: usize,
+    /// See `interactive_weight`, 1 to 1000.
+    pub bulk_weight: usize,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self {
+            sessions: 0,
+            intra_threads: 0,
+            decode_threads: 0,
+            batch_size: 8,
+            batch_bytes: 256 << 20,
+            bulk_batch_size: 2,
+            text_batch_size: 32,
+            text_batch_tokens: 2048,
+            batches_ahead: 4,
+            max_queue_items: 512,
+            max_queue_bytes: 512 << 20,
+            interactive_weight: 4,
+            bulk_weight: 1,
+        }
+    }
+}
+
+impl QueueConfig {
+    /// Every setting out of range: its name, its value and the range. Empty when all is well.
+    pub fn validate(&self) -> Vec<String> {
+        let ranges = [
+            ("sessions", self.sessions, 0, 64),
+            ("intra_threads", self.intra_threads, 0, 1024),
+            ("decode_threads", self.decode_threads, 0, 1024),
+            ("batch_size", self.batch_size, 1, 256),
+            ("batch_bytes", self.batch_bytes, 1 << 20, 16 << 30),
+            ("bulk_batch_size", self.bulk_batch_size, 0, 256),
+            ("text_batch_size", self.text_batch_size, 1, 1024),
+            ("text_batch_tokens", self.text_batch_tokens, 1, 1 << 20),
+            ("batches_ahead", self.batches_ahead, 1, 64),
+            ("max_queue_items", self.max_queue_items, 1, 1_000_000),
+            ("max_queue_bytes", self.max_queue_bytes, 1 << 20, 64 << 30),
+            ("interactive_weight", self.interactive_weight, 1, 1000),
+            ("bulk_weight", self.bulk_weight, 1, 1000),
+        ];
+        ranges
+            .into_iter()
+            .filter(|(_, value, low, high)| value < low || value > high)
+            .map(|(name, value, low, high)| {
+                format!("queue.{name}: {value} is not in [{low}, {high}]")
+            })
+            .collect()
+    }
+
+    /// The options to open the encoder with, so that it has the sessions this queue works with.
+    pub fn encoder_options(&self) -> EncoderOptions {
+        EncoderOptions {
+            sessions: self.resolved_sessions(),
+            intra_threads: self.resolved_intra_threads(),
+            batch_size: self.batch_size,
+            decode_threads: self.resolved_decode_threads(),
+        }
+    }
+
+    /// Sessions, zero resolved.
+    pub fn resolved_sessions(&self) -> usize {
+        or_cores(self.sessions)
+    }
+
+    /// Threads inside one inference call, zero resolved.
+    pub fn resolved_intra_threads(&self) -> usize {
+        match self.intra_threads {
+            0 => (or_cores(0) / self.resolved_sessions()).max(1),
+            threads => threads,
+        }
+    }
+
+    /// Decoding threads, zero resolved.
+    pub fn resolved_decode_threads(&self) -> usize {
+        or_cores(self.decode_threads)
+    }
+
+    pub(super) fn weights(&self) -> PerLane<usize> {
+        let mut weights = PerLane::default();
+        weights[Lane::Interactive] = self.interactive_weight;
+        weights[Lane::Bulk] = self.bulk_weight;
+        weights
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(QueueConfig::default().validate(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_with_its_range() {
+        let config = QueueConfig { sessions: 65, batch_size: 0, ..QueueConfig::default() };
+        assert_eq!(
+            config.validate(),
+            ["queue.sessions: 65 is not in [0, 64]", "queue.batch_size: 0 is not in [1, 256]"]
+        );
+    }
+
+    #[test]
+    fn sessions_share_the_cores() {
+        let cores = or_cores(0);
+        let one = QueueConfig { sessions: 1, ..QueueConfig::default() };
+        assert_eq!(one.encoder_options().intra_threads, cores);
+        let many = QueueConfig { sessions: 64, ..QueueConfig::default() };
+        assert_eq!(many.encoder_options().intra_threads, (cores / 64).max(1));
+    }
+}

@@ -1,0 +1,117 @@
+//! Who waits, and who goes next.
+
+/// The urgency of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Lane {
+    /// Someone waits for the answer.
+    #[default]
+    Interactive,
+    /// A job that wants throughput and can wait.
+    Bulk,
+}
+
+impl Lane {
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+
+    /// A name for labels: `interactive` or `bulk`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// Which of the two encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TowerKind {
+    Vision,
+    Text,
+}
+
+impl TowerKind {
+    /// Both towers.
+    pub const ALL: [Self; 2] = [Self::Vision, Self::Text];
+
+    /// A name for labels: `vision` or `text`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vision => "vision",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// One value for each lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct PerLane<T> {
+    pub interactive: T,
+    pub bulk: T,
+}
+
+impl<T> std::ops::Index<Lane> for PerLane<T> {
+    type Output = T;
+
+    fn index(&self, lane: Lane) -> &T {
+        match lane {
+            Lane::Interactive => &self.interactive,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+}
+
+impl<T> std::ops::IndexMut<Lane> for PerLane<T> {
+    fn index_mut(&mut self, lane: Lane) -> &mut T {
+        match lane {
+            Lane::Interactive => &mut self.interactive,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}
+
+/// Shares one server between the lanes by weight. While both wait, bulk work earns credit from the
+/// interactive items served before it, and goes when it can pay for its own items; alone, it goes
+/// free.
+#[derive(Debug)]
+pub(super) struct Share {
+    weights: PerLane<usize>,
+    credit: usize,
+}
+
+/// What of the interactive lane is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Nothing.
+    None,
+    /// Nothing can be taken yet, but an earlier stage holds some.
+    Coming,
+    /// Something can be taken.
+    Ready,
+}
+
+impl Share {
+    pub(super) fn new(weights: PerLane<usize>) -> Self {
+        Self { weights, credit: 0 }
+    }
+
+    /// The lane to take from: `bulk` is the number of items the bulk lane would take.
+    pub(super) fn choose(&self, interactive: Claim, bulk: Option<usize>) -> Option<Lane> {
+        match (interactive, bulk) {
+            (Claim::None, Some(_)) => Some(Lane::Bulk),
+            (_, Some(items)) if self.credit >= items * self.weights.interactive => Some(Lane::Bulk),
+            (Claim::Ready, _) => Some(Lane::Interactive),
+            _ => None,
+        }
+    }
+
+    /// Notes what was taken; `other_waits` tells whether the other lane had a claim.
+    pub(super) fn took(&mut self, lane: Lane, items: usize, other_waits: bool) {
+        match lane {
+            Lane::Interactive if other_waits => self.credit += items * self.weights.bulk,
+            Lane::Bulk if other_waits => self.credit -= items * self.weights.interactive,
+            // Alone: nothing is owed to a lane that does not wait.
+            _ => self.credit = 0,
+        }
+    }
+}

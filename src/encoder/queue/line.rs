@@ -1,0 +1,314 @@
+//! One tower's queue: admission in front, the lock and the wake-ups around its [`State`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::call::{Admission, Answer, CallContext, Item, Ticket};
+use super::error::QueueError;
+use super::gate::{BulkGate, Caller};
+use super::lane::{Lane, PerLane};
+use super::observe::{DropReason, LaneSnapshot, QueueObserver};
+use super::places::{Full, Places, Refused, Reservation, Size};
+use super::state::{Limits, State};
+use super::tower::Tower;
+use super::turn::Turn;
+use crate::encoder::EncoderError;
+
+pub(super) struct Line<T: Tower> {
+    pub(super) tower: T,
+    pub(super) limits: Limits,
+    pub(super) observer: Arc<dyn QueueObserver>,
+    places: PerLane<Arc<Places>>,
+    state: Mutex<State<T>>,
+    /// Something to prepare, or room for it.
+    prepare: Condvar,
+    /// Something for a session.
+    work: Condvar,
+    /// Something left the queue.
+    left: Notify,
+    gate: BulkGate,
+    next_call: AtomicU64,
+}
+
+/// What a line is made of, besides its tower.
+pub(super) struct LineParts {
+    pub limits: Limits,
+    pub weights: PerLane<usize>,
+    /// Places of each lane.
+    pub places: Size,
+    pub gate: BulkGate,
+    pub observer: Arc<dyn QueueObserver>,
+}
+
+impl<T: Tower> Line<T> {
+    pub(super) fn new(tower: T, parts: LineParts) -> Arc<Self> {
+        let LineParts { limits, weights, places, gate, observer } = parts;
+        Arc::new(Self {
+            tower,
+            limits,
+            observer,
+            places: PerLane { interactive: Places::new(places), bulk: Places::new(places) },
+            state: Mutex::new(State::new(weights)),
+            prepare: Condvar::new(),
+            work: Condvar::new(),
+            left: Notify::new(),
+            gate,
+            next_call: AtomicU64::new(0),
+        })
+    }
+
+    /// Embeds the items of one call; answers are in item order.
+    pub(super) async fn embed(
+        self: &Arc<Self>,
+        raws: Vec<T::Raw>,
+        call: &CallContext,
+    ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
+        if raws.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ticket = self.ticket(call, false);
+        if ticket.is_late(Instant::now()) {
+            return Err(QueueError::DeadlineExceeded);
+        }
+        within(call.deadline, async {
+            let places = self.admit(&raws, call).await?;
+            self.attend(raws, ticket, places).await
+        })
+        .await
+    }
+
+    /// Embeds one item before all others, however full the queue is.
+    pub(super) async fn embed_urgent(
+        self: &Arc<Self>,
+        raw: T::Raw,
+    ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
+        let ticket = self.ticket(&CallContext::default(), true);
+        let places = self.places[Lane::Interactive].free_pass();
+        self.attend(vec![raw], ticket, places).await
+    }
+
+    fn ticket(&self, call: &CallContext, urgent: bool) -> Arc<Ticket> {
+        let id = self.next_call.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Ticket::new(id, call.lane, call.deadline, urgent))
+    }
+
+    async fn admit(&self, raws: &[T::Raw], call: &CallContext) -> Result<Reservation, QueueError> {
+        let bytes = raws.iter().map(|raw| self.tower.size(raw).bytes).sum();
+        let want = Size { items: raws.len(), bytes };
+        let places = &self.places[call.lane];
+        match call.admission {
+            Admission::Wait => places.reserve(want).await,
+            Admission::Reject => places.try_reserve(want).map_err(|refused| match refused {
+                Refused::Never(error) => error,
+                Refused::Full(full) => self.overloaded(call.lane, raws.len(), full),
+            }),
+        }
+    }
+
+    fn overloaded(&self, lane: Lane, items: usize, full: Full) -> QueueError {
+        self.observer.overloaded(T::KIND, lane, items);
+        let Full { what, wanted, free, limit } = full;
+        let retry_after = {
+            let state = self.lock();
+            state.pace.retry_after(state.before_inference(lane) + state.running[lane])
+        };
+        let [wanted, free, limit] = [wanted, free, limit].map(|value| value as u64);
+        QueueError::Overloaded { what, wanted, free, limit, retry_after }
+    }
+
+    async fn attend(
+        self: &Arc<Self>,
+        raws: Vec<T::Raw>,
+        ticket: Arc<Ticket>,
+        places: Reservation,
+    ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
+        let count = raws.len();
+        let (replies, mut answers) = unbounded_channel();
+        let mut attended = Attended::new(self, &ticket);
+        self.enqueue(raws, &ticket, places, replies)?;
+        let mut answered = Vec::with_capacity(count);
+        while answered.len() < count {
+            let Some(answer) = answers.recv().await else {
+                let late = ticket.is_late(Instant::now());
+                return Err(if late { QueueError::DeadlineExceeded } else { QueueError::Closed });
+            };
+            answered.push(answer);
+        }
+        attended.complete = true;
+        answered.sort_by_key(|answer| answer.index);
+        Ok(answered)
+    }
+
+    fn enqueue(
+        &self,
+        raws: Vec<T::Raw>,
+        ticket: &Arc<Ticket>,
+        mut places: Reservation,
+        replies: UnboundedSender<Answer<T::Facts>>,
+    ) -> Result<(), QueueError> {
+        let since = Instant::now();
+        let mut state = self.lock();
+        if state.draining || state.closed {
+            return Err(QueueError::Closed);
+        }
+        let queue = &mut state.raw[ticket.lane];
+        for (index, body) in raws.into_iter().enumerate() {
+            let (ticket, replies) = (ticket.clone(), replies.clone());
+            let place = places.split(self.tower.size(&body));
+            let timings = Default::default();
+            let urgent = ticket.urgent;
+            let item = Item { ticket, index, place, replies, timings, since, body };
+            if urgent { queue.push_front(item) } else { queue.push_back(item) }
+        }
+        drop(state);
+        self.prepare.notify_all();
+        Ok(())
+    }
+
+    /// Puts a job's turn into the bulk lane.
+    pub(super) fn enqueue_turn(&self, turn: Turn) -> Result<(), EncoderError> {
+        let mut state = self.lock();
+        if state.draining || state.closed {
+            return Err(EncoderError::Closed);
+        }
+        state.turns.push_back(turn);
+        drop(state);
+        self.work.notify_all();
+        Ok(())
+    }
+
+    /// Drops what is left of a call whose caller is gone.
+    fn purge(&self, ticket: &Ticket) {
+        let items = self.lock().drop_call(ticket);
+        let late = ticket.is_late(Instant::now());
+        let reason = if late { DropReason::Deadline } else { DropReason::Cancelled };
+        self.dropped(ticket.lane, reason, items);
+        self.wake();
+    }
+
+    pub(super) fn dropped(&self, lane: Lane, reason: DropReason, items: usize) {
+        if items > 0 {
+            self.observer.dropped(T::KIND, lane, reason, items);
+        }
+    }
+
+    /// Admits nothing more; what is queued goes on.
+    pub(super) fn stop_admitting(&self) {
+        self.lock().draining = true;
+        for lane in Lane::ALL {
+            self.places[lane].close();
+        }
+    }
+
+    /// Waits until nothing is queued or in work.
+    pub(super) async fn drained(&self) {
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.lock().is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Fails what waits and ends the threads; batches that run come to their end.
+    pub(super) fn close(&self) {
+        self.stop_admitting();
+        let dropped = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.drop_all()
+        };
+        for lane in Lane::ALL {
+            self.dropped(lane, DropReason::Closed, dropped[lane]);
+        }
+        self.wake();
+    }
+
+    pub(super) fn snapshot(&self, lane: Lane) -> LaneSnapshot {
+        let Size { items: held_items, bytes: held_bytes } = self.places[lane].used();
+        let state = self.lock();
+        let turns =
+            if lane == Lane::Bulk { state.turns.iter().map(|turn| turn.items).sum() } else { 0 };
+        LaneSnapshot {
+            tower: T::KIND,
+            lane,
+            waiting: state.raw[lane].len(),
+            preparing: state.preparing[lane],
+            ready: state.ready[lane].len() + turns,
+            running: state.running[lane],
+            held_items,
+            held_bytes,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until there may be something to prepare.
+    pub(super) fn sleep_prepare<'a>(
+        &'a self,
+        state: MutexGuard<'a, State<T>>,
+    ) -> MutexGuard<'a, State<T>> {
+        self.prepare.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until there may be work for a session.
+    pub(super) fn sleep_work<'a>(
+        &'a self,
+        state: MutexGuard<'a, State<T>>,
+    ) -> MutexGuard<'a, State<T>> {
+        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever may now have something to do.
+    pub(super) fn wake(&self) {
+        self.prepare.notify_all();
+        self.work.notify_all();
+        self.left.notify_waiters();
+    }
+}
+
+async fn within<R>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<R, QueueError>>,
+) -> Result<R, QueueError> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or(Err(QueueError::DeadlineExceeded)),
+    }
+}
+
+/// A call that is waited for. Dropped before it is complete, what is left of it leaves the queue.
+struct Attended<T: Tower> {
+    line: Arc<Line<T>>,
+    ticket: Arc<Ticket>,
+    complete: bool,
+    _caller: Option<Caller>,
+}
+
+impl<T: Tower> Attended<T> {
+    fn new(line: &Arc<Line<T>>, ticket: &Arc<Ticket>) -> Self {
+        let caller = (ticket.lane == Lane::Interactive).then(|| line.gate.caller());
+        Self { line: line.clone(), ticket: ticket.clone(), complete: false, _caller: caller }
+    }
+}
+
+impl<T: Tower> Drop for Attended<T> {
+    fn drop(&mut self) {
+        if !self.complete {
+            // First, so that an item which a thread holds now is not put back.
+            self.ticket.end();
+            self.line.purge(&self.ticket);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the queue tells of itself: for metrics, without knowing them.
+
+use std::time::Duration;
+
+use super::call::Timings;
+use super::lane::{Lane, TowerKind};
+
+/// Why queued items were dropped before inference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The caller went away.
+    Cancelled,
+    /// The deadline passed.
+    Deadline,
+    /// The service closed.
+    Closed,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Cancelled, Self::Deadline, Self::Closed];
+
+    /// A name for labels: `cancelled`, `deadline` or `closed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// One inference call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchReport {
+    pub tower: TowerKind,
+    pub lane: Lane,
+    pub items: usize,
+    /// Share of the graph's input that was padding, 0 to 1; always 0 for photos and for jobs.
+    pub padded: f64,
+    pub inference: Duration,
+}
+
+/// Receives what happens in the queue, on the queue's own threads: must be quick and not block.
+/// Every method does nothing unless it is implemented.
+pub trait QueueObserver: Send + Sync {
+    /// A batch was run, successful or not.
+    fn batch(&self, _report: &BatchReport) {}
+    /// An item was answered, successful or not.
+    fn item(&self, _tower: TowerKind, _lane: Lane, _timings: &Timings) {}
+    /// Queued items were dropped before inference.
+    fn dropped(&self, _tower: TowerKind, _lane: Lane, _reason: DropReason, _items: usize) {}
+    /// A call of so many items was refused because the places are taken.
+    fn overloaded(&self, _tower: TowerKind, _lane: Lane, _items: usize) {}
+}
+
+/// Observes nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl QueueObserver for Unobserved {}
+
+/// One lane of one tower at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneSnapshot {
+    pub tower: TowerKind,
+    pub lane: Lane,
+    /// Items that wait for a decode thread (or to be tokenised).
+    pub waiting: usize,
+    /// Items that are being decoded.
+    pub preparing: usize,
+    /// Items that wait for a session; for the bulk lane also batches of jobs.
+    pub ready: usize,
+    /// Items in inference.
+    pub running: usize,
+    /// Places held, items and bytes.
+    pub held_items: usize,
+    pub held_bytes: usize,
+}

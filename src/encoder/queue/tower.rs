@@ -1,0 +1,111 @@
+//! What the queue needs of each tower: prepare one item, run a batch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::ItemError;
+use super::lane::TowerKind;
+use super::places::Size;
+use crate::encoder::{Embedding, EncoderError, StagedEncoder, Tokens};
+use crate::image::{ImageInfo, Pixels};
+
+/// One tower: the queue is the same for both.
+pub(super) trait Tower: Send + Sync + 'static {
+    /// An item as the caller gives it.
+    type Raw: Send + 'static;
+    /// An item as the graph gets it.
+    type Ready: Send + 'static;
+    /// What preparing found out about the item.
+    type Facts: Send + 'static;
+
+    const KIND: TowerKind;
+
+    /// Bytes that an item holds until it is prepared.
+    fn raw_bytes(&self, raw: &Self::Raw) -> usize;
+    /// Bytes at most that a prepared item holds until it is answered.
+    fn ready_bytes(&self) -> usize;
+    /// Places that an item takes: they are reserved before the first of them is needed.
+    fn size(&self, raw: &Self::Raw) -> Size {
+        Size { items: 1, bytes: self.raw_bytes(raw) + self.ready_bytes() }
+    }
+    /// Decodes or tokenises.
+    fn prepare(&self, raw: &Self::Raw) -> Result<(Self::Ready, Self::Facts), ItemError>;
+    /// Cost of an item in a batch. A batch costs its dearest item times its items.
+    fn cost(&self, ready: &Self::Ready) -> usize;
+    /// One inference call.
+    fn run(&self, batch: &[Self::Ready]) -> Result<Vec<Embedding>, EncoderError>;
+}
+
+/// Photos. Costs are bytes of f32 pixels.
+pub(super) struct Photos(pub Arc<dyn StagedEncoder>);
+
+impl Tower for Photos {
+    type Raw = Bytes;
+    type Ready = Pixels;
+    type Facts = ImageInfo;
+
+    const KIND: TowerKind = TowerKind::Vision;
+
+    fn raw_bytes(&self, raw: &Bytes) -> usize {
+        raw.len()
+    }
+
+    fn ready_bytes(&self) -> usize {
+        self.0.preprocessor().tensor_len()
+    }
+
+    fn prepare(&self, raw: &Bytes) -> Result<(Pixels, ImageInfo), ItemError> {
+        Ok(self.0.preprocessor().prepare(raw)?)
+    }
+
+    fn cost(&self, ready: &Pixels) -> usize {
+        ready.rgb.len() * size_of::<f32>()
+    }
+
+    fn run(&self, batch: &[Pixels]) -> Result<Vec<Embedding>, EncoderError> {
+        self.0.embed_images(batch)
+    }
+}
+
+/// Texts. Costs are tokens.
+pub(super) struct Texts(pub Arc<dyn StagedEncoder>);
+
+/// What tokenising found out about a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TextFacts {
+    pub tokens: usize,
+    pub truncated: bool,
+}
+
+impl Tower for Texts {
+    type Raw = String;
+    type Ready = Tokens;
+    type Facts = TextFacts;
+
+    const KIND: TowerKind = TowerKind::Text;
+
+    fn raw_bytes(&self, raw: &String) -> usize {
+        raw.len()
+    }
+
+    fn ready_bytes(&self) -> usize {
+        // An id and a mask of four bytes for each token.
+        self.0.manifest().text.context_length * 8
+    }
+
+    fn prepare(&self, raw: &String) -> Result<(Tokens, TextFacts), ItemError> {
+        let tokens = self.0.tokenize(raw)?;
+        let facts = TextFacts { tokens: tokens.count(), truncated: tokens.truncated() };
+        Ok((tokens, facts))
+    }
+
+    fn cost(&self, ready: &Tokens) -> usize {
+        ready.count()
+    }
+
+    fn run(&self, batch: &[Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+        let batch: Vec<&Tokens> = batch.iter().collect();
+        self.0.embed_tokens(&batch)
+    }
+}

@@ -1,0 +1,191 @@
+//! The threads of a tower: some prepare items, some run batches.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::batch::padded_share;
+use super::call::{Embedded, Item, Timings};
+use super::error::ItemError;
+use super::lane::{Lane, PerLane};
+use super::line::Line;
+use super::observe::{BatchReport, DropReason};
+use super::state::{RawItem, ReadyItem, Work};
+use super::tower::Tower;
+use crate::encoder::{Embedding, EncoderError, whole_or_one_by_one};
+
+/// Decodes or tokenises until the line is closed.
+pub(super) fn prepare_items<T: Tower>(line: &Line<T>) {
+    while let Some(mut item) = line.next_raw() {
+        let started = Instant::now();
+        item.stop_waiting(started);
+        let (raw, mut item) = item.open();
+        let prepared = catch_unwind(AssertUnwindSafe(|| line.tower.prepare(&raw)));
+        item.timings.decode = started.elapsed();
+        item.place.release_bytes(line.tower.raw_bytes(&raw));
+        drop(raw);
+        line.prepared(item, prepared.unwrap_or(Err(ItemError::Panicked)));
+    }
+}
+
+/// Runs batches and lends the session to jobs until the line is closed.
+pub(super) fn run_batches<T: Tower>(line: &Line<T>) {
+    while let Some(work) = line.next_work() {
+        match work {
+            Work::Batch(lane, items) => line.run_batch(lane, items),
+            Work::Turn(turn) => {
+                let (started, items) = (Instant::now(), turn.items);
+                turn.give();
+                line.ran(Lane::Bulk, items, started);
+                line.report(Lane::Bulk, items, 0.0, started.elapsed());
+            }
+        }
+    }
+}
+
+/// Runs an inference call; a panic in it costs the batch, not the thread.
+pub(super) fn guarded<R>(
+    tower: &'static str,
+    run: impl FnOnce() -> Result<R, EncoderError>,
+) -> Result<R, EncoderError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(EncoderError::Panicked { tower }))
+}
+
+impl<T: Tower> Line<T> {
+    /// The next item to prepare; `None` when the line is closed.
+    fn next_raw(&self) -> Option<RawItem<T>> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let late = state.drop_late(Instant::now());
+            if late != PerLane::default() {
+                drop(state);
+                self.dropped_late(late);
+                state = self.lock();
+                continue;
+            }
+            if let Some(item) = state.take_raw(&self.limits) {
+                return Some(item);
+            }
+            state = self.sleep_prepare(state);
+        }
+    }
+
+    /// The next work for a session; `None` when the line is closed.
+    fn next_work(&self) -> Option<Work<T>> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let late = state.drop_late(Instant::now());
+            if late != PerLane::default() {
+                drop(state);
+                self.dropped_late(late);
+                state = self.lock();
+                continue;
+            }
+            if let Some(work) = state.take_work(&self.tower, &self.limits) {
+                drop(state);
+                // There is room for prepared items again.
+                self.wake();
+                return Some(work);
+            }
+            state.idle += 1;
+            state = self.sleep_work(state);
+            state.idle -= 1;
+        }
+    }
+
+    fn dropped_late(&self, late: PerLane<usize>) {
+        for lane in Lane::ALL {
+            self.dropped(lane, DropReason::Deadline, late[lane]);
+        }
+        self.wake();
+    }
+
+    /// Sends a prepared item on, or answers one that failed.
+    fn prepared(&self, item: Item<(), T::Facts>, result: Result<(T::Ready, T::Facts), ItemError>) {
+        let lane = item.ticket.lane;
+        let mut state = self.lock();
+        state.preparing[lane] -= 1;
+        let gone = item.ticket.is_over() || state.closed;
+        let failed = match result {
+            Ok(body) if !gone => {
+                state.push_ready(item.with(body));
+                None
+            }
+            Ok(_) => Some((item, None)),
+            Err(error) => Some((item, Some(error))),
+        };
+        drop(state);
+        match failed {
+            None => {}
+            Some((item, Some(error))) => self.answer(item, Err(error)),
+            Some((item, None)) => {
+                drop(item);
+                self.dropped(lane, DropReason::Cancelled, 1);
+            }
+        }
+        self.wake();
+    }
+
+    fn run_batch(&self, lane: Lane, items: Vec<ReadyItem<T>>) {
+        let started = Instant::now();
+        let costs: Vec<usize> = items.iter().map(|item| self.tower.cost(&item.body.0)).collect();
+        let (open, ready) = split_batch::<T>(items, started);
+        let run = |rows: &[T::Ready]| guarded(T::KIND.name(), || self.tower.run(rows));
+        let results = whole_or_one_by_one(&ready, run);
+        let inference = started.elapsed();
+        self.ran(lane, open.len(), started);
+        for ((mut item, facts), result) in open.into_iter().zip(results) {
+            item.timings.inference = inference;
+            self.answer(item, embedded(result, facts));
+        }
+        self.report(lane, costs.len(), padded_share(&costs), inference);
+    }
+
+    /// Notes that a batch has left its session.
+    fn ran(&self, lane: Lane, items: usize, started: Instant) {
+        let mut state = self.lock();
+        state.running[lane] -= items;
+        state.bulk_batches -= usize::from(lane == Lane::Bulk);
+        state.pace.finished(items, started, Instant::now());
+        drop(state);
+        self.wake();
+    }
+
+    fn answer(&self, item: Item<(), T::Facts>, result: Result<Embedded<T::Facts>, ItemError>) {
+        let (lane, timings): (Lane, Timings) = (item.ticket.lane, item.timings);
+        item.answer(result);
+        self.observer.item(T::KIND, lane, &timings);
+    }
+
+    fn report(&self, lane: Lane, items: usize, padded: f64, inference: Duration) {
+        let tower = T::KIND;
+        self.observer.batch(&BatchReport { tower, lane, items, padded, inference });
+    }
+}
+
+type OpenItem<T> = (Item<(), <T as Tower>::Facts>, <T as Tower>::Facts);
+
+/// The items without their bodies, and the bodies in one row for the graph.
+fn split_batch<T: Tower>(
+    items: Vec<ReadyItem<T>>,
+    started: Instant,
+) -> (Vec<OpenItem<T>>, Vec<T::Ready>) {
+    let open = |mut item: ReadyItem<T>| {
+        item.stop_waiting(started);
+        let ((ready, facts), item) = item.open();
+        ((item, facts), ready)
+    };
+    items.into_iter().map(open).unzip()
+}
+
+fn embedded<F>(
+    result: Result<Embedding, EncoderError>,
+    facts: F,
+) -> Result<Embedded<F>, ItemError> {
+    Ok(Embedded { vector: result?, facts })
+}

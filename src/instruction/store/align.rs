@@ -1,0 +1,118 @@
+//! Bringing an index into agreement with the library's rows.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::error::LibraryStoreError;
+use super::rows::Rows;
+use crate::index::{IndexConfig, IndexKind, VectorIndex};
+
+/// Vectors added in one step; 1,536 bytes each at width 384.
+const CHUNK: usize = 4096;
+
+/// From this many vectors on, they are added by many threads. Below, the graph is the same each
+/// time.
+const PARALLEL_FROM: usize = 20_000;
+
+/// How often a long build says how far it is.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// What a change of the index needs to know.
+pub(super) struct Aligner<'a> {
+    /// Where vectors come from.
+    pub rows: &'a Rows,
+    pub dim: usize,
+    /// Asked between steps; true gives up.
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Aligner<'_> {
+    /// Removes from `index` what is not among `wanted`, in rising order, and adds what is missing.
+    /// How many vectors that were. A row that has gone from the library meanwhile is left out.
+    pub fn align(
+        &self,
+        index: &mut dyn VectorIndex,
+        wanted: &[u64],
+    ) -> Result<usize, LibraryStoreError> {
+        let mut present = HashSet::new();
+        let mut removed = 0;
+        for key in index.ids() {
+            match key.parse() {
+                Ok(row) if wanted.binary_search(&row).is_ok() => {
+                    present.insert(row);
+                }
+                _ => removed += usize::from(index.remove(&key)?),
+            }
+        }
+        let missing = wanted.iter().copied().filter(|row| !present.contains(row)).collect();
+        Ok(removed + self.add(index, missing)?)
+    }
+
+    fn add(
+        &self,
+        index: &mut dyn VectorIndex,
+        missing: Vec<u64>,
+    ) -> Result<usize, LibraryStoreError> {
+        let (before, mut reported) = (index.len(), Instant::now());
+        let parallel = missing.len() > PARALLEL_FROM;
+        for part in missing.chunks(CHUNK) {
+            if (self.stop)() {
+                break;
+            }
+            let items = self.read(part)?;
+            if parallel {
+                index.add_many(&items)?;
+            } else {
+                items.iter().try_for_each(|(key, vector)| index.add(key, vector))?;
+            }
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
+                let (done, of) = (index.len() - before, missing.len());
+                tracing::info!(done, of, "building the instruction index");
+            }
+        }
+        Ok(index.len() - before)
+    }
+
+    fn read(&self, rows: &[u64]) -> Result<Vec<(String, Vec<f32>)>, LibraryStoreError> {
+        let mut items = Vec::with_capacity(rows.len());
+        for &row in rows {
+            if let Some(vector) = self.rows.vector(row, self.dim)? {
+                items.push((row.to_string(), vector));
+            }
+        }
+        Ok(items)
+    }
+}
+
+/// The kind that `len` vectors should be in when they are in `current`. An index that has become
+/// a graph stays one until it is half as large as the limit, so that deletes and creates near the
+/// limit do not build it again and again.
+pub(super) fn wanted_kind(config: &IndexConfig, current: IndexKind, len: usize) -> IndexKind {
+    match config.resolve(len) {
+        IndexKind::Exact if current == IndexKind::Usearch => config.resolve(len.saturating_mul(2)),
+        wanted => wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_stays_one_until_half_the_limit() {
+        use IndexKind::{Exact, Usearch};
+        let config = IndexConfig { exact_up_to: 100, ..IndexConfig::default() };
+        let cases = [
+            (Exact, 100, Exact),
+            (Exact, 101, Usearch),
+            (Usearch, 51, Usearch),
+            (Usearch, 50, Exact),
+        ];
+        for (current, len, wanted) in cases {
+            assert_eq!(wanted_kind(&config, current, len), wanted, "{current:?} of {len}");
+        }
+        let forced = IndexConfig { kind: Exact, ..config };
+        assert_eq!(wanted_kind(&forced, Usearch, 1000), Exact);
+    }
+}

@@ -1,0 +1,141 @@
+//! What the library refuses, and why.
+
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+use crate::dataset::sink::SinkError;
+use crate::encoder::EncoderError;
+use crate::index::IndexError;
+use crate::instruction::BadText;
+
+/// A failure of the whole call.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryStoreError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: another process works in this folder")]
+    Busy { path: PathBuf },
+    #[error("{path}: the disk is full; nothing of this call was kept")]
+    DiskFull { path: PathBuf },
+    #[error("{path}: {source}")]
+    Sqlite {
+        path: PathBuf,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error(
+        "{path}: written by another version of Pairwright (schema {found}, this one wants {wanted})"
+    )]
+    Version { path: PathBuf, found: i64, wanted: i64 },
+    #[error("{path}: {what}")]
+    Damaged { path: PathBuf, what: String },
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error("the page token is not one that this library gave for this filter")]
+    BadPageToken,
+    #[error("instruction {id:?} cannot be taken into the library: {source}")]
+    Seed {
+        id: String,
+        #[source]
+        source: CreateError,
+    },
+    #[error("the library is empty: there is nothing to export")]
+    Empty,
+    #[error(transparent)]
+    Export(#[from] SinkError),
+}
+
+impl LibraryStoreError {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "library_io",
+            Self::Busy { .. } => "library_busy",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Sqlite { .. } => "library_sqlite",
+            Self::Version { .. } => "library_version",
+            Self::Damaged { .. } => "library_damaged",
+            Self::Encoder(_) => "library_embedding_failed",
+            Self::Index(error) => error.code(),
+            Self::BadPageToken => "bad_page_token",
+            Self::Seed { source, .. } => source.code(),
+            Self::Empty => "library_empty",
+            Self::Export(error) => error.code(),
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                ErrorKind::ResourceExhausted
+            }
+            Self::Io { .. } | Self::Sqlite { .. } => ErrorKind::Internal,
+            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
+            Self::Busy { .. } | Self::Version { .. } | Self::Damaged { .. } | Self::Empty => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Encoder(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::BadPageToken => ErrorKind::InvalidInput,
+            Self::Seed { source, .. } => source.kind(),
+            Self::Export(error) => error.kind(),
+        }
+    }
+}
+
+/// Why one instruction was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error("the id {id:?} is taken")]
+    IdExists { id: String },
+    #[error("the text is in the library already, with the id {id:?}")]
+    TextExists { id: String },
+    #[error("the id {id:?} is not 1 to {} of A-Z a-z 0-9 . _ ~ -", super::MAX_ID_BYTES)]
+    BadId { id: String },
+    #[error(transparent)]
+    BadText(#[from] BadText),
+    #[error(
+        "the category is not 1 to {} bytes without control characters",
+        super::MAX_CATEGORY_BYTES
+    )]
+    BadCategory,
+    #[error(transparent)]
+    BadVector(#[from] IndexError),
+}
+
+impl CreateError {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::IdExists { .. } => "instruction_id_exists",
+            Self::TextExists { .. } => "instruction_text_exists",
+            Self::BadId { .. } => "bad_instruction_id",
+            Self::BadText(error) => error.code(),
+            Self::BadCategory => "bad_instruction_category",
+            Self::BadVector(error) => error.code(),
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::IdExists { .. } | Self::TextExists { .. } => ErrorKind::AlreadyExists,
+            Self::BadId { .. } | Self::BadText(_) | Self::BadCategory => ErrorKind::InvalidInput,
+            Self::BadVector(error) => error.kind(),
+        }
+    }
+}
+
+/// No instruction has this id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no instruction has the id {id:?}")]
+pub struct NoInstruction {
+    pub id: String,
+}

@@ -1,0 +1,130 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+fn small() -> Home {
+    Home::with(IndexConfig { exact_up_to: 40, ..IndexConfig::default() })
+}
+
+fn maintained(store: &InstructionStore) -> IndexKind {
+    store.maintain(&|| false).expect("maintained");
+    assert_agree(store, MODEL);
+    store.index_kind()
+}
+
+fn delete(store: &InstructionStore, numbers: std::ops::Range<usize>) {
+    let ids: Vec<_> = numbers.map(|number| format!("n{number}")).collect();
+    assert!(store.delete(&ids).expect("deleted").iter().all(Result::is_ok));
+}
+
+#[test]
+fn the_index_follows_the_size_with_hysteresis() {
+    let home = small();
+    let store = home.open();
+    create(&store, numbered(0..40));
+    assert_eq!(maintained(&store), IndexKind::Exact);
+    create(&store, numbered(40..41));
+    assert_eq!(store.index_kind(), IndexKind::Exact, "only maintenance changes it");
+    assert_eq!(maintained(&store), IndexKind::Usearch);
+    delete(&store, 0..20);
+    assert_eq!(maintained(&store), IndexKind::Usearch);
+    drop(store);
+    let store = home.open();
+    assert_eq!(store.index_kind(), IndexKind::Usearch, "the snapshot's kind stays");
+    delete(&store, 20..21);
+    assert_eq!(maintained(&store), IndexKind::Exact);
+}
+
+#[test]
+fn a_restart_takes_the_kind_that_the_size_wants() {
+    let home = small();
+    let store = home.open();
+    create(&store, numbered(0..30));
+    store.save_snapshot().expect("saved");
+    create(&store, numbered(30..90));
+    drop(store);
+    let store = home.open();
+    assert_eq!(store.index_kind(), IndexKind::Usearch);
+    assert_agree(&store, MODEL);
+}
+
+#[test]
+fn enough_changes_are_saved_and_few_are_not() {
+    let home = Home::new();
+    let store = home.open();
+    create(&store, numbered(0..999));
+    store.maintain(&|| false).expect("maintained");
+    assert!(!home.file(SNAPSHOT_FILE).exists());
+    create(&store, numbered(999..1000));
+    store.maintain(&|| false).expect("maintained");
+    assert!(home.file(SNAPSHOT_FILE).exists());
+    assert!(!store.save_snapshot().expect("nothing left to save"));
+}
+
+#[test]
+fn a_stopped_build_leaves_the_old_index() {
+    let home = small();
+    let store = home.open();
+    create(&store, numbered(0..100));
+    store.maintain(&|| true).expect("stopped");
+    assert_eq!(store.index_kind(), IndexKind::Exact);
+    assert_agree(&store, MODEL);
+}
+
+#[test]
+fn what_changes_during_a_build_is_in_the_new_index() {
+    let home = small();
+    let store = home.open();
+    create(&store, numbered(0..9000));
+    let asked = AtomicUsize::new(0);
+    // Asked between the chunks of the build: a writer in the middle of it.
+    let meanwhile = || {
+        match asked.fetch_add(1, Ordering::Relaxed) {
+            1 => create(&store, numbered(9000..9500)),
+            2 => delete(&store, 0..300),
+            _ => {}
+        }
+        false
+    };
+    store.maintain(&meanwhile).expect("maintained");
+    assert!(asked.load(Ordering::Relaxed) > 3);
+    assert_eq!((store.index_kind(), store.len()), (IndexKind::Usearch, 9200));
+    assert_agree(&store, MODEL);
+}
+
+#[test]
+fn an_index_that_fell_behind_is_mended() {
+    let home = Home::new();
+    let store = home.open();
+    create(&store, numbered(0..10));
+    // A row that the index refuses: it holds the next one's key already.
+    let taken = store.get("n9").expect("there").row + 1;
+    store.live.write().index.add(&taken.to_string(), &vector("wrong")).expect("added");
+    create(&store, numbered(10..11));
+    assert_eq!(store.len(), 11);
+    assert_eq!(maintained(&store), IndexKind::Exact);
+    assert_eq!(ids(&store.search(&vector("Do n10."), 1, None).expect("found")), ["n10"]);
+}
+
+#[test]
+fn large_and_small_categories_give_their_nearest() {
+    let home = Home::with(IndexConfig { kind: IndexKind::Usearch, ..IndexConfig::default() });
+    let store = home.open();
+    let category = |number: usize| if number % 100 == 0 { "small" } else { "large" };
+    create(&store, (0..6000).map(|n| new(&format!("n{n}"), Some(category(n)))).collect());
+    let all = store.list(usize::MAX, None, None).expect("a page").instructions;
+    for (name, k) in [("large", 7), ("large", 5900), ("small", 7), ("small", 100)] {
+        let query = unit(&vector("the query"));
+        let of_category = all.iter().filter(|one| one.category.as_deref() == Some(name));
+        let mut truth: Vec<f32> =
+            of_category.map(|one| crate::index::dot(&unit(&vector(&one.text)), &query)).collect();
+        truth.sort_by(|a, b| b.total_cmp(a));
+        truth.truncate(k);
+        let found = store.search(&query, k, Some(name)).expect("found");
+        assert_eq!(found.len(), truth.len(), "{name} {k}");
+        assert!(found.iter().all(|(one, _)| one.category.as_deref() == Some(name)));
+        for ((_, similarity), truth) in found.iter().zip(truth) {
+            assert!((similarity - truth).abs() < 1e-5, "{name} {k}: {similarity} {truth}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+use crate::dataset::store::StoreError;
+
+use super::JobState;
+
+/// Why the job manager refused a call or could not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    #[error("no job {id:?}")]
+    NoJob { id: String },
+    #[error("no run {run_id:?}")]
+    NoRun { run_id: String },
+    #[error(
+        "run id {run_id:?} is not 1 to 63 lower-case letters, digits and hyphens, the first no hyphen"
+    )]
+    InvalidRunId { run_id: String },
+    #[error("request id has {found} bytes, must have 1 to {limit}")]
+    InvalidRequestId { found: usize, limit: usize },
+    #[error("page token {token:?} is none that was given out")]
+    InvalidToken { token: String },
+    #[error(
+        "run {run_id:?} is in work by job {job}; wait for it, cancel it, or choose another run id"
+    )]
+    Busy { run_id: String, job: String },
+    #[error("request id {request_id:?} was used for another request, which is job {job}")]
+    RequestIdReused { request_id: String, job: String },
+    #[error("{limit} jobs wait already, which is the limit; submit again later")]
+    QueueFull { limit: usize },
+    #[error("job {id} is {}, so it cannot be {action}", state.name())]
+    WrongState { id: String, state: JobState, action: &'static str },
+    #[error("{path} is in use by another server")]
+    InUse { path: PathBuf },
+    #[error("the server is stopping")]
+    Stopping,
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The job's configuration cannot be kept.
+    #[error("the configuration cannot be written: {message}")]
+    Config { message: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a thread ended unexpectedly: {what}")]
+    Died { what: String },
+}
+
+impl ManagerError {
+    /// A stable reason for services.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoJob { .. } => "job_not_found",
+            Self::NoRun { .. } => "run_not_found",
+            Self::InvalidRunId { .. } => "invalid_run_id",
+            Self::InvalidRequestId { .. } => "invalid_request_id",
+            Self::InvalidToken { .. } => "invalid_page_token",
+            Self::Busy { .. } => "run_busy",
+            Self::RequestIdReused { .. } => "request_id_reused",
+            Self::QueueFull { .. } => "job_queue_full",
+            Self::WrongState { .. } => "wrong_job_state",
+            Self::InUse { .. } => "data_folder_in_use",
+            Self::Stopping => "stopping",
+            Self::Io { .. } => "data_folder_io",
+            Self::Config { .. } => "config_invalid",
+            Self::Store(_) => "job_store",
+            Self::Died { .. } => "internal",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoJob { .. } | Self::NoRun { .. } => ErrorKind::NotFound,
+            Self::InvalidRunId { .. }
+            | Self::InvalidRequestId { .. }
+            | Self::InvalidToken { .. }
+            | Self::Config { .. } => ErrorKind::InvalidInput,
+            Self::Busy { .. } | Self::WrongState { .. } | Self::InUse { .. } => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
+            Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
+            Self::Stopping => ErrorKind::Unavailable,
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                ErrorKind::ResourceExhausted
+            }
+            Self::Io { .. } | Self::Died { .. } => ErrorKind::Internal,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}

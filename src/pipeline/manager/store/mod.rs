@@ -1,0 +1,313 @@
+//! `jobs.sqlite`: every job and its state.
+
+mod rows;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use self::rows::{
+    COLUMNS, check_free, check_room, fingerprint, known_request, next_id, now, read, record,
+    to_json,
+};
+use super::{JobFailure, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError};
+use crate::dataset::store::{StoreError, sqlite};
+
+/// Version of `schema.sql`; a store of another version is refused.
+const SCHEMA_VERSION: i64 = 1;
+
+/// The jobs of one data folder.
+pub(super) struct JobStore {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// A job that is to be run now.
+pub(super) struct Claimed {
+    pub record: JobRecord,
+    /// As JSON.
+    pub config: String,
+}
+
+/// How a job ended.
+pub(super) enum Ending {
+    Succeeded(Box<JobSummary>),
+    Failed(JobFailure),
+    Cancelled,
+    /// The server stops; the next one goes on with it.
+    Interrupted,
+}
+
+/// Inside a transaction: a refusal, or SQLite's failure.
+pub(super) enum Fault {
+    Refused(ManagerError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<ManagerError> for Fault {
+    fn from(error: ManagerError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl JobStore {
+    /// Opens the store, making it if it is not there.
+    pub fn open(path: &Path) -> Result<Self, ManagerError> {
+        let fail = |source| sqlite(path, source);
+        let connection = Connection::open(path).map_err(fail)?;
+        connection.busy_timeout(Duration::from_secs(60)).map_err(fail)?;
+        // FULL: a submitted job outlives a power cut.
+        let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+        connection.execute_batch(pragmas).map_err(fail)?;
+        let store = Self { connection, path: path.to_owned() };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    fn prepare(&self) -> Result<(), ManagerError> {
+        self.write(|transaction| {
+            match transaction.query_row("PRAGMA user_version", [], |row| row.get(0))? {
+                SCHEMA_VERSION => Ok(()),
+                0 => {
+                    transaction.execute_batch(include_str!("schema.sql"))?;
+                    Ok(transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?)
+                }
+                found => {
+                    let (path, wanted) = (self.path.clone(), SCHEMA_VERSION);
+                    Err(ManagerError::from(StoreError::Version { path, found, wanted }).into())
+                }
+            }
+        })
+    }
+
+    /// Keeps a new job, or finds the one that an earlier submit of the same request made.
+    pub fn submit(&self, spec: &JobSpec, max_queued: usize) -> Result<JobRecord, ManagerError> {
+        let config = serde_json::to_string(&spec.config)
+            .map_err(|error| ManagerError::Config { message: error.to_string() })?;
+        let fingerprint = fingerprint(spec);
+        self.write(|transaction| {
+            if let Some(known) = known_request(transaction, spec, &fingerprint)? {
+                return Ok(known);
+            }
+            let id = next_id(transaction)?;
+            let run_id = spec.run_id.clone().unwrap_or_else(|| id.clone());
+            check_free(transaction, &run_id)?;
+            check_room(transaction, max_queued)?;
+            transaction.execute(
+                "INSERT INTO jobs (id, run_id, request_id, fingerprint, config, answers, spec,
+                     state, place, created, progress)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued',
+                     (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?8, '{}')",
+                params![
+                    id,
+                    run_id,
+                    spec.request_id,
+                    fingerprint,
+                    config,
+                    spec.answers,
+                    spec.spec_json,
+                    now()
+                ],
+            )?;
+            read(transaction, &id)
+        })
+    }
+
+    /// How many jobs there are in each state.
+    pub fn counts(&self) -> Result<Vec<(JobState, u64)>, ManagerError> {
+        let count = |state: JobState| {
+            let sql = "SELECT count(*) FROM jobs WHERE state = ?1";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            Ok((state, statement.query_row([state.name()], |row| row.get(0))?))
+        };
+        let counts: rusqlite::Result<Vec<_>> = JobState::ALL.into_iter().map(count).collect();
+        counts.map_err(|error| self.fault(error.into()))
+    }
+
+    pub fn get(&self, id: &str) -> Result<JobRecord, ManagerError> {
+        read(&self.connection, id).map_err(|fault| self.fault(fault))
+    }
+
+    /// Newest first, older than `before`.
+    pub fn list(
+        &self,
+        state: Option<JobState>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<JobRecord>, ManagerError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM jobs WHERE (?1 IS NULL OR state = ?1)
+             AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
+        );
+        let query = || {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let values = params![state.map(JobState::name), before, limit];
+            statement.query_map(values, record)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        query().map_err(|error| self.fault(error.into()))
+    }
+
+    /// After a start of the server: what was running waits again, at its old place, unless it was
+    /// to be cancelled or keeps killing the process. Returns every job that waits now.
+    pub fn recover(&self, max_attempts: u32) -> Result<Vec<JobRecord>, ManagerError> {
+        let crashed = to_json(&JobFailure::crashed(max_attempts));
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE jobs SET state = 'cancelled', ended = ?1
+                 WHERE state = 'running' AND cancel_asked",
+                [now()],
+            )?;
+            transaction.execute(
+                "UPDATE jobs SET state = 'failed', ended = ?1, failure = ?2
+                 WHERE state = 'running' AND barren >= ?3",
+                params![now(), crashed, max_attempts],
+            )?;
+            let queue = "UPDATE jobs SET state = 'queued' WHERE state = 'running'";
+            transaction.execute(queue, [])?;
+            Ok(())
+        })?;
+        self.list(Some(JobState::Queued), None, usize::MAX >> 1)
+    }
+
+    /// Takes the job whose turn it is. That it was started is kept before it is.
+    pub fn claim(&self) -> Result<Option<Claimed>, ManagerError> {
+        self.write(|transaction| {
+            let next = transaction
+                .query_row(
+                    "SELECT id, config FROM jobs WHERE state = 'queued' ORDER BY place LIMIT 1",
+                    [],
+                    |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            let Some((id, config)) = next else { return Ok(None) };
+            transaction.execute(
+                "UPDATE jobs SET state = 'running', started = ?2, attempts = attempts + 1,
+                     barren = barren + 1, progress = '{}' WHERE id = ?1",
+                params![id, now()],
+            )?;
+            Ok(Some(Claimed { record: read(transaction, &id)?, config }))
+        })
+    }
+
+    /// Keeps how far a job is, and that its start was not in vain once it `worked`.
+    pub fn put_progress(
+        &self,
+        id: &str,
+        progress: &JobProgress,
+        worked: bool,
+    ) -> Result<(), ManagerError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE jobs SET progress = ?2, barren = CASE WHEN ?3 THEN 0 ELSE barren END
+                 WHERE id = ?1",
+                params![id, to_json(progress), worked],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Keeps how a job ended.
+    pub fn finish(
+        &self,
+        id: &str,
+        progress: &JobProgress,
+        ending: &Ending,
+    ) -> Result<JobRecord, ManagerError> {
+        let (state, failure, summary) = match ending {
+            Ending::Succeeded(summary) => (JobState::Succeeded, None, Some(to_json(summary))),
+            Ending::Failed(failure) => (JobState::Failed, Some(to_json(failure)), None),
+            Ending::Cancelled => (JobState::Cancelled, None, None),
+            Ending::Interrupted => (JobState::Queued, None, None),
+        };
+        let ended = state.is_final().then(now);
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE jobs SET state = ?2, failure = ?3, summary = ?4, ended = ?5, progress = ?6,
+                     barren = 0 WHERE id = ?1",
+                params![id, state.name(), failure, summary, ended, to_json(progress)],
+            )?;
+            read(transaction, id)
+        })
+    }
+
+    /// Ends a job that waits, and marks one that runs; leaves one that has ended.
+    pub fn cancel(&self, id: &str) -> Result<JobRecord, ManagerError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE jobs SET state = 'cancelled', ended = ?2
+                 WHERE id = ?1 AND state = 'queued'",
+                params![id, now()],
+            )?;
+            let mark = "UPDATE jobs SET cancel_asked = 1 WHERE id = ?1 AND state = 'running'";
+            transaction.execute(mark, [id])?;
+            read(transaction, id)
+        })
+    }
+
+    /// Puts a job that failed or was cancelled at the end of the queue.
+    pub fn resume(&self, id: &str, max_queued: usize) -> Result<JobRecord, ManagerError> {
+        self.write(|transaction| {
+            let JobRecord { id, run_id, state, .. } = read(transaction, id)?;
+            if !matches!(state, JobState::Failed | JobState::Cancelled) {
+                return Err(ManagerError::WrongState { id, state, action: "resumed" }.into());
+            }
+            check_free(transaction, &run_id)?;
+            check_room(transaction, max_queued)?;
+            transaction.execute(
+                "UPDATE jobs SET state = 'queued', cancel_asked = 0, failure = NULL, ended = NULL,
+                     barren = 0, place = (SELECT max(place) + 1 FROM jobs) WHERE id = ?1",
+                [&id],
+            )?;
+            read(transaction, &id)
+        })
+    }
+
+    /// Forgets a job that has ended. `last_of_run` is called where no other job has its run; if it
+    /// fails, the job stays.
+    pub fn delete(
+        &self,
+        id: &str,
+        last_of_run: impl FnOnce(&str) -> Result<(), ManagerError>,
+    ) -> Result<(), ManagerError> {
+        self.write(|transaction| {
+            let JobRecord { id, run_id, state, .. } = read(transaction, id)?;
+            if !state.is_final() {
+                return Err(ManagerError::WrongState { id, state, action: "deleted" }.into());
+            }
+            transaction.execute("DELETE FROM jobs WHERE id = ?1", [&id])?;
+            let sql = "SELECT count(*) FROM jobs WHERE run_id = ?1";
+            if transaction.query_row(sql, [&run_id], |row| row.get::<_, u64>(0))? == 0 {
+                last_of_run(&run_id)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, ManagerError> {
+        let run = || {
+            let transaction =
+                Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|fault| self.fault(fault))
+    }
+
+    fn fault(&self, fault: Fault) -> ManagerError {
+        match fault {
+            Fault::Refused(error) => error,
+            Fault::Sqlite(source) => sqlite(&self.path, source).into(),
+        }
+    }
+}

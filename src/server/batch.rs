@@ -1,0 +1,112 @@
+//! `BatchMatch`: a request becomes a job over a source below an image root.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::app::App;
+use super::fault::Fault;
+use super::pb::{self, source::Format};
+use super::{jobs, options, validate};
+use crate::config::Config;
+use crate::dataset::source::SourceKind;
+use crate::matching::MatchRules;
+use crate::pipeline::manager::JobSpec;
+
+/// Checks the request, takes the library as it is now, and queues the job.
+///
+/// # Errors
+/// The request is wrong, the source is not below an image root, the library is empty, or the
+/// manager refuses the job.
+pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb::Job, Fault> {
+    validate::echo_id("request_id", &request.request_id)?;
+    let spec = app.blocking(move |app| spec(app, &request)).await?;
+    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
+    Ok(jobs::job(app, &record))
+}
+
+fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {
+    let mut config = engine_config(app, request)?;
+    config.library.instructions = Some(library_snapshot(app)?);
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    Ok(JobSpec {
+        run_id: text(&request.run_id),
+        config,
+        answers: request.generate_answers,
+        request_id: text(&request.request_id),
+        spec_json: fingerprint(request),
+    })
+}
+
+/// The library as it is now, in a file named by its content: a job that goes on after a restart
+/// must draw from the library it began with.
+fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
+    if app.library.is_empty() {
+        return Err(Fault::library_empty());
+    }
+    let folder = app.config.serve.data_folder().join("libraries");
+    let io = |error: std::io::Error| Fault::internal(error.to_string());
+    fs_err::create_dir_all(&folder).map_err(io)?;
+    let file = tempfile_name(&folder);
+    let export = app.library.export_jsonl(&file).map_err(|error| Fault::from(&error))?;
+    let named = folder.join(format!("{}.jsonl", export.hash));
+    fs_err::rename(&file, &named).map_err(io)?;
+    Ok(named)
+}
+
+/// A name that no other call uses at the same time.
+fn tempfile_name(folder: &Path) -> PathBuf {
+    folder.join(format!("new-{:016x}.jsonl", rand::random::<u64>()))
+}
+
+/// The server's engine settings with the request's over them.
+fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, Fault> {
+    let source = request.source.as_ref().ok_or_else(|| Fault::required("source"))?;
+    let default = pb::MatchOptions::default();
+    let asked = request.options.as_ref().unwrap_or(&default);
+    let mut config = (*app.config).clone();
+    config.matching = options::matching(asked, &config.matching, &app.limits)?;
+    if let Some(hubness) = options::hubness(request.hubness)? {
+        config.matching.hubness = hubness;
+    }
+    if let Some(share) = request.max_share {
+        config.matching.max_share = share;
+    }
+    MatchRules::new(&config.matching, app.encoder().manifest().defaults)
+        .map_err(|error| Fault::from(&error).at("options"))?;
+    config.seed = validate::seed("options.seed", asked.seed.or(Some(config.seed)))?;
+    set_source(app, &mut config, source)?;
+    Ok(config)
+}
+
+fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result<(), Fault> {
+    let pb::Source { path, format, images } = source;
+    if path.is_empty() {
+        return Err(Fault::required("source.path"));
+    }
+    let roots = app.images.roots().ok_or_else(Fault::no_image_root)?;
+    let place = |field: &str, path: &str| {
+        roots.resolve(Path::new(path)).map_err(|error| Fault::from(&error).at(field))
+    };
+    config.source.path = Some(place("source.path", path)?);
+    config.source.kind = match Format::try_from(*format) {
+        Ok(Format::Unspecified) => SourceKind::Auto,
+        Ok(Format::Folder) => SourceKind::Folder,
+        Ok(Format::Jsonl) => SourceKind::Jsonl,
+        Ok(Format::Coco) => SourceKind::Coco,
+        Err(_) => return Err(Fault::unknown_enum("source.format", *format)),
+    };
+    config.source.images = match images.as_str() {
+        "" => None,
+        images => Some(place("source.images", images)?),
+    };
+    Ok(())
+}
+
+/// What two calls with one request id must agree in: all of the request.
+fn fingerprint(request: &pb::BatchMatchRequest) -> String {
+    let digest = Sha256::digest(request.encode_to_vec());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

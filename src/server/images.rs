@@ -1,0 +1,144 @@
+//! An image of a request becomes bytes: sent along, read below an image root, or fetched.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Code;
+
+use super::fault::Fault;
+use super::fetch::Fetcher;
+use super::pb;
+use crate::confine::ImageRoots;
+
+/// The grain in which memory for files is reserved.
+const GRAIN: u64 = 64 << 10;
+
+/// Reads and fetches images, within a bound on the bytes held at once.
+#[derive(Clone)]
+pub struct ImageLoader {
+    roots: Option<Arc<ImageRoots>>,
+    fetcher: Option<Fetcher>,
+    max_file_bytes: u64,
+    budget: Arc<Semaphore>,
+    budget_bytes: u64,
+}
+
+/// The images of a request, each on its own, and the memory reserved for them.
+pub struct Loaded {
+    images: Vec<Result<Bytes, Fault>>,
+    // Given back when the images have been embedded.
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Loaded {
+    /// The images in the order of the request, once. Their memory stays reserved until `self` goes.
+    pub fn take_images(&mut self) -> Vec<Result<Bytes, Fault>> {
+        std::mem::take(&mut self.images)
+    }
+}
+
+impl ImageLoader {
+    /// A loader; `budget_bytes` bounds files held in memory over all calls.
+    pub fn new(
+        roots: Option<Arc<ImageRoots>>,
+        fetcher: Option<Fetcher>,
+        max_file_bytes: u64,
+        budget_bytes: u64,
+    ) -> Self {
+        let grains = usize::try_from(budget_bytes / GRAIN).unwrap_or(usize::MAX);
+        let budget = Arc::new(Semaphore::new(grains.min(Semaphore::MAX_PERMITS)));
+        Self { roots, fetcher, max_file_bytes, budget, budget_bytes }
+    }
+
+    /// Where paths are read, if anywhere.
+    pub fn roots(&self) -> Option<&ImageRoots> {
+        self.roots.as_deref()
+    }
+
+    /// Whether addresses can be fetched.
+    pub fn fetches(&self) -> bool {
+        self.fetcher.is_some()
+    }
+
+    /// Loads the images of one request.
+    ///
+    /// # Errors
+    /// The files together are more than the server ever holds. What concerns one image is its own
+    /// result.
+    pub async fn load(&self, images: Vec<pb::Image>, field: &str) -> Result<Loaded, Fault> {
+        let wanted: u64 = images.iter().map(|image| self.expected_bytes(image)).sum();
+        let memory = self.reserve(wanted).await?;
+        let mut loaded = Vec::with_capacity(images.len());
+        for (position, image) in images.into_iter().enumerate() {
+            loaded.push(self.one(image, &format!("{field}[{position}]")).await);
+        }
+        Ok(Loaded { images: loaded, _memory: memory })
+    }
+
+    /// Bytes that loading an image will take, beside the message that is in memory already.
+    fn expected_bytes(&self, image: &pb::Image) -> u64 {
+        match &image.source {
+            Some(pb::image::Source::Path(path)) => self.roots.as_ref().map_or(0, |roots| {
+                // What cannot be read costs nothing; the reading says why.
+                let file = roots.open_file(path.as_ref()).ok();
+                let length = file.and_then(|file| Some(file.metadata().ok()?.len()));
+                length.unwrap_or(0).min(self.max_file_bytes)
+            }),
+            Some(pb::image::Source::Uri(_)) => self.fetcher.as_ref().map_or(0, Fetcher::max_bytes),
+            Some(pb::image::Source::Content(_)) | None => 0,
+        }
+    }
+
+    /// The whole request at once: two that each hold a part and wait for more would wait for ever.
+    async fn reserve(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let grains = bytes.div_ceil(GRAIN);
+        let Some(grains) = u32::try_from(grains).ok().filter(|_| bytes <= self.budget_bytes) else {
+            let message = format!(
+                "the files of this request are {bytes} bytes, at most {} are held at once; send \
+                 fewer in one request",
+                self.budget_bytes
+            );
+            return Err(Fault::new(Code::InvalidArgument, "REQUEST_TOO_LARGE", message).limited(
+                "max_queue_bytes",
+                self.budget_bytes,
+                bytes,
+            ));
+        };
+        let permit = Arc::clone(&self.budget).acquire_many_owned(grains).await;
+        permit.map(Some).map_err(|_| Fault::shutting_down())
+    }
+
+    async fn one(&self, image: pb::Image, field: &str) -> Result<Bytes, Fault> {
+        match image.source {
+            None => Err(Fault::required(field)),
+            Some(pb::image::Source::Content(bytes)) => Ok(bytes),
+            Some(pb::image::Source::Path(path)) => self.read(path, field).await,
+            Some(pb::image::Source::Uri(uri)) => match &self.fetcher {
+                None => Err(Fault::new(
+                    Code::InvalidArgument,
+                    "URI_DISABLED",
+                    "this server does not fetch addresses (serve.urls.enabled)",
+                )
+                .at(field)),
+                Some(fetcher) => fetcher.fetch(&uri).await.map_err(|fault| fault.at(field)),
+            },
+        }
+    }
+
+    async fn read(&self, path: String, field: &str) -> Result<Bytes, Fault> {
+        let Some(roots) = self.roots.clone() else {
+            return Err(Fault::no_image_root().at(field));
+        };
+        let limit = self.max_file_bytes;
+        let reading = tokio::task::spawn_blocking(move || roots.read(path.as_ref(), limit)).await;
+        match reading {
+            Ok(Ok(bytes)) => Ok(bytes.into()),
+            Ok(Err(error)) => Err(Fault::from(&error).at(field)),
+            Err(_) => Err(Fault::internal("reading the file ended unexpectedly").at(field)),
+        }
+    }
+}

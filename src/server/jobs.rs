@@ -1,0 +1,89 @@
+//! Jobs and their pairs as they travel.
+
+use super::app::App;
+use super::convert::{JOBS, instruction_name, timestamp, whole};
+use super::fault::engine;
+use super::pb;
+use crate::dataset::store::PairView;
+use crate::pipeline::manager::{JobRecord, JobState, PhaseProgress, Rejected};
+
+/// The kind of jobs that `MatchingService.BatchMatch` starts, which are all there are so far.
+const BATCH_MATCH: &str = "BatchMatch";
+
+/// A job as it travels.
+pub fn job(app: &App, record: &JobRecord) -> pb::Job {
+    let progress = &record.progress;
+    // The manager checked the id when the job came.
+    let run_path = app.jobs.run_folder(&record.run_id).ok();
+    let failure = record.failure.as_ref();
+    let error = failure.map(|one| engine(one.kind, &one.code, &one.message).into_item());
+    pb::Job {
+        name: format!("{JOBS}{}", record.id),
+        state: state(record.state).into(),
+        kind: BATCH_MATCH.to_owned(),
+        create_time: Some(timestamp(record.created)),
+        start_time: record.started.map(timestamp),
+        end_time: record.ended.map(timestamp),
+        stages: progress.phases.iter().map(stage).collect(),
+        rejections: progress.rejected.iter().map(rejection).collect(),
+        error,
+        run_id: record.run_id.clone(),
+        run_path: run_path.map(|path| path.display().to_string()).unwrap_or_default(),
+        attempt: i32::try_from(record.attempts).unwrap_or(i32::MAX),
+        answers_paused_reason: progress
+            .paused
+            .as_ref()
+            .map(|paused| paused.message.clone())
+            .unwrap_or_default(),
+        pair_count: whole(progress.pairs),
+        answer_count: whole(progress.answers_accepted),
+    }
+}
+
+/// A job's state as it travels.
+pub fn state(state: JobState) -> pb::JobState {
+    match state {
+        JobState::Queued => pb::JobState::Queued,
+        JobState::Running => pb::JobState::Running,
+        JobState::Succeeded => pb::JobState::Succeeded,
+        JobState::Failed => pb::JobState::Failed,
+        JobState::Cancelled => pb::JobState::Cancelled,
+    }
+}
+
+/// The verdict of an answer that every filter let pass.
+const ACCEPTED: &str = "accepted";
+
+/// A pair as it travels.
+pub fn pair(pair: PairView) -> pb::JobPair {
+    let accepted = pair.answer.filter(|answer| answer.verdict == ACCEPTED);
+    pb::JobPair {
+        image_id: pair.item_id,
+        path: pair.image,
+        instruction: instruction_name(&pair.instruction_id),
+        instruction_text: pair.instruction,
+        similarity: pair.similarity,
+        score: pair.score,
+        probability: pair.probability,
+        rank: i32::try_from(pair.rank).unwrap_or(i32::MAX),
+        answer_text: accepted.map(|answer| answer.text).unwrap_or_default(),
+    }
+}
+
+fn stage(phase: &PhaseProgress) -> pb::StageProgress {
+    pb::StageProgress {
+        stage: phase.phase.name().to_owned(),
+        done_count: whole(phase.done),
+        total_count: whole(phase.total.unwrap_or(0)),
+        rate: phase.rate,
+        finished: phase.finished,
+    }
+}
+
+fn rejection(rejected: &Rejected) -> pb::RejectionCount {
+    pb::RejectionCount {
+        stage: rejected.stage.clone(),
+        reason: rejected.code.clone(),
+        count: whole(rejected.count),
+    }
+}

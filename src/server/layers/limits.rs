@@ -1,0 +1,139 @@
+//! A bound on the calls under way in the whole server.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{Either, Map};
+use http::{Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::held::hold;
+use super::{Answer, refuse};
+use crate::server::methods::is_health;
+use crate::server::reason::retryable;
+
+/// When to come back: most calls are far shorter.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. A
+/// call keeps its place until its response body ends or is dropped. Health calls need no place: a
+/// full server is not a dead one.
+#[derive(Debug, Clone)]
+pub struct CallLimitLayer {
+    places: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl CallLimitLayer {
+    /// At most `limit` calls under way.
+    pub fn new(limit: usize) -> Self {
+        // More than a semaphore can count is no limit at all.
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(limit)), limit }
+    }
+
+    /// Calls under way now, health calls not counted.
+    pub fn under_way(&self) -> usize {
+        self.limit - self.places.available_permits()
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.places.clone().try_acquire_owned().map_err(|_| {
+            let limit = self.limit.to_string();
+            retryable(
+                Code::ResourceExhausted,
+                "TOO_MANY_REQUESTS",
+                format!("{limit} calls are under way, the most this server takes at once"),
+                &[("limit", &limit)],
+                RETRY_AFTER,
+            )
+        })
+    }
+}
+
+impl<S> Layer<S> for CallLimitLayer {
+    type Service = CallLimit<S>;
+
+    fn layer(&self, inner: S) -> CallLimit<S> {
+        CallLimit { inner, limit: self.clone() }
+    }
+}
+
+/// The service of [`CallLimitLayer`].
+#[derive(Debug, Clone)]
+pub struct CallLimit<S> {
+    inner: S,
+    limit: CallLimitLayer,
+}
+
+type Keep<E> =
+    Box<dyn FnOnce(Result<Response<Body>, E>) -> Result<Response<Body>, E> + Send + 'static>;
+
+impl<S> Service<Request<Body>> for CallLimit<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<Either<S::Future, Map<S::Future, Keep<S::Error>>>, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_health(request.uri().path()) {
+            return Either::Right(Either::Left(self.inner.call(request)));
+        }
+        match self.limit.place() {
+            Err(status) => refuse(status),
+            Ok(place) => {
+                let keep: Keep<S::Error> = Box::new(move |result| {
+                    result.map(|response| response.map(|body| hold(body, place)))
+                });
+                Either::Right(Either::Right(self.inner.call(request).map(keep)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::layers::testing::{HEALTH, call, endless, status_of};
+    use tonic_types::StatusExt;
+
+    #[tokio::test]
+    async fn calls_beyond_the_limit_are_refused_until_a_body_is_dropped() {
+        let layer = CallLimitLayer::new(2);
+        let service = layer.layer(endless());
+        let first = call(service.clone(), "/a/B").await;
+        let second = call(service.clone(), "/a/B").await;
+        let refused = status_of(call(service.clone(), "/a/B").await);
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(refused.metadata().get("retry-after").expect("retry-after"), "1");
+        let info = refused.get_details_error_info().expect("reason");
+        assert_eq!((info.reason.as_str(), &info.metadata["limit"][..]), ("TOO_MANY_REQUESTS", "2"));
+        drop(first);
+        assert_eq!(layer.under_way(), 1);
+        let third = call(service, "/a/B").await;
+        assert!(third.headers().get("grpc-status").is_none());
+        drop((second, third));
+        assert_eq!(layer.under_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn health_needs_no_place() {
+        let layer = CallLimitLayer::new(1);
+        let service = layer.layer(endless());
+        let _held = call(service.clone(), "/a/B").await;
+        let health = call(service, HEALTH).await;
+        assert!(health.headers().get("grpc-status").is_none());
+        assert_eq!(layer.under_way(), 1);
+    }
+}

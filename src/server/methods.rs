@@ -1,0 +1,98 @@
+//! The methods the server knows, as HTTP/2 paths.
+
+/// Full method paths such as `/pairwright.v1.JobService/GetJob`, apart by how they are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Methods {
+    /// One message in, one out.
+    pub unary: &'static [&'static str],
+    /// A stream in at least one direction.
+    pub streaming: &'static [&'static str],
+}
+
+/// The label of calls to methods that do not exist; their paths are the caller's free choice and
+/// must not become metric labels.
+pub const OTHER: &str = "other";
+
+/// The path prefix of the health service, which must answer whatever else is refused.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+impl Methods {
+    /// Every known method.
+    pub fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.unary.iter().chain(self.streaming).copied()
+    }
+
+    /// Whether `path` is called with a stream. Unknown paths are not.
+    pub fn is_streaming(&self, path: &str) -> bool {
+        self.streaming.contains(&path)
+    }
+}
+
+/// Whether `path` is a method of the health service.
+pub fn is_health(path: &str) -> bool {
+    path.starts_with(HEALTH)
+}
+
+/// Whether `path` is answered while the server still loads: health and reflection.
+pub fn is_early(path: &str) -> bool {
+    is_health(path) || path.starts_with("/grpc.reflection.")
+}
+
+/// Every method of the server.
+pub const METHODS: Methods = Methods {
+    unary: &[
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/List",
+        "/pairwright.v1.EmbeddingService/EmbedImages",
+        "/pairwright.v1.EmbeddingService/EmbedTexts",
+        "/pairwright.v1.InfoService/GetServerInfo",
+        "/pairwright.v1.InstructionService/BatchCreateInstructions",
+        "/pairwright.v1.InstructionService/CreateInstruction",
+        "/pairwright.v1.InstructionService/DeleteInstruction",
+        "/pairwright.v1.InstructionService/GetInstruction",
+        "/pairwright.v1.InstructionService/ListInstructions",
+        "/pairwright.v1.InstructionService/SearchInstructions",
+        "/pairwright.v1.JobService/CancelJob",
+        "/pairwright.v1.JobService/GetJob",
+        "/pairwright.v1.JobService/ListJobPairs",
+        "/pairwright.v1.JobService/ListJobs",
+        "/pairwright.v1.JobService/ResumeJob",
+        "/pairwright.v1.MatchingService/BatchMatch",
+        "/pairwright.v1.MatchingService/Match",
+        "/pairwright.v1.MatchingService/SearchImages",
+    ],
+    streaming: &[
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/pairwright.v1.AnswerService/AnswerPairs",
+        "/pairwright.v1.AnswerService/GenerateAnswer",
+        "/pairwright.v1.EmbeddingService/EmbedStream",
+        "/pairwright.v1.JobService/WatchJob",
+        "/pairwright.v1.MatchingService/MatchStream",
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::server::pb::DESCRIPTORS;
+
+    #[test]
+    fn the_table_names_every_method_of_the_contract() {
+        let set = FileDescriptorSet::decode(DESCRIPTORS).expect("descriptors");
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    let streams = method.client_streaming() || method.server_streaming();
+                    let table = if streams { METHODS.streaming } else { METHODS.unary };
+                    assert!(table.contains(&path.as_str()), "{path}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The gRPC service (design 5, 12, 13): the public contract of `proto/` over the engine.
+//!
+//! A call passes the layers ([`observe`], [`auth`], [`layers`]), its service checks it
+//! ([`validate`]), calls the engine and maps the reply ([`convert`]) or the error ([`fault`]).
+
+mod app;
+pub mod auth;
+mod batch;
+mod call;
+mod convert;
+pub mod error;
+pub mod fault;
+mod faults;
+mod fetch;
+mod health;
+mod images;
+mod jobs;
+pub mod layers;
+mod limits;
+mod matcher;
+pub mod methods;
+pub mod observe;
+mod options;
+mod probe;
+pub mod reason;
+mod routes;
+mod search;
+mod serve;
+mod services;
+mod start;
+mod streams;
+mod switch;
+mod telemetry;
+pub mod tls;
+mod validate;
+
+pub use error::ServerError;
+pub use limits::Limits;
+pub use methods::Methods;
+pub use serve::{Ready, serve};
+
+/// The contract's generated code.
+pub mod pb {
+    tonic::include_proto!("pairwright.v1");
+
+    /// Every descriptor of the contract and of the messages it uses, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pairwright.bin"));
+}

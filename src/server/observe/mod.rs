@@ -1,0 +1,21 @@
+//! What every call leaves behind: metrics, a span, a line in the log.
+
+mod call;
+mod catalog;
+mod export;
+mod labels;
+mod layer;
+mod level;
+mod metrics;
+mod sampler;
+mod trace;
+
+#[cfg(test)]
+mod tests;
+
+pub use call::CallInfo;
+pub use export::{Exporter, Page};
+pub use layer::ObserveLayer;
+pub use metrics::{BuildInfo, Metrics, OpenConnection};
+pub use sampler::sample_memory;
+pub use trace::Traces;

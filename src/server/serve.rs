@@ -1,0 +1,151 @@
+//! Running the service: listen, load, warm up, serve, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, JoinSet};
+use tonic::transport::Server;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
+
+use super::app::App;
+use super::auth::{AuthLayer, KeyRing};
+use super::layers::{CallLimitLayer, DeadlineLayer, DrainLayer, Incoming, Shutdown, bind};
+use super::methods::METHODS;
+use super::observe::{BuildInfo, Exporter, Metrics, ObserveLayer, sample_memory};
+use super::switch::Switch;
+use super::tls::server_tls;
+use super::{ServerError, health, routes, start, telemetry};
+use crate::Error;
+use crate::config::{Config, check_exposure};
+
+/// A connection whose client does not answer a ping within this time is closed.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// What is told once the server serves.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// The gRPC port.
+    pub address: SocketAddr,
+    /// The Prometheus page, unless it is off.
+    pub metrics: Option<SocketAddr>,
+    /// From the start to the end of the warm-up.
+    pub took: Duration,
+}
+
+/// The server while it runs: its port is open, and health and reflection answer.
+struct Running {
+    address: SocketAddr,
+    reporter: HealthReporter,
+    switch: Switch,
+    shutdown: Shutdown,
+    metrics: Metrics,
+    serving: JoinHandle<Result<(), ServerError>>,
+}
+
+/// Serves until a signal, then drains. `ready` is called when everything is loaded and warm.
+///
+/// # Errors
+/// The configuration is refused, a port is taken, or a part cannot be opened. Once it serves, only
+/// a failure of the transport ends it with an error.
+pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Error> {
+    let began = Instant::now();
+    check_exposure(&config.serve)?;
+    let exporter = Exporter::new()?;
+    let metrics = exporter.metrics(&METHODS, &build_info(&config));
+    let page = exporter.serve(config.serve.metrics.listen).await?;
+    sample_memory(metrics.clone());
+    let (reporter, service) = tonic_health::server::health_reporter();
+    health::not_serving(&reporter).await;
+    let running = open(&config, metrics, reporter, service.clone()).await?;
+    let loaded = start::start(config, &running.metrics, &running.shutdown).await;
+    let app = match loaded {
+        Ok(app) => app,
+        Err(error) => {
+            running.shutdown.abort();
+            return Err(error);
+        }
+    };
+    running.switch.turn(routes::full(&app, service).map_err(ServerError::from)?);
+    let metrics = page.map(|page| page.address);
+    ready(Ready { address: running.address, metrics, took: began.elapsed() });
+    running.work(app).await
+}
+
+fn build_info(config: &Config) -> BuildInfo {
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: config.model.folder().display().to_string(),
+        device: "cpu".to_owned(),
+    }
+}
+
+/// Opens the port and answers health and reflection there.
+async fn open<H: Health>(
+    config: &Config,
+    metrics: Metrics,
+    reporter: HealthReporter,
+    service: HealthServer<H>,
+) -> Result<Running, Error> {
+    let limits = &config.serve.limits;
+    let shutdown = Shutdown::new(limits.drain());
+    shutdown.on_signals();
+    let listener = bind(config.serve.listen).await?;
+    let address = listener.local_addr().map_err(ServerError::Address)?;
+    let connections = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
+    let incoming = Incoming::new(listener, connections, metrics.clone());
+    let switch = Switch::default();
+    let ring = config.serve.auth.keys_file.as_deref().map(KeyRing::open).transpose();
+    let ring = ring.map_err(ServerError::from)?;
+    if let Some(ring) = &ring {
+        ring.follow();
+    }
+    let requests = usize::try_from(limits.max_requests).unwrap_or(usize::MAX);
+    let mut server = Server::builder()
+        .max_concurrent_streams(limits.max_streams)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    if let Some(tls) = server_tls(&config.serve.tls).map_err(ServerError::from)? {
+        server = server.tls_config(tls).map_err(ServerError::Transport)?;
+    }
+    let mut server = server
+        .layer(ObserveLayer::new(metrics.clone(), METHODS))
+        .layer(DrainLayer::new(shutdown.clone()))
+        .layer(AuthLayer::new(ring))
+        .layer(CallLimitLayer::new(requests))
+        .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
+        .layer(switch.clone());
+    let early = routes::early(service).map_err(ServerError::from)?;
+    let (draining, stopping) = (shutdown.clone(), reporter.clone());
+    let serving = server.add_routes(early).serve_with_incoming_shutdown(incoming, async move {
+        draining.draining().await;
+        health::not_serving(&stopping).await;
+    });
+    let until = shutdown.clone();
+    let serving = tokio::spawn(async move {
+        // None: the time to drain is over, and what is left ends with the process.
+        until.run(serving).await.unwrap_or(Ok(())).map_err(ServerError::Transport)
+    });
+    Ok(Running { address, reporter, switch, shutdown, metrics, serving })
+}
+
+impl Running {
+    /// Everything is ready: works until the end.
+    async fn work(self, app: Arc<App>) -> Result<(), Error> {
+        let Self { reporter, shutdown, metrics, serving, .. } = self;
+        let mut tasks = JoinSet::new();
+        let every = Duration::from_secs(app.config.serve.prober.interval_seconds);
+        tasks.spawn(health::probe(Arc::clone(&app), reporter, shutdown.clone(), every));
+        tasks.spawn(telemetry::sample(Arc::clone(&app), metrics, shutdown.clone()));
+        tasks.spawn(start::maintain_library(Arc::clone(&app), shutdown.clone()));
+        let served = serving.await;
+        // Without a signal: the transport has failed, and the jobs must end all the same.
+        shutdown.begin();
+        start::stop(&app, &shutdown).await;
+        drop(tasks);
+        served.map_err(|error| ServerError::Died(error.to_string()))??;
+        Ok(())
+    }
+}

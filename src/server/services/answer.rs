@@ -1,0 +1,201 @@
+//! `pairwright.v1.AnswerService`.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use super::super::app::App;
+use super::super::call::Call;
+use super::super::fault::Fault;
+use super::super::pb::answer_service_server::AnswerService;
+use super::super::pb::generate_answer_response::Event;
+use super::super::pb::{self, answer_pairs_response, pair::Task};
+use super::super::probe::instruction_not_found;
+use super::super::streams::{Replies, answer_as_ready, forward};
+use super::super::validate;
+use crate::answer::filter::Verdict;
+use crate::answer::{AnswerEvent, AnswerTask};
+use crate::dataset::store::AnswerRow;
+
+/// The most attempts a request may ask for.
+const MAX_ATTEMPTS: i32 = 10;
+
+/// Events that wait for a slow client.
+const EVENTS: usize = 16;
+
+/// Writes answers.
+pub struct Answers(pub Arc<App>);
+
+/// A request, checked.
+struct Order {
+    task: AnswerTask,
+    attempts: u32,
+    seed: u64,
+}
+
+#[tonic::async_trait]
+impl AnswerService for Answers {
+    type GenerateAnswerStream = Replies<pb::GenerateAnswerResponse>;
+    type AnswerPairsStream = Replies<pb::AnswerPairsResponse>;
+
+    async fn generate_answer(
+        &self,
+        request: Request<pb::GenerateAnswerRequest>,
+    ) -> Result<Response<Self::GenerateAnswerStream>, Status> {
+        let call = Call::of(&request);
+        let pb::GenerateAnswerRequest { pair, options } = request.into_inner();
+        let order = order(&self.0, pair, options)?;
+        let (events, heard) = mpsc::channel(EVENTS);
+        let app = Arc::clone(&self.0);
+        let writing = async move {
+            let (told, mut pieces) = mpsc::channel(EVENTS);
+            let passing_on = async {
+                while let Some(event) = pieces.recv().await {
+                    if events.send(Ok(response(shown_event(event)))).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let writing = async {
+                // Dropped at the end of this block, which ends the passing on.
+                let told = told;
+                write(&app, &call, order, Some(&told)).await
+            };
+            let (answer, ()) = tokio::join!(writing, passing_on);
+            let end = answer.map(|answer| response(Event::Answer(answer))).map_err(Status::from);
+            // The client is gone: nobody wants the answer.
+            let _ = events.send(end).await;
+        };
+        tokio::spawn(writing.in_current_span());
+        Ok(Response::new(forward(ReceiverStream::new(heard), self.0.idle())))
+    }
+
+    async fn answer_pairs(
+        &self,
+        request: Request<Streaming<pb::AnswerPairsRequest>>,
+    ) -> Result<Response<Self::AnswerPairsStream>, Status> {
+        let call = Call::of(&request);
+        let app = Arc::clone(&self.0);
+        let (ahead, idle) = (app.answers.backend.in_flight(), app.idle());
+        let work = move |_, message| answer_pair(Arc::clone(&app), call.clone(), message);
+        Ok(Response::new(answer_as_ready(request.into_inner(), ahead, idle, work)))
+    }
+}
+
+async fn answer_pair(
+    app: Arc<App>,
+    call: Call,
+    message: pb::AnswerPairsRequest,
+) -> Result<Option<pb::AnswerPairsResponse>, Fault> {
+    let pb::AnswerPairsRequest { correlation_id, pair, options } = message;
+    validate::echo_id("correlation_id", &correlation_id)?;
+    let answer = match order(&app, pair, options) {
+        Ok(order) => write(&app, &call, order, None).await,
+        Err(fault) => Err(fault),
+    };
+    let result = match answer {
+        Ok(answer) => answer_pairs_response::Result::Answer(answer),
+        Err(fault) if fault.ends_stream() => return Err(fault),
+        Err(fault) => answer_pairs_response::Result::Error(fault.into_item()),
+    };
+    Ok(Some(pb::AnswerPairsResponse { correlation_id, result: Some(result) }))
+}
+
+fn order(
+    app: &App,
+    pair: Option<pb::Pair>,
+    options: Option<pb::AnswerOptions>,
+) -> Result<Order, Fault> {
+    let pb::Pair { description, task } = pair.ok_or_else(|| Fault::required("pair"))?;
+    validate::text("pair.description", &description, &app.limits)?;
+    let instruction = match task {
+        None => return Err(Fault::required("pair.task")),
+        Some(Task::InstructionText(text)) => {
+            validate::text("pair.instruction_text", &text, &app.limits)?;
+            text
+        }
+        Some(Task::Instruction(name)) => {
+            let id = validate::instruction_id("pair.instruction", &name)?;
+            let stored = app.library.get(id).ok_or_else(|| instruction_not_found(id))?;
+            stored.text.to_string()
+        }
+    };
+    let pb::AnswerOptions { max_attempts, seed } = options.unwrap_or_default();
+    let attempts = match max_attempts {
+        None => app.config.answer.attempts,
+        Some(attempts @ 1..=MAX_ATTEMPTS) => attempts.unsigned_abs(),
+        Some(other) => return Err(Fault::range("options.max_attempts", other, 1, MAX_ATTEMPTS)),
+    };
+    let seed = validate::seed("options.seed", seed.or(Some(app.config.seed)))?;
+    Ok(Order { task: AnswerTask { description, instruction }, attempts, seed })
+}
+
+async fn write(
+    app: &App,
+    call: &Call,
+    order: Order,
+    events: Option<&mpsc::Sender<AnswerEvent>>,
+) -> Result<pb::Answer, Fault> {
+    let Order { task, attempts, seed } = order;
+    let generator = app.answers.generator(seed).await.map_err(|down| Fault::from(&down))?;
+    // Dropped with this future when the client goes away, which gives the call up.
+    let cancel = CancellationToken::new();
+    let _gone = cancel.clone().drop_guard();
+    let writing = generator.write(&task, attempts, &cancel, events);
+    let written = match call.deadline() {
+        None => writing.await,
+        Some(deadline) => {
+            tokio::time::timeout_at(deadline.into(), writing).await.map_err(|_| {
+                Fault::new(
+                    tonic::Code::DeadlineExceeded,
+                    "DEADLINE_EXCEEDED",
+                    "the deadline passed before the answer was written",
+                )
+            })?
+        }
+    };
+    app.answers.note(&written);
+    let row = written.map_err(|error| Fault::from(&error))?;
+    Ok(shown(row, &generator.prompts.hash))
+}
+
+fn shown(row: AnswerRow, prompt_hash: &str) -> pb::Answer {
+    let (accepted, refused) = match row.verdict {
+        Verdict::Pass => (true, None),
+        Verdict::Reject(refused) => (false, Some(refused)),
+    };
+    let (reason, message) = refused.map(|one| (one.code, one.reason)).unwrap_or_default();
+    pb::Answer {
+        text: row.text,
+        accepted,
+        rejection_reason: reason,
+        rejection_message: message,
+        attempt: i32::try_from(row.attempt).unwrap_or(i32::MAX),
+        finish_reason: row.finish,
+        model: row.llm,
+        prompt_hash: prompt_hash.to_owned(),
+        prompt_tokens: i64::try_from(row.prompt_tokens).unwrap_or(i64::MAX),
+        completion_tokens: i64::try_from(row.completion_tokens).unwrap_or(i64::MAX),
+        seed: row.seed,
+        example_ids: row.examples,
+    }
+}
+
+fn shown_event(event: AnswerEvent) -> Event {
+    match event {
+        AnswerEvent::Delta(text) => Event::Delta(text),
+        AnswerEvent::Retry { attempt, refused } => Event::Retry(pb::AnswerRetry {
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            reason: refused.code,
+            message: refused.reason,
+        }),
+    }
+}
+
+fn response(event: Event) -> pb::GenerateAnswerResponse {
+    pb::GenerateAnswerResponse { event: Some(event) }
+}

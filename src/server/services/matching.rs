@@ -1,0 +1,145 @@
+//! `pairwright.v1.MatchingService`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tonic::{Request, Response, Status, Streaming};
+
+use super::super::app::App;
+use super::super::call::Call;
+use super::super::fault::Fault;
+use super::super::options::{self, Draw};
+use super::super::pb;
+use super::super::pb::matching_service_server::MatchingService;
+use super::super::probe::Probed;
+use super::super::streams::{Replies, answer_in_order};
+use super::super::{batch, convert, validate};
+use crate::encoder::queue::Lane;
+
+/// Results when `top_k` is not set.
+const TOP_K: usize = 10;
+
+/// Matches images with instructions.
+pub struct Matching(pub Arc<App>);
+
+#[tonic::async_trait]
+impl MatchingService for Matching {
+    type MatchStreamStream = Replies<pb::MatchStreamResponse>;
+
+    async fn r#match(
+        &self,
+        request: Request<pb::MatchRequest>,
+    ) -> Result<Response<pb::MatchResponse>, Status> {
+        let call = Call::of(&request);
+        let pb::MatchRequest { queries, options, lane } = request.into_inner();
+        validate::items("queries", queries.len(), &self.0.limits)?;
+        let draw = self.draw(options.as_ref())?;
+        let context = call.unary(validate::lane(lane, Lane::Interactive)?);
+        let queries = queries.into_iter().zip(0u64..).map(named).collect::<Result<_, _>>()?;
+        let matched = self.0.match_queries(queries, draw, &context).await?;
+        Ok(Response::new(pb::MatchResponse {
+            results: matched.results,
+            model: Some(convert::model_ref(self.0.encoder())),
+            timings: Some(convert::timings(matched.timings, call.began)),
+            library_revision: matched.revision,
+        }))
+    }
+
+    async fn match_stream(
+        &self,
+        request: Request<Streaming<pb::MatchStreamRequest>>,
+    ) -> Result<Response<Self::MatchStreamStream>, Status> {
+        let call = Call::of(&request);
+        let app = Arc::clone(&self.0);
+        let (ahead, idle) = (app.read_ahead(), app.idle());
+        let mut draw = None;
+        let work = move |position, message: pb::MatchStreamRequest| {
+            let settled = settle(&mut draw, &app, position, message.options.as_ref());
+            let (app, call) = (Arc::clone(&app), call.clone());
+            async move { match_message(&app, &call, position, message, settled?).await }
+        };
+        Ok(Response::new(answer_in_order(request.into_inner(), ahead, idle, work)))
+    }
+
+    async fn search_images(
+        &self,
+        request: Request<pb::SearchImagesRequest>,
+    ) -> Result<Response<pb::SearchImagesResponse>, Status> {
+        let call = Call::of(&request);
+        let request = request.into_inner();
+        let job = validate::job_id("job", &request.job)?.to_owned();
+        let top_k = validate::top_k(request.top_k, TOP_K, &self.0.limits)?;
+        let floor = validate::min_similarity(request.min_similarity)?;
+        let context = call.unary(Lane::Interactive);
+        let Probed { vector, timings, .. } = self.0.probe(request.query, &context).await?;
+        let (results, searched) = self.0.search_images(&job, vector, top_k, floor).await?;
+        Ok(Response::new(pb::SearchImagesResponse {
+            results,
+            searched_count: convert::count(searched),
+            model: Some(convert::model_ref(self.0.encoder())),
+            timings: Some(convert::timings(timings, call.began)),
+        }))
+    }
+
+    async fn batch_match(
+        &self,
+        request: Request<pb::BatchMatchRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        Ok(Response::new(batch::submit(&self.0, request.into_inner()).await?))
+    }
+}
+
+impl Matching {
+    fn draw(&self, options: Option<&pb::MatchOptions>) -> Result<Draw, Fault> {
+        draw(&self.0, options)
+    }
+}
+
+fn draw(app: &App, options: Option<&pb::MatchOptions>) -> Result<Draw, Fault> {
+    let defaults = app.encoder().manifest().defaults;
+    options::draw(options, &app.config.matching, defaults, &app.limits)
+}
+
+/// The stream's settings: those of its first message, which no later one may change.
+fn settle(
+    settled: &mut Option<Draw>,
+    app: &App,
+    position: u64,
+    options: Option<&pb::MatchOptions>,
+) -> Result<Draw, Fault> {
+    if position > 0 && options.is_some() {
+        return Err(Fault::invalid("options", "only the first message of a stream may set them"));
+    }
+    match settled {
+        Some(draw) => Ok(draw.clone()),
+        None => Ok(settled.insert(draw(app, options)?).clone()),
+    }
+}
+
+async fn match_message(
+    app: &Arc<App>,
+    call: &Call,
+    position: u64,
+    message: pb::MatchStreamRequest,
+    draw: Draw,
+) -> Result<Option<pb::MatchStreamResponse>, Fault> {
+    let began = Instant::now();
+    let Some(query) = message.query else {
+        // The first message may carry options alone.
+        let options_only = position == 0 && message.options.is_some();
+        return if options_only { Ok(None) } else { Err(Fault::required("query")) };
+    };
+    let context = call.stream(validate::lane(message.lane, Lane::Bulk)?);
+    let named = named((query, position))?;
+    let matched = app.match_queries(vec![named], draw, &context).await?;
+    let result = matched.results.into_iter().next();
+    let timings = Some(convert::timings(matched.timings, began));
+    Ok(Some(pb::MatchStreamResponse { result, timings }))
+}
+
+/// A query with its id; its position where it has none.
+fn named((query, position): (pb::MatchQuery, u64)) -> Result<(String, pb::MatchQuery), Fault> {
+    validate::echo_id("id", &query.id)?;
+    let id = if query.id.is_empty() { position.to_string() } else { query.id.clone() };
+    Ok((id, query))
+}

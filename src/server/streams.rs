@@ -1,0 +1,123 @@
+//! Streams of answers: in order, with bounded read-ahead, ended when the client is gone or idle.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+use tracing::Instrument;
+
+use super::fault::Fault;
+
+/// What a streaming method answers.
+pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Answers each message of `incoming` by `work`, `ahead` of them at once, in their order. `work`
+/// gets the message's position. A message that breaks the stream's rules ends it by an error.
+pub fn answer_in_order<Q, A, W, F>(
+    incoming: Streaming<Q>,
+    ahead: usize,
+    idle: Duration,
+    work: W,
+) -> Replies<A>
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    W: FnMut(u64, Q) -> F + Send + 'static,
+    F: Future<Output = Result<Option<A>, Fault>> + Send + 'static,
+{
+    let answers = started(incoming, idle, work).buffered(ahead);
+    forward(answers.filter_map(async |answer| answer.transpose()), idle)
+}
+
+/// As [`answer_in_order`], but each answer goes out as soon as it is there.
+pub fn answer_as_ready<Q, A, W, F>(
+    incoming: Streaming<Q>,
+    ahead: usize,
+    idle: Duration,
+    work: W,
+) -> Replies<A>
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    W: FnMut(u64, Q) -> F + Send + 'static,
+    F: Future<Output = Result<Option<A>, Fault>> + Send + 'static,
+{
+    let answers = started(incoming, idle, work).buffer_unordered(ahead);
+    forward(answers.filter_map(async |answer| answer.transpose()), idle)
+}
+
+type Started<A> = Pin<Box<dyn Future<Output = Result<Option<A>, Status>> + Send>>;
+
+/// The work on each message, not yet polled.
+fn started<Q, A, W, F>(
+    incoming: Streaming<Q>,
+    idle: Duration,
+    mut work: W,
+) -> impl Stream<Item = Started<A>> + Send
+where
+    Q: Send + 'static,
+    A: Send + 'static,
+    W: FnMut(u64, Q) -> F + Send + 'static,
+    F: Future<Output = Result<Option<A>, Fault>> + Send + 'static,
+{
+    let mut position = 0;
+    messages(incoming, idle).map(move |message| -> Started<A> {
+        let answer = message.map(|message| work(position, message));
+        position += 1;
+        Box::pin(async move { answer?.await.map_err(Status::from) })
+    })
+}
+
+/// The client's messages; one that does not come within `idle` ends them by an error.
+fn messages<Q: Send + 'static>(
+    incoming: Streaming<Q>,
+    idle: Duration,
+) -> impl Stream<Item = Result<Q, Status>> + Send {
+    futures::stream::unfold(Some(incoming), move |incoming| async move {
+        let mut incoming = incoming?;
+        match timeout(idle, incoming.next()).await {
+            Ok(Some(Ok(message))) => Some((Ok(message), Some(incoming))),
+            Ok(Some(Err(status))) => Some((Err(status), None)),
+            Ok(None) => None,
+            Err(_) => Some((Err(idle_fault(idle).into()), None)),
+        }
+    })
+}
+
+/// Sends `answers` on from a task of their own, until an error, their end, or a client that is
+/// gone or has not read for `idle`.
+pub fn forward<A: Send + 'static>(
+    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+    idle: Duration,
+) -> Replies<A> {
+    // One waits here and one in the connection: the client's reading sets the pace.
+    let (replies, receiver) = mpsc::channel(1);
+    let sending = async move {
+        let mut answers = pin!(answers);
+        loop {
+            let answer = tokio::select! {
+                () = replies.closed() => return,
+                answer = answers.next() => answer,
+            };
+            let Some(answer) = answer else { return };
+            let last = answer.is_err();
+            if !matches!(timeout(idle, replies.send(answer)).await, Ok(Ok(()))) || last {
+                return;
+            }
+        }
+    };
+    tokio::spawn(sending.in_current_span());
+    Box::pin(ReceiverStream::new(receiver))
+}
+
+fn idle_fault(idle: Duration) -> Fault {
+    let message = format!("nothing came for {} s: the stream is ended", idle.as_secs());
+    Fault::new(Code::DeadlineExceeded, "STREAM_IDLE", message)
+        .with("limit", "stream_idle_seconds")
+        .with("allowed", idle.as_secs().to_string())
+}
