@@ -196,10 +196,11 @@ impl EvaluationStore {
     /// SQLite's.
     pub fn failures(&self) -> Result<HashMap<String, Failure>, StoreError> {
         let sql = "SELECT task_key, code, reason, attempts FROM failures";
-        let failure = |row: &Row<'_>| {
-            Ok(Failure { code: row.get(1)?, reason: row.get(2)?, attempts: row.get(3)? })
-        };
-        Ok(self.rows(sql, |row| Ok((row.get(0)?, failure(row)?)))?.into_iter().collect())
+        let rows = self.rows(sql, |row| {
+            let failure = Failure { code: row.get(1)?, reason: row.get(2)?, attempts: row.get(3)? };
+            Ok((row.get(0)?, failure))
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Forgets failed calls, so that they are made again.

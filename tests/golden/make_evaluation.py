@@ -73,26 +73,69 @@ def rows(name):
     return {row["question_id"]: row for row in map(json.loads, filter(str.strip, lines))}
 
 
-def longer(one, other):
-    """The judge that prefers the answer with more characters: first, tie, second."""
-    difference = len(one["text"]) - len(other["text"])
-    return 0 if difference > 0 else 2 if difference < 0 else 1
+def longer(a, b):
+    """The letter of a judge that prefers the answer with more characters."""
+    return "A" if len(a) > len(b) else "B" if len(a) < len(b) else "C"
+
+
+def garbage(a, b):
+    """The same, but for three prompts of ten it only talks."""
+    return None if (len(a) + 2 * len(b)) % 10 < 3 else longer(a, b)
+
+
+def strict(forward, backward):
+    if forward is None or backward is None:
+        return "unparsed"
+    return {"AB": "first", "BA": "second"}.get(forward + backward, "tie")
+
+
+def paper(forward, backward):
+    """The branches of the published script; two unreadable replies are no tie."""
+    if forward is None and backward is None:
+        return "unparsed"
+    if forward == backward:
+        return "tie"
+    if forward == "A" or backward == "B":
+        return "first"
+    if forward == "B" or backward == "A":
+        return "second"
+    return "unparsed"
+
+
+def judged(one, other, judge):
+    outcomes = ["first", "tie", "second", "unparsed"]
+    strictly, published, letters = [], [], []
+    for key in rows("MM-Instruct-Eval-question"):
+        a, b = one[key]["text"].strip(), other[key]["text"].strip()
+        forward, backward = judge(a, b), judge(b, a)
+        letters += [forward, backward]
+        strictly.append(strict(forward, backward))
+        published.append(paper(forward, backward))
+    flips = sum(one is not None and one == two for one, two in zip(letters[::2], letters[1::2]))
+    return {
+        "strict": [strictly.count(name) for name in outcomes],
+        "paper": [published.count(name) for name in outcomes],
+        "letters": [letters.count(letter) for letter in ["A", "B", "C", None]],
+        "same_letter": flips,
+    }
 
 
 def published():
-    questions = rows("MM-Instruct-Eval-question")
     answers = [rows(name) for name in FILES]
     wins = numpy.zeros((3, 3))
     pairs = {}
     for one, other in itertools.combinations(range(3), 2):
-        counts = [0, 0, 0]
-        for key in questions:
-            outcome = longer(answers[one][key], answers[other][key])
-            counts[outcome] += 1
-            wins[one, other] += [1, 0.5, 0][outcome]
-            wins[other, one] += [0, 0.5, 1][outcome]
-        pairs[f"{FILES[one]} {FILES[other]}"] = counts
-    return {"longer": pairs, "strengths": strengths(wins)}
+        both = answers[one], answers[other]
+        found = {
+            "always_a": judged(*both, lambda a, b: "A"),
+            "longer": judged(*both, longer),
+            "garbage": judged(*both, garbage),
+        }
+        pairs[f"{FILES[one]} {FILES[other]}"] = found
+        first, tie, second, _ = found["longer"]["strict"]
+        wins[one, other] += first + tie / 2
+        wins[other, one] += second + tie / 2
+    return {"pairs": pairs, "strengths": strengths(wins)}
 
 
 def main():

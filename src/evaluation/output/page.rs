@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, ViaDeserialize};
+use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -89,7 +89,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("share", |share: ViaDeserialize<Share>| table::share(&share));
+    environment.add_filter("share", |share: Serde<Share>| table::share(&share.0));
     environment.add_filter("p", table::p);
     environment.add_filter("fixed", |number: f64, digits: usize| format!("{number:.digits$}"));
     for (name, source) in TEMPLATES {

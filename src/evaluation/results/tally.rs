@@ -209,7 +209,8 @@ pub struct Position {
 }
 
 impl Position {
-    pub(super) fn of(questions: &[QuestionResult]) -> Self {
+    /// Counts `questions`.
+    pub fn of(questions: &[QuestionResult]) -> Self {
         let sides = || questions.iter().flat_map(|one| [&one.forward, &one.backward]);
         let settled = || sides().filter(|side| side.settled);
         let count = |letter| settled().filter(|side| side.letter == letter).count() as u64;
