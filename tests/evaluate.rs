@@ -8,6 +8,8 @@ use serde_json::Value;
 
 #[path = "evaluate/bad_input.rs"]
 mod bad_input;
+#[path = "evaluate/benchmark.rs"]
+mod benchmark;
 #[path = "evaluate/judge_stub.rs"]
 mod judge_stub;
 #[path = "evaluate/published.rs"]

@@ -15,7 +15,7 @@ use super::evaluate_args::{
     AnswerArgs, AskArgs, CompareArgs, EvaluateCommand, JudgeArgs, JudgeOptionArgs, LeaderboardArgs,
 };
 use super::exit::Outcome;
-use super::{progress, signals};
+use super::{evaluate_build, progress, signals};
 
 /// `pairwright evaluate`.
 pub async fn evaluate(command: &EvaluateCommand) -> Result<Outcome, Error> {
@@ -24,6 +24,7 @@ pub async fn evaluate(command: &EvaluateCommand) -> Result<Outcome, Error> {
         EvaluateCommand::Compare(args) => compare(args),
         EvaluateCommand::Leaderboard(args) => leaderboard(args).await,
         EvaluateCommand::Answer(args) => answer(args).await,
+        EvaluateCommand::Build(args) => evaluate_build::build(args),
     }
 }
 

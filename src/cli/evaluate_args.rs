@@ -18,6 +18,8 @@ pub enum EvaluateCommand {
     Leaderboard(Box<LeaderboardArgs>),
     /// Have a multimodal LLM answer the questions; writes the published answer format.
     Answer(Box<AnswerArgs>),
+    /// Hold out instructions and images of a run as a benchmark; its exports then leave them out.
+    Build(BuildArgs),
 }
 
 /// Options of every command that asks an LLM.
@@ -175,3 +177,30 @@ pub struct CompareArgs {
     pub json: bool,
 }
 
+/// Options of `evaluate build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The run to hold out from; it must have been matched.
+    #[arg(long, value_name = "RUN")]
+    pub run: PathBuf,
+
+    /// Folder for the benchmark: questions.jsonl and images/.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Instructions to hold out, spread over the categories.
+    #[arg(long, value_name = "N", default_value_t = 33)]
+    pub instructions: u32,
+
+    /// Images per instruction, at most.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub images: u32,
+
+    /// Cosine similarity from which an image counts as a near-duplicate of a held-out one.
+    #[arg(long, value_name = "S", default_value_t = 0.95)]
+    pub near: f64,
+
+    /// Seed of the choice.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}

@@ -4,6 +4,7 @@ mod args;
 mod embed;
 mod evaluate;
 mod evaluate_args;
+mod evaluate_build;
 mod exit;
 mod keys;
 mod log;

@@ -96,8 +96,7 @@ pub async fn answer(
 /// As [`answer`], before its first call.
 pub fn estimate_answer(request: &AnswerRequest) -> Result<Estimate, Error> {
     let pad = Pad::read(request)?;
-    let mut estimate =
-        Estimate { calls: pad.questions.len() as u64, ..Estimate::default() };
+    let mut estimate = Estimate { calls: pad.questions.len() as u64, ..Estimate::default() };
     for question in &pad.questions {
         let characters = pad.text(question).chars().count();
         estimate.add(characters, pad.scene.sight() == Sight::Image, pad.settings.max_tokens);

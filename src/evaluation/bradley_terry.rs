@@ -147,14 +147,17 @@ fn newton_step(wins: &Wins, strengths: &[f64]) -> Vec<f64> {
 fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let size = rows.len();
     for column in 0..size {
-        let pivot = (column..size)
-            .max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()));
+        let pivot =
+            (column..size).max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()));
         rows.swap(column, pivot.unwrap_or(column));
         let (above, below) = rows.split_at_mut(column + 1);
         let pivot = &above[column];
         for row in below {
             let factor = row[column] / pivot[column];
-            row.iter_mut().zip(pivot).skip(column).for_each(|(value, lead)| *value -= factor * lead);
+            row.iter_mut()
+                .zip(pivot)
+                .skip(column)
+                .for_each(|(value, lead)| *value -= factor * lead);
         }
     }
     let mut solution = vec![0.0; size];

@@ -75,7 +75,8 @@ impl Judge {
         let tasks = board.tasks(self);
         let calls = tasks.len() as u64;
         let open = self.open(tasks, replies);
-        let mut estimate = Estimate { calls, kept: calls - open.len() as u64, ..Default::default() };
+        let mut estimate =
+            Estimate { calls, kept: calls - open.len() as u64, ..Default::default() };
         let image = board.scene.sight() == Sight::Image;
         for task in open {
             let question = &board.questions[task.question];

@@ -49,8 +49,7 @@ impl EvaluationFolder {
     /// The folder cannot be made, or another process works in it.
     pub fn take(path: &Path) -> Result<Self, EvaluationError> {
         fs_err::create_dir_all(path).map_err(EvaluationError::io(path))?;
-        let lock =
-            fs_err::File::create(path.join(LOCK)).map_err(EvaluationError::io(path))?;
+        let lock = fs_err::File::create(path.join(LOCK)).map_err(EvaluationError::io(path))?;
         match lock.file().try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(EvaluationError::Busy { path: path.to_owned() }),

@@ -268,7 +268,11 @@ fn prompt_hash(request: &ChatRequest) -> String {
 }
 
 /// How many calls are still to be made.
-pub(super) fn count_open(board: &Board, judge: &Judge, store: &EvaluationStore) -> Result<(usize, usize), Error> {
+pub(super) fn count_open(
+    board: &Board,
+    judge: &Judge,
+    store: &EvaluationStore,
+) -> Result<(usize, usize), Error> {
     let tasks = board.tasks(judge);
     let keys: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
     let total = keys.len();

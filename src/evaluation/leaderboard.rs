@@ -136,12 +136,18 @@ fn pairs(
 ) -> Result<Vec<(usize, usize)>, EvaluationError> {
     let count = entrants.len();
     let Some(wanted) = baseline else {
-        return Ok((0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other))).collect());
+        return Ok((0..count)
+            .flat_map(|one| (one + 1..count).map(move |other| (one, other)))
+            .collect());
     };
     let Some(base) = entrants.iter().position(|entrant| entrant.name == wanted) else {
         let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
         let expected = format!("one of {}", names.join(", "));
-        return Err(EvaluationError::Setting { setting: "baseline", value: wanted.into(), expected });
+        return Err(EvaluationError::Setting {
+            setting: "baseline",
+            value: wanted.into(),
+            expected,
+        });
     };
     Ok((0..count).filter(|one| *one != base).map(|one| (one, base)).collect())
 }
@@ -233,7 +239,8 @@ impl Games {
         if request.bootstrap == 0 {
             return Ok(None);
         }
-        let mut random = ChaCha8Rng::seed_from_u64(hash::seed(request.options.seed, &["bootstrap"]));
+        let mut random =
+            ChaCha8Rng::seed_from_u64(hash::seed(request.options.seed, &["bootstrap"]));
         let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); self.players];
         for _ in 0..request.bootstrap {
             let chosen: Vec<usize> =

@@ -49,12 +49,7 @@ impl Default for JudgeOptions {
 
 /// The published script's temperature; a letter needs few tokens.
 fn judge_settings() -> SamplingSettings {
-    SamplingSettings {
-        temperature: 0.2,
-        top_p: 1.0,
-        max_tokens: 64,
-        ..SamplingSettings::default()
-    }
+    SamplingSettings { temperature: 0.2, top_p: 1.0, max_tokens: 64, ..SamplingSettings::default() }
 }
 
 impl JudgeOptions {

@@ -169,9 +169,22 @@ mod tests {
     #[test]
     fn strict_wins_need_both_orders() {
         let expected = [
-            "AA tie", "AB first", "AC tie", "A? unparsed", "BA second", "BB tie", "BC tie",
-            "B? unparsed", "CA tie", "CB tie", "CC tie", "C? unparsed", "?A unparsed",
-            "?B unparsed", "?C unparsed", "?? unparsed",
+            "AA tie",
+            "AB first",
+            "AC tie",
+            "A? unparsed",
+            "BA second",
+            "BB tie",
+            "BC tie",
+            "B? unparsed",
+            "CA tie",
+            "CB tie",
+            "CC tie",
+            "C? unparsed",
+            "?A unparsed",
+            "?B unparsed",
+            "?C unparsed",
+            "?? unparsed",
         ];
         assert_eq!(table(Rule::Strict), expected);
     }
@@ -180,9 +193,22 @@ mod tests {
     #[test]
     fn the_paper_s_rule_is_the_published_one() {
         let expected = [
-            "AA tie", "AB first", "AC first", "A? first", "BA second", "BB tie", "BC second",
-            "B? second", "CA second", "CB first", "CC tie", "C? unparsed", "?A second",
-            "?B first", "?C unparsed", "?? unparsed",
+            "AA tie",
+            "AB first",
+            "AC first",
+            "A? first",
+            "BA second",
+            "BB tie",
+            "BC second",
+            "B? second",
+            "CA second",
+            "CB first",
+            "CC tie",
+            "C? unparsed",
+            "?A second",
+            "?B first",
+            "?C unparsed",
+            "?? unparsed",
         ];
         assert_eq!(table(Rule::Paper), expected);
     }

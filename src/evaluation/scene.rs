@@ -70,11 +70,9 @@ impl Scene {
             return Err(EvaluationError::Images { problems });
         }
         let images = images.map(Path::to_owned).unwrap_or_default();
-        let options =
-            DecodeOptions { limits: ImageLimits::default(), ..DecodeOptions::default() };
-        let reader = Preprocessor::new(PreprocessConfig::default(), options).map_err(|error| {
-            EvaluationError::Images { problems: vec![error.to_string()] }
-        })?;
+        let options = DecodeOptions { limits: ImageLimits::default(), ..DecodeOptions::default() };
+        let reader = Preprocessor::new(PreprocessConfig::default(), options)
+            .map_err(|error| EvaluationError::Images { problems: vec![error.to_string()] })?;
         let mut scene = Self { sight, images, reader: reader.into(), hashes: Vec::new() };
         scene.hashes = scene.hash_all(questions)?;
         Ok(scene)
@@ -193,7 +191,9 @@ mod tests {
             question(5, "", ""),
         ];
         let said = problems(&questions, Some(folder.path()), None);
-        for wanted in ["question 2:", "gone.png", "question 3:", "question 4: \"../a.png\"", "question 5:"] {
+        for wanted in
+            ["question 2:", "gone.png", "question 3:", "question 4: \"../a.png\"", "question 5:"]
+        {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
         assert!(!said.contains("question 1"), "{said}");

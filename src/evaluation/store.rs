@@ -84,10 +84,8 @@ impl EvaluationStore {
         self.connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
             .map_err(fail)?;
-        let found: i64 = self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(fail)?;
+        let found: i64 =
+            self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
         match found {
             0 => self.make(),
             SCHEMA_VERSION => Ok(()),
@@ -101,7 +99,8 @@ impl EvaluationStore {
     /// In one transaction, so that a kill leaves no half of a schema.
     fn make(&self) -> Result<(), StoreError> {
         let schema = include_str!("schema.sql");
-        let batch = format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+        let batch =
+            format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
         self.connection.execute_batch(&batch).map_err(|source| self.fail(source))
     }
 

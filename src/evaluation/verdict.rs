@@ -35,7 +35,8 @@ impl NoVerdict {
 }
 
 /// The choice as the whole reply or at the start of a line: `B`, `(B)`, `B.`, `B: ...`, `B because`.
-const OPENING: &str = r"(?m)^[\s>#-]*[(\[{]*([ABCabc])(?:[)\]}]+|[.:;,!]|\s+-|\s*$|\s+(?:because|since)\b)";
+const OPENING: &str =
+    r"(?m)^[\s>#-]*[(\[{]*([ABCabc])(?:[)\]}]+|[.:;,!]|\s+-|\s*$|\s+(?:because|since)\b)";
 
 /// A labelled choice: `Answer: B`, `Verdict is B`, `Option B` at a line's end, `I choose B`, `[[B]]`.
 const LABELLED: &str = r"(?i)\b(?:(?:final |my )?(?:answer|verdict|choice|evaluation|selection|decision|option|better (?:answer|option|one))\s*(?:is\s*:?|[:=])\s*(?:option\s+|answer\s+|letter\s+)?[(\[]*|(?:i|would|i'd)\s+(?:choose|select|pick|prefer)\s+(?:option\s+|answer\s+|letter\s+)?[(\[]*)([abc])(?:\b|[)\]])|\[\[([abc])\]\]";

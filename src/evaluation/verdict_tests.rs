@@ -122,7 +122,10 @@ fn a_denied_statement_is_no_verdict() {
             "It is wrong that neither is better",
         ],
     );
-    refused(NoVerdict::NoChoice, &["Answer A is not better", "Option B is not significantly better."]);
+    refused(
+        NoVerdict::NoChoice,
+        &["Answer A is not better", "Option B is not significantly better."],
+    );
 }
 
 proptest! {

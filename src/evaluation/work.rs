@@ -21,8 +21,12 @@ pub(super) trait Ask: Send + Sync + 'static {
 /// Keeps what became of a task.
 pub(super) trait Keep<T>: Send {
     /// Keeps a reply; returns the task to ask again, if the reply is of no use.
-    fn keep(&mut self, task: T, request: &ChatRequest, reply: ChatReply)
-    -> Result<Option<T>, Error>;
+    fn keep(
+        &mut self,
+        task: T,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Result<Option<T>, Error>;
 
     /// Keeps a failure.
     fn fail(&mut self, task: &T, error: &LlmError) -> Result<(), Error>;

@@ -28,7 +28,10 @@ fn answer_files_of_other_lengths() {
 #[test]
 fn ids_that_do_not_match_and_ids_that_come_twice() {
     let desk = Desk::with_two();
-    desk.write("a.jsonl", [answer(0, "x", "m"), answer(0, "y", "m"), answer(7, "z", "m")].join("\n"));
+    desk.write(
+        "a.jsonl",
+        [answer(0, "x", "m"), answer(0, "y", "m"), answer(7, "z", "m")].join("\n"),
+    );
     let wanted = ["a.jsonl: ids twice: 0", "no answer to questions: 1", "unknown questions: 7"];
     refused(&desk, &[], &wanted);
 }

@@ -124,11 +124,25 @@ impl JudgeStub {
 
 async fn chat(State(stub): State<Arc<Stub>>, Json(request): Json<Value>) -> Response {
     let number = stub.calls.fetch_add(1, SeqCst) + 1;
-    let now = stub.at_once.fetch_add(1, SeqCst) + 1;
-    stub.most_at_once.fetch_max(now, SeqCst);
-    let response = reply(&stub, number, &request).await;
-    stub.at_once.fetch_sub(1, SeqCst);
-    response
+    let _in_work = InWork::begin(&stub);
+    reply(&stub, number, &request).await
+}
+
+/// Counts a call as in work until it is answered or its caller has left.
+struct InWork(Arc<Stub>);
+
+impl InWork {
+    fn begin(stub: &Arc<Stub>) -> Self {
+        let now = stub.at_once.fetch_add(1, SeqCst) + 1;
+        stub.most_at_once.fetch_max(now, SeqCst);
+        Self(stub.clone())
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, SeqCst);
+    }
 }
 
 async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {

@@ -44,7 +44,8 @@ fn every_pair(name: &str, script: &Script, weather: Weather, check: impl Fn(&Val
 
 fn judged(desk: &Desk, folder: &Path, (one, other): (usize, usize), stub: &JudgeStub) -> Value {
     let path = |name: &str| folder.join(format!("{name}.json"));
-    let (questions, a, b) = (path("MM-Instruct-Eval-question"), path(FILES[one]), path(FILES[other]));
+    let (questions, a, b) =
+        (path("MM-Instruct-Eval-question"), path(FILES[one]), path(FILES[other]));
     let output = desk.judge_files([&questions, &a, &b], stub, "out", &[]);
     assert_code(&output, 0);
     assert!(said(&output).contains("report"), "{}", said(&output));
@@ -76,7 +77,7 @@ fn who_prefers_the_longer_is_fair_to_places_and_not_to_lengths() {
         assert_eq!(results["position"]["p_value"], 1.0);
         assert!(results["strict"]["length"]["p_value"].as_f64().expect("p") < 1e-12);
         let share = results["strict"]["length"]["longer_wins"]["value"].as_f64().expect("share");
-        assert!(share > 0.95, "{share}: words and characters mostly agree");
+        assert!(share > 0.9, "{share}: words and characters mostly agree");
     });
 }
 
@@ -166,7 +167,8 @@ fn a_baseline_is_met_by_everyone_else_and_a_dry_run_asks_nothing() {
         assert_code(&output, 0);
         said(&output)
     };
-    let dry = board(&["--baseline", "GPT4-V", "--dry-run", "--price-in", "2.5", "--price-out", "10"]);
+    let dry =
+        board(&["--baseline", "GPT4-V", "--dry-run", "--price-in", "2.5", "--price-out", "10"]);
     assert!(dry.contains("calls           396, of which 0 are answered"), "{dry}");
     assert!(dry.contains("reply tokens    at most 25344"), "{dry}");
     assert!(dry.contains("cost            at most about 0."), "{dry}");

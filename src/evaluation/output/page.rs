@@ -63,9 +63,7 @@ fn card(result: &QuestionResult) -> Card<'_> {
 }
 
 /// The page of a leaderboard.
-pub(super) fn leaderboard(
-    results: &LeaderboardResults,
-) -> Result<String, EvaluationError> {
+pub(super) fn leaderboard(results: &LeaderboardResults) -> Result<String, EvaluationError> {
     let values = context! {
         results => Value::from(Serde(results)),
         opponents => results.opponents(),

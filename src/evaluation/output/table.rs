@@ -131,9 +131,9 @@ pub fn agreement_table(agreement: &Agreement) -> String {
         return text;
     };
     line(&mut text, "agreement", &format!("{:.1} %", 100.0 * kappa.observed));
-    let value = kappa.kappa.map_or("undefined: both always say the same".into(), |kappa| {
-        format!("{kappa:.3}")
-    });
+    let value = kappa
+        .kappa
+        .map_or("undefined: both always say the same".into(), |kappa| format!("{kappa:.3}"));
     line(&mut text, "Cohen's kappa", &value);
     text
 }
@@ -147,19 +147,31 @@ pub fn ranking_table(results: &LeaderboardResults) -> String {
         results.rule.name(),
         results.opponents()
     );
-    let head = format!("{:<28}{:>9}{:>20}{:>8}{:>18}", "model", "strength", "95 % interval", "Elo", "win/tie/loss");
+    let head = format!(
+        "{:<28}{:>9}{:>20}{:>8}{:>18}",
+        "model", "strength", "95 % interval", "Elo", "win/tie/loss"
+    );
     text.push_str(head.trim_end());
     text.push('\n');
     for (rank, row) in results.ranking.iter().enumerate() {
-        let interval = row.interval.map_or("-".into(), |(low, high)| format!("[{low:.2}, {high:.2}]"));
+        let interval =
+            row.interval.map_or("-".into(), |(low, high)| format!("[{low:.2}, {high:.2}]"));
         let games = format!("{}/{}/{}", row.wins, row.ties, row.losses);
         let name = format!("{}. {}", rank + 1, cut(&row.name, 24));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<28}{:>9.3}{interval:>20}{:>8.0}{games:>18}", row.strength, row.elo);
+        let _ = writeln!(
+            text,
+            "{name:<28}{:>9.3}{interval:>20}{:>8.0}{games:>18}",
+            row.strength, row.elo
+        );
     }
     text.push('\n');
     for pair in &results.pairs {
-        line(&mut text, &cut(&format!("{} : {}", pair.first, pair.second), 29), &tally(&pair.tally));
+        line(
+            &mut text,
+            &cut(&format!("{} : {}", pair.first, pair.second), 29),
+            &tally(&pair.tally),
+        );
     }
     line(&mut text, "position", &position(&results.position));
     if results.smoothed {

@@ -201,7 +201,8 @@ impl Record {
             true => (Side::default(), Side::default()),
             false => (side(one, other), side(other, one)),
         };
-        let answers = (&board.entrants[one].answers[question], &board.entrants[other].answers[question]);
+        let answers =
+            (&board.entrants[one].answers[question], &board.entrants[other].answers[question]);
         let decide = |rule: Rule| match forfeit {
             true if board.is_blank(question, one) => Outcome::Second,
             true => Outcome::First,
