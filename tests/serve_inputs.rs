@@ -276,23 +276,29 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
         let _ = tokio::time::timeout(Duration::from_millis(15), call).await;
     }
     // Streams of which nobody reads the answers, and then all are dropped.
-    let endless = || {
-        let one = pb::EmbedStreamRequest {
-            input: Some(pb::embed_stream_request::Input::Image(image(photo("moose")))),
-            ..Default::default()
-        };
-        futures::stream::repeat(one).take(500)
+    let photograph = photo("moose");
+    let one = move || pb::EmbedStreamRequest {
+        input: Some(pb::embed_stream_request::Input::Image(image(photograph.clone()))),
+        ..Default::default()
     };
-    let mut held = Vec::new();
+    let vanishing = tokio::runtime::Runtime::new().expect("a runtime");
     for _ in 0..8 {
-        held.push(client.embed_stream(endless()).await.expect("a stream").into_inner());
+        let (address, messages) = (server.address.clone(), vec![one(); 100]);
+        vanishing.spawn(async move {
+            let mut client = EmbeddingServiceClient::new(support::connect(&address).await);
+            let requests = futures::stream::iter(messages);
+            let answers = client.embed_stream(requests).await.expect("a stream");
+            std::future::pending::<()>().await;
+            drop(answers);
+        });
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Others are served meanwhile.
     client.embed_images(images(vec![image(photo("moose"))])).await.expect("served");
-    drop(held);
+    // Their connections close, as when a process dies.
+    vanishing.shutdown_background();
     // A stream whose client stops sending half way still answers what came.
-    let two = endless().take(2);
+    let two = futures::stream::iter([one(), one()]);
     let mut answers = client.embed_stream(two).await.expect("a stream").into_inner();
     let mut count = 0;
     while let Some(answer) = answers.next().await {

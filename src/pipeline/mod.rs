@@ -11,7 +11,7 @@ mod folder;
 mod holding;
 mod ingest;
 mod job;
-pub mod manager;
+mod manager;
 mod matching;
 mod progress;
 mod reporting;
@@ -27,6 +27,11 @@ use crate::config::ConfigError;
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources, Stop};
+pub use manager::{
+    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,
+    JobRecord, JobSpec, JobState, JobSummary, ManagerError, ManagerOptions, PairPage,
+    PhaseProgress, Rejected,
+};
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;
 pub use summary::Summary;

@@ -124,8 +124,7 @@ pub async fn connect(address: &str) -> Channel {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
-        .arg("--data")
+        .args(["serve", "--metrics-listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
         .arg("--image-root")
         .arg(samples())
@@ -138,6 +137,7 @@ pub fn command(folder: &Path) -> Command {
 fn spawn(folder: &Path, flags: &[String]) -> (Child, String, String) {
     let log = fs_err::OpenOptions::new().create(true).append(true).open(folder.join("server.log"));
     let mut child = command(folder)
+        .args(["--listen", "127.0.0.1:0"])
         .args(flags)
         .stdout(Stdio::piped())
         .stderr(log.expect("log").into_file())
