@@ -12,6 +12,8 @@ mod bad_input;
 mod benchmark;
 #[path = "evaluate/judge_stub.rs"]
 mod judge_stub;
+#[path = "evaluate/local.rs"]
+mod local;
 #[path = "evaluate/published.rs"]
 mod published;
 #[path = "evaluate/small.rs"]
@@ -37,8 +39,8 @@ pub struct Desk {
     folder: tempfile::TempDir,
 }
 
-impl Desk {
-    pub fn new() -> Self {
+impl Default for Desk {
+    fn default() -> Self {
         let desk = Self { folder: tempfile::tempdir().expect("temp dir") };
         desk.write(
             "config.toml",
@@ -46,7 +48,9 @@ impl Desk {
         );
         desk
     }
+}
 
+impl Desk {
     /// With two questions, and answers of two models to them.
     pub fn with_two() -> Self {
         let desk = Self::new();

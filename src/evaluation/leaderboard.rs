@@ -1,22 +1,20 @@
 //! Many models judged against each other or against one baseline, and ranked.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::pipeline::{Progress, Stop};
-use crate::{Error, hash};
 
 use super::EvaluationError;
 use super::align::Entrant;
-use super::bradley_terry::{Wins, strengths};
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
+use super::games::Games;
 use super::judge::Session;
 use super::output;
 use super::request::LeaderboardRequest;
 use super::results::{Cost, FileFacts, JudgeFacts, Position, QuestionResult, Record, Tally};
-use super::rule::{Outcome, Rule};
+use super::rule::Rule;
 use super::session::{Finished, Prepared, remember};
 
 /// Elo points per unit of log-strength, around 1000.
@@ -106,7 +104,7 @@ pub async fn leaderboard(
         rule: request.options.rule,
     };
     let facts = prepared.judge_facts(&judge, &request.options.llm);
-    let results = games.results(request, &prepared, facts)?;
+    let results = assemble(&games, request, &prepared, facts)?;
     output::write_leaderboard(folder, &results)?;
     Ok(Finished { results, worked })
 }
@@ -152,160 +150,56 @@ fn pairs(
     Ok((0..count).filter(|one| *one != base).map(|one| (one, base)).collect())
 }
 
-/// All that was judged.
-struct Games {
-    pairs: Vec<(usize, usize)>,
-    /// For each pair, its questions in order.
-    verdicts: Vec<Vec<QuestionResult>>,
-    players: usize,
-    rule: Rule,
-}
-
-impl Games {
-    fn results(
-        &self,
-        request: &LeaderboardRequest,
-        prepared: &Prepared,
-        judge: JudgeFacts,
-    ) -> Result<LeaderboardResults, EvaluationError> {
-        let every: Vec<usize> = (0..self.verdicts.first().map_or(0, Vec::len)).collect();
-        let fit = self.fit(&every)?;
-        let intervals = self.intervals(request, &every)?;
-        let mut ranking: Vec<Ranked> = (0..self.players)
-            .map(|player| {
-                let interval = intervals.as_ref().map(|all| all[player]);
-                self.ranked(player, fit.strengths[player], interval, prepared.entrant(player))
-            })
-            .collect();
-        ranking.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.name.cmp(&b.name)));
-        let all: Vec<QuestionResult> = self.verdicts.iter().flatten().cloned().collect();
-        Ok(LeaderboardResults {
-            version: super::results::RESULTS_VERSION,
-            made_by: concat!("Pairwright ", env!("CARGO_PKG_VERSION")).to_owned(),
-            questions: prepared.questions.clone(),
-            judge,
-            rule: self.rule,
-            baseline: request.baseline.clone(),
-            ranking,
-            pairs: self.tallies(prepared),
-            position: Position::of(&all),
-            smoothed: fit.smoothed,
-            bootstrap: request.bootstrap,
-            cost: cost(&all),
-        })
-    }
-
-    fn tallies(&self, prepared: &Prepared) -> Vec<Pair> {
-        let name = |player: usize| prepared.board.entrants[player].name.clone();
-        let pair = |((one, other), verdicts): (&(usize, usize), &Vec<QuestionResult>)| Pair {
-            first: name(*one),
-            second: name(*other),
-            tally: Tally::of(verdicts, self.rule),
-        };
-        self.pairs.iter().zip(&self.verdicts).map(pair).collect()
-    }
-
-    /// Wins over the questions numbered `chosen`, each as often as it stands there.
-    fn wins(&self, chosen: &[usize]) -> Wins {
-        let mut wins = Wins::new(self.players);
-        for ((one, other), verdicts) in self.pairs.iter().zip(&self.verdicts) {
-            for question in chosen {
-                match verdicts[*question].outcome(self.rule) {
-                    Outcome::First => wins.add(*one, *other, 1.0),
-                    Outcome::Tie => wins.add(*one, *other, 0.5),
-                    Outcome::Second => wins.add(*one, *other, 0.0),
-                    Outcome::Unparsed | Outcome::Missing => {}
-                }
-            }
-        }
-        wins
-    }
-
-    fn fit(&self, chosen: &[usize]) -> Result<Fit, EvaluationError> {
-        let wins = self.wins(chosen);
-        fit(&wins).ok_or_else(|| EvaluationError::Ranking {
-            message: "the judged questions do not link all models; judge the missing ones first"
-                .to_owned(),
-        })
-    }
-
-    /// Percentiles over resamplings of the questions: a question stays whole, since the same
-    /// question is no independent draw for each pair. Resamplings that do not link all models are left out.
-    fn intervals(
-        &self,
-        request: &LeaderboardRequest,
-        every: &[usize],
-    ) -> Result<Option<Vec<(f64, f64)>>, EvaluationError> {
-        if request.bootstrap == 0 {
-            return Ok(None);
-        }
-        let mut random =
-            ChaCha8Rng::seed_from_u64(hash::seed(request.options.seed, &["bootstrap"]));
-        let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); self.players];
-        for _ in 0..request.bootstrap {
-            let chosen: Vec<usize> =
-                every.iter().map(|_| random.random_range(0..every.len())).collect();
-            if let Some(fit) = fit(&self.wins(&chosen)) {
-                drawn.iter_mut().zip(fit.strengths).for_each(|(all, one)| all.push(one));
-            }
-        }
-        if drawn.iter().any(Vec::is_empty) {
-            let message = "no resampling of the questions links all models".to_owned();
-            return Err(EvaluationError::Ranking { message });
-        }
-        Ok(Some(drawn.into_iter().map(middle_95).collect()))
-    }
-
-    fn ranked(
-        &self,
-        player: usize,
-        strength: f64,
-        interval: Option<(f64, f64)>,
-        file: FileFacts,
-    ) -> Ranked {
-        let (mut wins, mut ties, mut losses) = (0, 0, 0);
-        for ((one, other), verdicts) in self.pairs.iter().zip(&self.verdicts) {
-            for verdict in verdicts {
-                match verdict.outcome(self.rule) {
-                    Outcome::Tie if player == *one || player == *other => ties += 1,
-                    Outcome::First if player == *one => wins += 1,
-                    Outcome::First if player == *other => losses += 1,
-                    Outcome::Second if player == *other => wins += 1,
-                    Outcome::Second if player == *one => losses += 1,
-                    _ => {}
-                }
-            }
-        }
-        let (name, elo) = (file.name.clone(), 1000.0 + ELO * strength);
-        Ranked { name, strength, interval, elo, wins, ties, losses, file }
-    }
-}
-
-struct Fit {
-    strengths: Vec<f64>,
-    smoothed: bool,
-}
-
-/// Strengths, smoothed where they would be infinite; none where the games link nobody.
-fn fit(wins: &Wins) -> Option<Fit> {
-    if !wins.is_connected() {
-        return None;
-    }
-    match strengths(wins) {
-        Some(strengths) => Some(Fit { strengths, smoothed: false }),
-        None => Some(Fit { strengths: strengths(&wins.smoothed())?, smoothed: true }),
-    }
-}
-
-/// The 2.5th and the 97.5th percentile, interpolated between neighbours.
-fn middle_95(mut values: Vec<f64>) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = share * (values.len() - 1) as f64;
-        let (low, high) = (place.floor() as usize, place.ceil() as usize);
-        values[low] + (values[high] - values[low]) * (place - place.floor())
+fn assemble(
+    games: &Games,
+    request: &LeaderboardRequest,
+    prepared: &Prepared,
+    judge: JudgeFacts,
+) -> Result<LeaderboardResults, EvaluationError> {
+    let every: Vec<usize> = (0..prepared.board.questions.len()).collect();
+    let fit = games.fit(&every)?;
+    let intervals = games.intervals(request.options.seed, request.bootstrap, &every)?;
+    let player = |player: usize| {
+        let interval = intervals.as_ref().map(|all| all[player]);
+        ranked(prepared.entrant(player), fit.strengths[player], interval, games.record(player))
     };
-    (at(0.025), at(0.975))
+    let mut ranking: Vec<Ranked> = (0..games.players).map(player).collect();
+    ranking.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.name.cmp(&b.name)));
+    let all: Vec<QuestionResult> = games.verdicts.iter().flatten().cloned().collect();
+    Ok(LeaderboardResults {
+        version: super::results::RESULTS_VERSION,
+        made_by: concat!("Pairwright ", env!("CARGO_PKG_VERSION")).to_owned(),
+        questions: prepared.questions.clone(),
+        judge,
+        rule: games.rule,
+        baseline: request.baseline.clone(),
+        ranking,
+        pairs: tallies(games, prepared),
+        position: Position::of(&all),
+        smoothed: fit.smoothed,
+        bootstrap: request.bootstrap,
+        cost: cost(&all),
+    })
+}
+
+fn tallies(games: &Games, prepared: &Prepared) -> Vec<Pair> {
+    let name = |player: usize| prepared.board.entrants[player].name.clone();
+    let pair = |((one, other), verdicts): (&(usize, usize), &Vec<QuestionResult>)| Pair {
+        first: name(*one),
+        second: name(*other),
+        tally: Tally::of(verdicts, games.rule),
+    };
+    games.pairs.iter().zip(&games.verdicts).map(pair).collect()
+}
+
+fn ranked(
+    file: FileFacts,
+    strength: f64,
+    interval: Option<(f64, f64)>,
+    (wins, ties, losses): (u64, u64, u64),
+) -> Ranked {
+    let (name, elo) = (file.name.clone(), 1000.0 + ELO * strength);
+    Ranked { name, strength, interval, elo, wins, ties, losses, file }
 }
 
 fn cost(questions: &[QuestionResult]) -> Cost {

@@ -16,6 +16,7 @@ mod compare;
 mod error;
 mod estimate;
 mod folder;
+mod games;
 mod judge;
 mod leaderboard;
 mod output;

@@ -50,6 +50,9 @@ const NEITHER: &str = r"(?i)\bneither\s+(?:of\s+(?:them|the\s+(?:two\s+)?(?:answ
 /// A bare option or answer as the whole reply: `Option B`, `Answer B.`
 const NAMED: &str = r"(?i)^(?:option|answer|letter|choice)\s+([abc])[.!]?$";
 
+/// The letter as the last sentence: `The second is richer. B`
+const CLOSING: &str = r"[.!?:]\s+[(\[]*([ABC])[)\]]*[.!]?\s*$";
+
 /// Words before a statement that take it back.
 const DENIAL: &str = r"(?i)(?:\bnot\b|n't\b|\bno\b|\bnever\b|\bif\b|\bwhether\b|\bunless\b|\bhardly\b|\bwrong\b|\bfalse\b)";
 
@@ -57,7 +60,7 @@ const DENIAL: &str = r"(?i)(?:\bnot\b|n't\b|\bno\b|\bnever\b|\bif\b|\bwhether\b|
 const THOUGHT: &str = r"(?s)^\s*<think>.*?</think>";
 
 struct Patterns {
-    choices: [Regex; 3],
+    choices: [Regex; 4],
     stated: Regex,
     neither: Regex,
     denial: Regex,
@@ -69,7 +72,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         Regex::new(pattern).expect("the pattern is a constant that the tests compile")
     };
     Patterns {
-        choices: [compile(OPENING), compile(LABELLED), compile(NAMED)],
+        choices: [compile(OPENING), compile(LABELLED), compile(NAMED), compile(CLOSING)],
         stated: compile(STATED),
         neither: compile(NEITHER),
         denial: compile(DENIAL),

@@ -50,6 +50,8 @@ fn a_letter_is_read_in_its_usual_wrappings() {
             "B. Answer B is significantly better.",
             "B: Answer B is significantly better because Answer A is not about the image.",
             "B because it is about the photo",
+            "The second is richer in detail. B",
+            "Thus: (B).",
             "I choose B.",
             "I would select option B",
             "Both answers are fine, but the second is richer.\n\nVerdict: B",

@@ -108,7 +108,7 @@ fn a_judge_that_says_both_is_no_tie() {
 
 #[test]
 fn a_judge_that_always_says_a_is_told_as_biased() {
-    let desk = Desk::new();
+    let desk = Desk::default();
     let rows = |row: &dyn Fn(i64) -> String| (0..12).map(row).collect::<Vec<_>>().join("\n");
     desk.write("q.jsonl", rows(&|id| question(id, "A cat.")));
     desk.write("a.jsonl", rows(&|id| answer(id, "one", "m")));

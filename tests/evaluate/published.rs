@@ -31,7 +31,7 @@ fn every_pair(name: &str, script: &Script, weather: Weather, check: impl Fn(&Val
     let Some(folder) = published() else { return };
     let golden = golden();
     for pair in PAIRS {
-        let desk = Desk::new();
+        let desk = Desk::default();
         let stub = JudgeStub::start(script.clone(), weather);
         let results = judged(&desk, &folder, pair, &stub);
         let expected = expected(&golden, pair, name);
@@ -109,7 +109,7 @@ fn who_favours_a_file_gives_it_every_question() {
         row["text"].as_str().expect("text").trim().to_owned()
     });
     let favoured: HashSet<String> = texts.collect();
-    let desk = Desk::new();
+    let desk = Desk::default();
     let stub = JudgeStub::start(Script::Favours(favoured), Weather::Fine);
     let results = judged(&desk, &folder, (2, 0), &stub);
     for rule in ["strict", "paper"] {
@@ -127,7 +127,7 @@ fn who_favours_a_file_gives_it_every_question() {
 #[test]
 fn the_leaderboard_ranks_as_scipy_does() {
     let Some(folder) = published() else { return };
-    let desk = Desk::new();
+    let desk = Desk::default();
     let stub = JudgeStub::start(Script::Longer, Weather::Fine);
     let mut command = pairwright(&["evaluate", "leaderboard", "--llm", &stub.target()]);
     command.arg("--questions").arg(folder.join("MM-Instruct-Eval-question.json")).arg("--answers");
@@ -157,7 +157,7 @@ fn the_leaderboard_ranks_as_scipy_does() {
 #[test]
 fn a_baseline_is_met_by_everyone_else_and_a_dry_run_asks_nothing() {
     let Some(folder) = published() else { return };
-    let desk = Desk::new();
+    let desk = Desk::default();
     let stub = JudgeStub::start(Script::Longer, Weather::Fine);
     let board = |more: &[&str]| {
         let mut command = pairwright(&["evaluate", "leaderboard", "--llm", &stub.target()]);

@@ -88,7 +88,7 @@ fn a_finished_evaluation_needs_no_judge() {
 fn kills_lose_nothing_that_was_kept() {
     const QUESTIONS: i64 = 30;
     const KILLS: usize = 6;
-    let desk = Desk::new();
+    let desk = Desk::default();
     let lines =
         |row: &dyn Fn(i64) -> String| (0..QUESTIONS).map(row).collect::<Vec<_>>().join("\n");
     desk.write("q.jsonl", lines(&|id| question(id, "A cat.")));
@@ -130,7 +130,7 @@ fn kills_lose_nothing_that_was_kept() {
 
 #[test]
 fn concurrency_is_bounded() {
-    let desk = Desk::new();
+    let desk = Desk::default();
     let rows = |row: &dyn Fn(i64) -> String| (0..12).map(row).collect::<Vec<_>>().join("\n");
     desk.write("q.jsonl", rows(&|id| question(id, "A cat.")));
     desk.write("a.jsonl", rows(&|id| answer(id, "one", "m")));
