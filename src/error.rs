@@ -10,6 +10,7 @@ use crate::dataset::sink::SinkError;
 use crate::dataset::source::SourceError;
 use crate::dataset::store::StoreError;
 use crate::encoder::EncoderError;
+use crate::evaluation::EvaluationError;
 use crate::image::ImageError;
 use crate::index::IndexError;
 use crate::instruction::LibraryError;
@@ -63,6 +64,8 @@ pub enum Error {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    #[error(transparent)]
     Filter(#[from] FilterConfigError),
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -103,6 +106,7 @@ impl Error {
             Self::Config(error) => error.kind(),
             Self::Confine(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
+            Self::Evaluation(error) => error.kind(),
             Self::Filter(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),

@@ -2,7 +2,8 @@
 //! models. It implements the MM-Instruct method (arXiv 2406.19736).
 //!
 //! Three layers, each looks only down: the wire ([`cli`], [`server`]), the engine ([`image`], [`encoder`],
-//! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`]) and
+//! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`],
+//! [`evaluation`]) and
 //! the backends, small traits with real implementations ([`index::VectorIndex`],
 //! [`llm::ChatModel`], [`dataset::source::Source`]).
 
@@ -13,6 +14,7 @@ pub mod confine;
 pub mod dataset;
 pub mod encoder;
 pub mod error;
+pub mod evaluation;
 pub mod hash;
 pub mod image;
 pub mod index;

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::sink::ExportFormat;
 
+use super::evaluate_args::EvaluateCommand;
+
 pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
@@ -61,6 +63,9 @@ pub enum Command {
     Verify(FolderArgs),
     /// Embed photos or texts into a .npy file.
     Embed(EmbedArgs),
+    /// Judge answers with an LLM, rank models, build a benchmark.
+    #[command(subcommand)]
+    Evaluate(EvaluateCommand),
     /// Show the prompts and in-context examples a run would use.
     Prompts(PromptsArgs),
     /// Serve the gRPC API.

@@ -2,6 +2,9 @@
 
 mod args;
 mod embed;
+mod evaluate;
+mod evaluate_args;
+mod evaluate_build;
 mod exit;
 mod keys;
 mod log;
@@ -56,6 +59,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
         Command::Report(args) => run::report(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Embed(args) => embed::embed(&args),
+        Command::Evaluate(command) => evaluate::evaluate(&command).await,
         Command::Prompts(args) => prompts::prompts(&args),
         Command::Serve(args) => serve::serve(&args, cli.log_json).await,
         Command::Keys(args) => keys::keys(&args),

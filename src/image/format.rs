@@ -30,7 +30,7 @@ impl Format {
     ///
     /// # Errors
     /// [`ImageError::UnknownFormat`], saying what the bytes look like.
-    pub(super) fn sniff(bytes: &[u8]) -> Result<Self, ImageError> {
+    pub fn sniff(bytes: &[u8]) -> Result<Self, ImageError> {
         match image::guess_format(bytes).ok() {
             Some(ImageFormat::Jpeg) => Ok(Self::Jpeg),
             Some(ImageFormat::Png) => Ok(Self::Png),
@@ -51,6 +51,18 @@ impl Format {
             Self::Gif => "gif",
             Self::Bmp => "bmp",
             Self::Tiff => "tiff",
+        }
+    }
+
+    /// The media type, such as `image/jpeg`.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::WebP => "image/webp",
+            Self::Gif => "image/gif",
+            Self::Bmp => "image/bmp",
+            Self::Tiff => "image/tiff",
         }
     }
 

@@ -130,6 +130,14 @@ impl LlmConfig {
         self.local.validate()
     }
 
+    /// Calls worth having under way: a local server has no more places than its slots.
+    pub fn in_flight(&self) -> usize {
+        match self.target {
+            LlmTarget::Local { .. } => self.local.slots,
+            LlmTarget::OpenAi { .. } => self.max_in_flight,
+        }
+    }
+
     /// Time for one attempt.
     pub(super) fn deadline(&self) -> Duration {
         Duration::from_secs_f64(self.deadline_s)

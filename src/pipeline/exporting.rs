@@ -4,6 +4,7 @@ use crate::Error;
 use crate::dataset::sink::{ExportFormat, SinkSummary};
 use crate::dataset::store::Store;
 
+use super::holding::hold_near_duplicates;
 use super::settings::Settings;
 use super::{Phase, PipelineError, Progress, RunFolder};
 
@@ -24,6 +25,8 @@ pub fn export(
         let path = folder.path().to_owned();
         return Err(PipelineError::StepMissing { path, step: "export", needs }.into());
     };
+    // Photos may have come since a benchmark was held out.
+    hold_near_duplicates(store, context.encoder_hash)?;
     let dataset = folder.path().join("dataset");
     let mut sinks =
         formats.iter().map(|format| format.create(&dataset)).collect::<Result<Vec<_>, _>>()?;

@@ -8,6 +8,7 @@ mod answering;
 mod embedding;
 mod exporting;
 mod folder;
+mod holding;
 mod ingest;
 mod job;
 mod manager;
@@ -24,6 +25,7 @@ use crate::ErrorKind;
 use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
+pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources, Stop};
 pub use manager::{
     AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,

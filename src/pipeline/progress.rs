@@ -13,6 +13,7 @@ pub enum Phase {
     Match,
     Answer,
     Export,
+    Judge,
 }
 
 impl Phase {
@@ -24,6 +25,7 @@ impl Phase {
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",
+            Self::Judge => "judge",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `verify`: whether a run is what it says, from the database to the last exported row.
 
+mod overlap;
+
 use std::path::Path;
 
 use crate::Error;
@@ -9,6 +11,7 @@ use crate::dataset::store::{ExportRow, SampleContext, Store};
 use crate::hash;
 use crate::image::{DecodeOptions, PreprocessConfig, Preprocessor};
 
+use self::overlap::Overlap;
 use super::settings::Settings;
 use super::{PipelineError, RunFolder};
 
@@ -41,7 +44,8 @@ impl Finding {
 }
 
 /// Checks a run: SQLite's own check, each export's bytes against the record of its writing, the
-/// LLaVA file row by row with every photo decoded, and each sample's photo against its hash.
+/// LLaVA file row by row with every photo decoded, each sample's photo against its hash, and, where a benchmark is held
+/// out, that no export shares an instruction, a photo or a near-duplicate of one with it.
 ///
 /// # Errors
 /// The run cannot be read at all; what is merely wrong with it is a [`Finding`].
@@ -56,8 +60,15 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     let integrity = store.check_integrity().err().map(|error| error.to_string());
     let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
     findings.push(check_photos(&store, &context, &photos)?);
+    let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;
+    if let Some(overlap) = &overlap {
+        findings.push(overlap.check_benchmark(&store)?);
+    }
     for export in store.exports()? {
         findings.push(check_export(&export));
+        if let Some(overlap) = &overlap {
+            findings.push(overlap.check(&export)?);
+        }
         if export.name == "llava" {
             findings.push(check_llava(&export, context.image_root, &photos)?);
         }

@@ -20,7 +20,8 @@ pub struct SampleContext<'a> {
     pub image_root: Option<&'a Path>,
 }
 
-/// The accepted answer of each pair: the earliest attempt that passed every filter.
+/// The accepted answer of each pair: the earliest attempt that passed every filter. What a
+/// benchmark holds out is left out.
 const ACCEPTED_SAMPLES: &str = "
     SELECT i.id, i.image, i.image_sha256, i.width, i.height, i.description,
            n.id, n.text, n.category, p.similarity, p.score, p.probability, p.rank,
@@ -34,7 +35,11 @@ const ACCEPTED_SAMPLES: &str = "
     JOIN answers a ON a.answer_key = (
         SELECT answer_key FROM answers b WHERE b.pair_key = p.pair_key AND b.conf = ?2
             AND b.verdict = 'accepted' ORDER BY b.attempt LIMIT 1)
-    WHERE p.conf = ?1 ORDER BY p.seq, p.rank";
+    WHERE p.conf = ?1
+      AND NOT EXISTS (SELECT 1 FROM held_out h WHERE h.kind = 'image' AND h.key = i.image_sha256)
+      AND NOT EXISTS (SELECT 1 FROM held_out h
+          WHERE h.kind = 'instruction' AND h.key = p.instruction_key)
+    ORDER BY p.seq, p.rank";
 
 impl Store {
     /// Gives every accepted sample to `each`, in source order, with constant memory.

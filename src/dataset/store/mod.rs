@@ -3,6 +3,7 @@
 
 mod answers;
 mod export;
+mod held_out;
 mod images;
 mod ingest;
 mod matches;
@@ -20,6 +21,7 @@ use crate::ErrorKind;
 
 pub use answers::{AnswerRow, AnswerToCheck, PairToAnswer};
 pub use export::SampleContext;
+pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, PairToHold, plain_words};
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
@@ -27,8 +29,12 @@ pub use serving::{ImageRow, PairAnswer, PairView};
 pub use showing::{AttemptRow, InstructionUse, SampleRow};
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
-/// Version of `schema.sql`; a store of another version is refused.
-const SCHEMA_VERSION: i64 = 1;
+/// Version of `schema.sql` with `held_out.sql`; a store of a later version is refused, so that no
+/// program exports what it does not know to be held out.
+const SCHEMA_VERSION: i64 = 2;
+
+/// The version before, which lacks that table and nothing else.
+const WITHOUT_HELD_OUT: i64 = 1;
 
 /// How long one stage waits for another's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -163,8 +169,9 @@ impl Store {
         match found {
             0 => {
                 transaction.execute_batch(include_str!("schema.sql")).map_err(fail)?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(fail)?;
+                add_held_out(&transaction).map_err(fail)?;
             }
+            WITHOUT_HELD_OUT => add_held_out(&transaction).map_err(fail)?,
             SCHEMA_VERSION => {}
             found => {
                 let wanted = SCHEMA_VERSION;
@@ -223,6 +230,11 @@ pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
         _ => StoreError::Sqlite { path, source },
     }
+}
+
+fn add_held_out(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("held_out.sql"))?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 
 /// Writes a rejection row. `key` is the record's own key, `conf` the settings under which it was

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::matches::floats;
-use super::{BUSY_TIMEOUT, SCHEMA_VERSION, Store, StoreError, sqlite};
+use super::{BUSY_TIMEOUT, SCHEMA_VERSION, Store, StoreError, WITHOUT_HELD_OUT, sqlite};
 
 /// An embedded photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +87,7 @@ impl Store {
         let (connection, found): (_, i64) = open().map_err(|source| sqlite(path, source))?;
         let (path, wanted) = (path.to_owned(), SCHEMA_VERSION);
         match found {
-            SCHEMA_VERSION => Ok(Self { connection, path }),
+            WITHOUT_HELD_OUT | SCHEMA_VERSION => Ok(Self { connection, path }),
             0 => Err(StoreError::NoRun { path }),
             found => Err(StoreError::Version { path, found, wanted }),
         }

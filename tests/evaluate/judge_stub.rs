@@ -1,0 +1,227 @@
+//! A scripted judge on a local server: it reads both answers from the prompt and follows one rule.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+/// What the judge says.
+#[derive(Clone)]
+pub enum Script {
+    /// The same place each time.
+    AlwaysA,
+    /// The answer with more characters.
+    Longer,
+    /// The answer that is in this set.
+    Favours(HashSet<String>),
+    /// As `Longer`, but for three prompts of ten it only talks.
+    Garbage,
+    /// It talks at the first asking, and is `Longer` at the next ones.
+    SecondThought,
+    /// The same words each time.
+    Says(&'static str),
+}
+
+/// What goes wrong on the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    Fine,
+    /// Every seventh call gets 429, and three calls never get an answer.
+    Foul,
+    /// Each call takes this many milliseconds.
+    Slow(u64),
+    /// Every call gets 401.
+    Locked,
+}
+
+pub struct JudgeStub {
+    pub base_url: String,
+    state: Arc<Stub>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+struct Stub {
+    script: Script,
+    weather: Weather,
+    calls: AtomicUsize,
+    answered: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Prompts that came before, whatever their seeds.
+    prompts: HashSet<String>,
+    /// Prompts with their seeds.
+    requests: HashSet<String>,
+    last: Option<Value>,
+}
+
+impl JudgeStub {
+    pub fn start(script: Script, weather: Weather) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let zero = || AtomicUsize::new(0);
+        let state = Arc::new(Stub {
+            script,
+            weather,
+            calls: zero(),
+            answered: zero(),
+            at_once: zero(),
+            most_at_once: zero(),
+            seen: Mutex::default(),
+        });
+        let routes = Router::new()
+            .route("/v1/models", get(|| async { Json(json!({"data": [{"id": "stub-judge"}]})) }))
+            .route("/v1/chat/completions", post(chat))
+            .layer(axum::extract::DefaultBodyLimit::max(256 << 20))
+            .with_state(state.clone());
+        let listener =
+            runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        runtime.spawn(async move { axum::serve(listener, routes).await.expect("serves") });
+        Self { base_url: format!("http://{address}/v1"), state, _runtime: runtime }
+    }
+
+    pub fn target(&self) -> String {
+        format!("openai:{}", self.base_url)
+    }
+
+    /// Calls received.
+    pub fn calls(&self) -> usize {
+        self.state.calls.load(SeqCst)
+    }
+
+    /// Calls answered in full.
+    pub fn answered(&self) -> usize {
+        self.state.answered.load(SeqCst)
+    }
+
+    /// Different requests, seeds included.
+    pub fn distinct(&self) -> usize {
+        lock(&self.state.seen).requests.len()
+    }
+
+    pub fn most_at_once(&self) -> usize {
+        self.state.most_at_once.load(SeqCst)
+    }
+
+    pub fn last_request(&self) -> Value {
+        lock(&self.state.seen).last.clone().expect("a request came")
+    }
+}
+
+async fn chat(State(stub): State<Arc<Stub>>, Json(request): Json<Value>) -> Response {
+    let number = stub.calls.fetch_add(1, SeqCst) + 1;
+    let _in_work = InWork::begin(&stub);
+    reply(&stub, number, &request).await
+}
+
+/// Counts a call as in work until it is answered or its caller has left.
+struct InWork(Arc<Stub>);
+
+impl InWork {
+    fn begin(stub: &Arc<Stub>) -> Self {
+        let now = stub.at_once.fetch_add(1, SeqCst) + 1;
+        stub.most_at_once.fetch_max(now, SeqCst);
+        Self(stub.clone())
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, SeqCst);
+    }
+}
+
+async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
+    match stub.weather {
+        Weather::Locked => return failure(StatusCode::UNAUTHORIZED),
+        Weather::Foul if number.is_multiple_of(7) => {
+            let wait = [(header::RETRY_AFTER, "0")];
+            return (wait, failure(StatusCode::TOO_MANY_REQUESTS)).into_response();
+        }
+        Weather::Foul if [20, 90, 150].contains(&number) => std::future::pending().await,
+        Weather::Slow(milliseconds) => {
+            tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
+        }
+        Weather::Fine | Weather::Foul => {}
+    }
+    let prompt = prompt(request);
+    let first_time = {
+        let mut seen = lock(&stub.seen);
+        seen.requests.insert(format!("{} {prompt}", request["seed"]));
+        seen.last = Some(request.clone());
+        seen.prompts.insert(prompt.clone())
+    };
+    let text = verdict(&stub.script, &prompt, first_time);
+    stub.answered.fetch_add(1, SeqCst);
+    let message = json!({"role": "assistant", "content": text});
+    let usage = json!({"prompt_tokens": prompt.len() / 4, "completion_tokens": 1});
+    let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+    Json(json!({"model": "stub-judge", "choices": [choice], "usage": usage})).into_response()
+}
+
+fn failure(status: StatusCode) -> Response {
+    (status, Json(json!({"error": {"message": "scripted", "type": "stub"}}))).into_response()
+}
+
+/// The text of the last user message, whatever its form.
+fn prompt(request: &Value) -> String {
+    let last = request["messages"].as_array().and_then(|all| all.last()).expect("a message");
+    match &last["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            let text = parts.iter().find_map(|part| part["text"].as_str());
+            text.expect("a text part").to_owned()
+        }
+        other => panic!("content is {other}"),
+    }
+}
+
+fn answer(prompt: &str, letter: char) -> &str {
+    let open = format!("[Answer {letter}]\n");
+    let close = format!("\n[End of Answer {letter}]");
+    let (_, rest) = prompt.split_once(&open).expect("the answer opens");
+    rest.split_once(&close).expect("the answer closes").0
+}
+
+fn verdict(script: &Script, prompt: &str, first_time: bool) -> String {
+    if let Script::Says(words) = script {
+        return (*words).to_owned();
+    }
+    let (a, b) = (answer(prompt, 'A'), answer(prompt, 'B'));
+    let (first, second) = (a.chars().count(), b.chars().count());
+    let longer = match first.cmp(&second) {
+        std::cmp::Ordering::Greater => "A",
+        std::cmp::Ordering::Less => "**B**",
+        std::cmp::Ordering::Equal => "C. Neither is significantly better.",
+    };
+    let talk = "Both answers describe the picture in their own way.";
+    match script {
+        Script::AlwaysA | Script::Says(_) => "A",
+        Script::Longer => longer,
+        Script::Favours(set) if set.contains(a) => "Answer: A",
+        Script::Favours(_) => "Option B is the better answer.",
+        Script::Garbage if (first + 2 * second) % 10 < 3 => talk,
+        Script::Garbage => longer,
+        Script::SecondThought if first_time => talk,
+        Script::SecondThought => longer,
+    }
+    .to_owned()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
