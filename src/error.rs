@@ -12,8 +12,8 @@ use crate::dataset::store::StoreError;
 use crate::encoder::EncoderError;
 use crate::image::ImageError;
 use crate::index::IndexError;
-use crate::instruction::LibraryError;
 use crate::instruction::store::LibraryStoreError;
+use crate::instruction::{GenerateError, LibraryError};
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
@@ -65,6 +65,8 @@ pub enum Error {
     #[error(transparent)]
     Filter(#[from] FilterConfigError),
     #[error(transparent)]
+    Generate(#[from] GenerateError),
+    #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -104,6 +106,7 @@ impl Error {
             Self::Confine(error) => error.kind(),
             Self::Encoder(error) => error.kind(),
             Self::Filter(error) => error.kind(),
+            Self::Generate(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Library(error) => error.kind(),

@@ -135,12 +135,13 @@ fn check_placeholders(path: &Path, template: &str) -> Result<(), AnswerError> {
     Ok(())
 }
 
-fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+/// The names of the `{name}` placeholders of a template.
+pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
 /// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are.
-fn render(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod instructions;
 mod serve;
 
 use std::path::PathBuf;
@@ -8,6 +9,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::sink::ExportFormat;
 
+pub use instructions::{
+    ExportInstructionsArgs, GenerateArgs, ImportArgs, InstructionsArgs, InstructionsCommand,
+    LibraryFormat, ListArgs, Listed, ShowArgs, StatsArgs,
+};
 pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
@@ -63,6 +68,8 @@ pub enum Command {
     Embed(EmbedArgs),
     /// Show the prompts and in-context examples a run would use.
     Prompts(PromptsArgs),
+    /// Generate instructions from seeds, and look at what came of it.
+    Instructions(InstructionsArgs),
     /// Serve the gRPC API.
     Serve(Box<ServeArgs>),
     /// Make, list and revoke the API keys of `serve`.
@@ -100,6 +107,14 @@ pub struct RunArgs {
     /// Instruction library, .jsonl or .txt; default: the built-in one.
     #[arg(long, value_name = "FILE")]
     pub instructions: Option<PathBuf>,
+
+    /// Begin by generating the instructions from seeds and the source's descriptions.
+    #[arg(long)]
+    pub generate_instructions: bool,
+
+    /// Seed instructions for --generate-instructions, .jsonl or .txt; default: the built-in ones.
+    #[arg(long, value_name = "FILE")]
+    pub seeds: Option<PathBuf>,
 
     /// In-context examples, .jsonl; default: the built-in ones.
     #[arg(long, value_name = "FILE")]

@@ -3,6 +3,7 @@
 mod args;
 mod embed;
 mod exit;
+mod instructions;
 mod keys;
 mod log;
 mod progress;
@@ -57,6 +58,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
         Command::Verify(args) => verify::verify(&args),
         Command::Embed(args) => embed::embed(&args),
         Command::Prompts(args) => prompts::prompts(&args),
+        Command::Instructions(args) => instructions::instructions(&args).await,
         Command::Serve(args) => serve::serve(&args, cli.log_json).await,
         Command::Keys(args) => keys::keys(&args),
     }

@@ -8,6 +8,7 @@ mod answering;
 mod embedding;
 mod exporting;
 mod folder;
+pub mod generation;
 mod ingest;
 mod job;
 pub mod manager;

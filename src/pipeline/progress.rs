@@ -13,6 +13,9 @@ pub enum Phase {
     Match,
     Answer,
     Export,
+    Augment,
+    Cluster,
+    Summarize,
 }
 
 impl Phase {
@@ -24,6 +27,9 @@ impl Phase {
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",
+            Self::Augment => "augment",
+            Self::Cluster => "cluster",
+            Self::Summarize => "summarise",
         }
     }
 }
