@@ -15,7 +15,7 @@ fn instruction(structured: Structured) -> Value {
     match structured {
         Structured::Verbs => {
             let ends = "in|from|about|of|for|inspired by|based on|shown in";
-            let pattern = format!("^({VERBS}) [A-Za-z ,'-]{{4,100}} ({ends}) the image\\.$");
+            let pattern = format!("^({VERBS}) [A-Za-z ,'-]{{4,60}} ({ends}) the image\\.$");
             json!({"type": "string", "pattern": pattern})
         }
         Structured::Schema | Structured::Off => {

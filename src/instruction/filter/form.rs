@@ -30,14 +30,19 @@ pub(super) fn garbage(text: &str) -> Finding {
     }
 }
 
-/// An article or possessive with a preposition behind it: where small models lose the thread.
+/// A word that cannot stand before a preposition with one behind it: where small models lose the
+/// thread.
 fn cut_phrase(text: &str) -> Option<(String, String)> {
-    const OPEN: [&str; 6] = ["a", "an", "the", "your", "their", "its"];
-    const PREPOSITIONS: [&str; 7] = ["of", "in", "about", "from", "for", "by", "with"];
+    const OPEN: [&str; 14] = [
+        "a", "an", "the", "my", "your", "their", "its", "by", "with", "while", "such", "very",
+        "to", "into",
+    ];
+    const BEHIND: [&str; 10] =
+        ["of", "in", "about", "from", "for", "by", "with", "based", "inspired", "shown"];
     let words = words(text);
     let mut pairs = words.windows(2);
-    let cut = pairs
-        .find(|pair| OPEN.contains(&pair[0].as_str()) && PREPOSITIONS.contains(&pair[1].as_str()));
+    let cut =
+        pairs.find(|pair| OPEN.contains(&pair[0].as_str()) && BEHIND.contains(&pair[1].as_str()));
     cut.map(|pair| (pair[0].clone(), pair[1].clone()))
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
-use super::{ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow};
+use super::{ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, RefusalRow};
 use crate::dataset::store::StoreError;
 use crate::instruction::{Instruction, Seed};
 
@@ -186,6 +186,24 @@ impl GenerationStore {
                 verdict: row.get(6)?,
                 reason: row.get(7)?,
                 merged_into: row.get(8)?,
+            })
+        })
+    }
+
+    /// Every refused attempt at a final instruction.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn refusals(&self) -> Result<Vec<RefusalRow>, StoreError> {
+        let sql = "SELECT call_key, cluster, text, code, reason FROM refusals
+             ORDER BY cluster, call_key";
+        self.rows(sql, [], |row| {
+            Ok(RefusalRow {
+                call_key: row.get(0)?,
+                cluster: row.get(1)?,
+                text: row.get(2)?,
+                code: row.get(3)?,
+                reason: row.get(4)?,
             })
         })
     }

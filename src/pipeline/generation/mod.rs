@@ -7,6 +7,7 @@ mod augmenting;
 mod clustering;
 pub mod folder;
 mod importing;
+mod map;
 mod reporting;
 mod summarizing;
 mod summary;
@@ -38,6 +39,7 @@ use super::{Phase, Progress, Stop};
 pub use clustering::ClusterFacts;
 pub use folder::GenerationFolder;
 pub use importing::{Imported, import};
+pub use reporting::report_of;
 pub use summary::GenerationSummary;
 
 /// One generation in this process: what `pairwright instructions generate`, the first stage of
@@ -193,7 +195,8 @@ impl Generation {
         // Also when nothing could be clustered: the report says what was lost and why.
         self.folder.write_library(&store)?;
         let summary = GenerationSummary::read(self.folder.path().to_owned(), &store)?;
-        reporting::write(&self.folder.report(), &summary, &mut vectors)?;
+        let prompts = [&inputs.augment.0, &inputs.summarize.0];
+        reporting::write(&self.folder.report(), &summary, prompts, &mut vectors)?;
         worked.map(|()| summary)
     }
 
