@@ -17,8 +17,8 @@ use crate::instruction::{GenerateError, LibraryError};
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
+use crate::pipeline::ManagerError;
 use crate::pipeline::PipelineError;
-use crate::pipeline::manager::ManagerError;
 use crate::report::ReportError;
 use crate::server::ServerError;
 

@@ -9,6 +9,7 @@ use pairwright::server::pb::info_service_client::InfoServiceClient;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
 use pairwright::server::pb::job_service_client::JobServiceClient;
 use pairwright::server::pb::matching_service_client::MatchingServiceClient;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -276,23 +277,25 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
         let _ = tokio::time::timeout(Duration::from_millis(15), call).await;
     }
     // Streams of which nobody reads the answers, and then all are dropped.
-    let endless = || {
-        let one = pb::EmbedStreamRequest {
-            input: Some(pb::embed_stream_request::Input::Image(image(photo("moose")))),
-            ..Default::default()
-        };
-        futures::stream::repeat(one).take(500)
+    let one = || pb::EmbedStreamRequest {
+        input: Some(pb::embed_stream_request::Input::Image(image(photo("moose")))),
+        ..Default::default()
     };
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(client.embed_stream(endless()).await.expect("a stream").into_inner());
+        let (sender, receiver) = tokio::sync::mpsc::channel(100);
+        for _ in 0..100 {
+            sender.try_send(one()).expect("room");
+        }
+        let answers = client.embed_stream(ReceiverStream::new(receiver)).await.expect("a stream");
+        held.push((sender, answers));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Others are served meanwhile.
     client.embed_images(images(vec![image(photo("moose"))])).await.expect("served");
     drop(held);
     // A stream whose client stops sending half way still answers what came.
-    let two = endless().take(2);
+    let two = futures::stream::iter([one(), one()]);
     let mut answers = client.embed_stream(two).await.expect("a stream").into_inner();
     let mut count = 0;
     while let Some(answer) = answers.next().await {

@@ -62,18 +62,18 @@ impl EmbedStage<'_> {
             let page = store.new_items(self.pass, after, PAGE)?;
             let Some(last) = page.last() else { break };
             after = last.seq;
-            worked += page.len() as u64;
-            self.page(store, page, &mut batch, stop, progress)?;
+            worked += self.page(store, page, &mut batch, stop, progress)?;
             // A stopped run leaves its open batch for the next start, which forms it again.
             if stop.is_asked() {
                 return Ok(worked);
             }
         }
-        self.commit(store, batch, progress)?;
+        worked += self.commit(store, batch, progress)?;
         progress.finish(Phase::Embed);
         Ok(worked)
     }
 
+    /// Returns how many items were committed.
     fn page(
         &self,
         store: &Store,
@@ -81,13 +81,13 @@ impl EmbedStage<'_> {
         batch: &mut Vec<Decoded>,
         stop: &Stop,
         progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let size = self.options.batch_size;
         let pool = OrderedPool {
             threads: self.options.resolved_decode_threads(),
             ahead: size * BATCHES_AHEAD,
         };
-        let mut outcome = Ok(());
+        let mut outcome = Ok(0);
         in_order(
             pool,
             page.into_iter(),
@@ -96,7 +96,8 @@ impl EmbedStage<'_> {
                 let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
                 batch.push((item, photo));
                 if batch.len() == size {
-                    outcome = self.commit(store, std::mem::take(batch), progress);
+                    let committed = self.commit(store, std::mem::take(batch), progress);
+                    outcome = committed.map(|more| outcome.as_ref().map_or(0, |n| n + more));
                 }
                 if outcome.is_ok() && !stop.is_asked() {
                     ControlFlow::Continue(())
@@ -138,15 +139,15 @@ impl EmbedStage<'_> {
         store: &Store,
         batch: Vec<Decoded>,
         progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         if batch.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let worked = batch.len() as u64;
         let outcomes = self.embed(batch)?;
         store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
         progress.advance(Phase::Embed, worked);
-        Ok(())
+        Ok(worked)
     }
 
     fn embed(&self, batch: Vec<Decoded>) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {

@@ -11,7 +11,7 @@ mod folder;
 pub mod generation;
 mod ingest;
 mod job;
-pub mod manager;
+mod manager;
 mod matching;
 mod progress;
 mod reporting;
@@ -26,6 +26,11 @@ use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
 pub use job::{Job, OnDeadBackend, Resources, Stop};
+pub use manager::{
+    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,
+    JobRecord, JobSpec, JobState, JobSummary, ManagerError, ManagerOptions, PairPage,
+    PhaseProgress, Rejected,
+};
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;
 pub use summary::Summary;

@@ -13,7 +13,7 @@ use super::{jobs, options, validate};
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
 use crate::matching::MatchRules;
-use crate::pipeline::manager::JobSpec;
+use crate::pipeline::JobSpec;
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///

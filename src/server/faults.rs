@@ -15,7 +15,7 @@ use crate::index::IndexError;
 use crate::instruction::store::{CreateError, LibraryStoreError};
 use crate::llm::LlmError;
 use crate::matching::MatchError;
-use crate::pipeline::manager::ManagerError;
+use crate::pipeline::ManagerError;
 
 /// How soon a failed call to the language model is worth repeating.
 const LLM_RETRY: Duration = Duration::from_secs(5);

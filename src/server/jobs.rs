@@ -5,7 +5,7 @@ use super::convert::{JOBS, instruction_name, timestamp, whole};
 use super::fault::engine;
 use super::pb;
 use crate::dataset::store::PairView;
-use crate::pipeline::manager::{JobRecord, JobState, PhaseProgress, Rejected};
+use crate::pipeline::{JobRecord, JobState, PhaseProgress, Rejected};
 
 /// The kind of jobs that `MatchingService.BatchMatch` starts, which are all there are so far.
 const BATCH_MATCH: &str = "BatchMatch";

@@ -42,7 +42,6 @@ pub fn is_early(path: &str) -> bool {
 pub const METHODS: Methods = Methods {
     unary: &[
         "/grpc.health.v1.Health/Check",
-        "/grpc.health.v1.Health/List",
         "/pairwright.v1.EmbeddingService/EmbedImages",
         "/pairwright.v1.EmbeddingService/EmbedTexts",
         "/pairwright.v1.InfoService/GetServerInfo",

@@ -20,7 +20,7 @@ use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
 use crate::instruction::Library;
 use crate::instruction::store::{InstructionStore, LibraryStoreError};
 use crate::llm::LlmTarget;
-use crate::pipeline::manager::{JobManager, ManagerOptions};
+use crate::pipeline::{JobManager, ManagerOptions};
 use crate::pipeline::{OnDeadBackend, Resources, Throttle};
 
 /// How often the library's index is looked after.

@@ -16,14 +16,15 @@ use tonic_types::StatusExt;
 
 use crate::server::{CHECK, HANG, Options, Running, start};
 
-/// A reflection call that stays open: the client's half never ends.
+/// A reflection call that stays open until what is returned is dropped: both halves of it.
 async fn reflect(channel: Channel, key: Option<&str>) -> Result<impl Sized, Status> {
     let question = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let open =
-        futures::StreamExt::chain(futures::stream::iter([question]), futures::stream::pending());
+    let (questions, open) = tokio::sync::mpsc::channel(1);
+    questions.try_send(question).expect("room for one");
+    let open = tokio_stream::wrappers::ReceiverStream::new(open);
     let mut request = Request::new(open);
     if let Some(key) = key {
         let value: MetadataValue<_> = format!("Bearer {key}").parse().expect("ASCII");
@@ -32,7 +33,7 @@ async fn reflect(channel: Channel, key: Option<&str>) -> Result<impl Sized, Stat
     let mut answers =
         ServerReflectionClient::new(channel).server_reflection_info(request).await?.into_inner();
     answers.message().await?.expect("an answer");
-    Ok(answers)
+    Ok((questions, answers))
 }
 
 fn reason(status: &Status) -> String {

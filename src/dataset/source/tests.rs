@@ -116,7 +116,7 @@ fn image_folders_are_checked() {
     let folder = folder(&[("a.jsonl", b""), ("photos/x", b"")]);
     let options = |images: &str| SourceOptions {
         images: Some(folder.path().join(images)),
-        kind: SourceKind::Auto,
+        ..SourceOptions::default()
     };
     let manifest = folder.path().join("a.jsonl");
     let opened = open(&manifest, &options("photos")).expect("both are there");

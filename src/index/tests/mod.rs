@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod files;
+mod many;
 mod model;
 
 use rand::{Rng, SeedableRng};

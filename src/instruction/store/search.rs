@@ -14,7 +14,7 @@ const SCAN_UP_TO: usize = 4096;
 const SCAN_STEP: usize = 1024;
 
 /// The most hits fetched from the index in the hope of enough from one category.
-const MOST_FETCHED: usize = 16 * 1024;
+const MOST_FETCHED: usize = 4096;
 
 /// An instruction and its cosine similarity with the query, in [-1, 1].
 pub type Found = (StoredInstruction, f32);

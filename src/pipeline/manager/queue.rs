@@ -51,7 +51,10 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
             () = tokio::time::sleep(RETRY), if failed => {}
         }
     }
-    inner.closed.cancel();
+    // First let go of what is shared: whoever waits for this may open the folder again.
+    let closed = inner.closed.clone();
+    drop(inner);
+    closed.cancel();
 }
 
 impl Inner {

@@ -134,3 +134,59 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
     };
     given.filter(safe).map_or_else(|| format!("{:016x}", rand::random::<u64>()).into(), Arc::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::server::layers::testing::request;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The log of one call that ends with `code`.
+    fn logged(code: Code) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut request = request("/a/B");
+            request.headers_mut().insert(REQUEST_ID, http::HeaderValue::from_static("id-7"));
+            Call::begin(&Metrics::off(), false, &mut request).ended(code, "as told");
+        });
+        let bytes = lines.0.lock().expect("no panic").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn each_call_leaves_one_line_as_loud_as_its_code() {
+        for (code, level, name) in [
+            (Code::Ok, "DEBUG", "ok"),
+            (Code::NotFound, " INFO", "not_found"),
+            (Code::Internal, "ERROR", "internal"),
+        ] {
+            let text = logged(code);
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let parts = [level, "as told", "method=\"/a/B\"", "request_id=\"id-7\"", "ms="];
+            for part in parts.into_iter().chain([&*format!("code=\"{name}\"")]) {
+                assert!(text.contains(part), "{part} is missing in {text}");
+            }
+        }
+    }
+}

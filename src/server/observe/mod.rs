@@ -7,6 +7,7 @@ mod labels;
 mod layer;
 mod level;
 mod metrics;
+mod register;
 mod sampler;
 mod trace;
 

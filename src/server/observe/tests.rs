@@ -10,7 +10,9 @@ use tower::{Layer, Service, service_fn};
 
 use super::*;
 use crate::config::MetricsListen;
+use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::llm::{CODES, StatsSnapshot};
+use crate::pipeline::JobState;
 use crate::server::layers::testing::{Endless, call, endless, never, request, send};
 use crate::server::{Methods, ServerError};
 
@@ -89,7 +91,7 @@ fn every_series() -> Vec<String> {
             series.push(format!("pw_request_failure{{method=\"{method}\",err=\"{code}\"}}"));
         }
     }
-    for tower in ["image", "text"] {
+    for tower in ["vision", "text"] {
         for name in ["request_queue_duration", "request_inference_duration", "batch_next_size"] {
             series.push(format!("pw_{name}_count{{tower=\"{tower}\"}}"));
         }
@@ -97,7 +99,7 @@ fn every_series() -> Vec<String> {
             series.push(format!("pw_queue_size{{tower=\"{tower}\",lane=\"{lane}\"}}"));
         }
     }
-    series.extend(["cancelled", "expired"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
+    series.extend(["cancelled", "deadline", "closed"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
     let states = ["queued", "running", "succeeded", "failed", "cancelled"];
     series.extend(states.map(|state| format!("pw_jobs{{state=\"{state}\"}}")));
     series.extend(CODES.map(|code| format!("pw_llm_failures{{code=\"{code}\"}}")));
@@ -118,11 +120,11 @@ async fn a_taken_metrics_port_is_named_and_off_is_off() {
 #[test]
 fn the_facade_reaches_its_series() {
     let it = fixture();
-    it.metrics.queued(Tower::Text, Duration::from_millis(2));
-    it.metrics.inferred(Tower::Image, 8, Duration::from_millis(30));
+    it.metrics.queued(TowerKind::Text, Duration::from_millis(2));
+    it.metrics.inferred(TowerKind::Vision, 8, Duration::from_millis(30));
     it.metrics.wasted(0.25);
-    it.metrics.queue_size(Tower::Image, Lane::Bulk, 7);
-    it.metrics.dropped(DropReason::Expired);
+    it.metrics.queue_size(TowerKind::Vision, Lane::Bulk, 7);
+    it.metrics.dropped(DropReason::Deadline);
     it.metrics.jobs(JobState::Failed, 3);
     it.metrics.llm_call(Duration::from_secs(20));
     it.metrics.answer_backend_up(true);
@@ -130,11 +132,11 @@ fn the_facade_reaches_its_series() {
     let totals = StatsSnapshot { calls: 9, prompt_tokens: 100, faults, ..Default::default() };
     it.metrics.llm_totals(&totals);
     assert_eq!(it.value("pw_request_queue_duration_sum{tower=\"text\"}"), 0.002);
-    assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"image\",le=\"8\"}"), 1.0);
-    assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"image\",le=\"4\"}"), 0.0);
+    assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"vision\",le=\"8\"}"), 1.0);
+    assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"vision\",le=\"4\"}"), 0.0);
     assert_eq!(it.value("pw_batch_wasted_share_sum"), 0.25);
-    assert_eq!(it.value("pw_queue_size{tower=\"image\",lane=\"bulk\"}"), 7.0);
-    assert_eq!(it.value("pw_queue_dropped{reason=\"expired\"}"), 1.0);
+    assert_eq!(it.value("pw_queue_size{tower=\"vision\",lane=\"bulk\"}"), 7.0);
+    assert_eq!(it.value("pw_queue_dropped{reason=\"deadline\"}"), 1.0);
     assert_eq!(it.value("pw_jobs{state=\"failed\"}"), 3.0);
     assert_eq!(it.value("pw_llm_call_duration_bucket{le=\"30\"}"), 1.0);
     assert_eq!(it.value("pw_llm_call_duration_bucket{le=\"15\"}"), 0.0);

@@ -12,7 +12,7 @@ use super::super::pb;
 use super::super::pb::job_service_server::JobService;
 use super::super::streams::{Replies, forward};
 use super::super::validate;
-use crate::pipeline::manager::{JobRecord, JobState, ManagerError};
+use crate::pipeline::{JobRecord, JobState, ManagerError};
 
 /// Jobs of the server.
 pub struct Jobs(pub Arc<App>);

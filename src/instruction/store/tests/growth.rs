@@ -110,7 +110,7 @@ fn an_index_that_fell_behind_is_mended() {
 fn large_and_small_categories_give_their_nearest() {
     let home = Home::with(IndexConfig { kind: IndexKind::Usearch, ..IndexConfig::default() });
     let store = home.open();
-    let category = |number: usize| if number % 100 == 0 { "small" } else { "large" };
+    let category = |number: usize| if number.is_multiple_of(100) { "small" } else { "large" };
     create(&store, (0..6000).map(|n| new(&format!("n{n}"), Some(category(n)))).collect());
     let all = store.list(usize::MAX, None, None).expect("a page").instructions;
     for (name, k) in [("large", 7), ("large", 5900), ("small", 7), ("small", 100)] {

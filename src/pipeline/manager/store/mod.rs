@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use self::rows::{
-    COLUMNS, check_free, check_room, fingerprint, known_request, next_id, now, read, record,
+    COLUMNS, Fault, check_free, check_room, fingerprint, known_request, next_id, now, read, record,
     to_json,
 };
 use super::{JobFailure, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError};
@@ -37,24 +37,6 @@ pub(super) enum Ending {
     Cancelled,
     /// The server stops; the next one goes on with it.
     Interrupted,
-}
-
-/// Inside a transaction: a refusal, or SQLite's failure.
-pub(super) enum Fault {
-    Refused(ManagerError),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<ManagerError> for Fault {
-    fn from(error: ManagerError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
 }
 
 impl JobStore {
@@ -311,3 +293,6 @@ impl JobStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
-use super::Fault;
 use crate::hash;
 use crate::pipeline::manager::{JobRecord, JobSpec, JobState, ManagerError};
 
@@ -12,6 +11,24 @@ use crate::pipeline::manager::{JobRecord, JobSpec, JobState, ManagerError};
 pub(super) const COLUMNS: &str =
     "id, run_id, request_id, answers, spec, state, cancel_asked, failure, created,
     started, ended, attempts, progress, summary";
+
+/// Inside a transaction: a refusal, or SQLite's failure.
+pub(super) enum Fault {
+    Refused(ManagerError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<ManagerError> for Fault {
+    fn from(error: ManagerError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
 
 /// Key over what the caller asked for. Not over the configuration it came to, which also depends
 /// on the server: a repeated call must find its job after the server's settings have changed.
