@@ -19,7 +19,7 @@ const VERBS: &str = "adapt add advise analyse analyze announce answer argue arra
     quote rank rate read recommend recreate recount reflect relate rephrase report rewrite review \
     revise say script select sell set share show simulate sing sketch speculate spell spot state \
     study suggest summarise summarize take teach tell think title trace transform translate turn \
-    use validate visualise visualize voice weave write";
+    use validate visualise visualize voice weave work write";
 
 /// What may stand before the verb without changing what is asked.
 const POLITE: [&str; 6] = ["please", "now", "then", "first", "next", "kindly"];
@@ -36,7 +36,7 @@ fn is_verb(word: &str) -> bool {
 /// colours in the image, write a poem.`), and the words after it. `None` where it does not ask for
 /// anything.
 pub fn opening(text: &str) -> Option<(String, Vec<String>)> {
-    let clauses = text.split([',', ':', ';']).take(3);
+    let clauses = text.split([',', ':', ';', '.', '?', '!']).take(3);
     clauses.map(words).find_map(|clause| {
         let start = clause.iter().position(|word| !POLITE.contains(&word.as_str()))?;
         let verb = clause.get(start).filter(|word| is_verb(word))?.clone();

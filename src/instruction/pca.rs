@@ -35,7 +35,8 @@ fn component(rows: ArrayView2<'_, f64>, other: Option<&Array1<f64>>) -> Array1<f
         }
         let norm = next.dot(&next).sqrt();
         if norm < 1e-12 {
-            break;
+            // No variance is left in any direction.
+            return Array1::zeros(rows.ncols());
         }
         next /= norm;
         let moved = (&next - &axis).mapv(f64::abs).sum();

@@ -79,6 +79,20 @@ impl GenerationStore {
         })
     }
 
+    /// Forgets the clustering and all that came of it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clear_clusters(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch(
+                "DELETE FROM clusters; DELETE FROM members; DELETE FROM finals;
+                 DELETE FROM refusals; DELETE FROM readings WHERE role = 'summarize';
+                 DELETE FROM meta WHERE name = 'cluster';",
+            )
+        })
+    }
+
     /// Keeps a clustering in place of an earlier one.
     ///
     /// # Errors

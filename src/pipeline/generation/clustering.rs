@@ -89,6 +89,8 @@ impl ClusterStage<'_> {
         conf: String,
         vectors: &mut Vectors<'_>,
     ) -> Result<ClusterFacts, Error> {
+        // What is there belongs to other instructions, whatever comes now.
+        vectors.store.clear_clusters()?;
         let texts: Vec<&str> = raws.iter().map(|row| row.text.as_str()).collect();
         let points = matrix(&vectors.of(&texts)?);
         let found = self.partition(&points);

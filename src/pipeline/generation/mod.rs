@@ -8,6 +8,7 @@ mod clustering;
 pub mod folder;
 mod importing;
 mod map;
+mod models;
 mod reporting;
 mod summarizing;
 mod summary;
@@ -27,11 +28,12 @@ use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{self, ChatModel, LlmConfig, LlmTarget, SamplingSettings};
+use crate::llm::{ChatModel, LlmConfig, LlmTarget, SamplingSettings};
 
 use self::asking::Asker;
 use self::augmenting::AugmentStage;
 use self::clustering::ClusterStage;
+use self::models::{augment_llm, summarize_llm};
 use self::summarizing::SummarizeStage;
 use self::vectors::Vectors;
 use super::{Phase, Progress, Stop};
@@ -39,6 +41,7 @@ use super::{Phase, Progress, Stop};
 pub use clustering::ClusterFacts;
 pub use folder::GenerationFolder;
 pub use importing::{Imported, import};
+pub use models::Models;
 pub use reporting::report_of;
 pub use summary::GenerationSummary;
 
@@ -50,58 +53,6 @@ pub struct Generation {
     progress: Arc<dyn Progress>,
     stop: Stop,
     access: FileAccess,
-}
-
-/// The LLMs of both stages; the same one twice where the settings are alike.
-#[derive(Clone)]
-pub struct Models {
-    pub augment: Arc<dyn ChatModel>,
-    pub summarize: Arc<dyn ChatModel>,
-}
-
-impl Models {
-    /// Opens the backends that `config` asks for and asks whether they answer.
-    ///
-    /// # Errors
-    /// A backend cannot be used.
-    pub async fn connect(config: &Config) -> Result<Self, Error> {
-        let (first, second) = (augment_llm(config), summarize_llm(config));
-        let augment = connect(first).await?;
-        let summarize = match first == second {
-            true => Arc::clone(&augment),
-            false => connect(second).await?,
-        };
-        Ok(Self { augment, summarize })
-    }
-
-    /// With a model that is open already in place of `[llm]`.
-    ///
-    /// # Errors
-    /// As [`Models::connect`].
-    pub async fn around(config: &Config, open: Arc<dyn ChatModel>) -> Result<Self, Error> {
-        let pick = async |llm: &LlmConfig| match *llm == config.llm {
-            true => Ok(Arc::clone(&open)),
-            false => connect(llm).await,
-        };
-        Ok(Self {
-            augment: pick(augment_llm(config)).await?,
-            summarize: pick(summarize_llm(config)).await?,
-        })
-    }
-}
-
-async fn connect(llm: &LlmConfig) -> Result<Arc<dyn ChatModel>, Error> {
-    let model = llm::connect(llm).await.map_err(GenerateError::Llm)?;
-    model.check().await.map_err(GenerateError::Llm)?;
-    Ok(model)
-}
-
-fn augment_llm(config: &Config) -> &LlmConfig {
-    config.generate.llm.as_ref().unwrap_or(&config.llm)
-}
-
-fn summarize_llm(config: &Config) -> &LlmConfig {
-    config.summarize.llm.as_ref().unwrap_or_else(|| augment_llm(config))
 }
 
 /// Everything a generation starts from.

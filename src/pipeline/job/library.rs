@@ -39,6 +39,9 @@ impl Job {
         let models = Models::around(&self.config, model).await?;
         match generation.run_with(models).await {
             Ok(summary) => tracing::info!(instructions = summary.library, "instructions generated"),
+            Err(Error::Generate(GenerateError::Stopped)) => {
+                return Err(PipelineError::Stopped.into());
+            }
             Err(Error::Generate(error @ GenerateError::Cluster { .. })) => {
                 tracing::warn!(code = error.code(), "no instructions were generated: {error}");
             }
