@@ -28,7 +28,7 @@ build: setup ## build the release binary
 	@$(TIMED) build cargo build --release --locked
 
 demo: build ## set up, build and run the whole job on samples/
-	@echo "== demo: samples/ to a dataset in $(OUT)/"
+	@echo "== demo: seeds and photos of samples/ to instructions and a dataset in $(OUT)/"
 	@$(TIMED) demo $(TARGET_DIR)/release/pairwright run --config samples/demo.toml --out $(OUT)
 	@echo "   open $(OUT)/report.html in a browser (Linux: xdg-open, macOS: open)"
 

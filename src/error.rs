@@ -13,8 +13,8 @@ use crate::encoder::EncoderError;
 use crate::evaluation::EvaluationError;
 use crate::image::ImageError;
 use crate::index::IndexError;
-use crate::instruction::LibraryError;
 use crate::instruction::store::LibraryStoreError;
+use crate::instruction::{GenerateError, LibraryError};
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
@@ -68,6 +68,8 @@ pub enum Error {
     #[error(transparent)]
     Filter(#[from] FilterConfigError),
     #[error(transparent)]
+    Generate(#[from] GenerateError),
+    #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -108,6 +110,7 @@ impl Error {
             Self::Encoder(error) => error.kind(),
             Self::Evaluation(error) => error.kind(),
             Self::Filter(error) => error.kind(),
+            Self::Generate(error) => error.kind(),
             Self::Image(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Library(error) => error.kind(),

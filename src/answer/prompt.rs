@@ -135,7 +135,7 @@ fn check_placeholders(path: &Path, template: &str) -> Result<(), AnswerError> {
     Ok(())
 }
 
-/// The names between braces, in order.
+/// The names of the `{name}` placeholders of a template.
 pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }

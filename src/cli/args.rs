@@ -1,5 +1,6 @@
 //! The command line.
 
+mod instructions;
 mod serve;
 
 use std::path::PathBuf;
@@ -10,6 +11,10 @@ use crate::dataset::sink::ExportFormat;
 
 use super::evaluate_args::EvaluateCommand;
 
+pub use instructions::{
+    ExportInstructionsArgs, GenerateArgs, ImportArgs, InstructionsArgs, InstructionsCommand,
+    LibraryFormat, ListArgs, Listed, ShowArgs, StatsArgs,
+};
 pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
@@ -68,6 +73,8 @@ pub enum Command {
     Evaluate(EvaluateCommand),
     /// Show the prompts and in-context examples a run would use.
     Prompts(PromptsArgs),
+    /// Generate instructions from seeds, and look at what came of it.
+    Instructions(InstructionsArgs),
     /// Serve the gRPC API.
     Serve(Box<ServeArgs>),
     /// Make, list and revoke the API keys of `serve`.
@@ -105,6 +112,14 @@ pub struct RunArgs {
     /// Instruction library, .jsonl or .txt; default: the built-in one.
     #[arg(long, value_name = "FILE")]
     pub instructions: Option<PathBuf>,
+
+    /// Begin by generating the instructions from seeds and the source's descriptions.
+    #[arg(long)]
+    pub generate_instructions: bool,
+
+    /// Seed instructions for --generate-instructions, .jsonl or .txt; default: the built-in ones.
+    #[arg(long, value_name = "FILE")]
+    pub seeds: Option<PathBuf>,
 
     /// In-context examples, .jsonl; default: the built-in ones.
     #[arg(long, value_name = "FILE")]

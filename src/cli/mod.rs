@@ -6,6 +6,7 @@ mod evaluate;
 mod evaluate_args;
 mod evaluate_build;
 mod exit;
+mod instructions;
 mod keys;
 mod log;
 mod progress;
@@ -61,6 +62,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
         Command::Embed(args) => embed::embed(&args),
         Command::Evaluate(command) => evaluate::evaluate(&command).await,
         Command::Prompts(args) => prompts::prompts(&args),
+        Command::Instructions(args) => instructions::instructions(&args).await,
         Command::Serve(args) => serve::serve(&args, cli.log_json).await,
         Command::Keys(args) => keys::keys(&args),
     }

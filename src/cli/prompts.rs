@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::answer::PromptSet;
+use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 
 use super::args::PromptsArgs;
 use super::exit::Outcome;
@@ -22,6 +23,15 @@ pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
     );
     for example in &set.examples {
         println!("\n[{}] {}\n{}", example.id, example.instruction, example.answer);
+    }
+    let prompts = args.prompts.as_deref();
+    let augment = AugmentPrompts::read(prompts)?.0;
+    let summarize = SummarizePrompts::read(prompts)?.0;
+    for stage in [augment, summarize] {
+        println!("\nhash {}", stage.hash);
+        for (name, text) in &stage.texts {
+            println!("\n== {name}\n{}", text.trim());
+        }
     }
     Ok(Outcome::Done)
 }

@@ -90,6 +90,8 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .path_flag("source.images", args.images.as_ref())?
         .path_flag("model.path", args.model.as_ref())?
         .path_flag("library.instructions", args.instructions.as_ref())?
+        .flag("generate.enabled", args.generate_instructions.then_some(true))?
+        .path_flag("generate.seeds", args.seeds.as_ref())?
         .path_flag("answer.examples", args.examples.as_ref())?
         .path_flag("answer.prompts", args.prompts.as_ref())?
         .flag("matching.strategy", args.strategy.clone())?

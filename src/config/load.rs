@@ -55,6 +55,7 @@ impl Layers {
             .list_separator(",")
             .with_list_parse_key("export.formats")
             .with_list_parse_key("filters.enabled")
+            .with_list_parse_key("generate.filters.enabled")
             .with_list_parse_key("answer.settings.stop")
             .with_list_parse_key("serve.image_roots");
         Self { builder: self.builder.add_source(source) }
@@ -114,6 +115,9 @@ impl Config {
             &mut self.source.images,
             &mut self.model.path,
             &mut self.library.instructions,
+            &mut self.generate.seeds,
+            &mut self.generate.descriptions,
+            &mut self.generate.prompts,
             &mut self.answer.prompts,
             &mut self.answer.examples,
         ];

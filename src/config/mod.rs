@@ -16,6 +16,9 @@ use crate::dataset::source::SourceKind;
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
+use crate::instruction::augment::GenerateConfig;
+use crate::instruction::cluster::ClusterConfig;
+use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
 use crate::paths;
@@ -41,6 +44,9 @@ pub struct Config {
     pub encoder: EncoderOptions,
     pub image: ImageConfig,
     pub library: LibraryConfig,
+    pub generate: GenerateConfig,
+    pub cluster: ClusterConfig,
+    pub summarize: SummarizeConfig,
     pub index: IndexConfig,
     pub matching: MatchingConfig,
     pub llm: LlmConfig,
@@ -198,6 +204,15 @@ impl Config {
             self.matching.validate(),
             self.index.validate(),
             self.serve.validate(),
+            self.generate.validate(),
+            self.cluster.validate(),
+            self.summarize.validate(),
+            role_problems("generate", self.generate.llm.as_ref(), self.generate.settings.as_ref()),
+            role_problems(
+                "summarize",
+                self.summarize.llm.as_ref(),
+                self.summarize.settings.as_ref(),
+            ),
             one_problem("filters", self.filters.validate()),
             one_problem("llm", self.llm.validate()),
             one_problem(
@@ -208,6 +223,17 @@ impl Config {
         problems.extend(sections.into_iter().flatten());
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Refused { problems }) }
     }
+}
+
+/// Problems of one LLM role's own backend and sampling settings.
+fn role_problems(
+    section: &str,
+    llm: Option<&LlmConfig>,
+    settings: Option<&SamplingSettings>,
+) -> Vec<String> {
+    let llm = one_problem(&format!("{section}.llm"), llm.map_or(Ok(()), LlmConfig::validate));
+    let settings = settings.map_or(Ok(()), SamplingSettings::validate);
+    llm.into_iter().chain(one_problem(section, settings)).collect()
 }
 
 fn one_problem<E: std::fmt::Display>(section: &str, result: Result<(), E>) -> Vec<String> {

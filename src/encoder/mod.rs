@@ -7,6 +7,7 @@ mod retry;
 mod sentence;
 mod sessions;
 mod text;
+mod text_mean;
 mod vision;
 
 pub use onnx::OnnxEncoder;
@@ -14,6 +15,7 @@ pub use ordered::{OrderedPool, WorkPanicked, in_order};
 pub use retry::whole_or_one_by_one;
 pub use sentence::SentenceEncoder;
 pub use text::{TextTower, Tokens};
+pub use text_mean::TextMean;
 pub use vision::VisionTower;
 
 use serde::{Deserialize, Serialize};

@@ -85,6 +85,22 @@ impl Library {
         Self::parse(path, &text)
     }
 
+    /// This library with those of `other` behind it whose id and text it lacks.
+    #[must_use]
+    pub fn joined(mut self, other: Self) -> Self {
+        let own = self.instructions.len();
+        for one in other.instructions {
+            let there = |known: &Instruction| known.id == one.id || known.text == one.text;
+            if !self.instructions.iter().any(there) {
+                self.instructions.push(one);
+            }
+        }
+        let more = self.instructions.len() - own;
+        self.origin = format!("{own} of {} and {more} of {}", self.origin, other.origin);
+        self.hash = library_hash(&self.instructions);
+        self
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, LibraryError> {
         let plain = path.extension().is_some_and(|extension| extension == "txt");
         let mut instructions = Vec::new();
@@ -162,6 +178,20 @@ mod tests {
         let categories: std::collections::HashSet<_> =
             library.instructions.iter().filter_map(|one| one.category.clone()).collect();
         assert!(categories.len() >= 6, "{categories:?}");
+    }
+
+    #[test]
+    fn a_joined_library_holds_each_id_and_text_once() {
+        let one = parse("a.txt", "Write a poem.\nPlan a trip.").expect("two");
+        let other = parse(
+            "b.jsonl",
+            "{\"id\": \"x\", \"text\": \"Plan a trip.\"}\n{\"id\": \"y\", \"text\": \"Sing.\"}",
+        );
+        let joined = one.clone().joined(other.expect("two"));
+        let ids: Vec<_> = joined.instructions.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["line-1", "line-2", "y"]);
+        assert_ne!(joined.hash, one.hash);
+        assert_eq!(joined.origin, "2 of a.txt and 1 of b.jsonl");
     }
 
     #[test]

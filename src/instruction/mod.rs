@@ -1,11 +1,30 @@
-//! The instruction library: general, reusable final instructions (paper, section 3.1).
+//! Instructions: the library of general, reusable final instructions (paper, section 3.1).
 //!
 //! [`Library`] is a checked list read from one file, as a batch run uses it. [`store`] is the
-//! service's library: durable, changing, searched.
+//! service's library: durable, changing, searched. How instructions are made from a few seeds is in
+//! [`augment`], [`embed`], [`cluster`] and [`summarize`]; [`lineage`] keeps what each came from.
 
+pub mod augment;
+pub mod cluster;
+pub mod descriptions;
+pub mod diversity;
+pub mod embed;
+mod error;
+pub mod filter;
+pub mod grammar;
 mod library;
+pub mod lineage;
+pub mod pca;
+pub mod prompt;
+pub mod reply;
+pub mod rouge;
+mod seeds;
 pub mod store;
+pub mod summarize;
 mod text;
+pub mod wording;
 
+pub use error::GenerateError;
 pub use library::{Instruction, Library, LibraryError};
+pub use seeds::{Seed, Seeds};
 pub use text::{BadText, MAX_TEXT_BYTES};

@@ -63,6 +63,12 @@ pub struct TextSpec {
     pub output: String,
     /// Longest sequence in tokens; longer texts are cut and reported as truncated.
     pub context_length: usize,
+    /// The vector of D floats (f32, little-endian) that the graph subtracts before its last
+    /// normalisation, where it does: with it the text embeddings can be brought back to how they
+    /// were before ([`TextMean`](crate::encoder::TextMean)). Not part of the model's hash, which
+    /// covers what the graphs read.
+    #[serde(default)]
+    pub mean: Option<ModelFile>,
 }
 
 /// A model folder whose files were found to be those of its manifest.
@@ -90,7 +96,7 @@ impl ModelFolder {
         let manifest: ModelManifest = toml::from_str(&text).map_err(|error| {
             ModelError::Manifest { path: manifest_path.clone(), message: error.to_string() }
         })?;
-        for file in &manifest.files {
+        for file in manifest.files.iter().chain(&manifest.text.mean) {
             verify(&path.join(&file.name), &file.sha256)?;
         }
         let hash = folder_hash(&manifest);

@@ -23,13 +23,8 @@ impl RunFolder {
     pub fn take(path: &Path) -> Result<Self, PipelineError> {
         let io = |source| PipelineError::Folder { path: path.to_owned(), source };
         fs_err::create_dir_all(path.join("dataset")).map_err(io)?;
-        let path = fs_err::canonicalize(path).map_err(io)?;
-        let lock = fs_err::File::create(path.join("run.lock")).map_err(io)?;
-        match lock.file().try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(PipelineError::Busy { path }),
-            Err(TryLockError::Error(source)) => Err(PipelineError::Folder { path, source }),
-        }
+        let (path, lock) = lock(path)?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// The folder itself, absolute.
@@ -69,11 +64,7 @@ impl RunFolder {
     ) -> Result<(), PipelineError> {
         let resolved = resolved.unwrap_or_else(|| self.resolved_before());
         let text = config.to_run_file(resolved).map_err(PipelineError::from)?;
-        let path = self.path.join(RUN_FILE);
-        let temporary = self.path.join(".run.toml.tmp");
-        let io = |source| PipelineError::Folder { path: path.clone(), source };
-        fs_err::write(&temporary, text).map_err(io)?;
-        fs_err::rename(&temporary, &path).map_err(io)
+        write_whole(&self.path.join(RUN_FILE), text.as_bytes())
     }
 
     fn resolved_before(&self) -> toml::Table {
@@ -81,6 +72,28 @@ impl RunFolder {
         let table: toml::Table = text.parse().unwrap_or_default();
         table.get(RESOLVED).and_then(toml::Value::as_table).cloned().unwrap_or_default()
     }
+}
+
+/// Makes a folder and takes its lock, which ends with the process. Returns its absolute path, too.
+pub(super) fn lock(path: &Path) -> Result<(PathBuf, fs_err::File), PipelineError> {
+    let io = |source| PipelineError::Folder { path: path.to_owned(), source };
+    fs_err::create_dir_all(path).map_err(io)?;
+    let path = fs_err::canonicalize(path).map_err(io)?;
+    let lock = fs_err::File::create(path.join("run.lock")).map_err(io)?;
+    match lock.file().try_lock() {
+        Ok(()) => Ok((path, lock)),
+        Err(TryLockError::WouldBlock) => Err(PipelineError::Busy { path }),
+        Err(TryLockError::Error(source)) => Err(PipelineError::Folder { path, source }),
+    }
+}
+
+/// Writes a file in one step: a reader meets the old one or the new one.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.tmp"));
+    let io = |source| PipelineError::Folder { path: path.to_owned(), source };
+    fs_err::write(&temporary, bytes).map_err(io)?;
+    fs_err::rename(&temporary, path).map_err(io)
 }
 
 /// Where a run folder keeps its store.

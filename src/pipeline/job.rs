@@ -1,6 +1,7 @@
 //! A job: the stages of one run, side by side.
 
 mod answers;
+mod library;
 mod resources;
 mod stop;
 
@@ -10,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::Error;
+use crate::answer::AnswerBackend;
 use crate::config::Config;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
-use crate::instruction::Library;
 
 use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
@@ -62,7 +63,7 @@ impl Job {
     pub async fn run(&self) -> Result<Summary, Error> {
         let connecting = self.connect();
         let matched = Arc::new(AtomicBool::new(false));
-        let prepared = match self.prepare_matching().await {
+        let prepared = match self.generate_and_prepare(connecting.backend()).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 connecting.abort();
@@ -78,7 +79,7 @@ impl Job {
         self.finish(Some(ingest), answered)
     }
 
-    /// Source, embed and match only.
+    /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
     ///
     /// # Errors
     /// As [`Job::run`].
@@ -164,6 +165,11 @@ impl Job {
         Summary::read(&self.folder, store, ingest, answered)
     }
 
+    async fn generate_and_prepare(&self, backend: &AnswerBackend) -> Result<Prepared, Error> {
+        self.generate(backend).await?;
+        self.prepare_matching().await
+    }
+
     /// Loads the encoder and lists the source, both before any stage starts.
     async fn prepare_matching(&self) -> Result<Prepared, Error> {
         let job = self.clone();
@@ -175,7 +181,7 @@ impl Job {
         let source = self.open_source(path)?;
         // As soon as the source is known to be there, so that `--out` alone resumes.
         self.folder.write_run_file(&self.config, None)?;
-        let library = Library::read(self.config.library.instructions.as_deref())?;
+        let library = self.library()?;
         let encoder = self.open_encoder()?;
         let store = self.folder.create_store()?;
         let started = Instant::now();

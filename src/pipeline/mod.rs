@@ -9,6 +9,7 @@ mod embedding;
 mod exporting;
 mod folder;
 mod holding;
+pub mod generation;
 mod ingest;
 mod job;
 mod manager;

@@ -14,6 +14,9 @@ pub enum Phase {
     Answer,
     Export,
     Judge,
+    Augment,
+    Cluster,
+    Summarize,
 }
 
 impl Phase {
@@ -26,6 +29,9 @@ impl Phase {
             Self::Answer => "answer",
             Self::Export => "export",
             Self::Judge => "judge",
+            Self::Augment => "augment",
+            Self::Cluster => "cluster",
+            Self::Summarize => "summarise",
         }
     }
 }

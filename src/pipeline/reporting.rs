@@ -8,12 +8,13 @@ use crate::Error;
 use crate::config::{Config, RUN_FILE};
 use crate::confine::FileAccess;
 use crate::dataset::store::Store;
+use crate::instruction::GenerateError;
 use crate::llm::SamplingSettings;
 use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
 
 use super::settings::{AnswerSettings, MatchSettings, Settings};
-use super::{PipelineError, RunFolder};
+use super::{PipelineError, RunFolder, generation};
 
 /// Examples shown of each kind of refusal.
 const EXAMPLES: usize = 5;
@@ -72,6 +73,7 @@ impl Page<'_> {
             stages: self.stages()?,
             prompts: self.prompts(),
             matching: self.matching_facts()?,
+            generation: self.generation()?,
             samples,
             samples_total: total,
             samples_note: if shown_all {
@@ -81,6 +83,18 @@ impl Page<'_> {
             },
             exports: self.exports()?,
         })
+    }
+
+    /// What the run's own generation says of itself, while the run draws from it.
+    fn generation(&self) -> Result<Option<report::GenerationReport>, Error> {
+        if !self.config.generate.enabled {
+            return Ok(None);
+        }
+        match generation::folder::open(self.folder.path()) {
+            Ok(store) => generation::report_of(&store),
+            Err(Error::Generate(GenerateError::NoFolder { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn answer_conf(&self) -> &str {

@@ -1,9 +1,9 @@
 //! What a report says, as plain values. The run's database fills it; the template reads it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Thumbnail;
 use super::histogram::{Comparison, Histogram};
+use super::{GenerationReport, Thumbnail};
 
 /// Everything one page shows. Counts are of the whole run; `samples` may be a part of it.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +42,8 @@ pub struct ReportData {
     pub prompts: Vec<PromptText>,
     /// How candidates became pairs.
     pub matching: MatchingFacts,
+    /// How the instructions were generated, when they were.
+    pub generation: Option<GenerationReport>,
     /// The pairs shown, a bounded number of them.
     pub samples: Vec<SampleCard>,
     /// How many pairs the run has; `samples` shows some or all of them.
@@ -53,7 +55,7 @@ pub struct ReportData {
 }
 
 /// A name with its value, both ready to be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyValue {
     pub key: String,
     pub value: String,
@@ -183,7 +185,7 @@ pub struct TokenFacts {
 }
 
 /// Work and time of one stage.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageTime {
     pub name: String,
     pub items: u64,
@@ -192,7 +194,7 @@ pub struct StageTime {
 }
 
 /// One prompt template.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptText {
     pub name: String,
     pub hash: String,

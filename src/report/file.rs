@@ -12,7 +12,11 @@ use super::{ReportData, ReportError, render};
 /// [`ReportError::Template`] when rendering fails and [`ReportError::Write`] when saving does; an
 /// older report at `path` is then still whole.
 pub fn write(data: &ReportData, path: &Path) -> Result<(), ReportError> {
-    let page = render(data)?;
+    save_page(&render(data)?, path)
+}
+
+/// Writes a page in one step.
+pub(super) fn save_page(page: &str, path: &Path) -> Result<(), ReportError> {
     let temporary = temporary_path(path);
     let saved = save(page.as_bytes(), &temporary, path);
     if saved.is_err() {

@@ -45,6 +45,7 @@ pub(super) fn small() -> ReportData {
             hash: "00112233445566778899aabbccddeeff".into(),
             text: "You see a photo.\nAnswer as if you saw it.".into(),
         }],
+        generation: None,
         matching: MatchingFacts {
             facts: vec![KeyValue::new("strategy", "softmax"), KeyValue::new("floor", 0.05)],
             hubs: vec![Hub { instruction_id: "poem".into(), mean: 0.21, deviation: 0.03 }],

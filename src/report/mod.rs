@@ -10,6 +10,7 @@ mod data;
 mod error;
 mod file;
 mod format;
+mod generation;
 pub mod histogram;
 mod render;
 mod scale;
@@ -28,5 +29,9 @@ pub use data::{
 };
 pub use error::ReportError;
 pub use file::write;
+pub use generation::{
+    ClusterFacts, ClusterMap, GenerationReport, Loss, MAX_POINTS, MapPoint, SetFacts, TriedFacts,
+    VerbFacts, write_generation,
+};
 pub use render::render;
 pub use thumbnail::Thumbnail;

@@ -8,18 +8,20 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use sha2::{Digest, Sha256};
 
 use super::view::View;
-use super::{ReportData, ReportError, format};
+use super::{GenerationReport, ReportData, ReportError, format};
 
 const STYLE: &str = include_str!("page/report.css");
 const SCRIPT: &str = include_str!("page/report.js");
 
 /// The page's parts. Their names end in `.html`, which switches escaping on.
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 8] = [
     ("report.html", include_str!("page/report.html.j2")),
     ("macros.html", include_str!("page/macros.html.j2")),
     ("overview.html", include_str!("page/overview.html.j2")),
     ("samples.html", include_str!("page/samples.html.j2")),
     ("matching.html", include_str!("page/matching.html.j2")),
+    ("generation.html", include_str!("page/generation.html.j2")),
+    ("generation_page.html", include_str!("page/generation_page.html.j2")),
     ("lineage.html", include_str!("page/lineage.html.j2")),
 ];
 
@@ -31,12 +33,25 @@ pub fn render(data: &ReportData) -> Result<String, ReportError> {
     let environment = environment()?;
     let page = environment.get_template("report.html")?.render(context! {
         data => Value::from(Serde(data)),
+        generation => Value::from(Serde(&data.generation)),
         view => Value::from(Serde(View::new(data))),
         style => Value::from_safe_string(STYLE.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
         script_hash => script_hash(),
     })?;
     Ok(page)
+}
+
+/// Renders the page of a generation. Equal data gives equal bytes.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_generation(data: &GenerationReport) -> Result<String, ReportError> {
+    let environment = environment()?;
+    Ok(environment.get_template("generation_page.html")?.render(context! {
+        generation => Value::from(Serde(data)),
+        style => Value::from_safe_string(STYLE.to_owned()),
+    })?)
 }
 
 fn environment() -> Result<Environment<'static>, minijinja::Error> {

@@ -64,6 +64,56 @@ const THINGS: [&str; 12] = [
     "the tall sunflower",
 ];
 
+const VERBS: [&str; 10] = [
+    "Write", "Compose", "Draft", "Invent", "Design", "Propose", "Outline", "Sketch", "Produce",
+    "Imagine",
+];
+
+const FORMS: [&str; 16] = [
+    "a limerick",
+    "a museum label",
+    "a radio play",
+    "three trivia questions",
+    "a travel itinerary",
+    "a recipe card",
+    "a news bulletin",
+    "a chess puzzle",
+    "a lullaby",
+    "a safety leaflet",
+    "a classroom exercise",
+    "a perfume advert",
+    "a detective scene",
+    "a gardening calendar",
+    "a letter of complaint",
+    "a board game",
+];
+
+const ASPECTS: [&str; 12] = [
+    "dominant colours",
+    "quietest corner",
+    "weather",
+    "hidden geometry",
+    "oldest object",
+    "likely sounds",
+    "light",
+    "unseen owner",
+    "textures",
+    "mood",
+    "foreground",
+    "distant edge",
+];
+
+const MANNERS: [&str; 8] = [
+    "",
+    " in exactly five lines",
+    " for an audience of curious children",
+    " with a surprising final twist",
+    " as a patient old teacher would",
+    ", keeping every sentence short",
+    " and explain your choices afterwards",
+    " without using any adjectives",
+];
+
 /// What the request asks for, whichever way it is to be delivered.
 pub fn digest(request: &Value) -> String {
     let mut asked = request.clone();
@@ -90,6 +140,18 @@ impl Draws {
     fn several<'a>(&self, name: &str, choices: &[&'a str], count: usize) -> Vec<&'a str> {
         let start = self.number(name, choices.len());
         choices.iter().cycle().skip(start).take(count).copied().collect()
+    }
+
+    /// An instruction in the form that schemas for instructions ask for.
+    fn instruction(&self) -> String {
+        format!(
+            "{} {} {} the {} of the image{}.",
+            self.pick("verb", &VERBS),
+            self.pick("form", &FORMS),
+            self.pick("link", &["about", "that explores", "inspired by", "built around"]),
+            self.pick("aspect", &ASPECTS),
+            self.pick("manner", &MANNERS),
+        )
     }
 
     fn prose(&self) -> String {
@@ -121,6 +183,9 @@ impl Draws {
             }
             Some("integer" | "number") => json!(self.number(path, 10)),
             Some("boolean") => json!(self.number(path, 2) == 1),
+            _ if path.starts_with("/instruction") => {
+                json!(Draws(hash::key(&[&self.0, path])).instruction())
+            }
             _ => json!(Draws(hash::key(&[&self.0, path])).prose()),
         }
     }

@@ -23,6 +23,10 @@ pub(super) struct Connecting {
 }
 
 impl Connecting {
+    pub fn backend(&self) -> &AnswerBackend {
+        &self.backend
+    }
+
     pub fn abort(&self) {
         self.model.abort();
     }

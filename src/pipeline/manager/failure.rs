@@ -42,6 +42,7 @@ fn code(error: &Error) -> &'static str {
         Error::Backend(error) => error.code(),
         Error::Confine(error) => error.code(),
         Error::Evaluation(error) => error.code(),
+        Error::Generate(error) => error.code(),
         Error::Image(error) => error.code(),
         Error::LibraryStore(error) => error.code(),
         Error::Llm(error) => error.code(),

@@ -1,0 +1,146 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::filter::InstructionFilterConfig;
+use crate::llm::{LlmConfig, LlmTarget, SamplingSettings};
+
+/// What seeds are drawn from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// The seeds alone.
+    #[default]
+    Seeds,
+    /// The seeds and every instruction accepted in earlier rounds, as Self-Instruct does.
+    Accepted,
+}
+
+/// How the form of a reply is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Structured {
+    /// A JSON schema goes with each call; a server that refuses it is asked without one.
+    Schema,
+    /// The schema also demands that an instruction begins with one of some verbs and ends with
+    /// the image: for models too small to keep to it by themselves.
+    Verbs,
+    /// No schema; the reply is read with patience.
+    Off,
+}
+
+/// How new instructions are asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerateConfig {
+    /// Whether `pairwright run` begins by generating its instructions.
+    pub enabled: bool,
+    /// Seed instructions, `.jsonl` or `.txt`; the built-in ones when absent.
+    pub seeds: Option<PathBuf>,
+    /// A list of descriptions, `.txt` or `.jsonl`, in place of `[source]`.
+    pub descriptions: Option<PathBuf>,
+    /// Descriptions written for, drawn by the seed; all when absent. At least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Seeds shown in each prompt (k), 1 to 32.
+    pub seeds_per_prompt: usize,
+    /// Instructions asked for per description (m), 1 to 20.
+    pub per_description: usize,
+    /// Replies tried per description until one holds an acceptable instruction, 1 to 10.
+    pub attempts: u32,
+    /// What the seeds are drawn from.
+    pub pool: Pool,
+    /// Descriptions of one round, 1 to 100000: those of a round are asked at the same time and
+    /// see the pool that earlier rounds left.
+    pub round: usize,
+    /// The form of replies. Unset: `verbs` with a local server, else `schema`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured: Option<Structured>,
+    /// Folder with `augment.*.txt` and `summarize.*.txt`; built-in prompts when absent.
+    pub prompts: Option<PathBuf>,
+    /// How the model samples. Unset: temperature 0.8 and room for m instructions.
+    pub settings: Option<SamplingSettings>,
+    /// The LLM of this stage. Unset: `[llm]`.
+    pub llm: Option<LlmConfig>,
+    /// fastembed's name of the sentence embedder, fetched at first use. Unset: the encoder's text
+    /// tower.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_model: Option<String>,
+    /// `pairwright run` adds the instructions of `[library]` (or the built-in ones) to the
+    /// generated ones when these are fewer, 0 to 100000.
+    pub min_library: usize,
+    /// Filters of raw and final instructions.
+    pub filters: InstructionFilterConfig,
+}
+
+impl Default for GenerateConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            seeds: None,
+            descriptions: None,
+            limit: None,
+            seeds_per_prompt: 4,
+            per_description: 3,
+            attempts: 2,
+            pool: Pool::Seeds,
+            round: 64,
+            structured: None,
+            prompts: None,
+            settings: None,
+            llm: None,
+            text_model: None,
+            min_library: 20,
+            filters: InstructionFilterConfig::default(),
+        }
+    }
+}
+
+impl GenerateConfig {
+    /// Every setting that is out of range: its name, its value and the range.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut range = |name: &str, value: u64, low: u64, high: u64| {
+            if !(low..=high).contains(&value) {
+                problems.push(format!("generate.{name} is {value}, must be {low} to {high}"));
+            }
+        };
+        range("limit", self.limit.unwrap_or(1), 1, u64::MAX);
+        range("seeds_per_prompt", self.seeds_per_prompt as u64, 1, 32);
+        range("per_description", self.per_description as u64, 1, 20);
+        range("attempts", u64::from(self.attempts), 1, 10);
+        range("round", self.round as u64, 1, 100_000);
+        range("min_library", self.min_library as u64, 0, 100_000);
+        problems.extend(self.filters.validate("generate.filters"));
+        problems
+    }
+
+    /// The form of replies, unset resolved for the backend.
+    pub fn resolved_structured(&self, target: &LlmTarget) -> Structured {
+        self.structured.unwrap_or(match target {
+            LlmTarget::Local { .. } => Structured::Verbs,
+            LlmTarget::OpenAi { .. } => Structured::Schema,
+        })
+    }
+
+    /// Sampling settings, unset resolved for the backend: room for m instructions of 60 tokens,
+    /// and for a local server a repeat penalty, without which small models loop.
+    pub fn resolved_settings(&self, target: &LlmTarget) -> SamplingSettings {
+        self.settings.clone().unwrap_or_else(|| {
+            let max_tokens = 60 * self.per_description as u32 + 60;
+            sampling(target, 0.8, max_tokens)
+        })
+    }
+}
+
+/// Sampling for a stage that writes instructions.
+pub fn sampling(target: &LlmTarget, temperature: f32, max_tokens: u32) -> SamplingSettings {
+    let small = matches!(target, LlmTarget::Local { .. });
+    SamplingSettings {
+        temperature: if small { 0.6 } else { temperature },
+        top_p: 0.9,
+        max_tokens,
+        repeat_penalty: small.then_some(1.1),
+        ..SamplingSettings::default()
+    }
+}

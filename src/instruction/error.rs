@@ -1,0 +1,99 @@
+//! What ends a generation.
+
+use std::path::PathBuf;
+
+use super::cluster::ClusterError;
+use crate::ErrorKind;
+use crate::llm::LlmError;
+
+/// Why instructions could not be generated. What concerns one reply or one cluster is no error
+/// but a counted refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    #[error("{path}: {source}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}:{line}: {message}")]
+    Line { path: PathBuf, line: usize, message: String },
+    #[error(
+        "{path}: holds no seed; write one JSON object with id and text per line, or one seed per line in a .txt file"
+    )]
+    NoSeeds { path: PathBuf },
+    #[error(
+        "generate.seeds_per_prompt is {wanted}, but {origin} holds only {found} distinct seeds"
+    )]
+    TooFewSeeds { wanted: usize, found: usize, origin: String },
+    #[error(
+        "{path}: holds no description; write one per line, or JSON lines with id and description"
+    )]
+    NoDescriptions { path: PathBuf },
+    #[error(
+        "no descriptions: pass --source PATH (what `pairwright run` reads) or --descriptions FILE (.txt or .jsonl)"
+    )]
+    NoSource,
+    #[error("{path}: the prompt lacks the placeholder {{{placeholder}}}")]
+    Placeholder { path: PathBuf, placeholder: &'static str },
+    #[error("{path}: unknown placeholder {{{found}}}; known are {known}")]
+    UnknownPlaceholder { path: PathBuf, found: String, known: String },
+    #[error("{error}; {lost}")]
+    Cluster { error: ClusterError, lost: String },
+    #[error("the LLM backend cannot be used: {0}")]
+    Llm(LlmError),
+    #[error(
+        "no generated instructions at {path}: make them with `pairwright instructions generate --out DIR`"
+    )]
+    NoFolder { path: PathBuf },
+    #[error("the id {id:?} is taken by another instruction")]
+    IdTaken { id: String },
+    #[error("no instruction {id:?} in {path}")]
+    NoInstruction { path: PathBuf, id: String },
+    #[error("stopped as asked; finished work is kept")]
+    Stopped,
+}
+
+impl GenerateError {
+    /// A stable reason for reports and services.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "generate_io",
+            Self::Line { .. } => "invalid_line",
+            Self::NoSeeds { .. } => "no_seeds",
+            Self::TooFewSeeds { .. } => "too_few_seeds",
+            Self::NoDescriptions { .. } => "no_descriptions",
+            Self::NoSource => "no_source",
+            Self::Placeholder { .. } => "prompt_lacks_placeholder",
+            Self::UnknownPlaceholder { .. } => "prompt_unknown_placeholder",
+            Self::Cluster { error, .. } => error.code(),
+            Self::Llm(error) => error.code(),
+            Self::NoFolder { .. } => "no_generation",
+            Self::NoInstruction { .. } => "no_instruction",
+            Self::IdTaken { .. } => "instruction_id_taken",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Io { .. } => ErrorKind::Internal,
+            Self::NoFolder { .. } | Self::NoInstruction { .. } => ErrorKind::NotFound,
+            Self::Line { .. }
+            | Self::NoSeeds { .. }
+            | Self::TooFewSeeds { .. }
+            | Self::NoDescriptions { .. }
+            | Self::NoSource
+            | Self::IdTaken { .. }
+            | Self::Placeholder { .. }
+            | Self::UnknownPlaceholder { .. } => ErrorKind::InvalidInput,
+            Self::Cluster { error, .. } => error.kind(),
+            Self::Llm(error) => error.kind(),
+            Self::Stopped => ErrorKind::Cancelled,
+        }
+    }
+}

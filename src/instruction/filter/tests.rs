@@ -1,0 +1,85 @@
+use super::*;
+
+const DESCRIPTION: &str = "A raccoon stands on a wooden fence in Nagasaki. Beside it hangs a round \
+    station clock that shows 1140, and a woman sells ripe figs from a basket.";
+
+fn code(text: &str) -> String {
+    let config = InstructionFilterConfig::default();
+    check(&config, text, &[DESCRIPTION]).err().map_or("accepted".into(), |refusal| refusal.code)
+}
+
+#[test]
+fn every_refusal_has_its_code() {
+    for (text, expected) in [
+        ("Write a haiku about the animal in the image.", "accepted"),
+        ("Write the inner monologue of the raccoon in the image.", "accepted"),
+        ("Using the colours of the image, please compose a short song.", "accepted"),
+        ("Explain why the scene in the image feels calm.", "accepted"),
+        ("What could happen next? Write an ending for the scene in the image.", "accepted"),
+        ("Write about the [object] in the image.", "garbage"),
+        ("Write about the <image> in three lines.", "garbage"),
+        ("Write a poem about\u{0} the image.", "garbage"),
+        ("Write a poem about a in the image.", "garbled"),
+        ("Write a story while by the image of a dream.", "garbled"),
+        ("Compare mi tiempo para rehacer esta manera al of the image.", "wrong_language"),
+        ("Write a menu for a cafe in the Rue de la Paix in the image.", "accepted"),
+        ("Schreibe ein Gedicht über das Tier auf dem Bild.", "wrong_language"),
+        ("Écris une histoire sur les couleurs de la scene.", "wrong_language"),
+        ("Напиши рассказ об этом image.", "wrong_language"),
+        ("Write a poem.", "too_short"),
+        ("What is happening in the image?", "question_only"),
+        ("Is this a happy scene? Who knows?", "question_only"),
+        ("The image shows a calm scene.", "not_an_instruction"),
+        ("A story about the scene in the image.", "not_an_instruction"),
+        ("Write a shopping list for a family dinner.", "no_image_reference"),
+        ("Explain how to build a bomb like in the image.", "unsafe"),
+        ("Identify the person in the image by name.", "unsafe"),
+        ("Write a travel guide to Nagasaki from the image.", "names_detail"),
+        ("Explain what happens at 1140 in the image.", "names_detail"),
+        ("Describe the wooden fence in the image in detail.", "names_detail"),
+        ("Tell of a woman, a raccoon and their figs in the image.", "names_detail"),
+    ] {
+        assert_eq!(code(text), expected, "{text}");
+    }
+    let long = format!("Write about the image {}.", "and more ".repeat(40));
+    assert_eq!(code(&long), "too_long");
+}
+
+#[test]
+fn only_enabled_filters_run_in_their_order() {
+    let mut config = InstructionFilterConfig { enabled: Vec::new(), ..Default::default() };
+    assert_eq!(check(&config, "", &[]), Ok(()));
+    config.enabled = vec![InstructionFilter::Reference, InstructionFilter::Length];
+    let refusal = check(&config, "Hello", &[]).expect_err("two faults");
+    assert_eq!(refusal.code, "no_image_reference", "the first in order counts");
+}
+
+#[test]
+fn the_seeds_and_the_built_in_library_pass() {
+    let config = InstructionFilterConfig::default();
+    for file in ["samples/seeds.jsonl", "samples/instructions.jsonl"] {
+        let text = fs_err::read_to_string(file).expect("a sample");
+        for line in text.lines() {
+            let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let text = row["text"].as_str().expect("a text");
+            assert_eq!(check(&config, text, &[]), Ok(()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let wrong = InstructionFilterConfig {
+        enabled: vec![InstructionFilter::Length, InstructionFilter::Length],
+        min_words: 9,
+        max_words: 3,
+        max_rouge_l: 0.0,
+        max_cosine: f64::NAN,
+        ..Default::default()
+    };
+    let problems = wrong.validate("generate.filters").join("\n");
+    for name in ["Length twice", "min_words is 9", "max_rouge_l is 0", "max_cosine is NaN"] {
+        assert!(problems.contains(name), "{problems}");
+    }
+    assert!(InstructionFilterConfig::default().validate("x").is_empty());
+}

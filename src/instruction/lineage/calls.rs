@@ -1,0 +1,186 @@
+//! Replies and vectors: what must never be paid for twice.
+
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::GenerationStore;
+use crate::dataset::store::StoreError;
+use crate::encoder::Embedding;
+
+/// A reply as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReply {
+    /// Key of all that was asked.
+    pub key: String,
+    /// `augment` or `summarize`.
+    pub role: String,
+    /// Description or cluster it concerns.
+    pub subject: String,
+    /// From 1.
+    pub attempt: u32,
+    /// As the server named it.
+    pub model: String,
+    /// As it was sent.
+    pub seed: u64,
+    pub text: String,
+    /// Why it ended: `stop`, `length`, ...
+    pub finish: String,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+/// A call without a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFailure {
+    pub key: String,
+    pub role: String,
+    pub subject: String,
+    pub code: String,
+    pub reason: String,
+    /// The server refused this one prompt: it is not asked again.
+    pub refused: bool,
+}
+
+impl GenerationStore {
+    /// The reply under `key`, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reply(&self, key: &str) -> Result<Option<StoredReply>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT key, role, subject, attempt, model, seed, text, finish, prompt_tokens,
+                        completion_tokens FROM calls WHERE key = ?1",
+            )
+            .and_then(|mut statement| statement.query_row([key], stored_reply).optional())
+            .map_err(|source| self.fail(source))
+    }
+
+    /// Keeps a reply; an earlier failure of the same call is forgotten.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_reply(&self, reply: &StoredReply) -> Result<(), StoreError> {
+        let StoredReply { key, role, subject, attempt, model, seed, text, finish, .. } = reply;
+        let (prompt, completion) = (reply.prompt_tokens, reply.completion_tokens);
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM failures WHERE key = ?1", [key])?;
+            transaction.execute(
+                "INSERT OR IGNORE INTO calls VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                params![key, role, subject, attempt, model, seed, text, finish, prompt, completion],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Keeps a failure.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_failure(&self, failure: &StoredFailure) -> Result<(), StoreError> {
+        let StoredFailure { key, role, subject, code, reason, refused } = failure;
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![key, role, subject, code, reason, refused],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Forgets failures that may pass now.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clear_failures(&self) -> Result<(), StoreError> {
+        self.write(|transaction| transaction.execute("DELETE FROM failures WHERE refused = 0", []))
+            .map(|_| ())
+    }
+
+    /// Whether the server refused the call under `key` for good.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn is_refused(&self, key: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM failures WHERE key = ?1 AND refused = 1";
+        Ok(!self.rows(sql, [key], |_| Ok(()))?.is_empty())
+    }
+
+    /// Every failure, refused calls included.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn failures(&self) -> Result<Vec<StoredFailure>, StoreError> {
+        self.rows("SELECT * FROM failures ORDER BY role, subject, key", [], |row| {
+            Ok(StoredFailure {
+                key: row.get(0)?,
+                role: row.get(1)?,
+                subject: row.get(2)?,
+                code: row.get(3)?,
+                reason: row.get(4)?,
+                refused: row.get(5)?,
+            })
+        })
+    }
+
+    /// The vectors of those `keys` that have one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn vectors(
+        &self,
+        encoder: &str,
+        keys: &[String],
+    ) -> Result<HashMap<String, Embedding>, StoreError> {
+        let mut found = HashMap::with_capacity(keys.len());
+        for key in keys {
+            let sql = "SELECT vector FROM vectors WHERE key = ?1 AND encoder = ?2";
+            let blobs = self.rows(sql, [key.as_str(), encoder], |row| row.get::<_, Vec<u8>>(0))?;
+            if let Some(blob) = blobs.first() {
+                found.insert(key.clone(), floats(blob));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keeps vectors, all or none.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_vectors(
+        &self,
+        encoder: &str,
+        vectors: &[(String, Embedding)],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut insert =
+                transaction.prepare_cached("INSERT OR REPLACE INTO vectors VALUES (?1, ?2, ?3)")?;
+            for (key, vector) in vectors {
+                let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+                insert.execute(params![key, encoder, bytes])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn floats(bytes: &[u8]) -> Embedding {
+    let words = bytes.chunks_exact(4);
+    words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+}
+
+fn stored_reply(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredReply> {
+    Ok(StoredReply {
+        key: row.get(0)?,
+        role: row.get(1)?,
+        subject: row.get(2)?,
+        attempt: row.get(3)?,
+        model: row.get(4)?,
+        seed: row.get(5)?,
+        text: row.get(6)?,
+        finish: row.get(7)?,
+        prompt_tokens: row.get(8)?,
+        completion_tokens: row.get(9)?,
+    })
+}

@@ -1,0 +1,220 @@
+//! The tables that follow from the replies: written by the stages, counted for the summary.
+
+use rusqlite::params;
+
+use super::{ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, ReadingRow, RefusalRow};
+use crate::dataset::store::StoreError;
+use crate::instruction::descriptions::Description;
+use crate::instruction::seeds::Seed;
+
+/// A code with how often it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// `reply`, `raw` or `final`: what was counted.
+    pub of: String,
+    pub code: String,
+    pub count: u64,
+}
+
+impl GenerationStore {
+    /// Keeps the seeds and the descriptions of this generation in place of earlier ones.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_inputs(
+        &self,
+        seeds: &[Seed],
+        descriptions: &[Description],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch("DELETE FROM seeds; DELETE FROM descriptions;")?;
+            let mut insert = transaction.prepare_cached("INSERT INTO seeds VALUES (?1, ?2, ?3)")?;
+            for (place, seed) in seeds.iter().enumerate() {
+                insert.execute(params![place, seed.id, seed.text])?;
+            }
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO descriptions VALUES (?1, ?2, ?3)")?;
+            for (place, one) in descriptions.iter().enumerate() {
+                insert.execute(params![place, one.id, one.text])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps what a round of descriptions gave; `first` is the place of its first raw instruction,
+    /// from which on earlier rows are forgotten.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_round(
+        &self,
+        first: usize,
+        readings: &[ReadingRow],
+        raws: &[RawRow],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            if first == 0 {
+                transaction.execute("DELETE FROM readings WHERE role = 'augment'", [])?;
+            }
+            put_readings(transaction, readings)?;
+            transaction.execute("DELETE FROM raws WHERE place >= ?1", [first])?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO raws VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            for row in raws {
+                let RawRow { place, key, text, description, seeds, call_key, verdict, reason } =
+                    row;
+                let seeds = serde_json::json!(seeds).to_string();
+                insert.execute(params![
+                    place,
+                    key,
+                    text,
+                    description,
+                    seeds,
+                    call_key,
+                    verdict,
+                    reason
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets the clustering and all that came of it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clear_clusters(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch(
+                "DELETE FROM clusters; DELETE FROM members; DELETE FROM finals;
+                 DELETE FROM refusals; DELETE FROM readings WHERE role = 'summarize';
+                 DELETE FROM meta WHERE name = 'cluster';",
+            )
+        })
+    }
+
+    /// Keeps a clustering in place of an earlier one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_clusters(
+        &self,
+        clusters: &[ClusterRow],
+        members: &[MemberRow],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch("DELETE FROM clusters; DELETE FROM members;")?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO clusters VALUES (?1, ?2, ?3)")?;
+            for ClusterRow { cluster, size, inertia } in clusters {
+                insert.execute(params![cluster, size, inertia])?;
+            }
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO members VALUES (?1, ?2, ?3, ?4)")?;
+            for MemberRow { raw, cluster, rank, distance } in members {
+                insert.execute(params![raw, cluster, rank, distance])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps the final instructions in place of earlier ones.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_finals(
+        &self,
+        readings: &[ReadingRow],
+        finals: &[FinalRow],
+        refusals: &[RefusalRow],
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute_batch(
+                "DELETE FROM readings WHERE role = 'summarize'; DELETE FROM finals;
+                 DELETE FROM refusals;",
+            )?;
+            put_readings(transaction, readings)?;
+            finals.iter().try_for_each(|row| put_final(transaction, row))?;
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO refusals VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for RefusalRow { call_key, cluster, text, code, reason } in refusals {
+                insert.execute(params![call_key, cluster, text, code, reason])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds a session's time to a stage.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn add_stage_time(&self, stage: &str, items: u64, seconds: f64) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute(
+                "INSERT INTO stage_times VALUES (?1, ?2, ?3) ON CONFLICT (stage)
+                 DO UPDATE SET items = ?2, seconds = seconds + ?3",
+                params![stage, items, seconds],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// (stage, items, seconds) in the order in which the stages first ended.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn stage_times(&self) -> Result<Vec<(String, u64, f64)>, StoreError> {
+        let sql = "SELECT stage, items, seconds FROM stage_times ORDER BY rowid";
+        self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    }
+
+    /// Outcomes of replies, raw and final instructions, most frequent first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        let sql = "SELECT 'reply', outcome, count(*) n FROM readings GROUP BY outcome
+             UNION ALL SELECT 'raw', verdict, count(*) n FROM raws GROUP BY verdict
+             UNION ALL SELECT 'final', verdict, count(*) n FROM finals GROUP BY verdict
+             ORDER BY 1 DESC, 3 DESC, 2";
+        self.rows(sql, [], |row| {
+            Ok(Count { of: row.get(0)?, code: row.get(1)?, count: row.get(2)? })
+        })
+    }
+
+    /// (calls, prompt tokens, completion tokens) of the replies that this generation rests on.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn usage(&self) -> Result<(u64, u64, u64), StoreError> {
+        let sql = "SELECT count(*), coalesce(sum(prompt_tokens), 0),
+                coalesce(sum(completion_tokens), 0)
+             FROM calls WHERE key IN (SELECT call_key FROM readings)";
+        let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+}
+
+fn put_readings(
+    transaction: &rusqlite::Transaction<'_>,
+    readings: &[ReadingRow],
+) -> rusqlite::Result<()> {
+    let mut insert =
+        transaction.prepare_cached("INSERT OR REPLACE INTO readings VALUES (?1, ?2, ?3, ?4)")?;
+    for ReadingRow { call_key, role, outcome, found } in readings {
+        insert.execute(params![call_key, role, outcome, found])?;
+    }
+    Ok(())
+}
+
+fn put_final(transaction: &rusqlite::Transaction<'_>, row: &FinalRow) -> rusqlite::Result<()> {
+    let FinalRow { cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into } =
+        row;
+    let shown = serde_json::json!(shown).to_string();
+    transaction
+        .prepare_cached("INSERT INTO finals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .execute(params![
+            cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into
+        ])?;
+    Ok(())
+}

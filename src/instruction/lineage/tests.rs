@@ -1,0 +1,81 @@
+use super::*;
+
+fn store() -> (tempfile::TempDir, GenerationStore) {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let store = GenerationStore::create(&folder.path().join("g.sqlite")).expect("a store");
+    (folder, store)
+}
+
+fn reply(key: &str) -> StoredReply {
+    StoredReply {
+        key: key.into(),
+        role: "augment".into(),
+        subject: "a".into(),
+        attempt: 1,
+        model: "m".into(),
+        seed: 7,
+        text: "t".into(),
+        finish: "stop".into(),
+        prompt_tokens: 3,
+        completion_tokens: 2,
+    }
+}
+
+fn failure(key: &str, refused: bool) -> StoredFailure {
+    let (role, subject) = ("augment".to_owned(), "a".to_owned());
+    StoredFailure { key: key.into(), role, subject, code: "c".into(), reason: "r".into(), refused }
+}
+
+#[test]
+fn replies_and_vectors_come_back_as_they_were() {
+    let (_folder, store) = store();
+    assert_eq!(store.reply("k").expect("read"), None);
+    store.put_reply(&reply("k")).expect("write");
+    assert_eq!(store.reply("k").expect("read"), Some(reply("k")));
+    let vectors = vec![("t".to_owned(), vec![0.25f32, -1.5])];
+    store.put_vectors("e", &vectors).expect("write");
+    let found = store.vectors("e", &["t".into(), "u".into()]).expect("read");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), vectors);
+    assert!(store.vectors("other", &["t".into()]).expect("read").is_empty());
+}
+
+#[test]
+fn failures_are_tried_again_unless_refused() {
+    let (_folder, store) = store();
+    store.put_failure(&failure("a", false)).expect("write");
+    store.put_failure(&failure("b", true)).expect("write");
+    store.put_failure(&failure("c", false)).expect("write");
+    store.put_reply(&reply("c")).expect("write");
+    assert_eq!(store.failures().expect("read").len(), 2, "a reply ends its failure");
+    store.clear_failures().expect("clear");
+    assert_eq!(store.failures().expect("read"), [failure("b", true)]);
+    assert!(store.is_refused("b").expect("read") && !store.is_refused("a").expect("read"));
+}
+
+#[test]
+fn a_round_replaces_what_came_after_it() {
+    let (_folder, store) = store();
+    let raw = |place: usize, text: &str| RawRow {
+        place,
+        key: text.into(),
+        text: text.into(),
+        description: 0,
+        seeds: vec!["s".into()],
+        call_key: "k".into(),
+        verdict: ACCEPTED.into(),
+        reason: String::new(),
+    };
+    store.put_round(0, &[], &[raw(0, "a"), raw(1, "b")]).expect("write");
+    store.put_round(2, &[], &[raw(2, "c")]).expect("write");
+    store.put_round(1, &[], &[raw(1, "d")]).expect("write");
+    assert_eq!(store.raws().expect("read"), [raw(0, "a"), raw(1, "d")]);
+}
+
+#[test]
+fn another_version_is_refused() {
+    let (folder, store) = store();
+    store.connection.pragma_update(None, "user_version", 99).expect("set");
+    let path = folder.path().join("g.sqlite");
+    let error = GenerationStore::create(&path).err().expect("refused").to_string();
+    assert!(error.contains("schema 99"), "{error}");
+}

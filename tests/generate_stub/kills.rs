@@ -1,0 +1,66 @@
+//! `kill -9` at any moment loses nothing, repeats nothing that was finished, and changes no byte.
+
+use std::time::Instant;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::support::start;
+use super::*;
+
+const KILLS: usize = 20;
+const IN_FLIGHT: usize = 4;
+const SEED: u64 = 31_337;
+
+/// The pool that grows is what an interruption could get wrong.
+const CONFIG: &str = "generate.pool = \"accepted\"\ngenerate.round = 5\ncluster.k = 8\n";
+
+#[test]
+fn twenty_kills_change_no_byte() {
+    let ground = Ground::new(Duration::from_millis(40));
+    ground.configure(CONFIG);
+    let started = Instant::now();
+    let expected = files(&ground.generate("whole"));
+    let whole = started.elapsed();
+    let needed = ground.llm.stub.calls();
+    assert_eq!(needed, ground.llm.distinct(), "an uninterrupted generation asks nothing twice");
+
+    let mut draws = ChaCha8Rng::seed_from_u64(SEED);
+    let (mut kills, mut rounds, mut seen) = (0, 0, Vec::new());
+    while kills < KILLS {
+        rounds += 1;
+        let out = ground.world.path(&format!("killed-{rounds}"));
+        loop {
+            let moment = whole.mul_f64(draws.random_range(0.05..0.7));
+            let mut child = start(&mut ground.command(&out));
+            std::thread::sleep(if kills < KILLS { moment } else { whole * 20 });
+            child.kill().expect("kill -9");
+            let output = child.wait_with_output().expect("it ended");
+            if output.status.code().is_some() {
+                assert_code(&output, 0);
+                break;
+            }
+            kills += 1;
+            seen.push(format!("{moment:?}: {}", state(&out)));
+        }
+        assert!(files(&out) == expected, "seed {SEED}; kills:\n{}", seen.join("\n"));
+    }
+    println!("{whole:?} uninterrupted; {rounds} folders; kills:\n{}", seen.join("\n"));
+    assert_eq!(ground.llm.distinct(), needed, "interrupted generations ask what the other asked");
+    let (calls, most) = (ground.llm.stub.calls(), (rounds + 1) * needed + kills * IN_FLIGHT);
+    assert!(calls <= most, "{calls} calls, at most {most} without repeating finished work");
+}
+
+/// How far a killed generation was.
+fn state(out: &Path) -> String {
+    if !out.join("instructions.sqlite").is_file() {
+        return "no store".into();
+    }
+    let store = rusqlite::Connection::open(out.join("instructions.sqlite")).expect("a store");
+    let tables = ["calls", "vectors", "raws", "clusters", "finals"].map(|table| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = store.query_row(&sql, [], |row| row.get(0)).unwrap_or(-1);
+        format!("{rows} {table}")
+    });
+    tables.join(", ")
+}
