@@ -53,7 +53,7 @@ impl Default for Desk {
 impl Desk {
     /// With two questions, and answers of two models to them.
     pub fn with_two() -> Self {
-        let desk = Self::new();
+        let desk = Self::default();
         desk.write("q.jsonl", [question(0, "A cat."), question(1, "A dog.")].join("\n"));
         desk.write("a.jsonl", [answer(0, "short", "m"), answer(1, "rather long", "m")].join("\n"));
         desk.write("b.jsonl", [answer(1, "short", "n"), answer(0, "rather long", "n")].join("\n"));

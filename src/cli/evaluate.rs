@@ -1,6 +1,6 @@
 //! `evaluate`: judge, compare, leaderboard, answer, build.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Layers;
 use crate::evaluation::{
@@ -138,9 +138,9 @@ fn judge_request(
 ) -> Result<JudgeRequest, Error> {
     let mut request = match (&args.ask.questions, &args.a, &args.b) {
         (Some(questions), Some(first), Some(second)) => JudgeRequest {
-            questions: questions.clone(),
-            first: first.clone(),
-            second: second.clone(),
+            questions: absolute(questions),
+            first: absolute(first),
+            second: absolute(second),
             options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
         },
         _ => earlier(folder, Kind::Judge, "--questions, --a and --b", &args.ask)?,
@@ -155,8 +155,8 @@ fn leaderboard_request(
 ) -> Result<LeaderboardRequest, Error> {
     let mut request = match &args.ask.questions {
         Some(questions) => LeaderboardRequest {
-            questions: questions.clone(),
-            answers: args.answers.clone(),
+            questions: absolute(questions),
+            answers: args.answers.iter().map(|path| absolute(path)).collect(),
             baseline: None,
             bootstrap: 1000,
             options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
@@ -177,7 +177,7 @@ fn answer_request(
 ) -> Result<AnswerRequest, Error> {
     let mut request = match &args.ask.questions {
         Some(questions) => AnswerRequest {
-            questions: questions.clone(),
+            questions: absolute(questions),
             images: None,
             sight: None,
             llm: llm(&args.ask)?,
@@ -188,7 +188,7 @@ fn answer_request(
         None => earlier(folder, Kind::Answer, "--questions", &args.ask)?,
     };
     let AskArgs { images, see, seed, .. } = &args.ask;
-    request.images = images.clone().or(request.images);
+    request.images = images.as_deref().map(absolute).or(request.images);
     request.sight = see.or(request.sight);
     set(&mut request.seed, *seed);
     request.model_id = args.model_id.clone().or(request.model_id);
@@ -222,13 +222,13 @@ fn set_judge(
     judge: &JudgeOptionArgs,
 ) -> Result<(), Error> {
     let JudgeOptionArgs { rule, prompts, attempts, empty_answers } = judge;
-    if ask.images.is_some() {
-        options.images.clone_from(&ask.images);
+    if let Some(images) = &ask.images {
+        options.images = Some(absolute(images));
     }
     options.sight = ask.see.or(options.sight);
     set(&mut options.rule, *rule);
-    if prompts.is_some() {
-        options.prompts.clone_from(prompts);
+    if let Some(prompts) = prompts {
+        options.prompts = Some(absolute(prompts));
     }
     set(&mut options.attempts, *attempts);
     set(&mut options.seed, ask.seed);
@@ -240,6 +240,11 @@ fn set_judge(
     options.llm = override_llm(std::mem::take(&mut options.llm), ask)?;
     set_sampling(&mut options.settings, ask);
     Ok(())
+}
+
+/// An evaluation must resume from any current folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn set<T>(value: &mut T, given: Option<T>) {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::answer::PromptSet;
+use crate::evaluation::JudgePrompts;
 use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 
 use super::args::PromptsArgs;
@@ -33,5 +34,10 @@ pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
             println!("\n== {name}\n{}", text.trim());
         }
     }
+    // A folder of answer prompts need not hold a judge's.
+    let own = args.prompts.as_deref().filter(|folder| folder.join("judge.user.txt").is_file());
+    let judge = JudgePrompts::read(own)?;
+    println!("\n== judge, hash {}\n\n== judge.system.txt\n{}", judge.hash, judge.system.trim());
+    println!("\n== judge.user.txt\n{}", judge.user.trim());
     Ok(Outcome::Done)
 }

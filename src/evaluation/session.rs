@@ -218,3 +218,32 @@ pub fn last_request<T: DeserializeOwned>(
     let text = folder.store(kind)?.meta(REQUEST)?.ok_or_else(none)?;
     Ok(serde_json::from_str(&text).map_err(|_| none())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Silent;
+
+    /// A service runs it as a job on whatever thread is free; and what is wrong with its files is
+    /// an error of its future, not of a call.
+    #[tokio::test]
+    async fn a_job_may_move_between_threads() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let job = {
+            let path = folder.path().to_owned();
+            async move {
+                let request = JudgeRequest {
+                    questions: path.join("none.json"),
+                    first: path.join("a.json"),
+                    second: path.join("b.json"),
+                    options: JudgeOptions::default(),
+                };
+                let held = EvaluationFolder::take(&path)?;
+                judge(&request, &held, &Stop::default(), &Silent).await
+            }
+        };
+        let error = tokio::spawn(job).await.expect("ended").expect_err("no files");
+        assert!(error.to_string().contains("none.json"), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound);
+    }
+}
