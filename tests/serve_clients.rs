@@ -6,7 +6,6 @@ use std::process::Command;
 use serde_json::Value;
 
 #[path = "support/run.rs"]
-#[allow(dead_code, reason = "only its stub LLM is used")]
 mod run;
 #[path = "support/serve.rs"]
 mod support;

@@ -15,7 +15,6 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 #[path = "support/run.rs"]
-#[allow(dead_code, reason = "only its stub LLM is used")]
 mod run;
 #[path = "support/serve.rs"]
 mod support;
