@@ -58,7 +58,9 @@ pub struct ManagerOptions {
 impl Default for ManagerOptions {
     fn default() -> Self {
         let cancel_grace = Duration::from_secs(10);
-        Self { max_running: 1, max_queued: 100, max_attempts: 5, cancel_grace }
+        // Far more than restarts in a row that an operator's bad day brings: only a job that itself
+        // ends the process gets there.
+        Self { max_running: 1, max_queued: 100, max_attempts: 20, cancel_grace }
     }
 }
 
