@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 const ROOT: &str = "proto";
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "pairwright/v1/answer.proto",
     "pairwright/v1/embedding.proto",
+    "pairwright/v1/evaluation.proto",
     "pairwright/v1/info.proto",
     "pairwright/v1/instruction.proto",
     "pairwright/v1/job.proto",

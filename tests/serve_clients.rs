@@ -1,9 +1,9 @@
 //! Clients that nobody here wrote: `buf curl` and Python's grpcio, both by reflection alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[path = "support/run.rs"]
 mod run;
@@ -33,11 +33,26 @@ fn output(command: &mut Command) -> String {
     stdout
 }
 
+/// Two questions and two models' answers to them.
+fn benchmark(folder: &Path) {
+    let write = |name: &str, row: &dyn Fn(usize) -> Value| {
+        let rows = (0..2).map(|id| format!("{}\n", row(id)));
+        fs_err::write(folder.join(name), rows.collect::<String>()).expect("write");
+    };
+    write(
+        "q.jsonl",
+        &|id| json!({"question_id": id, "image": "x.jpg", "text": "Write.", "caption": "A cat."}),
+    );
+    write("a.jsonl", &|id| json!({"question_id": id, "text": "One.", "model_id": "m"}));
+    write("b.jsonl", &|id| json!({"question_id": id, "text": "Two.", "model_id": "n"}));
+}
+
 #[test]
 fn grpcio_lists_describes_and_calls_every_method() {
     let Some(bin) = clients() else { return };
     let llm = run::Llm::default();
     let server = Server::start(&["--llm", &llm.target()]);
+    benchmark(&server.folder().join("photos"));
     let told = output(
         Command::new(bin.join("python"))
             .arg(root().join("tests/clients/tour.py"))
@@ -50,14 +65,14 @@ fn grpcio_lists_describes_and_calls_every_method() {
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let services: Vec<&str> =
         told["services"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    for service in ["Answer", "Embedding", "Info", "Instruction", "Job", "Matching"] {
+    for service in ["Answer", "Embedding", "Evaluation", "Info", "Instruction", "Job", "Matching"] {
         let name = format!("pairwright.v1.{service}Service");
         assert!(services.contains(&name.as_str()), "{services:?}");
         assert_eq!(told["health"][&name], "SERVING", "{name}");
     }
     assert!(services.contains(&"grpc.health.v1.Health"), "{services:?}");
     assert_eq!(told["health"][""], "SERVING");
-    assert_eq!(told["match_request"][0], serde_json::json!(["queries", 1]));
+    assert_eq!(told["match_request"][0], json!(["queries", 1]));
     let calls = &told["calls"];
     let embedded = calls["EmbeddingService/EmbedImages"]["results"].as_array().expect("results");
     assert!(embedded[0]["embedding"].is_object() && embedded[1]["embedding"].is_object());
@@ -80,8 +95,16 @@ fn grpcio_lists_describes_and_calls_every_method() {
     assert_eq!(answer["text"].as_str().map(str::trim), Some(deltas.trim()));
     let answers = calls["AnswerService/AnswerPairs"].as_array().expect("answers");
     assert_eq!(answers.len(), 2);
-    // One for each of the 22 methods.
-    assert_eq!(calls.as_object().map(serde_json::Map::len), Some(22));
+    let made = calls["JobService/ListJobInstructions"]["instructions"].as_array();
+    assert_eq!(made.map(Vec::len), Some(2), "{calls}");
+    // The stub's prose holds no verdict.
+    let judged = &calls["EvaluationService/GetEvaluation"]["strict"]["total"];
+    assert_eq!(judged["unparsed_count"], "2", "{judged}");
+    let verdicts = calls["JobService/ListJobVerdicts"]["verdicts"].as_array().expect("verdicts");
+    assert_eq!(verdicts[1]["strict"], "OUTCOME_UNPARSED");
+    assert_eq!(calls["EvaluationService/Compare"]["left_out_count"], "2");
+    // One for each of the 28 methods.
+    assert_eq!(calls.as_object().map(serde_json::Map::len), Some(28));
 }
 
 #[test]

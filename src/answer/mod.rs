@@ -8,7 +8,7 @@ pub mod prompt;
 mod write;
 mod writer;
 
-pub use backend::{AnswerBackend, BackendDown, BackendState, ProbePolicy};
+pub use backend::{AnswerBackend, BackendDown, BackendState, ProbePolicy, concerns_one_call};
 pub use error::AnswerError;
 pub use generate::Generator;
 pub use prompt::{Example, PromptSet};

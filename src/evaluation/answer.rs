@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::confine::FileAccess;
 use crate::llm::{self, ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::pipeline::{Phase, Progress, Stop};
 use crate::{Error, hash};
@@ -123,10 +124,13 @@ impl Pad {
     fn read(request: &AnswerRequest) -> Result<Self, Error> {
         request.llm.validate().map_err(LlmError::from)?;
         request.settings.validate().map_err(LlmError::from)?;
-        let file = QuestionFile::read(&request.questions)?;
+        // Only the command line has models answer, where the user is the operator.
+        let access = FileAccess::Anywhere;
+        let file = QuestionFile::read(&request.questions, &access)?;
         // The same check as for answers: ids must be unique.
         super::align(&file, &[], Default::default())?;
-        let scene = Scene::check(&file.questions, request.images.as_deref(), request.sight)?;
+        let scene =
+            Scene::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
         Ok(Self {
             questions: file.questions,
             scene,

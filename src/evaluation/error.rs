@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ErrorKind;
+use crate::confine::ConfineError;
 
 /// Ids listed in one message before only their number is told.
 const LISTED: usize = 20;
@@ -18,6 +19,8 @@ pub enum EvaluationError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Confined(ConfineError),
     /// `place` is a line or a row.
     #[error("{path}, {place}: {message}")]
     Read { path: PathBuf, place: String, message: String },
@@ -52,6 +55,7 @@ impl EvaluationError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => io_kind(source.kind()),
+            Self::Confined(error) => error.kind(),
             Self::NoResults { .. } => ErrorKind::NotFound,
             Self::Busy { .. } | Self::OtherResults { .. } | Self::Benchmark { .. } => {
                 ErrorKind::FailedPrecondition
@@ -72,6 +76,7 @@ impl EvaluationError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "evaluation_io",
+            Self::Confined(error) => error.code(),
             Self::Read { .. } => "evaluation_unreadable_row",
             Self::Empty { .. } => "evaluation_empty_file",
             Self::SeveralModels { .. } => "evaluation_several_models",

@@ -67,6 +67,19 @@ impl EvaluationFolder {
         self.path.join(name)
     }
 
+    /// The store of the evaluation in `folder`, to read it while whoever holds the folder works.
+    ///
+    /// # Errors
+    /// [`EvaluationError::NoResults`] where there is none yet, or the store's.
+    pub fn read_store(folder: &Path) -> Result<EvaluationStore, Error> {
+        let store = folder.join(STORE);
+        if store.is_file() {
+            return Ok(EvaluationStore::create(&store)?);
+        }
+        let path = folder.to_owned();
+        Err(EvaluationError::NoResults { path, file: STORE }.into())
+    }
+
     /// Opens the folder's store for `kind`.
     ///
     /// # Errors

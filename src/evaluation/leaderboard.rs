@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::confine::FileAccess;
 use crate::pipeline::{Progress, Stop};
 
 use super::EvaluationError;
@@ -94,7 +95,7 @@ pub async fn leaderboard(
     let mut store = folder.store(Kind::Leaderboard)?;
     remember(&store, request)?;
     let session = Session { store: &mut store, stop, progress };
-    let (judge, worked) = prepared.work(&request.options, session).await?;
+    let (judge, worked) = prepared.work(&request.options, None, session).await?;
     let record = Record::read(&store)?;
     let pair = |pair: &(usize, usize)| record.pair(&prepared.board, &judge, *pair);
     let games = Games {
@@ -125,7 +126,8 @@ fn prepare(request: &LeaderboardRequest) -> Result<Prepared, Error> {
     request.validate()?;
     let files: Vec<&std::path::Path> = request.answers.iter().map(|path| path.as_path()).collect();
     let pairs = |entrants: &[Entrant]| pairs(entrants, request.baseline.as_deref());
-    Prepared::read(&request.questions, &files, &request.options, pairs)
+    let access = FileAccess::Anywhere;
+    Prepared::read(&request.questions, &files, &request.options, &access, pairs)
 }
 
 fn pairs(

@@ -48,14 +48,14 @@ pub use output::{
 };
 pub use prompt::JudgePrompts;
 pub use question::{Answer, AnswerFile, Question, QuestionFile, QuestionId};
-pub use request::{JudgeOptions, JudgeRequest, LeaderboardRequest};
+pub use request::{JudgeOptions, JudgeRequest, LeaderboardRequest, Shared};
 pub use results::{
     ConsistencyCounts, Cost, FileFacts, Group, JudgeFacts, JudgeResults, Length, Position,
     QuestionResult, RuleResults, Side, Tally,
 };
 pub use rule::{Consistency, Letter, Outcome, Rule};
 pub use scene::{Scene, Sight};
-pub use session::{Finished, estimate_judge, judge, last_request};
+pub use session::{Finished, estimate_judge, judge, judge_with, last_request};
 pub use stats::{Kappa, Share, cohens_kappa, sign_test};
 pub use store::{EvaluationStore, Failure, Reply};
 pub use work::Worked;

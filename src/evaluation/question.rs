@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{EvaluationError, read};
-use crate::hash;
+use crate::confine::FileAccess;
 
 /// A question's id: a number in the published files, any text in others. `"7"` and `7` are equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,31 +98,32 @@ pub struct AnswerFile {
 }
 
 impl QuestionFile {
-    /// Reads a file of questions.
+    /// Reads a file of questions, where `access` allows.
     ///
     /// # Errors
     /// [`EvaluationError::Read`] with the line of the first row that is no question.
-    pub fn read(path: &Path) -> Result<Self, EvaluationError> {
+    pub fn read(path: &Path, access: &FileAccess) -> Result<Self, EvaluationError> {
         let mut questions = Vec::new();
-        for (place, question) in read::rows::<Question>(path, "questions")? {
+        let read::Rows { rows, sha256 } = read::rows::<Question>(path, access, "questions")?;
+        for (place, question) in rows {
             if question.text.trim().is_empty() {
                 let message = format!("question {} has an empty text", question.question_id);
                 return Err(EvaluationError::Read { path: path.to_owned(), place, message });
             }
             questions.push(question);
         }
-        Ok(Self { path: path.to_owned(), questions, sha256: sha256(path)? })
+        Ok(Self { path: path.to_owned(), questions, sha256 })
     }
 }
 
 impl AnswerFile {
-    /// Reads one model's answers.
+    /// Reads one model's answers, where `access` allows.
     ///
     /// # Errors
     /// [`EvaluationError::Read`] with the line of the first row that is no answer;
     /// [`EvaluationError::SeveralModels`].
-    pub fn read(path: &Path) -> Result<Self, EvaluationError> {
-        let rows = read::rows::<Answer>(path, "answers")?;
+    pub fn read(path: &Path, access: &FileAccess) -> Result<Self, EvaluationError> {
+        let read::Rows { rows, sha256 } = read::rows::<Answer>(path, access, "answers")?;
         let answers: Vec<Answer> = rows.into_iter().map(|(_, answer)| answer).collect();
         let names = answers.iter().filter_map(|answer| answer.model_id.as_deref());
         let names: BTreeSet<&str> = names.filter(|name| !name.trim().is_empty()).collect();
@@ -131,17 +132,13 @@ impl AnswerFile {
             return Err(EvaluationError::SeveralModels { path: path.to_owned(), models });
         }
         let name = names.first().map_or_else(|| stem(path), |name| name.trim().to_owned());
-        Ok(Self { path: path.to_owned(), name, answers, sha256: sha256(path)? })
+        Ok(Self { path: path.to_owned(), name, answers, sha256 })
     }
 }
 
 /// A file's name without its ending.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn sha256(path: &Path) -> Result<String, EvaluationError> {
-    hash::sha256_file(path).map_err(EvaluationError::io(path))
 }
 
 #[cfg(test)]
@@ -168,7 +165,7 @@ mod tests {
     #[test]
     fn a_file_without_model_id_takes_its_own_name() {
         let (_folder, path) = file("{\"question_id\": 1, \"text\": \"x\"}");
-        assert_eq!(AnswerFile::read(&path).expect("answers").name, "mine");
+        assert_eq!(AnswerFile::read(&path, &FileAccess::Anywhere).expect("answers").name, "mine");
     }
 
     #[test]
@@ -177,7 +174,7 @@ mod tests {
             format!("{{\"question_id\": {id}, \"text\": \"x\", \"model_id\": \"{model}\"}}\n")
         };
         let (_folder, path) = file(&(row(1, "one") + &row(2, "two")));
-        let error = AnswerFile::read(&path).expect_err("refused");
+        let error = AnswerFile::read(&path, &FileAccess::Anywhere).expect_err("refused");
         assert_eq!(error.code(), "evaluation_several_models");
         assert!(error.to_string().ends_with("one, two"), "{error}");
     }
@@ -185,7 +182,8 @@ mod tests {
     #[test]
     fn a_question_without_text_is_refused() {
         let (_folder, path) = file("{\"question_id\": 5, \"image\": \"a.jpg\", \"text\": \" \"}");
-        let error = QuestionFile::read(&path).expect_err("refused").to_string();
+        let error =
+            QuestionFile::read(&path, &FileAccess::Anywhere).expect_err("refused").to_string();
         assert!(error.contains("line 1: question 5 has an empty text"), "{error}");
     }
 }

@@ -1,23 +1,39 @@
 //! JSON lines, or one JSON array, whatever the file's ending.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::EvaluationError;
+use crate::confine::{ConfineError, FileAccess};
+use crate::hash;
+
+/// The largest file read: it is held in memory whole.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// A row and where it stands, for messages.
 pub(super) type Row<T> = (String, T);
 
-/// Reads every row of `path`.
+/// The rows of a file.
+#[derive(Debug)]
+pub(super) struct Rows<T> {
+    pub rows: Vec<Row<T>>,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Reads every row of `path`, where `access` allows.
 ///
 /// # Errors
 /// The file cannot be read, holds nothing, or a row is not what is wanted: with its line or number.
 pub(super) fn rows<T: DeserializeOwned>(
     path: &Path,
+    access: &FileAccess,
     what: &'static str,
-) -> Result<Vec<Row<T>>, EvaluationError> {
-    let bytes = fs_err::read(path).map_err(EvaluationError::io(path))?;
+) -> Result<Rows<T>, EvaluationError> {
+    let bytes = bytes(path, access)?;
+    let sha256 = hash::sha256_hex(&bytes);
     let refuse = |place: String, message: String| EvaluationError::Read {
         path: path.to_owned(),
         place,
@@ -32,7 +48,22 @@ pub(super) fn rows<T: DeserializeOwned>(
     if rows.is_empty() {
         return Err(EvaluationError::Empty { path: path.to_owned(), what });
     }
-    Ok(rows)
+    Ok(Rows { rows, sha256 })
+}
+
+fn bytes(path: &Path, access: &FileAccess) -> Result<Vec<u8>, EvaluationError> {
+    let file = access.open(path).map_err(|error| match error {
+        ConfineError::Io(source) => EvaluationError::io(path)(source),
+        other => EvaluationError::Confined(other),
+    })?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(EvaluationError::io(path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let (path, place) = (path.to_owned(), format!("byte {MAX_BYTES}"));
+        let message = format!("the file is longer than the {MAX_BYTES} bytes that are read");
+        return Err(EvaluationError::Read { path, place, message });
+    }
+    Ok(bytes)
 }
 
 type Refusal = (String, String);
@@ -77,7 +108,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temp dir");
         let path = folder.path().join("rows.anything");
         fs_err::write(&path, content).expect("write");
-        rows(&path, "rows").map_err(|error| error.to_string())
+        let read = rows(&path, &FileAccess::Anywhere, "rows");
+        read.map(|read| read.rows).map_err(|error| error.to_string())
     }
 
     #[test]

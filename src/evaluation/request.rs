@@ -1,6 +1,7 @@
 //! What a caller asks for: the command line today, a job of the service alike.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use super::align::EmptyAnswers;
 use super::rule::Rule;
 use super::scene::Sight;
 use crate::Error;
-use crate::llm::{LlmConfig, LlmError, SamplingSettings};
+use crate::confine::FileAccess;
+use crate::llm::{ChatModel, LlmConfig, LlmError, SamplingSettings};
 
 /// How a judge works; shared by `judge` and `leaderboard`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +64,15 @@ impl JudgeOptions {
         self.llm.validate().map_err(LlmError::from)?;
         Ok(self.settings.validate().map_err(LlmError::from)?)
     }
+}
+
+/// What an evaluation shares with others, where it does not open its own.
+#[derive(Clone, Default)]
+pub struct Shared {
+    /// Which files questions, answers and images may be read from.
+    pub access: FileAccess,
+    /// In place of a judge connected by the request's `llm`, whose settings it was opened with.
+    pub model: Option<Arc<dyn ChatModel>>,
 }
 
 /// Two models on the same questions.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EvaluationError;
 use super::question::Question;
+use crate::confine::FileAccess;
 use crate::hash;
 use crate::image::{DecodeOptions, Format, ImageLimits, PreprocessConfig, Preprocessor};
 use crate::llm::ImageAttachment;
@@ -48,6 +49,7 @@ impl FromStr for Sight {
 pub struct Scene {
     sight: Sight,
     images: PathBuf,
+    access: FileAccess,
     reader: std::sync::Arc<Preprocessor>,
     hashes: Vec<String>,
 }
@@ -55,7 +57,7 @@ pub struct Scene {
 impl Scene {
     /// Chooses how questions are shown and checks that each can be: every image is there, within
     /// the limits and of a known format, or every caption is there. `sight` unset means images
-    /// where a folder of them is given, captions otherwise.
+    /// where a folder of them is given, captions otherwise; they are read where `access` allows.
     ///
     /// # Errors
     /// [`EvaluationError::Images`] with each question that cannot be shown.
@@ -63,6 +65,7 @@ impl Scene {
         questions: &[Question],
         images: Option<&Path>,
         sight: Option<Sight>,
+        access: &FileAccess,
     ) -> Result<Self, EvaluationError> {
         let sight = sight.unwrap_or(if images.is_some() { Sight::Image } else { Sight::Caption });
         if sight == Sight::Image && images.is_none() {
@@ -73,7 +76,8 @@ impl Scene {
         let options = DecodeOptions { limits: ImageLimits::default(), ..DecodeOptions::default() };
         let reader = Preprocessor::new(PreprocessConfig::default(), options)
             .map_err(|error| EvaluationError::Images { problems: vec![error.to_string()] })?;
-        let mut scene = Self { sight, images, reader: reader.into(), hashes: Vec::new() };
+        let access = access.clone();
+        let mut scene = Self { sight, images, access, reader: reader.into(), hashes: Vec::new() };
         scene.hashes = scene.hash_all(questions)?;
         Ok(scene)
     }
@@ -151,7 +155,7 @@ impl Scene {
         }
         let path = self.images.join(name);
         let said = |error: &dyn std::fmt::Display| refuse(format!("{}: {error}", path.display()));
-        let bytes = self.reader.read_file(&path).map_err(|error| said(&error))?;
+        let bytes = self.reader.read_file_by(&self.access, &path).map_err(|error| said(&error))?;
         let format = Format::sniff(&bytes).map_err(|error| said(&error))?;
         Ok(ImageAttachment { mime: format.mime().to_owned(), bytes })
     }
@@ -174,8 +178,14 @@ mod tests {
         }
     }
 
+    fn check(questions: &[Question], images: Option<&Path>) -> Result<Scene, EvaluationError> {
+        Scene::check(questions, images, None, &FileAccess::Anywhere)
+    }
+
     fn problems(questions: &[Question], images: Option<&Path>, sight: Option<Sight>) -> String {
-        Scene::check(questions, images, sight).expect_err("refused").to_string()
+        Scene::check(questions, images, sight, &FileAccess::Anywhere)
+            .expect_err("refused")
+            .to_string()
     }
 
     #[test]
@@ -197,7 +207,7 @@ mod tests {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
         assert!(!said.contains("question 1"), "{said}");
-        let scene = Scene::check(&questions[..1], Some(folder.path()), None).expect("fine");
+        let scene = check(&questions[..1], Some(folder.path())).expect("fine");
         let images = scene.attachments(&questions[0]).expect("readable");
         assert_eq!((scene.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
         assert_eq!(images[0].bytes, PNG);
@@ -208,7 +218,7 @@ mod tests {
         let questions = [question(1, "a.png", "A cat."), question(2, "a.png", " ")];
         let said = problems(&questions, None, None);
         assert!(said.contains("question 2 has no caption"), "{said}");
-        let scene = Scene::check(&questions[..1], None, None).expect("fine");
+        let scene = check(&questions[..1], None).expect("fine");
         assert_eq!((scene.sight(), scene.words(&questions[0])), (Sight::Caption, "A cat."));
         assert!(scene.attachments(&questions[0]).expect("none").is_empty());
         let said = problems(&questions[..1], None, Some(Sight::Image));

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::confine::FileAccess;
 use crate::llm::{self, ChatModel, LlmConfig};
 use crate::pipeline::{Progress, Stop};
 
@@ -17,7 +18,7 @@ use super::folder::{EvaluationFolder, Kind};
 use super::judge::{Board, Judge, Session, count_open};
 use super::prompt::JudgePrompts;
 use super::question::{AnswerFile, QuestionFile};
-use super::request::{JudgeOptions, JudgeRequest};
+use super::request::{JudgeOptions, JudgeRequest, Shared};
 use super::results::{self, FileFacts, JudgeFacts, JudgeResults, Record};
 use super::scene::Scene;
 use super::store::EvaluationStore;
@@ -47,14 +48,16 @@ impl Prepared {
         questions: &Path,
         answers: &[&Path],
         options: &JudgeOptions,
+        access: &FileAccess,
         pairs: impl FnOnce(&[Entrant]) -> Result<Vec<(usize, usize)>, EvaluationError>,
     ) -> Result<Self, Error> {
         options.validate()?;
-        let file = QuestionFile::read(questions)?;
+        let file = QuestionFile::read(questions, access)?;
         let answers: Vec<AnswerFile> =
-            answers.iter().map(|path| AnswerFile::read(path)).collect::<Result<_, _>>()?;
+            answers.iter().map(|path| AnswerFile::read(path, access)).collect::<Result<_, _>>()?;
         let entrants = align(&file, &answers, options.empty)?;
-        let scene = Scene::check(&file.questions, options.images.as_deref(), options.sight)?;
+        let images = options.images.as_deref();
+        let scene = Scene::check(&file.questions, images, options.sight, access)?;
         let prompts = JudgePrompts::read(options.prompts.as_deref())?;
         let facts =
             FileFacts { name: String::new(), path: file.path.clone(), sha256: file.sha256.clone() };
@@ -96,12 +99,16 @@ impl Prepared {
     pub async fn work(
         &self,
         options: &JudgeOptions,
+        open: Option<&Arc<dyn ChatModel>>,
         session: Session<'_>,
     ) -> Result<(Arc<Judge>, Worked), Error> {
         if let Some(judge) = self.finished_before(options, session.store)? {
             return Ok((judge, Worked::default()));
         }
-        let model = connect(&options.llm).await?;
+        let model = match open {
+            Some(model) => Arc::clone(model),
+            None => connect(&options.llm).await?,
+        };
         session.store.set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
         let in_flight = options.llm.in_flight();
@@ -167,11 +174,25 @@ pub async fn judge(
     stop: &Stop,
     progress: &dyn Progress,
 ) -> Result<Finished<JudgeResults>, Error> {
-    let prepared = prepare(request)?;
+    judge_with(request, folder, &Shared::default(), stop, progress).await
+}
+
+/// As [`judge`], with what it shares with others.
+///
+/// # Errors
+/// As [`judge`], and files that `shared` does not allow.
+pub async fn judge_with(
+    request: &JudgeRequest,
+    folder: &EvaluationFolder,
+    shared: &Shared,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<Finished<JudgeResults>, Error> {
+    let prepared = prepare(request, &shared.access)?;
     let mut store = folder.store(Kind::Judge)?;
     remember(&store, request)?;
     let session = Session { store: &mut store, stop, progress };
-    let (judge, worked) = prepared.work(&request.options, session).await?;
+    let (judge, worked) = prepared.work(&request.options, shared.model.as_ref(), session).await?;
     let verdicts = Record::read(&store)?.pair(&prepared.board, &judge, (0, 1));
     let facts = (prepared.questions.clone(), prepared.entrant(0), prepared.entrant(1));
     let judge_facts = prepared.judge_facts(&judge, &request.options.llm);
@@ -189,12 +210,12 @@ pub fn estimate_judge(
     folder: Option<&EvaluationFolder>,
 ) -> Result<Estimate, Error> {
     let store = folder.map(|folder| folder.store(Kind::Judge)).transpose()?;
-    prepare(request)?.estimate(&request.options, store.as_ref())
+    prepare(request, &FileAccess::Anywhere)?.estimate(&request.options, store.as_ref())
 }
 
-fn prepare(request: &JudgeRequest) -> Result<Prepared, Error> {
+fn prepare(request: &JudgeRequest, access: &FileAccess) -> Result<Prepared, Error> {
     let JudgeRequest { questions, first, second, options } = request;
-    Prepared::read(questions, &[first, second], options, |_| Ok(vec![(0, 1)]))
+    Prepared::read(questions, &[first, second], options, access, |_| Ok(vec![(0, 1)]))
 }
 
 pub(super) fn remember<T: Serialize>(store: &EvaluationStore, request: &T) -> Result<(), Error> {

@@ -29,9 +29,9 @@ pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources, Stop};
 pub use manager::{
-    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobManager, JobPage, JobProgress,
-    JobRecord, JobSpec, JobState, JobSummary, ManagerError, ManagerOptions, PairPage,
-    PhaseProgress, Rejected,
+    AnswersPaused, Export, FailedCalls, ImagesStamp, JobFailure, JobKind, JobManager, JobPage,
+    JobProgress, JobRecord, JobSpec, JobState, JobSummary, JobTask, ManagerError, ManagerOptions,
+    PairPage, PhaseProgress, Rejected, RowPage,
 };
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use settings::Settings;

@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use prost::Message;
-use sha2::{Digest, Sha256};
-
 use super::app::App;
 use super::fault::Fault;
 use super::pb::{self, source::Format};
@@ -13,7 +10,7 @@ use super::{jobs, options, validate};
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
 use crate::matching::MatchRules;
-use crate::pipeline::JobSpec;
+use crate::pipeline::{JobSpec, JobTask};
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///
@@ -30,13 +27,11 @@ pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb
 fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {
     let mut config = engine_config(app, request)?;
     config.library.instructions = Some(library_snapshot(app)?);
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     Ok(JobSpec {
-        run_id: text(&request.run_id),
-        config,
-        answers: request.generate_answers,
-        request_id: text(&request.request_id),
-        spec_json: fingerprint(request),
+        run_id: jobs::given(&request.run_id),
+        task: JobTask::Match { config: Box::new(config), answers: request.generate_answers },
+        request_id: jobs::given(&request.request_id),
+        spec_json: jobs::fingerprint(request),
     })
 }
 
@@ -81,16 +76,16 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     Ok(config)
 }
 
-fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result<(), Fault> {
+/// Reads the request's source over the server's.
+///
+/// # Errors
+/// It is not below an image root, or its format is unknown.
+pub fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result<(), Fault> {
     let pb::Source { path, format, images } = source;
     if path.is_empty() {
         return Err(Fault::required("source.path"));
     }
-    let roots = app.images.roots().ok_or_else(Fault::no_image_root)?;
-    let place = |field: &str, path: &str| {
-        roots.resolve(Path::new(path)).map_err(|error| Fault::from(&error).at(field))
-    };
-    config.source.path = Some(place("source.path", path)?);
+    config.source.path = Some(place(app, "source.path", path)?);
     config.source.kind = match Format::try_from(*format) {
         Ok(Format::Unspecified) => SourceKind::Auto,
         Ok(Format::Folder) => SourceKind::Folder,
@@ -100,13 +95,16 @@ fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result<(),
     };
     config.source.images = match images.as_str() {
         "" => None,
-        images => Some(place("source.images", images)?),
+        images => Some(place(app, "source.images", images)?),
     };
     Ok(())
 }
 
-/// What two calls with one request id must agree in: all of the request.
-fn fingerprint(request: &pb::BatchMatchRequest) -> String {
-    let digest = Sha256::digest(request.encode_to_vec());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The absolute path of what a request names below an image root.
+///
+/// # Errors
+/// There is no root, or it does not lie below one.
+pub fn place(app: &App, field: &str, path: &str) -> Result<PathBuf, Fault> {
+    let roots = app.images.roots().ok_or_else(Fault::no_image_root)?;
+    roots.resolve(Path::new(path)).map_err(|error| Fault::from(&error).at(field))
 }

@@ -25,7 +25,8 @@ const ENCODER_SERVICES: [&str; 3] = [
 const ANSWER_SERVICE: &str = "pairwright.v1.AnswerService";
 
 /// Services that are there as long as the process is.
-const OTHER_SERVICES: [&str; 2] = ["pairwright.v1.InfoService", "pairwright.v1.JobService"];
+const OTHER_SERVICES: [&str; 3] =
+    ["pairwright.v1.EvaluationService", "pairwright.v1.InfoService", "pairwright.v1.JobService"];
 
 /// Probes in a row that must fail before the encoder counts as broken: one may be bad luck.
 const PATIENCE: u32 = 2;

@@ -1,14 +1,33 @@
 //! Jobs and their pairs as they travel.
 
+use prost::Message;
+
 use super::app::App;
 use super::convert::{JOBS, instruction_name, timestamp, whole};
 use super::fault::engine;
 use super::pb;
 use crate::dataset::store::PairView;
-use crate::pipeline::{JobRecord, JobState, PhaseProgress, Rejected};
+use crate::hash;
+use crate::pipeline::{JobKind, JobRecord, JobState, PhaseProgress, Rejected};
 
-/// The kind of jobs that `MatchingService.BatchMatch` starts, which are all there are so far.
-const BATCH_MATCH: &str = "BatchMatch";
+/// A text of a request that may be left empty.
+pub fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+/// What two calls with one request id must agree in: all of the request.
+pub fn fingerprint(request: &impl Message) -> String {
+    hash::sha256_hex(&request.encode_to_vec())
+}
+
+/// The method that starts jobs of this kind.
+fn method(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Match => "BatchMatch",
+        JobKind::Generate => "Generate",
+        JobKind::Judge => "Judge",
+    }
+}
 
 /// A job as it travels.
 pub fn job(app: &App, record: &JobRecord) -> pb::Job {
@@ -20,7 +39,7 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
     pb::Job {
         name: format!("{JOBS}{}", record.id),
         state: state(record.state).into(),
-        kind: BATCH_MATCH.to_owned(),
+        kind: method(record.kind).to_owned(),
         create_time: Some(timestamp(record.created)),
         start_time: record.started.map(timestamp),
         end_time: record.ended.map(timestamp),
@@ -37,6 +56,7 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
             .unwrap_or_default(),
         pair_count: whole(progress.pairs),
         answer_count: whole(progress.answers_accepted),
+        instruction_count: whole(progress.instructions),
     }
 }
 

@@ -9,6 +9,7 @@ use super::app::App;
 use super::pb;
 use super::pb::answer_service_server::AnswerServiceServer;
 use super::pb::embedding_service_server::EmbeddingServiceServer;
+use super::pb::evaluation_service_server::EvaluationServiceServer;
 use super::pb::info_service_server::InfoServiceServer;
 use super::pb::instruction_service_server::InstructionServiceServer;
 use super::pb::job_service_server::JobServiceServer;
@@ -48,6 +49,7 @@ pub fn full<H: Health>(
     add!(
         AnswerServiceServer(Answers),
         EmbeddingServiceServer(Embedding),
+        EvaluationServiceServer(Evaluation),
         InfoServiceServer(Info),
         InstructionServiceServer(Instructions),
         JobServiceServer(Jobs),

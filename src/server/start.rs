@@ -67,13 +67,15 @@ fn open(config: Config, metrics: Metrics) -> Result<Arc<App>, Error> {
     let roots = open_roots(&config)?;
     let backend = AnswerBackend::new(config.llm.clone(), ProbePolicy::default());
     let answers = AnswerWriter::new(&config, backend)?;
-    let jobs = timed("jobs", || open_jobs(&config, &queue, &answers, roots.clone()))?;
+    let library = Arc::new(library);
+    let shared = (&answers, &library);
+    let jobs = timed("jobs", || open_jobs(&config, &queue, shared, roots.clone()))?;
     Ok(Arc::new(App {
         limits: Limits::from(&config.serve.limits),
         images: image_loader(&config, roots)?,
         image_sets: ImageSets::default(),
         started: SystemTime::now(),
-        library: Arc::new(library),
+        library,
         config,
         encoder,
         queue,
@@ -132,7 +134,7 @@ fn image_loader(config: &Config, roots: Option<Arc<ImageRoots>>) -> Result<Image
 fn open_jobs(
     config: &Config,
     queue: &EncoderService,
-    answers: &AnswerWriter,
+    (answers, library): (&AnswerWriter, &Arc<InstructionStore>),
     roots: Option<Arc<ImageRoots>>,
 ) -> Result<JobManager, Error> {
     let access = match roots {
@@ -144,6 +146,7 @@ fn open_jobs(
         backend: Some(answers.backend.clone()),
         on_dead_backend: OnDeadBackend::Pause,
         access,
+        library: Some(Arc::clone(library)),
         throttle: Some(Arc::new(CallersFirst(queue.bulk_gate()))),
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);

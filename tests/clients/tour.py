@@ -94,6 +94,16 @@ def tour(server: Server, args) -> dict:
     call("MatchingService/SearchImages", {"job": job["name"], "text": "an animal", "top_k": 3})
     call("AnswerService/GenerateAnswer", {"pair": {"description": "A brown dog runs over a meadow with a red ball.", "instruction_text": "Write a short diary entry of the animal."}, "options": {"max_attempts": 1}})
     call("AnswerService/AnswerPairs", {"correlation_id": "p", "pair": {"description": "A brown dog on a meadow.", "instruction": "instructions/tour-1"}, "options": {"max_attempts": 1}}, {"correlation_id": "bad"})
+    made = call("InstructionService/Generate", {"source": {"path": args.source}, "cluster_count": 3, "seed": "7", "add_to_library": True})
+    server.call("JobService/WatchJob", {"name": made["name"]})
+    call("JobService/ListJobInstructions", {"name": made["name"], "page_size": 2})
+    files = {"questions": "q.jsonl", "first_answers": "a.jsonl", "second_answers": "b.jsonl"}
+    judged = [call("EvaluationService/Judge", {**files, "seed": seed}) for seed in ("1", "2")]
+    for one in judged:
+        server.call("JobService/WatchJob", {"name": one["name"]})
+    call("JobService/ListJobVerdicts", {"name": judged[0]["name"]})
+    call("EvaluationService/GetEvaluation", {"job": judged[0]["name"]})
+    call("EvaluationService/Compare", {"job": judged[0]["name"], "other_job": judged[1]["name"]})
     call("InstructionService/DeleteInstruction", {"name": "instructions/tour-1"})
     return seen
 

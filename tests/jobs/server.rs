@@ -10,7 +10,7 @@ use pairwright::config::Config;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::pipeline::{
-    JobManager, JobRecord, JobSpec, JobState, ManagerOptions, Resources, Throttle,
+    JobManager, JobRecord, JobSpec, JobState, JobTask, ManagerOptions, Resources, Throttle,
 };
 use tokio::runtime::Runtime;
 
@@ -158,8 +158,7 @@ pub fn config(source: &Path, more: &str) -> Config {
 pub fn matching(run: &str, config: Config) -> JobSpec {
     JobSpec {
         run_id: Some(run.to_owned()),
-        config,
-        answers: false,
+        task: JobTask::Match { config: Box::new(config), answers: false },
         request_id: None,
         spec_json: "{}".into(),
     }
@@ -167,5 +166,6 @@ pub fn matching(run: &str, config: Config) -> JobSpec {
 
 /// A job with answers.
 pub fn answering(run: &str, config: Config) -> JobSpec {
-    JobSpec { answers: true, ..matching(run, config) }
+    let task = JobTask::Match { config: Box::new(config), answers: true };
+    JobSpec { run_id: Some(run.to_owned()), task, request_id: None, spec_json: "{}".into() }
 }

@@ -164,6 +164,13 @@ impl AnswerBackend {
         gone
     }
 
+    /// Work that makes many calls gave it up: it is down from now on.
+    pub fn report_down(&self, error: &LlmError) {
+        if self.down().is_none() {
+            self.fall(error.clone());
+        }
+    }
+
     async fn connect_once(&self) -> Result<Arc<dyn ChatModel>, BackendDown> {
         let _turn = self.shared.connecting.lock().await;
         // Another caller may have done it meanwhile.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
+use crate::dataset::store::StoreError;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::GenerationStore;
 
@@ -101,6 +102,15 @@ pub fn find(path: &Path) -> Result<PathBuf, GenerateError> {
 /// There is none, or it cannot be opened.
 pub fn open(path: &Path) -> Result<GenerationStore, Error> {
     Ok(GenerationStore::create(&find(path)?.join(STORE))?)
+}
+
+/// As [`open`], where nothing to open is no error.
+///
+/// # Errors
+/// The store cannot be opened.
+pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, StoreError> {
+    let place = find(path).ok();
+    place.map(|place| GenerationStore::create(&place.join(STORE))).transpose()
 }
 
 /// One JSON object per line.

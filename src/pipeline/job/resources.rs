@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::answer::AnswerBackend;
 use crate::confine::FileAccess;
 use crate::encoder::Encoder;
+use crate::instruction::store::InstructionStore;
 use crate::pipeline::Throttle;
 
 /// What a job does when the LLM cannot be used.
@@ -26,6 +27,8 @@ pub struct Resources {
     pub on_dead_backend: OnDeadBackend,
     /// Which files the source, its photos and the report's thumbnails may be read from.
     pub access: FileAccess,
+    /// Where a generation puts its instructions when it is asked to. Its vectors are `encoder`'s.
+    pub library: Option<Arc<InstructionStore>>,
     /// Asked before each photo is decoded.
     pub throttle: Option<Arc<dyn Throttle>>,
 }

@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use crate::ErrorKind;
 use crate::dataset::store::StoreError;
+use crate::evaluation::EvaluationError;
 
-use super::JobState;
+use super::{JobKind, JobState};
 
 /// Why the job manager refused a call or could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,10 @@ pub enum ManagerError {
         "run {run_id:?} is in work by job {job}; wait for it, cancel it, or choose another run id"
     )]
     Busy { run_id: String, job: String },
+    #[error("run {run_id:?} is of kind {found}; choose another run id")]
+    RunKind { run_id: String, found: String },
+    #[error("job {id} is of kind {}, only one of kind {} has this", found.name(), wanted.name())]
+    JobKind { id: String, found: JobKind, wanted: JobKind },
     #[error("request id {request_id:?} was used for another request, which is job {job}")]
     RequestIdReused { request_id: String, job: String },
     #[error("{limit} jobs wait already, which is the limit; submit again later")]
@@ -45,6 +50,8 @@ pub enum ManagerError {
     #[error("the configuration cannot be written: {message}")]
     Config { message: String },
     #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("a thread ended unexpectedly: {what}")]
     Died { what: String },
@@ -60,6 +67,8 @@ impl ManagerError {
             Self::InvalidRequestId { .. } => "invalid_request_id",
             Self::InvalidToken { .. } => "invalid_page_token",
             Self::Busy { .. } => "run_busy",
+            Self::RunKind { .. } => "run_of_another_kind",
+            Self::JobKind { .. } => "job_of_another_kind",
             Self::RequestIdReused { .. } => "request_id_reused",
             Self::QueueFull { .. } => "job_queue_full",
             Self::WrongState { .. } => "wrong_job_state",
@@ -67,6 +76,7 @@ impl ManagerError {
             Self::Stopping => "stopping",
             Self::Io { .. } => "data_folder_io",
             Self::Config { .. } => "config_invalid",
+            Self::Evaluation(error) => error.code(),
             Self::Store(_) => "job_store",
             Self::Died { .. } => "internal",
         }
@@ -80,9 +90,11 @@ impl ManagerError {
             | Self::InvalidRequestId { .. }
             | Self::InvalidToken { .. }
             | Self::Config { .. } => ErrorKind::InvalidInput,
-            Self::Busy { .. } | Self::WrongState { .. } | Self::InUse { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Busy { .. }
+            | Self::RunKind { .. }
+            | Self::JobKind { .. }
+            | Self::WrongState { .. }
+            | Self::InUse { .. } => ErrorKind::FailedPrecondition,
             Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
             Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
             Self::Stopping => ErrorKind::Unavailable,
@@ -90,6 +102,7 @@ impl ManagerError {
                 ErrorKind::ResourceExhausted
             }
             Self::Io { .. } | Self::Died { .. } => ErrorKind::Internal,
+            Self::Evaluation(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }
     }

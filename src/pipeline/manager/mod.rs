@@ -10,9 +10,11 @@ mod inner;
 mod progress;
 mod queue;
 mod record;
+mod results;
 mod runs;
 mod store;
 mod summary;
+mod work;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -31,7 +33,8 @@ use super::Resources;
 pub use error::ManagerError;
 pub use failure::JobFailure;
 pub use progress::{AnswersPaused, JobProgress, PhaseProgress, Rejected};
-pub use record::{JobPage, JobRecord, JobSpec, JobState};
+pub use record::{JobKind, JobPage, JobRecord, JobSpec, JobState, JobTask};
+pub use results::RowPage;
 pub use runs::{ImagesStamp, PairPage};
 pub use summary::{Export, FailedCalls, JobSummary};
 
@@ -112,7 +115,7 @@ impl JobManager {
     ///
     /// # Errors
     /// `InvalidRunId`, `InvalidRequestId`, `RequestIdReused`, `Busy` (an active job has the run),
-    /// `QueueFull`, `Stopping`, or the store's.
+    /// `RunKind`, `QueueFull`, `Stopping`, or the store's.
     pub async fn submit(&self, spec: JobSpec) -> Result<JobRecord, ManagerError> {
         spec.run_id.as_deref().map_or(Ok(()), runs::check_run_id)?;
         let found = spec.request_id.as_ref().map_or(1, String::len);

@@ -1,15 +1,21 @@
 //! How far a job is: counted as it works, and read from its run's store now and then.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::JobKind;
+use crate::Error;
 use crate::answer::BackendDown;
-use crate::dataset::store::{RejectionCount, Store, StoreError};
-use crate::pipeline::{Phase, Progress, Settings};
+use crate::dataset::store::{RejectionCount, Store};
+use crate::evaluation::EvaluationFolder;
+use crate::instruction::lineage::ACCEPTED;
+use crate::pipeline::generation::{GenerationSummary, folder};
+use crate::pipeline::{Phase, Progress, Settings, store_path};
 
 /// How far a job is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +32,8 @@ pub struct JobProgress {
     pub answers_accepted: u64,
     /// Pairs whose last call failed; they are asked again.
     pub answers_failed: u64,
+    /// Final instructions of the whole run.
+    pub instructions: u64,
     /// Set while the answers wait for the LLM backend.
     pub paused: Option<AnswersPaused>,
 }
@@ -105,6 +113,11 @@ impl Meter {
         JobProgress { phases, paused, ..figures.clone() }
     }
 
+    /// Forgets the counts: the work begins anew over what is kept.
+    pub fn restart(&self) {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn change(&self, phase: Phase, change: impl FnOnce(&mut Counter)) {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
@@ -148,9 +161,46 @@ impl Progress for Meter {
     }
 }
 
-/// What the store tells of a run; all else is left empty.
-pub(super) fn figures(store: &Store) -> Result<JobProgress, StoreError> {
-    let settings = Settings::read(store)?;
+/// What the store in a run's folder tells; all else is left empty.
+pub(super) fn figures(kind: JobKind, folder: &Path) -> Result<JobProgress, Error> {
+    match kind {
+        JobKind::Match => of_pairs(folder),
+        JobKind::Generate => of_instructions(folder),
+        JobKind::Judge => of_verdicts(folder),
+    }
+}
+
+fn of_instructions(folder: &Path) -> Result<JobProgress, Error> {
+    let store = folder::open(folder)?;
+    let summary = GenerationSummary::read(folder.to_owned(), &store)?;
+    let stages = [("reply", "augment"), ("raw", "augment"), ("final", "summarise")];
+    let rejected = stages.into_iter().flat_map(|(of, stage)| {
+        let lost = summary.lost(of).into_iter();
+        lost.map(move |(code, count, _)| (stage.to_owned(), code.to_owned(), count))
+    });
+    Ok(JobProgress {
+        rejected: rejected.map(|(stage, code, count)| Rejected { stage, code, count }).collect(),
+        instructions: summary.count("final", Some(ACCEPTED)),
+        ..JobProgress::default()
+    })
+}
+
+fn of_verdicts(folder: &Path) -> Result<JobProgress, Error> {
+    let store = EvaluationFolder::read_store(folder)?;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for failure in store.failures()?.into_values() {
+        *counts.entry(failure.code).or_default() += 1;
+    }
+    let rejected = |(code, count)| Rejected { stage: Phase::Judge.name().into(), code, count };
+    Ok(JobProgress {
+        rejected: counts.into_iter().map(rejected).collect(),
+        ..JobProgress::default()
+    })
+}
+
+fn of_pairs(folder: &Path) -> Result<JobProgress, Error> {
+    let store = Store::open_to_read(&store_path(folder))?;
+    let settings = Settings::read(&store)?;
     let (matching, answering) = (settings.match_conf(), settings.answer_conf());
     let rejected = store.rejection_counts(matching, answering)?;
     Ok(JobProgress {

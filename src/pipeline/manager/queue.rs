@@ -1,20 +1,15 @@
 //! Takes jobs from the queue, runs them and keeps how they ended.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::progress::{Meter, figures};
 use super::store::{Claimed, Ending, JobStore};
+use super::work::JobWork;
 use super::{Inner, JobFailure, JobProgress, JobRecord, JobSummary, ManagerError, blocking};
-use crate::config::{Config, ConfigError};
-use crate::dataset::store::Store;
-use crate::pipeline::{
-    Job, OnDeadBackend, PipelineError, Resources, RunFolder, Stop, Summary, store_path,
-};
+use crate::pipeline::{OnDeadBackend, PipelineError, Resources, Stop};
 use crate::{Error, ErrorKind};
 
 /// How often watchers hear of progress.
@@ -84,11 +79,10 @@ impl Inner {
         .await
     }
 
-    fn job(&self, record: &JobRecord, config: &str, meter: &Arc<Meter>, stop: &Stop) -> JobWork {
+    fn job(&self, record: &JobRecord, task: String, meter: &Arc<Meter>, stop: &Stop) -> JobWork {
         JobWork {
             folder: self.run_folder(&record.run_id),
-            config: config.to_owned(),
-            answers: record.answers,
+            task,
             meter: Arc::clone(meter),
             stop: stop.clone(),
             resources: Resources {
@@ -101,10 +95,10 @@ impl Inner {
 
 /// One job from its start to its end.
 async fn run(inner: Arc<Inner>, claimed: Claimed, stop: Stop) {
-    let Claimed { record, config } = claimed;
+    let Claimed { record, task } = claimed;
     tracing::info!(job = record.id, run = record.run_id, start = record.attempts, "job started");
     let meter = Arc::<Meter>::default();
-    let work = inner.job(&record, &config, &meter, &stop);
+    let work = inner.job(&record, task, &meter, &stop);
     // A job's store handles stay on one thread, so it gets one of its own.
     let work = tokio::task::spawn_blocking(move || work.run());
     let mut keeper = Keeper::new(inner, record, meter);
@@ -112,41 +106,22 @@ async fn run(inner: Arc<Inner>, claimed: Claimed, stop: Stop) {
     keeper.conclude(end).await;
 }
 
-/// What the thread of a job needs.
-struct JobWork {
-    folder: PathBuf,
-    config: String,
-    answers: bool,
-    meter: Arc<Meter>,
-    stop: Stop,
-    resources: Resources,
-}
+type Done = Option<Box<JobSummary>>;
 
-impl JobWork {
-    fn run(self) -> Result<Summary, Error> {
-        let config: Config = serde_json::from_str(&self.config)
-            .map_err(|error| ConfigError::Value { message: format!("as it was kept: {error}") })?;
-        let folder = RunFolder::take(&self.folder)?;
-        let job = Job::new(folder, config, self.meter, self.stop).with(self.resources);
-        Handle::current()
-            .block_on(async { if self.answers { job.run().await } else { job.match_only().await } })
-    }
-}
-
-type Work = JoinHandle<Result<Summary, Error>>;
+type Work = JoinHandle<Result<Done, Error>>;
 
 /// How the thread of a job ended.
 #[derive(Clone)]
 enum WorkEnd {
-    Done(Box<JobSummary>),
+    Done(Done),
     Stopped,
     Failed(JobFailure),
 }
 
 impl WorkEnd {
-    fn of(end: Result<Result<Summary, Error>, tokio::task::JoinError>) -> Self {
+    fn of(end: Result<Result<Done, Error>, tokio::task::JoinError>) -> Self {
         match end {
-            Ok(Ok(summary)) => Self::Done(Box::new(summary.into())),
+            Ok(Ok(summary)) => Self::Done(summary),
             Ok(Err(Error::Pipeline(PipelineError::Stopped))) => Self::Stopped,
             Ok(Err(error)) => Self::Failed(JobFailure::from(&error)),
             Err(died) => {
@@ -220,9 +195,9 @@ impl Keeper {
     }
 
     async fn read_figures(&mut self) {
-        let path = store_path(&self.inner.run_folder(&self.record.run_id));
+        let (kind, folder) = (self.record.kind, self.inner.run_folder(&self.record.run_id));
         let started = Instant::now();
-        let read = move || Store::open_to_read(&path).and_then(|store| figures(&store));
+        let read = move || figures(kind, &folder);
         // Before the job has made its store there are none.
         if let Ok(Ok(figures)) = blocking(read).await {
             self.figures = figures;

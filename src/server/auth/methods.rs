@@ -1,7 +1,7 @@
 //! What a read key may call.
 
 /// First words of methods that change nothing and cost no LLM tokens.
-const READS: [&str; 6] = ["Get", "List", "Search", "Embed", "Match", "Watch"];
+const READS: [&str; 7] = ["Compare", "Get", "List", "Search", "Embed", "Match", "Watch"];
 
 /// Services without any changing method.
 const READ_SERVICES: [&str; 2] = ["grpc.health.v1.", "grpc.reflection."];
@@ -38,6 +38,8 @@ mod tests {
             "MatchingService/Match",
             "MatchingService/MatchStream",
             "JobService/WatchJob",
+            "EvaluationService/Compare",
+            "EvaluationService/GetEvaluation",
             "InfoService/GetInfo",
         ] {
             assert!(!is_mutating(&format!("/pairwright.v1.{method}")), "{method}");
@@ -50,6 +52,7 @@ mod tests {
             "AnswerService/AnswerPairs",
             "JobService/CancelJob",
             "EvaluationService/Judge",
+            "InstructionService/Generate",
             "InfoService/Getaway",
             "InfoService/",
         ] {

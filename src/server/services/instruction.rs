@@ -10,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::instruction_service_server::InstructionService;
 use super::super::probe::{Probed, instruction_not_found};
-use super::super::{convert, validate};
+use super::super::{convert, generate, validate};
 use crate::encoder::queue::{CallContext, Lane};
 use crate::instruction::store::{NewInstruction, StoredInstruction};
 
@@ -49,6 +49,13 @@ impl InstructionService for Instructions {
             }),
         });
         Ok(Response::new(pb::BatchCreateInstructionsResponse { results: results.collect() }))
+    }
+
+    async fn generate(
+        &self,
+        request: Request<pb::GenerateRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        Ok(Response::new(generate::submit(&self.0, request.into_inner()).await?))
     }
 
     async fn get_instruction(

@@ -11,8 +11,8 @@ use super::super::jobs::{job, pair};
 use super::super::pb;
 use super::super::pb::job_service_server::JobService;
 use super::super::streams::{Replies, forward};
-use super::super::validate;
-use crate::pipeline::{JobRecord, JobState, ManagerError};
+use super::super::{generate, judge, validate};
+use crate::pipeline::{JobKind, JobRecord, JobState, ManagerError};
 
 /// Jobs of the server.
 pub struct Jobs(pub Arc<App>);
@@ -81,7 +81,7 @@ impl JobService for Jobs {
         let pb::ListJobPairsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let record = self.0.jobs.get(id).await.map_err(failed)?;
+        let record = self.0.jobs.get_kind(id, JobKind::Match).await.map_err(failed)?;
         let page = self.0.jobs.pairs(&record.run_id, size, &page_token).await;
         let page = match page {
             // The job has not begun: it has no pairs yet.
@@ -92,6 +92,34 @@ impl JobService for Jobs {
         };
         Ok(Response::new(pb::ListJobPairsResponse {
             pairs: page.pairs.into_iter().map(pair).collect(),
+            next_page_token: page.next_token.unwrap_or_default(),
+        }))
+    }
+
+    async fn list_job_instructions(
+        &self,
+        request: Request<pb::ListJobInstructionsRequest>,
+    ) -> Result<Response<pb::ListJobInstructionsResponse>, Status> {
+        let pb::ListJobInstructionsRequest { name, page_size, page_token } = request.into_inner();
+        let id = validate::job_id("name", &name)?;
+        let size = validate::page_size(page_size, &self.0.limits)?;
+        let page = self.0.jobs.generated(id, size, &page_token).await.map_err(failed)?;
+        Ok(Response::new(pb::ListJobInstructionsResponse {
+            instructions: page.rows.into_iter().map(generate::generated).collect(),
+            next_page_token: page.next_token.unwrap_or_default(),
+        }))
+    }
+
+    async fn list_job_verdicts(
+        &self,
+        request: Request<pb::ListJobVerdictsRequest>,
+    ) -> Result<Response<pb::ListJobVerdictsResponse>, Status> {
+        let pb::ListJobVerdictsRequest { name, page_size, page_token } = request.into_inner();
+        let id = validate::job_id("name", &name)?;
+        let size = validate::page_size(page_size, &self.0.limits)?;
+        let page = self.0.jobs.verdicts(id, size, &page_token).await.map_err(failed)?;
+        Ok(Response::new(pb::ListJobVerdictsResponse {
+            verdicts: page.rows.into_iter().map(judge::verdict).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
         }))
     }

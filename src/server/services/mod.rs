@@ -3,6 +3,7 @@
 
 mod answer;
 mod embedding;
+mod evaluation;
 mod info;
 mod instruction;
 mod job;
@@ -10,6 +11,7 @@ mod matching;
 
 pub use answer::Answers;
 pub use embedding::Embedding;
+pub use evaluation::Evaluation;
 pub use info::Info;
 pub use instruction::Instructions;
 pub use job::Jobs;

@@ -8,14 +8,22 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use self::rows::{
-    COLUMNS, Fault, check_free, check_room, fingerprint, known_request, next_id, now, read, record,
-    to_json,
+    COLUMNS, Fault, check_free, check_kind, check_room, fingerprint, known_request, next_id, now,
+    read, record, to_json,
 };
 use super::{JobFailure, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError};
 use crate::dataset::store::{StoreError, sqlite};
 
-/// Version of `schema.sql`; a store of another version is refused.
-const SCHEMA_VERSION: i64 = 1;
+/// Version of `schema.sql`; a store of a later version is refused.
+const SCHEMA_VERSION: i64 = 2;
+
+/// From version 1, which knew one kind of jobs.
+const FROM_1: &str = "
+    ALTER TABLE jobs RENAME COLUMN config TO task;
+    ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'match'
+        CHECK (kind IN ('match', 'generate', 'judge'));
+    UPDATE jobs SET task = json_object('match', json_object('config', json(task),
+        'answers', json(CASE WHEN answers THEN 'true' ELSE 'false' END)));";
 
 /// The jobs of one data folder.
 pub(super) struct JobStore {
@@ -27,12 +35,12 @@ pub(super) struct JobStore {
 pub(super) struct Claimed {
     pub record: JobRecord,
     /// As JSON.
-    pub config: String,
+    pub task: String,
 }
 
 /// How a job ended.
 pub(super) enum Ending {
-    Succeeded(Box<JobSummary>),
+    Succeeded(Option<Box<JobSummary>>),
     Failed(JobFailure),
     Cancelled,
     /// The server stops; the next one goes on with it.
@@ -56,22 +64,23 @@ impl JobStore {
     fn prepare(&self) -> Result<(), ManagerError> {
         self.write(|transaction| {
             match transaction.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-                SCHEMA_VERSION => Ok(()),
-                0 => {
-                    transaction.execute_batch(include_str!("schema.sql"))?;
-                    Ok(transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?)
-                }
+                SCHEMA_VERSION => return Ok(()),
+                0 => transaction.execute_batch(include_str!("schema.sql"))?,
+                1 => transaction.execute_batch(FROM_1)?,
                 found => {
                     let (path, wanted) = (self.path.clone(), SCHEMA_VERSION);
-                    Err(ManagerError::from(StoreError::Version { path, found, wanted }).into())
+                    return Err(
+                        ManagerError::from(StoreError::Version { path, found, wanted }).into()
+                    );
                 }
             }
+            Ok(transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?)
         })
     }
 
     /// Keeps a new job, or finds the one that an earlier submit of the same request made.
     pub fn submit(&self, spec: &JobSpec, max_queued: usize) -> Result<JobRecord, ManagerError> {
-        let config = serde_json::to_string(&spec.config)
+        let task = serde_json::to_string(&spec.task)
             .map_err(|error| ManagerError::Config { message: error.to_string() })?;
         let fingerprint = fingerprint(spec);
         self.write(|transaction| {
@@ -81,19 +90,21 @@ impl JobStore {
             let id = next_id(transaction)?;
             let run_id = spec.run_id.clone().unwrap_or_else(|| id.clone());
             check_free(transaction, &run_id)?;
+            check_kind(transaction, &run_id, spec.task.kind())?;
             check_room(transaction, max_queued)?;
             transaction.execute(
-                "INSERT INTO jobs (id, run_id, request_id, fingerprint, config, answers, spec,
+                "INSERT INTO jobs (id, run_id, request_id, fingerprint, task, kind, answers, spec,
                      state, place, created, progress)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued',
-                     (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?8, '{}')",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued',
+                     (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?9, '{}')",
                 params![
                     id,
                     run_id,
                     spec.request_id,
                     fingerprint,
-                    config,
-                    spec.answers,
+                    task,
+                    spec.task.kind().name(),
+                    spec.task.answers(),
                     spec.spec_json,
                     now()
                 ],
@@ -163,18 +174,18 @@ impl JobStore {
         self.write(|transaction| {
             let next = transaction
                 .query_row(
-                    "SELECT id, config FROM jobs WHERE state = 'queued' ORDER BY place LIMIT 1",
+                    "SELECT id, task FROM jobs WHERE state = 'queued' ORDER BY place LIMIT 1",
                     [],
                     |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
                 )
                 .optional()?;
-            let Some((id, config)) = next else { return Ok(None) };
+            let Some((id, task)) = next else { return Ok(None) };
             transaction.execute(
                 "UPDATE jobs SET state = 'running', started = ?2, attempts = attempts + 1,
                      barren = barren + 1, progress = '{}' WHERE id = ?1",
                 params![id, now()],
             )?;
-            Ok(Some(Claimed { record: read(transaction, &id)?, config }))
+            Ok(Some(Claimed { record: read(transaction, &id)?, task }))
         })
     }
 
@@ -203,7 +214,9 @@ impl JobStore {
         ending: &Ending,
     ) -> Result<JobRecord, ManagerError> {
         let (state, failure, summary) = match ending {
-            Ending::Succeeded(summary) => (JobState::Succeeded, None, Some(to_json(summary))),
+            Ending::Succeeded(summary) => {
+                (JobState::Succeeded, None, summary.as_ref().map(to_json))
+            }
             Ending::Failed(failure) => (JobState::Failed, Some(to_json(failure)), None),
             Ending::Cancelled => (JobState::Cancelled, None, None),
             Ending::Interrupted => (JobState::Queued, None, None),

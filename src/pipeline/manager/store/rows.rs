@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use crate::hash;
-use crate::pipeline::manager::{JobRecord, JobSpec, JobState, ManagerError};
+use crate::pipeline::manager::{JobKind, JobRecord, JobSpec, JobState, ManagerError};
 
 /// The columns that [`record`] takes, in its order.
 pub(super) const COLUMNS: &str =
-    "id, run_id, request_id, answers, spec, state, cancel_asked, failure, created,
+    "id, run_id, request_id, kind, answers, spec, state, cancel_asked, failure, created,
     started, ended, attempts, progress, summary";
 
 /// Inside a transaction: a refusal, or SQLite's failure.
@@ -34,7 +34,12 @@ impl From<rusqlite::Error> for Fault {
 /// on the server: a repeated call must find its job after the server's settings have changed.
 pub(super) fn fingerprint(spec: &JobSpec) -> String {
     let run = spec.run_id.as_deref().unwrap_or_default();
-    hash::key(&["job", run, &spec.answers.to_string(), &spec.spec_json])
+    // Jobs of the first kind go by the key that earlier versions gave them.
+    let name = match spec.task.kind() {
+        JobKind::Match => "job",
+        other => other.name(),
+    };
+    hash::key(&[name, run, &spec.task.answers().to_string(), &spec.spec_json])
 }
 
 /// The job that an earlier submit with the same request id made.
@@ -79,6 +84,19 @@ pub(super) fn check_free(transaction: &Transaction<'_>, run_id: &str) -> Result<
     }
 }
 
+/// A run is of one kind: its folder holds either pairs, or instructions, or verdicts.
+pub(super) fn check_kind(
+    transaction: &Transaction<'_>,
+    run_id: &str,
+    kind: JobKind,
+) -> Result<(), Fault> {
+    let sql = "SELECT kind FROM jobs WHERE run_id = ?1 AND kind != ?2 LIMIT 1";
+    let other: Option<String> =
+        transaction.query_row(sql, [run_id, kind.name()], |row| row.get(0)).optional()?;
+    let run_id = run_id.to_owned();
+    other.map_or(Ok(()), |found| Err(ManagerError::RunKind { run_id, found }.into()))
+}
+
 pub(super) fn check_room(transaction: &Transaction<'_>, limit: usize) -> Result<(), Fault> {
     let sql = "SELECT count(*) FROM jobs WHERE state = 'queued'";
     let waiting: usize = transaction.query_row(sql, [], |row| row.get(0))?;
@@ -95,23 +113,24 @@ pub(super) fn read(connection: &Connection, id: &str) -> Result<JobRecord, Fault
 }
 
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<JobRecord> {
-    let failure: Option<String> = row.get(7)?;
-    let summary: Option<String> = row.get(13)?;
+    let failure: Option<String> = row.get("failure")?;
+    let summary: Option<String> = row.get("summary")?;
     Ok(JobRecord {
-        id: row.get(0)?,
-        run_id: row.get(1)?,
-        request_id: row.get(2)?,
-        answers: row.get(3)?,
-        spec_json: row.get(4)?,
-        // The schema lets no other name in.
-        state: JobState::named(&row.get::<_, String>(5)?).unwrap_or(JobState::Failed),
-        cancel_asked: row.get(6)?,
+        id: row.get("id")?,
+        run_id: row.get("run_id")?,
+        request_id: row.get("request_id")?,
+        // The schema lets no other names in.
+        kind: JobKind::named(&row.get::<_, String>("kind")?).unwrap_or(JobKind::Match),
+        answers: row.get("answers")?,
+        spec_json: row.get("spec")?,
+        state: JobState::named(&row.get::<_, String>("state")?).unwrap_or(JobState::Failed),
+        cancel_asked: row.get("cancel_asked")?,
         failure: failure.and_then(|text| serde_json::from_str(&text).ok()),
-        created: time(row.get(8)?),
-        started: row.get::<_, Option<i64>>(9)?.map(time),
-        ended: row.get::<_, Option<i64>>(10)?.map(time),
-        attempts: row.get(11)?,
-        progress: serde_json::from_str(&row.get::<_, String>(12)?).unwrap_or_default(),
+        created: time(row.get("created")?),
+        started: row.get::<_, Option<i64>>("started")?.map(time),
+        ended: row.get::<_, Option<i64>>("ended")?.map(time),
+        attempts: row.get("attempts")?,
+        progress: serde_json::from_str(&row.get::<_, String>("progress")?).unwrap_or_default(),
         summary: summary.and_then(|text| serde_json::from_str(&text).ok()),
     })
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::pipeline::manager::{JobKind, JobTask};
 
 fn store() -> (tempfile::TempDir, JobStore) {
     let folder = tempfile::tempdir().expect("temp dir");
@@ -8,10 +9,16 @@ fn store() -> (tempfile::TempDir, JobStore) {
 }
 
 fn submit(store: &JobStore, run: &str) -> JobRecord {
-    let (run_id, config) = (Some(run.to_owned()), Config::default());
-    let spec =
-        JobSpec { run_id, config, answers: true, request_id: None, spec_json: String::new() };
-    store.submit(&spec, 100).expect("submitted")
+    store.submit(&spec(run, matching()), 100).expect("submitted")
+}
+
+fn spec(run: &str, task: JobTask) -> JobSpec {
+    let run_id = Some(run.to_owned());
+    JobSpec { run_id, task, request_id: None, spec_json: String::new() }
+}
+
+fn matching() -> JobTask {
+    JobTask::Match { config: Box::default(), answers: true }
 }
 
 fn claim(store: &JobStore) -> Option<String> {
@@ -69,4 +76,45 @@ fn a_cancel_outlives_a_crash() {
     assert_eq!(store.get(&job.id).expect("kept").state, JobState::Cancelled);
     let resumed = store.resume(&job.id, 100).expect("it was cancelled");
     assert!(!resumed.cancel_asked && resumed.state == JobState::Queued);
+}
+
+#[test]
+fn a_run_stays_of_its_kind() {
+    let (_folder, store) = store();
+    let job = submit(&store, "pairs");
+    store.cancel(&job.id).expect("it waited");
+    let generate = JobTask::Generate { config: Box::default(), into_library: false };
+    let refused = store.submit(&spec("pairs", generate.clone()), 100).expect_err("of kind match");
+    assert_eq!(refused.code(), "run_of_another_kind");
+    let other = store.submit(&spec("seeds", generate), 100).expect("a run of its own");
+    assert_eq!((other.kind, other.answers), (JobKind::Generate, false));
+}
+
+/// `jobs` as version 1 made it, with one job that waits.
+const VERSION_1: &str = "
+    CREATE TABLE jobs (id TEXT PRIMARY KEY, run_id TEXT NOT NULL, request_id TEXT UNIQUE,
+        fingerprint TEXT NOT NULL, config TEXT NOT NULL, answers INTEGER NOT NULL,
+        spec TEXT NOT NULL, state TEXT NOT NULL, place INTEGER NOT NULL,
+        cancel_asked INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER,
+        ended INTEGER, attempts INTEGER NOT NULL DEFAULT 0, barren INTEGER NOT NULL DEFAULT 0,
+        failure TEXT, progress TEXT NOT NULL, summary TEXT);
+    PRAGMA user_version = 1;";
+
+#[test]
+fn jobs_of_the_first_version_go_on() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let path = folder.path().join("jobs.sqlite");
+    let config = Config { seed: 41, ..Config::default() };
+    let old = Connection::open(&path).expect("a database");
+    old.execute_batch(VERSION_1).expect("made");
+    let insert = "INSERT INTO jobs (id, run_id, fingerprint, config, answers, spec, state, place,
+        created, progress) VALUES ('1', 'old', 'f', ?1, 1, '', 'running', 1, 0, '{}')";
+    old.execute(insert, [serde_json::to_string(&config).expect("JSON")]).expect("written");
+    drop(old);
+    let store = JobStore::open(&path).expect("upgraded");
+    assert_eq!(store.recover(3).expect("recovered").len(), 1);
+    let claimed = store.claim().expect("read").expect("it waits");
+    assert_eq!((claimed.record.kind, claimed.record.answers), (JobKind::Match, true));
+    let task: JobTask = serde_json::from_str(&claimed.task).expect("a task");
+    assert_eq!(task, JobTask::Match { config: Box::new(config), answers: true });
 }
