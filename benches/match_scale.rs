@@ -3,6 +3,9 @@
 //!
 //!     cargo bench --bench match_scale -- [COUNT ...]
 //!
+//! Where the index is a graph it is searched again with wider searches
+//! (`index.expansion_search`), so that recall can be weighed against time.
+//!
 //! The instructions are vectors made from real ones: each is the embedding of one COCO caption (or
 //! sample description) or of one built-in instruction, with seeded noise of the length given by
 //! `NOISE`, so that they lie where instructions and captions lie. Queries are embeddings of real
@@ -30,6 +33,9 @@ use support::{Server, percentile, photos};
 
 /// Length of the noise beside a vector of length 1.
 const NOISE: f64 = 0.6;
+
+/// Widths of the search that are tried beside the default, where the index is a graph.
+const EXPANSIONS: [usize; 4] = [256, 512, 1024, 2048];
 
 /// Instructions written in one transaction.
 const CHUNK: usize = 5000;
@@ -63,6 +69,19 @@ fn main() {
             server.resident_mib()
         );
         runtime.block_on(measure(&server, &queries, &truth));
+        drop(server);
+        if count > IndexConfig::default().exact_up_to {
+            for expansion in EXPANSIONS {
+                let config = data.path().join("config.toml");
+                fs_err::write(&config, format!("index.expansion_search = {expansion}\n"))
+                    .expect("written");
+                let config = config.to_string_lossy().into_owned();
+                let flags = ["--library-seed", "none", "--config", &config];
+                let server = Server::start(data.path(), &flags);
+                println!(" expansion_search {expansion}");
+                runtime.block_on(measure(&server, &queries, &truth));
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 // The page is whole without this script: it only filters.
 (() => {
   const form = document.querySelector("form.filter");
-  const cards = [...document.querySelectorAll(".card")];
+  const cards = [...document.querySelectorAll(".question")];
   if (!form) return;
   const texts = cards.map((card) => card.textContent.toLowerCase());
   const keys = ["strict", "paper", "consistency", "category"];
