@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pairwright::server::pb;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
+use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -152,6 +153,12 @@ async fn it_waits_for_a_model_that_is_away_and_goes_on_when_it_is_back() {
     let cancelled = jobs(channel.clone()).cancel_job(cancel).await.expect("cancelled");
     assert_eq!(cancelled.into_inner().state(), pb::JobState::Cancelled);
 
+    // What needs no model is not kept waiting.
+    let batch = pb::BatchMatchRequest { source: request().source, ..Default::default() };
+    let mut matching = MatchingServiceClient::new(channel.clone());
+    let pairs = matching.batch_match(batch).await.expect("a job").into_inner();
+    assert_eq!(ended(&channel, &pairs.name).await.state(), pb::JobState::Succeeded);
+
     let llm =
         tokio::task::block_in_place(|| Llm::start(StubOptions { port, ..Default::default() }));
     let done = ended(&channel, &job.name).await;
@@ -228,7 +235,7 @@ async fn rows_of_another_kind_of_job_are_refused() {
     // A run's folder holds one kind.
     let source = request().source;
     let batch = pb::BatchMatchRequest { source, run_id: "first".into(), ..Default::default() };
-    let mut matching = pb::matching_service_client::MatchingServiceClient::new(channel);
+    let mut matching = MatchingServiceClient::new(channel);
     let status = matching.batch_match(batch).await.expect_err("refused");
     assert_eq!(reason(&status), "RUN_OF_ANOTHER_KIND");
     tokio::task::block_in_place(|| drop(llm));

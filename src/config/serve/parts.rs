@@ -158,7 +158,8 @@ impl UrlsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobsConfig {
-    /// Jobs at work at once, 1 to 64.
+    /// Jobs at work at once, 1 to 64: so many BatchMatch jobs, and so many Generate and Judge jobs
+    /// beside them.
     pub max_running: u64,
     /// Jobs that may wait, 1 to 100000.
     pub max_queued: u64,

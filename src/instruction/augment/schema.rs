@@ -15,7 +15,9 @@ fn instruction(structured: Structured) -> Value {
     match structured {
         Structured::Verbs => {
             let ends = "in|from|about|of|for|inspired by|based on|shown in";
-            let pattern = format!("^({VERBS}) [A-Za-z ,'-]{{4,60}} ({ends}) the image\\.$");
+            // Word by word, so that none is cut and none goes on for ever.
+            let pattern =
+                format!("^({VERBS})( [A-Za-z'-]{{1,14}},?){{2,12}} ({ends}) the image\\.$");
             json!({"type": "string", "pattern": pattern})
         }
         Structured::Schema | Structured::Off => {

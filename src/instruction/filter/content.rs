@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use whatlang::Lang;
 
 use super::super::wording::{is_function_word, words};
 use super::{Finding, Language, Refusal};
@@ -25,6 +26,11 @@ const UNSAFE: [&str; 5] = [
     r"\b(?:racist|nazi|slurs?|hateful)\b",
 ];
 
+/// Fewest words, and largest share of English function words among them, for which the language is
+/// told from the letters: good English instructions go down to 15 %.
+const FEW_WORDS: usize = 6;
+const FEW_FUNCTION_WORDS: f64 = 0.28;
+
 /// Refuses other languages than the one wanted.
 pub(super) fn language(wanted: Language, text: &str) -> Finding {
     if wanted == Language::Any {
@@ -44,7 +50,16 @@ pub(super) fn language(wanted: Language, text: &str) -> Finding {
     if (foreign > 1 && 2 * foreign > english) || (english == 0 && words.len() >= 6) {
         return refuse(format!("{english} English function words, {foreign} of other languages"));
     }
-    Ok(())
+    let few =
+        words.len() >= FEW_WORDS && (english as f64) < FEW_FUNCTION_WORDS * words.len() as f64;
+    match whatlang::detect_lang(text).filter(|found| few && *found != Lang::Eng) {
+        Some(found) => refuse(format!(
+            "{english} English function words among {}, and reads like {}",
+            words.len(),
+            found.eng_name()
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what could be asked without an image.

@@ -23,6 +23,16 @@ fn every_refusal_has_its_code() {
         ("Write a story while by the image of a dream.", "garbled"),
         ("Compare mi tiempo para rehacer esta manera al of the image.", "wrong_language"),
         ("Write a menu for a cafe in the Rue de la Paix in the image.", "accepted"),
+        ("Make gimme, amma, akaban emokan aku wesi mau, in the image.", "wrong_language"),
+        ("Turn jen tak kabalah dikuturulan dalam, shown in the image.", "wrong_language"),
+        (
+            "Create a sandwich recipe using depicted ingredients in the image, detailing preparation steps and suggested pairings.",
+            "accepted",
+        ),
+        (
+            "Analyze visual elements, typography, and design choices in the image, highlighting unique features and conveying intended messages.",
+            "accepted",
+        ),
         ("Schreibe ein Gedicht über das Tier auf dem Bild.", "wrong_language"),
         ("Écris une histoire sur les couleurs de la scene.", "wrong_language"),
         ("Напиши рассказ об этом image.", "wrong_language"),

@@ -47,7 +47,8 @@ const MAX_PAGE: usize = 1000;
 /// How jobs are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManagerOptions {
-    /// Jobs that run at once, at least 1.
+    /// Jobs that run at once, at least 1: so many of [`JobKind::Match`], and so many of the kinds
+    /// that live on the language model.
     pub max_running: usize,
     /// Jobs that may wait.
     pub max_queued: usize,

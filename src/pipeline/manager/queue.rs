@@ -1,14 +1,17 @@
 //! Takes jobs from the queue, runs them and keeps how they ended.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinHandle, JoinSet};
 
 use super::progress::{Meter, figures};
 use super::store::{Claimed, Ending, JobStore};
 use super::work::JobWork;
-use super::{Inner, JobFailure, JobProgress, JobRecord, JobSummary, ManagerError, blocking};
+use super::{
+    Inner, JobFailure, JobKind, JobProgress, JobRecord, JobSummary, ManagerError, blocking,
+};
 use crate::pipeline::{OnDeadBackend, PipelineError, Resources, Stop};
 use crate::{Error, ErrorKind};
 
@@ -27,22 +30,53 @@ const READ_SHARE: u32 = 20;
 /// How long to wait when `jobs.sqlite` cannot be written (a full disk), before trying again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Kinds that share places: a job that waits for the language model must not keep one that only
+/// matches from its turn.
+const GROUPS: [&[JobKind]; 2] = [&[JobKind::Match], &[JobKind::Generate, JobKind::Judge]];
+
+/// Jobs at work.
+#[derive(Default)]
+struct Running {
+    keepers: JoinSet<()>,
+    /// The place in [`GROUPS`] of each keeper.
+    groups: HashMap<Id, usize>,
+}
+
+impl Running {
+    fn count(&self, group: usize) -> usize {
+        self.groups.values().filter(|one| **one == group).count()
+    }
+
+    fn spawn(&mut self, group: usize, job: impl Future<Output = ()> + Send + 'static) {
+        let id = self.keepers.spawn(job).id();
+        self.groups.insert(id, group);
+    }
+
+    /// Waits until one has ended.
+    async fn ended(&mut self) {
+        match self.keepers.join_next_with_id().await {
+            Some(Ok((id, ()))) => _ = self.groups.remove(&id),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a job's keeper ended unexpectedly");
+                self.groups.remove(&error.id());
+            }
+            None => {}
+        }
+    }
+}
+
 /// Runs jobs until the manager closes and those under way have ended.
 pub(super) async fn dispatch(inner: Arc<Inner>) {
-    let mut running = JoinSet::new();
+    let mut running = Running::default();
     loop {
         let failed = inner.fill(&mut running).await;
-        if inner.closing.is_cancelled() && running.is_empty() {
+        if inner.closing.is_cancelled() && running.keepers.is_empty() {
             break;
         }
         tokio::select! {
             () = inner.wake.notified() => {}
             () = inner.closing.cancelled(), if !inner.closing.is_cancelled() => {}
-            Some(ended) = running.join_next(), if !running.is_empty() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a job's keeper ended unexpectedly");
-                }
-            }
+            () = running.ended(), if !running.keepers.is_empty() => {}
             () = tokio::time::sleep(RETRY), if failed => {}
         }
     }
@@ -54,23 +88,30 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
 
 impl Inner {
     /// Starts jobs until as many run as may. Says whether the queue could not be read.
-    async fn fill(self: &Arc<Self>, running: &mut JoinSet<()>) -> bool {
-        while running.len() < self.options.max_running && !self.closing.is_cancelled() {
-            match self.clone().claim().await {
-                Ok(Some((claimed, stop))) => running.spawn(run(self.clone(), claimed, stop)),
-                Ok(None) => return false,
-                Err(error) => {
-                    tracing::error!("no job can be taken from the queue: {error}");
-                    return true;
+    async fn fill(self: &Arc<Self>, running: &mut Running) -> bool {
+        for (group, kinds) in GROUPS.into_iter().enumerate() {
+            while running.count(group) < self.options.max_running && !self.closing.is_cancelled() {
+                match self.clone().claim(kinds).await {
+                    Ok(Some((claimed, stop))) => {
+                        running.spawn(group, run(self.clone(), claimed, stop));
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!("no job can be taken from the queue: {error}");
+                        return true;
+                    }
                 }
-            };
+            }
         }
         false
     }
 
-    async fn claim(self: Arc<Self>) -> Result<Option<(Claimed, Stop)>, ManagerError> {
+    async fn claim(
+        self: Arc<Self>,
+        kinds: &'static [JobKind],
+    ) -> Result<Option<(Claimed, Stop)>, ManagerError> {
         self.stored(|inner, store| {
-            let claimed = store.claim()?;
+            let claimed = store.claim(kinds)?;
             Ok(claimed.map(|claimed| {
                 let stop = inner.publish(&claimed.record);
                 (claimed, stop)

@@ -11,7 +11,9 @@ use self::rows::{
     COLUMNS, Fault, check_free, check_kind, check_room, fingerprint, known_request, next_id, now,
     read, record, to_json,
 };
-use super::{JobFailure, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError};
+use super::{
+    JobFailure, JobKind, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError,
+};
 use crate::dataset::store::{StoreError, sqlite};
 
 /// Version of `schema.sql`; a store of a later version is refused.
@@ -169,15 +171,17 @@ impl JobStore {
         self.list(Some(JobState::Queued), None, usize::MAX >> 1)
     }
 
-    /// Takes the job whose turn it is. That it was started is kept before it is.
-    pub fn claim(&self) -> Result<Option<Claimed>, ManagerError> {
+    /// Takes the job of one of `kinds` whose turn it is. That it was started is kept before it is.
+    pub fn claim(&self, kinds: &[JobKind]) -> Result<Option<Claimed>, ManagerError> {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("'{}'", kind.name())).collect();
+        let sql = format!(
+            "SELECT id, task FROM jobs WHERE state = 'queued' AND kind IN ({})
+             ORDER BY place LIMIT 1",
+            names.join(", ")
+        );
         self.write(|transaction| {
             let next = transaction
-                .query_row(
-                    "SELECT id, task FROM jobs WHERE state = 'queued' ORDER BY place LIMIT 1",
-                    [],
-                    |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
-                )
+                .query_row(&sql, [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))
                 .optional()?;
             let Some((id, task)) = next else { return Ok(None) };
             transaction.execute(

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Config;
-use crate::pipeline::manager::{JobKind, JobTask};
+use crate::pipeline::manager::JobTask;
 
 fn store() -> (tempfile::TempDir, JobStore) {
     let folder = tempfile::tempdir().expect("temp dir");
@@ -22,7 +22,7 @@ fn matching() -> JobTask {
 }
 
 fn claim(store: &JobStore) -> Option<String> {
-    store.claim().expect("read").map(|claimed| claimed.record.run_id)
+    store.claim(&[JobKind::Match]).expect("read").map(|claimed| claimed.record.run_id)
 }
 
 #[test]
@@ -88,6 +88,8 @@ fn a_run_stays_of_its_kind() {
     assert_eq!(refused.code(), "run_of_another_kind");
     let other = store.submit(&spec("seeds", generate), 100).expect("a run of its own");
     assert_eq!((other.kind, other.answers), (JobKind::Generate, false));
+    assert!(claim(&store).is_none(), "its turn comes with its own kind");
+    assert!(store.claim(&[JobKind::Generate, JobKind::Judge]).expect("read").is_some());
 }
 
 /// `jobs` as version 1 made it, with one job that waits.
@@ -113,7 +115,7 @@ fn jobs_of_the_first_version_go_on() {
     drop(old);
     let store = JobStore::open(&path).expect("upgraded");
     assert_eq!(store.recover(3).expect("recovered").len(), 1);
-    let claimed = store.claim().expect("read").expect("it waits");
+    let claimed = store.claim(&[JobKind::Match]).expect("read").expect("it waits");
     assert_eq!((claimed.record.kind, claimed.record.answers), (JobKind::Match, true));
     let task: JobTask = serde_json::from_str(&claimed.task).expect("a task");
     assert_eq!(task, JobTask::Match { config: Box::new(config), answers: true });
