@@ -8,7 +8,7 @@ use ort::value::Tensor;
 use tokenizers::{Encoding, Tokenizer};
 
 use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, unit_rows};
-use crate::model::manifest::TextSpec;
+use crate::model::manifest::{TextSpec, TokenizerSpec};
 use crate::model::{ModelError, ModelFolder, runtime};
 
 const TOWER: &str = "text";
@@ -33,8 +33,19 @@ impl TextTower {
         let spec = folder.manifest.text.clone();
         let path = folder.file(&spec.file);
         let session = runtime::open_session(&path, options.resolved_intra_threads())?;
-        runtime::require(&path, &session, &[&spec.input_ids, &spec.attention_mask], &spec.output)?;
-        let tokenizer = open_tokenizer(&folder.file(&spec.tokenizer))?;
+        let inputs: Vec<&str> = [Some(&spec.input_ids), spec.attention_mask.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        runtime::require(&path, &session, &inputs, &spec.output)?;
+        let TokenizerSpec::File(tokenizer) = &spec.tokenizer else {
+            return Err(ModelError::Tokenizer {
+                path,
+                message: "only tokenizer.json so far".into(),
+            });
+        };
+        let tokenizer = open_tokenizer(&folder.file(tokenizer))?;
         let dim = folder.manifest.embedding_dim;
         Ok(Self { session: Mutex::new(session), tokenizer, spec, dim })
     }
@@ -84,11 +95,11 @@ impl TextTower {
         let longest = batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0);
         let shape = [batch.len(), longest];
         let ids = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.ids)));
-        let mask = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.mask)));
-        let inputs = ort::inputs![
-            self.spec.input_ids.as_str() => ids.map_err(failed)?,
-            self.spec.attention_mask.as_str() => mask.map_err(failed)?,
-        ];
+        let mut inputs = ort::inputs![self.spec.input_ids.as_str() => ids.map_err(failed)?];
+        if let Some(name) = &self.spec.attention_mask {
+            let mask = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.mask)));
+            inputs.push((name.into(), mask.map_err(failed)?.into()));
+        }
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(inputs).map_err(failed)?;
         let output = &outputs[self.spec.output.as_str()];

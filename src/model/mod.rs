@@ -1,5 +1,6 @@
 //! Encoder model folders: their manifest, their files' hashes, and ONNX Runtime (design 3).
 
+mod folder;
 pub mod manifest;
 pub mod runtime;
 
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 
 use crate::ErrorKind;
 
-pub use manifest::{ModelFolder, ModelManifest};
+pub use folder::ModelFolder;
+pub use manifest::ModelManifest;
 
 /// Why a model or the runtime under it could not be loaded.
 #[derive(Debug, thiserror::Error)]
