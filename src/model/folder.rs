@@ -2,46 +2,95 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ModelError;
 use super::manifest::{ModelManifest, Padding, Pooling, TextSpec, TokenizerSpec};
+use super::source::check_prompt;
+use super::{ModelError, ModelSource, Precision, detect};
 use crate::hash;
+
+/// The part of a file's name that stands for the text graph's own folder, where there is one.
+pub(super) const TEXT_FOLDER: &str = "text:";
 
 /// A model folder whose files were found to be those of its manifest.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     pub path: PathBuf,
+    /// The folder of the text graph, where that is another one.
+    pub text_path: Option<PathBuf>,
     pub manifest: ModelManifest,
     /// Key over the SHA-256 of every file and the preprocessing: two runs with the same value
     /// embed alike.
     pub hash: String,
+    /// Whether the manifest was made from the files, there being no `model.toml`.
+    pub detected: bool,
 }
 
 impl ModelFolder {
-    /// Reads the manifest and checks every file's SHA-256.
+    /// Reads `model.toml` and checks every file's SHA-256; where there is none, makes the manifest
+    /// from the graphs and the configuration files of the export.
     ///
     /// # Errors
-    /// [`ModelError`] for a missing folder, an unreadable manifest, or a file that differs.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let manifest_path = path.join("model.toml");
-        if !manifest_path.is_file() {
-            return Err(ModelError::NoFolder { path: path.to_owned() });
+    /// [`ModelError`] for a missing folder, an unreadable manifest, a file that differs, or an
+    /// export that is not a CLIP-like pair of towers.
+    pub fn open(source: impl Into<ModelSource>) -> Result<Self, ModelError> {
+        let source = source.into();
+        source.validate()?;
+        if !source.path.is_dir() {
+            return Err(ModelError::NoFolder { path: source.path });
         }
-        let text = fs_err::read_to_string(&manifest_path)
-            .map_err(|source| ModelError::Io { path: manifest_path.clone(), source })?;
-        let manifest: ModelManifest = toml::from_str(&text).map_err(|error| {
-            ModelError::Manifest { path: manifest_path.clone(), message: error.to_string() }
-        })?;
-        for file in manifest.files.iter().chain(&manifest.text.mean) {
-            verify(&path.join(&file.name), &file.sha256)?;
-        }
+        let manifest_path = source.path.join("model.toml");
+        let detected = !manifest_path.is_file();
+        let mut manifest = match detected {
+            true => detect::manifest(&source)?,
+            false => pinned(&source, &manifest_path)?,
+        };
+        manifest.text.prompt = source.prompt.or(manifest.text.prompt);
         let hash = folder_hash(&manifest);
-        Ok(Self { path: path.to_owned(), manifest, hash })
+        let ModelSource { path, text_path, .. } = source;
+        Ok(Self { path, text_path, manifest, hash, detected })
     }
 
     /// The path of one of the folder's files.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        file_in(&self.path, self.text_path.as_deref(), name)
     }
+}
+
+/// Where the file is that a manifest calls `name`.
+pub(super) fn file_in(path: &Path, text_path: Option<&Path>, name: &str) -> PathBuf {
+    match (name.strip_prefix(TEXT_FOLDER), text_path) {
+        (Some(name), Some(folder)) => folder.join(name),
+        _ => path.join(name),
+    }
+}
+
+/// The manifest in `path`, its files found to be what it says.
+fn pinned(source: &ModelSource, path: &Path) -> Result<ModelManifest, ModelError> {
+    let refused = |message: String| ModelError::Manifest { path: path.to_owned(), message };
+    let text = fs_err::read_to_string(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let manifest: ModelManifest = toml::from_str(&text).map_err(|e| refused(e.to_string()))?;
+    if source.text_path.is_some() {
+        return Err(refused("it names both graphs, so --model-text has no place here".into()));
+    }
+    manifest.text.prompt.as_deref().map_or(Ok(()), check_prompt)?;
+    for file in manifest.files.iter().chain(&manifest.text.mean) {
+        verify(&source.path.join(&file.name), &file.sha256)?;
+    }
+    if let Some(wanted) = source.precision {
+        check_precision(&source.path.join(&manifest.vision.file), wanted)?;
+        check_precision(&source.path.join(&manifest.text.file), wanted)?;
+    }
+    Ok(manifest)
+}
+
+/// A manifest names its graphs: another precision cannot be chosen.
+fn check_precision(graph: &Path, wanted: Precision) -> Result<(), ModelError> {
+    let found = super::onnx::Graph::read(graph)?.precision();
+    if found == wanted {
+        return Ok(());
+    }
+    let (wanted, found) = (wanted.to_string(), format!("{found}, pinned by model.toml"));
+    Err(ModelError::NoPrecision { path: graph.to_owned(), wanted, found })
 }
 
 fn verify(path: &Path, expected: &str) -> Result<(), ModelError> {

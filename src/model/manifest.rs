@@ -191,7 +191,7 @@ pub struct Golden {
     pub text: String,
     /// The unit vector of `text`, or its first values: at least 8.
     pub text_vector: Vec<f32>,
-    /// The unit vector of the photo that is [`test_card`](crate::image::test_card), or its first
+    /// The unit vector of the photo that is [`Pixels::test_card`](crate::image::Pixels::test_card), or its first
     /// values; none are asked for when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_vector: Vec<f32>,

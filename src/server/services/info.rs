@@ -46,8 +46,7 @@ fn model(app: &App) -> pb::ModelInfo {
         embedding_dim: convert::count(manifest.embedding_dim),
         image_size: i32::try_from(manifest.vision.preprocess.crop).unwrap_or(i32::MAX),
         context_length: convert::count(manifest.text.context_length),
-        // The one device that sessions are opened on.
-        device: "cpu".to_owned(),
+        device: encoder.device().to_string(),
         runtime: ort::info().to_owned(),
         license: manifest.license.clone(),
         notice: manifest.notice.clone().unwrap_or_default(),
