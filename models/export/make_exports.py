@@ -3,7 +3,8 @@
     python models/export/make_exports.py tiny            # writes tests/golden/clip/, which is committed
     python models/export/make_exports.py large DIR       # ViT-B/32 and ViT-L/14 shapes for benchmarks, 2.3 GB
 
-The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime.
+The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime. Two runs give the same
+files, but for the last digits in siglip/tokenizer.json, whose trainer adds in the order of its threads.
 """
 
 import json
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -25,6 +25,7 @@ from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from running import SIDE, run, unit
 from towers import Shape, Size, centre, check, combined_model, text_model, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +35,9 @@ PHOTOS = sorted((ROOT / "samples/photos").glob("*.jpg"))
 SEED = 20260101
 
 TINY = Size(width=32, layers=2, heads=2, mlp=48)
-CLIP = Shape("clip", TINY, TINY, dim=24, image=48, patch=8, vocab=514 + 100, context=77)
+CLIP = Shape("clip", TINY, TINY, dim=24, image=SIDE, patch=8, vocab=514 + 100, context=77)
 COMBINED = replace(CLIP, vision=replace(TINY, layers=1), text=replace(TINY, layers=1))
-SIGLIP = Shape("siglip", TINY, TINY, dim=32, image=48, patch=8, vocab=320, context=64)
+SIGLIP = Shape("siglip", TINY, TINY, dim=32, image=SIDE, patch=8, vocab=320, context=64)
 
 # How much of their mean is taken off the photos' embeddings. All of it would leave nothing but small differences; a
 # real CLIP's photos are at cosines of 0.4 to 0.8 to one another.
@@ -88,48 +89,6 @@ def four_bits(model, target):
     quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=32, is_symmetric=True, accuracy_level=1)
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), False)
-
-
-# Running
-
-
-def session(path):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 2
-    # 8-bit products in full width, as Pairwright asks for on processors whose fast ones saturate.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def run(path, output, feeds, pooling=lambda row, _: row):
-    """Row by row, so that no row depends on another; `pooling` gets each answer and its number."""
-    opened = session(path)
-    kinds = {one.name: one.type for one in opened.get_inputs()}
-    rows = len(next(iter(feeds.values())))
-    answers = []
-    for row in range(rows):
-        feed = {}
-        for name, kind in kinds.items():
-            value = feeds[name][row : row + 1] if name in feeds else dummy(name)
-            wanted = {"tensor(float16)": np.float16, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
-            feed[name] = value.astype(wanted.get(kind, np.float32))
-        if "attention_mask" in feeds and "pixel_values" not in feeds:
-            # A text alone is not padded: dynamic quantisation would take the padding into its scale.
-            tokens = feeds["attention_mask"][row].sum()
-            feed = {name: value[:, :tokens] if name != "pixel_values" else value for name, value in feed.items()}
-        answers.append(pooling(opened.run([output], feed)[0][0].astype(np.float32), row))
-    return np.stack(answers)
-
-
-def dummy(name):
-    """For the other tower of a combined graph."""
-    if name == "pixel_values":
-        return np.zeros((1, 3, CLIP.image, CLIP.image), dtype=np.float32)
-    return np.ones((1, 4), dtype=np.int64)
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 # The tiny exports
