@@ -18,6 +18,7 @@ use bytes::Bytes;
 use pairwright::encoder::queue::{EncoderService, QueueConfig, Unobserved};
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
+use pairwright::model::Device;
 
 use raw_limit::callers::{Callers, percentile};
 use raw_limit::job::BesideJob;
@@ -152,7 +153,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn serve(config: &QueueConfig) -> EncoderService {
-    let EncoderOptions { sessions, intra_threads, .. } = config.encoder_options();
+    let EncoderOptions { sessions, intra_threads, .. } = config.encoder_options(Device::Auto);
     let encoder = Arc::new(open(sessions, intra_threads));
     EncoderService::start(encoder, config, Arc::new(Unobserved)).expect("starts")
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use pairwright::image::{
-    DecodeOptions, ImageError, LongEdge, Pixels, PreprocessConfig, Preprocessor, Resample,
+    DecodeOptions, Fit, ImageError, LongEdge, Pixels, PreprocessConfig, Preprocessor, Resample,
 };
 
 /// Of 255, per picture.
@@ -20,6 +20,7 @@ fn preprocessor(options: DecodeOptions) -> Preprocessor {
     let config = PreprocessConfig {
         resize_shortest_edge: 260,
         crop: 260,
+        fit: Fit::ShortestEdge,
         resample: Resample::Bicubic,
         long_edge: LongEdge::Round,
         rescale_factor: 1.0,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod instructions;
+mod model;
 mod serve;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use instructions::{
     ExportInstructionsArgs, GenerateArgs, ImportArgs, InstructionsArgs, InstructionsCommand,
     LibraryFormat, ListArgs, Listed, ShowArgs, StatsArgs,
 };
+pub use model::ModelArgs;
 pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
@@ -105,9 +107,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
 
-    /// Encoder folder (model.toml and its graphs); default: the bundled stand-in, not CLIP.
+    /// Encoder folder: model.toml and its graphs, or a CLIP-like ONNX export; default: the bundled
+    /// stand-in, not CLIP.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub model_choice: ModelArgs,
 
     /// Instruction library, .jsonl or .txt; default: the built-in one.
     #[arg(long, value_name = "FILE")]
@@ -193,6 +199,9 @@ pub struct EmbedArgs {
     /// Encoder folder; default: the bundled stand-in, not CLIP.
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub model_choice: ModelArgs,
 
     /// Embed texts with this fastembed model instead (downloaded by name, e.g. BGESmallENV15).
     #[arg(long, value_name = "NAME", requires = "texts", conflicts_with = "model")]

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::config::ModelConfig;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
 use crate::encoder::{
@@ -46,9 +45,10 @@ fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
         intra_threads: args.intra_threads,
         batch_size: args.batch_size.into(),
         decode_threads: args.decode_threads,
+        device: args.model_choice.device.unwrap_or_default(),
     };
-    let path = ModelConfig { path: args.model.clone() }.folder();
-    Ok(OnnxEncoder::open(&path, &options, DecodeOptions::default())?)
+    let source = args.model_choice.model(args.model.clone()).source();
+    Ok(OnnxEncoder::open(source, &options, DecodeOptions::default())?)
 }
 
 fn images(args: &EmbedArgs, folder: &Path, output: &mut Output) -> Result<(), Error> {

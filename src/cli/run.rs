@@ -83,8 +83,9 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         None if earlier.is_file() => layers.file(&earlier)?,
         None => layers,
     };
-    let config = layers
-        .environment()
+    let config = args
+        .model_choice
+        .layers(layers.environment())?
         .path_flag("source.path", args.source.as_ref())?
         .flag("source.kind", args.source_kind.clone())?
         .path_flag("source.images", args.images.as_ref())?

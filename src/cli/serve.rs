@@ -43,7 +43,9 @@ pub fn configure(args: &ServeArgs) -> Result<Config, Error> {
 }
 
 fn engine(layers: Layers, args: &ServeArgs) -> Result<Layers, Error> {
-    Ok(layers
+    Ok(args
+        .model_choice
+        .layers(layers)?
         .path_flag("model.path", args.model.as_ref())?
         .flag("llm.target", args.llm.clone())?
         .flag("llm.model", args.llm_model.clone())?

@@ -114,6 +114,7 @@ impl Config {
             &mut self.source.path,
             &mut self.source.images,
             &mut self.model.path,
+            &mut self.model.text_path,
             &mut self.library.instructions,
             &mut self.generate.seeds,
             &mut self.generate.descriptions,

@@ -21,6 +21,7 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
+use crate::model::{ModelSource, Precision};
 use crate::paths;
 
 /// The bundled encoder's folder.
@@ -77,6 +78,12 @@ pub struct SourceConfig {
 pub struct ModelConfig {
     /// A model folder; the bundled stand-in when absent.
     pub path: Option<PathBuf>,
+    /// The folder of the text graph and the tokenizer, where an export has two.
+    pub text_path: Option<PathBuf>,
+    /// Which graphs of an export to take; the most exact when absent.
+    pub precision: Option<Precision>,
+    /// What is put around each text: `{}` stands for the text.
+    pub prompt: Option<String>,
 }
 
 impl ModelConfig {
@@ -84,6 +91,16 @@ impl ModelConfig {
     pub fn folder(&self) -> PathBuf {
         let found = self.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
         found.unwrap_or_else(|| BUNDLED_MODEL.into())
+    }
+
+    /// The model that is meant.
+    pub fn source(&self) -> ModelSource {
+        ModelSource {
+            path: self.folder(),
+            text_path: self.text_path.clone(),
+            precision: self.precision,
+            prompt: self.prompt.clone(),
+        }
     }
 }
 

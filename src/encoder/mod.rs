@@ -1,28 +1,34 @@
 //! Dual encoders: photos and texts into one space of unit vectors.
 
+mod check;
 mod onnx;
 mod ordered;
+mod pooling;
 pub mod queue;
 mod retry;
 mod sentence;
 mod sessions;
+mod tensors;
 mod text;
 mod text_mean;
+mod tokens;
 mod vision;
 
 pub use onnx::OnnxEncoder;
 pub use ordered::{OrderedPool, WorkPanicked, in_order};
 pub use retry::whole_or_one_by_one;
 pub use sentence::SentenceEncoder;
-pub use text::{TextTower, Tokens};
+pub use text::TextTower;
 pub use text_mean::TextMean;
+pub use tokens::{TextTokenizer, Tokens};
 pub use vision::VisionTower;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
 use crate::image::{Pixels, Preprocessor};
-use crate::model::{ModelError, ModelManifest};
+use crate::model::runtime::SessionOptions;
+use crate::model::{Device, ModelError, ModelManifest};
 
 /// Why an encoder could not embed.
 #[derive(Debug, thiserror::Error)]
@@ -89,11 +95,19 @@ pub struct EncoderOptions {
     pub batch_size: usize,
     /// Threads that decode and resize photos; 0 means one per core.
     pub decode_threads: usize,
+    /// What inference runs on.
+    pub device: Device,
 }
 
 impl Default for EncoderOptions {
     fn default() -> Self {
-        Self { sessions: 1, intra_threads: 0, batch_size: 8, decode_threads: 0 }
+        Self {
+            sessions: 1,
+            intra_threads: 0,
+            batch_size: 8,
+            decode_threads: 0,
+            device: Device::Auto,
+        }
     }
 }
 
@@ -101,6 +115,11 @@ impl EncoderOptions {
     /// Threads inside one inference call, zero resolved.
     pub fn resolved_intra_threads(&self) -> usize {
         or_cores(self.intra_threads)
+    }
+
+    /// How each session is opened.
+    pub fn session(&self) -> SessionOptions {
+        SessionOptions { intra_threads: self.resolved_intra_threads(), device: self.device }
     }
 
     /// Decoding threads, zero resolved.
@@ -126,6 +145,8 @@ pub trait Encoder: Send + Sync {
     fn dim(&self) -> usize {
         self.manifest().embedding_dim
     }
+    /// What the vision graph runs on.
+    fn device(&self) -> Device;
     /// The photo preprocessing this model wants.
     fn preprocessor(&self) -> &Preprocessor;
     /// Embeds prepared photos, one unit vector each, in order.
@@ -155,20 +176,6 @@ pub trait StagedEncoder: Encoder {
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError>;
 }
 
-/// Splits a graph's flat output into unit vectors.
-fn unit_rows(
-    tower: &'static str,
-    values: &[f32],
-    rows: usize,
-    dim: usize,
-) -> Result<Vec<Embedding>, EncoderError> {
-    if values.len() != rows * dim {
-        let found = format!("{} values", values.len());
-        return Err(EncoderError::Shape { tower, found, rows, dim });
-    }
-    values.chunks_exact(dim).enumerate().map(|(row, chunk)| unit(tower, row, chunk)).collect()
-}
-
 fn unit(tower: &'static str, row: usize, values: &[f32]) -> Result<Embedding, EncoderError> {
     let norm = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if !norm.is_finite() || norm < 1e-12 {
@@ -182,17 +189,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_become_unit_vectors() {
-        let rows = unit_rows("vision", &[3.0, 4.0, 0.0, 2.0], 2, 2).expect("two rows");
-        assert_eq!(rows, vec![vec![0.6, 0.8], vec![0.0, 1.0]]);
-    }
-
-    #[test]
     fn zero_and_nan_rows_are_errors() {
         for bad in [[0.0, 0.0], [f32::NAN, 1.0]] {
-            let error = unit_rows("text", &bad, 1, 2).expect_err("no direction");
+            let error = unit("text", 0, &bad).expect_err("no direction");
             assert!(matches!(error, EncoderError::Degenerate { row: 0, .. }));
         }
-        assert!(matches!(unit_rows("text", &[1.0], 1, 2), Err(EncoderError::Shape { .. })));
     }
 }

@@ -1,13 +1,12 @@
 //! The ONNX Runtime encoder.
 
-use std::path::Path;
-
+use super::check;
 use super::{
     Embedding, Encoder, EncoderError, EncoderOptions, StagedEncoder, TextEmbedding, TextTower,
     Tokens, VisionTower,
 };
 use crate::image::{DecodeOptions, Pixels, Preprocessor};
-use crate::model::{ModelError, ModelFolder, ModelManifest};
+use crate::model::{Device, ModelError, ModelFolder, ModelManifest, ModelSource};
 
 /// Both towers of a model folder.
 pub struct OnnxEncoder {
@@ -23,21 +22,40 @@ impl OnnxEncoder {
     /// # Errors
     /// [`ModelError`]: what is missing, changed or refused, and what to do.
     pub fn open(
-        path: &Path,
+        source: impl Into<ModelSource>,
         options: &EncoderOptions,
         decode: DecodeOptions,
     ) -> Result<Self, ModelError> {
-        let folder = ModelFolder::open(path)?;
+        let folder = ModelFolder::open(source)?;
         let preprocess = folder.manifest.vision.preprocess.clone();
         let preprocessor = Preprocessor::new(preprocess, decode).map_err(|error| {
-            ModelError::Manifest { path: path.join("model.toml"), message: error.to_string() }
+            ModelError::Manifest { path: folder.path.clone(), message: error.to_string() }
         })?;
         let vision = VisionTower::open(&folder, options)?;
-        let text = TextTower::open(&folder, options)?;
-        if let Some(notice) = &folder.manifest.notice {
-            tracing::warn!(model = folder.manifest.name, "{notice}");
+        // Both on one device, also when it was left to choose.
+        let text =
+            TextTower::open(&folder, &EncoderOptions { device: vision.device(), ..*options })?;
+        let encoder = Self { folder, preprocessor, vision, text };
+        encoder.report();
+        check::check(&encoder)?;
+        Ok(encoder)
+    }
+
+    /// Says what is in use, and what users have to know of it.
+    fn report(&self) {
+        let manifest = &self.folder.manifest;
+        let device = self.vision.device();
+        tracing::info!(model = manifest.name, hash = self.folder.hash, %device, "opened the encoder");
+        if let Some(notice) = &manifest.notice {
+            tracing::warn!(model = manifest.name, "{notice}");
         }
-        Ok(Self { folder, preprocessor, vision, text })
+        if !manifest.batch_independent {
+            tracing::warn!(
+                model = manifest.name,
+                "a graph quantises its activations over the whole batch: every row is run alone, \
+                 so that its embedding does not depend on the others"
+            );
+        }
     }
 
     /// The folder the graphs came from.
@@ -58,6 +76,10 @@ impl Encoder for OnnxEncoder {
 
     fn hash(&self) -> &str {
         &self.folder.hash
+    }
+
+    fn device(&self) -> Device {
+        self.vision.device()
     }
 
     fn preprocessor(&self) -> &Preprocessor {

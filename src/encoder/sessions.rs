@@ -1,12 +1,12 @@
 //! Several sessions of one graph: as many batches may run at once.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use ort::session::Session;
 
-use crate::model::{ModelError, runtime};
+use crate::model::runtime::{self, GraphFile, SessionOptions};
+use crate::model::{Device, ModelError};
 
 /// The sessions of one graph. A session's `run` wants exclusive use, so each is lent to one caller
 /// at a time; a caller that finds none free waits.
@@ -15,20 +15,29 @@ pub(super) struct SessionPool {
     /// Places in `sessions`, longest idle first: so a warm-up of as many calls meets every session.
     idle: Mutex<VecDeque<usize>>,
     returned: Condvar,
+    device: Device,
 }
 
 impl SessionPool {
-    /// Opens `count` sessions (at least one) of a graph, each with `intra_threads` threads.
+    /// Opens `count` sessions (at least one) of a graph, all on the device of the first.
     pub(super) fn open(
-        graph: &Path,
+        graph: &GraphFile,
         count: usize,
-        intra_threads: usize,
+        options: SessionOptions,
     ) -> Result<Self, ModelError> {
-        let sessions = (0..count.max(1))
-            .map(|_| runtime::open_session(graph, intra_threads).map(Mutex::new))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (first, device) = runtime::open_session(graph, options)?;
+        let mut sessions = vec![Mutex::new(first)];
+        for _ in 1..count {
+            let options = SessionOptions { device, ..options };
+            sessions.push(Mutex::new(runtime::open_session(graph, options)?.0));
+        }
         let idle = Mutex::new((0..sessions.len()).collect());
-        Ok(Self { sessions, idle, returned: Condvar::new() })
+        Ok(Self { sessions, idle, returned: Condvar::new(), device })
+    }
+
+    /// What the sessions run on.
+    pub(super) fn device(&self) -> Device {
+        self.device
     }
 
     /// Lends a session to `work`; it comes back even when `work` panics.
@@ -65,13 +74,16 @@ impl Drop for Loan<'_> {
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
     use std::sync::Barrier;
 
     use super::*;
 
     fn pool(count: usize) -> SessionPool {
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/text.onnx");
-        SessionPool::open(&graph, count, 1).expect("opens; run `make setup` once")
+        let options = SessionOptions { intra_threads: 1, device: Device::Cpu };
+        SessionPool::open(&GraphFile::whole(graph), count, options)
+            .expect("opens; run `make setup` once")
     }
 
     #[test]

@@ -1,27 +1,32 @@
 //! The text tower: texts to unit vectors.
 
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ort::session::Session;
-use ort::value::Tensor;
-use tokenizers::{Encoding, Tokenizer};
 
-use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, unit_rows};
+use super::pooling::Answer;
+use super::tokens::{TextTokenizer, Tokens};
+use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, tensors};
 use crate::model::manifest::TextSpec;
-use crate::model::{ModelError, ModelFolder, runtime};
+use crate::model::runtime::{self, GraphFile};
+use crate::model::{Device, ModelError, ModelFolder};
 
 const TOWER: &str = "text";
 
 /// Rows per text inference call: texts are short, and longer batches only add padding.
 const TEXT_BATCH: usize = 32;
 
-/// A tokenizer and an ONNX text graph, int64 [N, L] ids and mask to f32 [N, D].
+/// A tokenizer and an ONNX text graph, ids and mask [N, L] to float [N, D].
 pub struct TextTower {
     session: Mutex<Session>,
-    tokenizer: Tokenizer,
+    words: TextTokenizer,
     spec: TextSpec,
     dim: usize,
+    device: Device,
+    /// Whether ids and mask go in as 32-bit integers.
+    narrow: (bool, bool),
+    /// Rows per inference call at most.
+    rows: usize,
 }
 
 impl TextTower {
@@ -30,13 +35,33 @@ impl TextTower {
     /// # Errors
     /// The runtime is missing, the graph or the tokenizer is refused.
     pub fn open(folder: &ModelFolder, options: &EncoderOptions) -> Result<Self, ModelError> {
-        let spec = folder.manifest.text.clone();
+        let manifest = &folder.manifest;
+        let spec = manifest.text.clone();
         let path = folder.file(&spec.file);
-        let session = runtime::open_session(&path, options.resolved_intra_threads())?;
-        runtime::require(&path, &session, &[&spec.input_ids, &spec.attention_mask], &spec.output)?;
-        let tokenizer = open_tokenizer(&folder.file(&spec.tokenizer))?;
-        let dim = folder.manifest.embedding_dim;
-        Ok(Self { session: Mutex::new(session), tokenizer, spec, dim })
+        let graph = match spec.file == manifest.vision.file {
+            true => GraphFile::part(path, &spec.output)?,
+            false => GraphFile::whole(path),
+        };
+        let (session, device) = runtime::open_session(&graph, options.session())?;
+        let inputs: Vec<&str> =
+            [&spec.input_ids].into_iter().chain(&spec.attention_mask).map(String::as_str).collect();
+        runtime::require(graph.path(), &session, &inputs, &spec.output)?;
+        let narrow = |name: &str| tensors::takes_i32(&session, name);
+        let mask = spec.attention_mask.as_deref();
+        Ok(Self {
+            narrow: (narrow(&spec.input_ids), mask.is_some_and(narrow)),
+            session: Mutex::new(session),
+            words: TextTokenizer::open(&spec, |name| folder.file(name))?,
+            spec,
+            dim: manifest.embedding_dim,
+            device,
+            rows: if manifest.batch_independent { usize::MAX } else { 1 },
+        })
+    }
+
+    /// What it runs on.
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Token ids of one text as the graph gets them, specials included, and whether the text was
@@ -46,7 +71,7 @@ impl TextTower {
     /// The tokenizer refuses the text.
     pub fn token_ids(&self, text: &str) -> Result<(Vec<u32>, bool), EncoderError> {
         let tokens = self.tokenize(text)?;
-        Ok((tokens.ids, tokens.truncated))
+        Ok((tokens.ids().to_vec(), tokens.truncated()))
     }
 
     /// One text as the graph gets it.
@@ -54,8 +79,7 @@ impl TextTower {
     /// # Errors
     /// The tokenizer refuses the text.
     pub fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(refused)?;
-        Ok(Tokens::within(self.spec.context_length, &encoding))
+        self.words.tokenize(text)
     }
 
     /// Embeds texts in order; texts of like length share a batch, so that little is padded.
@@ -63,75 +87,45 @@ impl TextTower {
     /// # Errors
     /// A text cannot be tokenised, or the session failed.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
-        let encodings = self.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(refused)?;
-        let cut = |encoding| Tokens::within(self.spec.context_length, encoding);
-        let tokens: Vec<Tokens> = encodings.iter().map(cut).collect();
+        let tokens = self.words.tokenize_all(texts)?;
         embed_by_length(&tokens, |batch| self.embed_tokens(batch))
     }
 
-    /// Embeds tokenised texts in one inference call, padded to the longest.
+    /// Embeds tokenised texts in one inference call, or each in its own where the graph would mix
+    /// them; padded as the model wants it.
     ///
     /// # Errors
     /// The session failed or answered another shape.
     pub fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
+        let mut embedded = Vec::with_capacity(batch.len());
+        for rows in batch.chunks(self.rows) {
+            embedded.extend(self.embed_together(rows)?);
         }
+        Ok(embedded)
+    }
+
+    fn embed_together(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
         let failed = |error: ort::Error| EncoderError::Inference {
             tower: TOWER,
             message: error.to_string(),
         };
-        let longest = batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0);
-        let shape = [batch.len(), longest];
-        let ids = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.ids)));
-        let mask = Tensor::from_array((shape, padded(batch, longest, |tokens| &tokens.mask)));
-        let inputs = ort::inputs![
-            self.spec.input_ids.as_str() => ids.map_err(failed)?,
-            self.spec.attention_mask.as_str() => mask.map_err(failed)?,
-        ];
+        let TextSpec { input_ids, attention_mask, output, pooling, .. } = &self.spec;
+        let (ids, length) = self.words.ids(batch);
+        let shape = [batch.len(), length];
+        let ids = tensors::integers(&shape, &ids, self.narrow.0).map_err(failed)?;
+        let mut inputs = ort::inputs![input_ids.as_str() => ids];
+        if let Some(name) = attention_mask {
+            let mask = self.words.mask(batch);
+            let mask = tensors::integers(&shape, &mask, self.narrow.1).map_err(failed)?;
+            inputs.push((name.into(), mask.into()));
+        }
+        let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.count()).collect();
+        let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &lengths };
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session.run(inputs).map_err(failed)?;
-        let output = &outputs[self.spec.output.as_str()];
-        let (_, rows) = output.try_extract_tensor::<f32>().map_err(failed)?;
-        unit_rows(TOWER, rows, batch.len(), self.dim)
-    }
-}
-
-/// A tokenised text as the graph gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokens {
-    ids: Vec<u32>,
-    mask: Vec<u32>,
-    truncated: bool,
-}
-
-impl Tokens {
-    /// How many tokens go in, specials included.
-    pub fn count(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// True when the text was longer than the model's context and lost its end.
-    pub fn truncated(&self) -> bool {
-        self.truncated
-    }
-
-    fn within(context: usize, encoding: &Encoding) -> Self {
-        Self {
-            ids: cut(encoding.get_ids(), context),
-            mask: cut(encoding.get_attention_mask(), context),
-            truncated: encoding.len() > context,
-        }
-    }
-}
-
-/// Keeps the last value: the last token is the model's end marker, which pooling may need.
-fn cut(values: &[u32], length: usize) -> Vec<u32> {
-    match values {
-        [head @ .., last] if values.len() > length => {
-            head.iter().take(length.saturating_sub(1)).chain([last]).copied().collect()
-        }
-        _ => values.to_vec(),
+        let output = outputs[output.as_str()].view();
+        let (found, values) = tensors::read(&output).map_err(failed)?;
+        answer.rows(batch.len(), &found, &values)
     }
 }
 
@@ -147,8 +141,7 @@ pub(super) fn embed_by_length(
     for rows in order.chunks(TEXT_BATCH) {
         let batch: Vec<&Tokens> = rows.iter().map(|row| &tokens[*row]).collect();
         for (row, vector) in rows.iter().zip(run(&batch)?) {
-            let Tokens { truncated, .. } = tokens[*row];
-            let tokens = tokens[*row].count();
+            let (tokens, truncated) = (tokens[*row].count(), tokens[*row].truncated());
             embedded[*row] = Some(TextEmbedding { vector, tokens, truncated });
         }
     }
@@ -156,47 +149,13 @@ pub(super) fn embed_by_length(
     Ok(embedded.into_iter().flatten().collect())
 }
 
-fn padded(batch: &[&Tokens], longest: usize, field: impl Fn(&Tokens) -> &[u32]) -> Vec<i64> {
-    let mut values = Vec::with_capacity(batch.len() * longest);
-    for tokens in batch {
-        values.extend(field(tokens).iter().map(|value| i64::from(*value)));
-        values.resize(values.len() + longest - tokens.count(), 0);
-    }
-    values
-}
-
-fn refused(error: tokenizers::Error) -> EncoderError {
-    EncoderError::Tokenize { message: error.to_string() }
-}
-
-fn open_tokenizer(path: &Path) -> Result<Tokenizer, ModelError> {
-    let refused = |error: tokenizers::Error| ModelError::Tokenizer {
-        path: path.to_owned(),
-        message: error.to_string(),
-    };
-    let mut tokenizer = Tokenizer::from_file(path).map_err(refused)?;
-    // Padding and cutting are done here: the first per batch, the second so that it is reported.
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(refused)?;
-    Ok(tokenizer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_keeps_the_end_marker() {
-        assert_eq!(cut(&[1, 2, 3, 4, 9], 3), [1, 2, 9]);
-        assert_eq!(cut(&[1, 2, 9], 3), [1, 2, 9]);
-        assert_eq!(cut(&[], 3), [0u32; 0]);
-    }
-
-    #[test]
     fn results_come_in_the_order_of_the_texts() {
-        let tokens =
-            |count: usize| Tokens { ids: vec![7; count], mask: vec![1; count], truncated: false };
-        let texts: Vec<Tokens> = (0..70).map(|row| tokens(1 + row * 13 % 29)).collect();
+        let texts: Vec<Tokens> = (0..70).map(|row| Tokens::of_count(1 + row * 13 % 29)).collect();
         let embedded = embed_by_length(&texts, |batch| {
             assert!(batch.len() <= TEXT_BATCH);
             Ok(batch.iter().map(|tokens| vec![tokens.count() as f32]).collect())

@@ -1,20 +1,23 @@
 //! The vision tower: pixels to unit vectors.
 
-use ort::value::Tensor;
-
+use super::pooling::Answer;
 use super::sessions::SessionPool;
-use super::{Embedding, EncoderError, EncoderOptions, unit_rows};
+use super::{Embedding, EncoderError, EncoderOptions, tensors};
 use crate::image::{Pixels, Preprocessor};
-use crate::model::{ModelError, ModelFolder, runtime};
+use crate::model::manifest::VisionSpec;
+use crate::model::runtime::{self, GraphFile};
+use crate::model::{Device, ModelError, ModelFolder};
 
 const TOWER: &str = "vision";
 
-/// An ONNX vision graph, f32 [N, 3, crop, crop] to f32 [N, D].
+/// An ONNX vision graph, float [N, 3, crop, crop] to float [N, D].
 pub struct VisionTower {
     sessions: SessionPool,
-    input: String,
-    output: String,
+    spec: VisionSpec,
     dim: usize,
+    halved: bool,
+    /// Rows per inference call at most.
+    rows: usize,
 }
 
 impl VisionTower {
@@ -23,20 +26,29 @@ impl VisionTower {
     /// # Errors
     /// The runtime is missing, the graph is refused or lacks the manifest's names.
     pub fn open(folder: &ModelFolder, options: &EncoderOptions) -> Result<Self, ModelError> {
-        let spec = &folder.manifest.vision;
+        let manifest = &folder.manifest;
+        let spec = manifest.vision.clone();
         let path = folder.file(&spec.file);
-        let threads = options.resolved_intra_threads();
-        let sessions = SessionPool::open(&path, options.sessions, threads)?;
-        sessions.with(|session| runtime::require(&path, session, &[&spec.input], &spec.output))?;
-        Ok(Self {
-            sessions,
-            input: spec.input.clone(),
-            output: spec.output.clone(),
-            dim: folder.manifest.embedding_dim,
-        })
+        let graph = match spec.file == manifest.text.file {
+            true => GraphFile::part(path, &spec.output)?,
+            false => GraphFile::whole(path),
+        };
+        let sessions = SessionPool::open(&graph, options.sessions, options.session())?;
+        let halved = sessions.with(|session| {
+            runtime::require(graph.path(), session, &[&spec.input], &spec.output)?;
+            Ok(tensors::takes_f16(session, &spec.input))
+        })?;
+        let rows = if manifest.batch_independent { usize::MAX } else { 1 };
+        Ok(Self { sessions, dim: manifest.embedding_dim, spec, halved, rows })
     }
 
-    /// Embeds prepared photos in one inference call; waits while every session is in use.
+    /// What it runs on.
+    pub fn device(&self) -> Device {
+        self.sessions.device()
+    }
+
+    /// Embeds prepared photos in one inference call, or each in its own where the graph would mix
+    /// them; waits while every session is in use.
     ///
     /// # Errors
     /// The session failed or answered another shape.
@@ -45,9 +57,18 @@ impl VisionTower {
         preprocessor: &Preprocessor,
         batch: &[Pixels],
     ) -> Result<Vec<Embedding>, EncoderError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
+        let mut embedded = Vec::with_capacity(batch.len());
+        for rows in batch.chunks(self.rows) {
+            embedded.extend(self.embed_together(preprocessor, rows)?);
         }
+        Ok(embedded)
+    }
+
+    fn embed_together(
+        &self,
+        preprocessor: &Preprocessor,
+        batch: &[Pixels],
+    ) -> Result<Vec<Embedding>, EncoderError> {
         let crop = preprocessor.config().crop as usize;
         let plane = 3 * crop * crop;
         let mut values = vec![0f32; batch.len() * plane];
@@ -62,13 +83,15 @@ impl VisionTower {
             tower: TOWER,
             message: error.to_string(),
         };
-        let tensor = Tensor::from_array((shape, values)).map_err(failed)?;
+        let VisionSpec { input, output, pooling, .. } = &self.spec;
+        let tensor = tensors::floats(&shape, values, self.halved).map_err(failed)?;
+        let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &[] };
         self.sessions.with(|session| {
-            let inputs = ort::inputs![self.input.as_str() => tensor];
+            let inputs = ort::inputs![input.as_str() => tensor];
             let outputs = session.run(inputs).map_err(failed)?;
-            let output = &outputs[self.output.as_str()];
-            let (_, rows) = output.try_extract_tensor::<f32>().map_err(failed)?;
-            unit_rows(TOWER, rows, shape[0], self.dim)
+            let output = outputs[output.as_str()].view();
+            let (found, values) = tensors::read(&output).map_err(failed)?;
+            answer.rows(shape[0], &found, &values)
         })
     }
 }

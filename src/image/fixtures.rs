@@ -5,13 +5,14 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
-use super::{DecodeOptions, LongEdge, PreprocessConfig, Preprocessor, Resample};
+use super::{DecodeOptions, Fit, LongEdge, PreprocessConfig, Preprocessor, Resample};
 
 /// A small encoder's settings: 32 × 32 cut out of a shortest edge of 40.
 pub fn config() -> PreprocessConfig {
     PreprocessConfig {
         resize_shortest_edge: 40,
         crop: 32,
+        fit: Fit::ShortestEdge,
         resample: Resample::Bicubic,
         long_edge: LongEdge::Floor,
         rescale_factor: 1.0 / 255.0,

@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-use super::{LongEdge, PreprocessConfig};
+use super::{Fit, LongEdge, PreprocessConfig};
 
 /// A box in the stored image, in pixels, with fractions.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +50,9 @@ fn span(length: u32, short: u32, config: &PreprocessConfig, mirrored: bool) -> (
 /// Pixels of an edge after the resize; never less than the shortest edge.
 fn resized_edge(length: u32, short: u32, config: &PreprocessConfig) -> u64 {
     let shortest = config.resize_shortest_edge;
+    if config.fit == Fit::Stretch {
+        return u64::from(shortest);
+    }
     match config.long_edge {
         LongEdge::Floor => u64::from(length) * u64::from(shortest) / u64::from(short),
         LongEdge::Round => {
@@ -119,6 +122,13 @@ mod tests {
         assert_eq!(resized_edge(521, 520, &config(260, 260)), 260);
         let round = PreprocessConfig { long_edge: LongEdge::Round, ..config(260, 260) };
         assert_eq!((resized_edge(521, 520, &round), resized_edge(523, 520, &round)), (260, 262));
+    }
+
+    #[test]
+    fn a_stretched_photo_is_kept_whole() {
+        let stretch = PreprocessConfig { fit: Fit::Stretch, ..config(64, 64) };
+        let whole = SourceBox { left: 0.0, top: 0.0, width: 640.0, height: 480.0 };
+        assert_eq!(crop_box((640, 480), Orientation::Rotate90, &stretch), whole);
     }
 
     #[test]

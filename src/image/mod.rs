@@ -34,4 +34,4 @@ pub use error::ImageError;
 pub use format::Format;
 pub use limits::{DecodeOptions, ImageLimits};
 pub use pixels::Pixels;
-pub use preprocess::{ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
+pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};

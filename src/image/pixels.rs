@@ -12,6 +12,22 @@ pub struct Pixels {
     pub rgb: Vec<u8>,
 }
 
+impl Pixels {
+    /// A picture that shows whether a graph sees all of it: ramps of colour, and a grid. The same
+    /// everywhere.
+    pub fn test_card(side: u32) -> Self {
+        let ramp = |place: u32| (place * 255 / side.max(2).saturating_sub(1)) as u8;
+        let mut rgb = Vec::with_capacity(3 * (side * side) as usize);
+        for y in 0..side {
+            for x in 0..side {
+                let line = if x % 16 == 0 || y % 16 == 0 { 255 } else { ramp((x + y) / 2) / 2 };
+                rgb.extend([ramp(x), ramp(y), line]);
+            }
+        }
+        Self { side, rgb }
+    }
+}
+
 /// The normalised value of each byte, for each channel: `(byte * rescale_factor - mean) / std`.
 #[derive(Debug, Clone)]
 pub(super) struct Normaliser([[f32; 256]; 3]);

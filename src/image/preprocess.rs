@@ -54,14 +54,29 @@ pub enum LongEdge {
     Round,
 }
 
+/// How a photo that is not square becomes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Scaled until its shorter side fits, in its own proportions; the crop takes the centre. CLIP.
+    #[default]
+    ShortestEdge,
+    /// Both sides scaled to the same length, whatever the proportions. SigLIP.
+    Stretch,
+}
+
 /// What a model was trained to see: the table `[vision.preprocess]` of its manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreprocessConfig {
-    /// The photo is scaled until its shorter side has this many pixels (1 to 4096).
+    /// The photo is scaled until its shorter side (both sides, with [`Fit::Stretch`]) has this many
+    /// pixels (1 to 4096).
     pub resize_shortest_edge: u32,
     /// Side of the square cut from the centre, in pixels; at most `resize_shortest_edge`.
     pub crop: u32,
+    /// What becomes of the proportions.
+    #[serde(default)]
+    pub fit: Fit,
     /// Filter of the resize.
     #[serde(default)]
     pub resample: Resample,
@@ -83,6 +98,7 @@ impl Default for PreprocessConfig {
         Self {
             resize_shortest_edge: 224,
             crop: 224,
+            fit: Fit::ShortestEdge,
             long_edge: LongEdge::Floor,
             resample: Resample::Bicubic,
             rescale_factor: 1.0 / 255.0,
@@ -93,6 +109,23 @@ impl Default for PreprocessConfig {
 }
 
 impl PreprocessConfig {
+    /// The settings in one line, for hashes: equal settings give equal text. Settings that came
+    /// later appear only where they differ from what was done before them, so that older hashes
+    /// hold. Floats print alike on every platform (the shortest form that reads back).
+    pub fn fingerprint(&self) -> String {
+        let Self { resize_shortest_edge, crop, fit, resample, long_edge, .. } = self;
+        let Self { rescale_factor, mean, std, .. } = self;
+        let fit = match fit {
+            Fit::ShortestEdge => String::new(),
+            Fit::Stretch => format!(" fit: {fit:?},"),
+        };
+        format!(
+            "PreprocessConfig {{ resize_shortest_edge: {resize_shortest_edge}, crop: {crop},{fit} \
+             resample: {resample:?}, long_edge: {long_edge:?}, rescale_factor: {rescale_factor:?}, \
+             mean: {mean:?}, std: {std:?} }}"
+        )
+    }
+
     fn validate(&self) -> Result<(), ImageError> {
         let edge = self.resize_shortest_edge;
         refuse_unless((1..=MAX_CROP).contains(&edge), "resize_shortest_edge", &edge, "1 to 4096")?;

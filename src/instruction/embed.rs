@@ -1,12 +1,10 @@
 //! Sentence embeddings for clustering and for near-duplicates.
 
-use std::path::Path;
-
 use crate::encoder::{
     Embedding, EncoderError, EncoderOptions, SentenceEncoder, TextMean, TextTower,
 };
 use crate::hash;
-use crate::model::ModelFolder;
+use crate::model::{ModelFolder, ModelSource};
 
 /// A sentence embedder: fastembed's by name, or the text tower of a dual encoder. Where the model
 /// folder tells what its text graph subtracts, that is undone, which for the bundled encoder gives
@@ -30,7 +28,7 @@ impl TextEmbedder {
     /// # Errors
     /// The model cannot be fetched, opened or is not what its manifest says.
     pub fn open(
-        model: &Path,
+        model: impl Into<ModelSource>,
         text_model: Option<&str>,
         options: &EncoderOptions,
     ) -> Result<Self, EncoderError> {

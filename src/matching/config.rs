@@ -168,6 +168,13 @@ pub struct ModelDefaults {
     pub caption_weight: f64,
 }
 
+impl Default for ModelDefaults {
+    /// For a model that nobody measured: no floor, and the photo alone decides.
+    fn default() -> Self {
+        Self { min_similarity: -1.0, caption_weight: 0.0 }
+    }
+}
+
 /// Settings found sound, with nothing left unset.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MatchRules {

@@ -1,13 +1,12 @@
 //! `model.toml`: what a model folder holds and how its inputs are prepared.
 
-use std::path::{Path, PathBuf};
-
 use serde::{Deserialize, Serialize};
 
-use super::ModelError;
-use crate::hash;
 use crate::image::PreprocessConfig;
 use crate::matching::ModelDefaults;
+
+/// The SPDX expression of a model whose licence nobody stated.
+pub const UNKNOWN_LICENSE: &str = "NOASSERTION";
 
 /// The manifest of a dual-encoder folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,150 +17,182 @@ pub struct ModelManifest {
     #[serde(default)]
     pub stand_in: bool,
     /// One sentence users must see wherever the model is used.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
-    /// SPDX expression.
+    /// SPDX expression; [`UNKNOWN_LICENSE`] where nobody stated one.
+    #[serde(default = "unknown_license")]
     pub license: String,
     /// Width of both towers' embeddings.
     pub embedding_dim: usize,
-    /// Whether a row's embedding does not depend on what else is in its batch.
+    /// Whether a row's embedding does not depend on what else is in its batch. Where it does, each
+    /// row is run alone.
     pub batch_independent: bool,
     pub files: Vec<ModelFile>,
     pub vision: VisionSpec,
     pub text: TextSpec,
+    /// Turns a cosine into the model's own score, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logit: Option<Logit>,
+    /// What the encoder must answer when it is opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
     /// Matching defaults that suit this model's scale of cosines.
+    #[serde(default)]
     pub defaults: ModelDefaults,
     /// Measured quality, free keys, shown as they are.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub quality: toml::Table,
+}
+
+fn unknown_license() -> String {
+    UNKNOWN_LICENSE.to_owned()
 }
 
 /// A file of the folder, pinned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFile {
+    /// Path below the folder, with `/` between its parts.
     pub name: String,
     pub sha256: String,
     pub bytes: u64,
 }
 
-/// The vision graph: `input` f32 [N, 3, crop, crop] to `output` f32 [N, D].
+/// The vision graph: `input` float [N, 3, crop, crop] to `output` float, f32 or f16 as the graph
+/// says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VisionSpec {
+    /// The graph; the same file as the text graph's where one graph holds both towers.
     pub file: String,
     pub input: String,
     pub output: String,
+    #[serde(default, skip_serializing_if = "Pooling::is_none")]
+    pub pooling: Pooling,
     pub preprocess: PreprocessConfig,
 }
 
-/// The text graph: ids and mask int64 [N, L] to `output` f32 [N, D].
+/// The text graph: ids, and a mask where the graph has one, as integers [N, L] to `output` float,
+/// f32 or f16 as the graph says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TextSpec {
+    /// The graph; the same file as the vision graph's where one graph holds both towers.
     pub file: String,
-    pub tokenizer: String,
+    pub tokenizer: TokenizerSpec,
     pub input_ids: String,
-    pub attention_mask: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_mask: Option<String>,
     pub output: String,
+    #[serde(default, skip_serializing_if = "Pooling::is_none")]
+    pub pooling: Pooling,
     /// Longest sequence in tokens; longer texts are cut and reported as truncated.
     pub context_length: usize,
+    /// How far shorter texts are padded.
+    #[serde(default, skip_serializing_if = "Padding::is_longest")]
+    pub padding: Padding,
+    /// The token that fills the padding.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pad_id: u32,
+    /// What is put around each text before it is tokenised: `{}` stands for the text. None changes
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// The vector of D floats (f32, little-endian) that the graph subtracts before its last
     /// normalisation, where it does: with it the text embeddings can be brought back to how they
     /// were before ([`TextMean`](crate::encoder::TextMean)). Not part of the model's hash, which
     /// covers what the graphs read.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<ModelFile>,
 }
 
-/// A model folder whose files were found to be those of its manifest.
-#[derive(Debug, Clone)]
-pub struct ModelFolder {
-    pub path: PathBuf,
-    pub manifest: ModelManifest,
-    /// Key over the SHA-256 of every file and the preprocessing: two runs with the same value
-    /// embed alike.
-    pub hash: String,
+/// How a graph's output becomes one vector per row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The output is [N, D] already: `image_embeds`, `text_embeds`, `pooler_output`.
+    #[default]
+    None,
+    /// The first of [N, L, D]: a vision transformer's class token.
+    First,
+    /// The place of [N, L, D] at which the text ends: the last token that is not padding.
+    End,
+    /// The last of [N, L, D], padding or not, as SigLIP takes it.
+    Last,
+    /// The mean of [N, L, D], of a text's over the tokens that are not padding.
+    Mean,
 }
 
-impl ModelFolder {
-    /// Reads the manifest and checks every file's SHA-256.
-    ///
-    /// # Errors
-    /// [`ModelError`] for a missing folder, an unreadable manifest, or a file that differs.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let manifest_path = path.join("model.toml");
-        if !manifest_path.is_file() {
-            return Err(ModelError::NoFolder { path: path.to_owned() });
-        }
-        let text = fs_err::read_to_string(&manifest_path)
-            .map_err(|source| ModelError::Io { path: manifest_path.clone(), source })?;
-        let manifest: ModelManifest = toml::from_str(&text).map_err(|error| {
-            ModelError::Manifest { path: manifest_path.clone(), message: error.to_string() }
-        })?;
-        for file in manifest.files.iter().chain(&manifest.text.mean) {
-            verify(&path.join(&file.name), &file.sha256)?;
-        }
-        let hash = folder_hash(&manifest);
-        Ok(Self { path: path.to_owned(), manifest, hash })
-    }
-
-    /// The path of one of the folder's files.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+impl Pooling {
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
-fn verify(path: &Path, expected: &str) -> Result<(), ModelError> {
-    let actual = hash::sha256_file(path)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-    if actual == expected {
-        return Ok(());
-    }
-    Err(ModelError::HashMismatch { path: path.to_owned(), expected: expected.into(), actual })
+/// How far texts are padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// To the longest text of the batch.
+    #[default]
+    Longest,
+    /// To the context length, as the model was trained or the graph's fixed size demands.
+    Context,
 }
 
-fn folder_hash(manifest: &ModelManifest) -> String {
-    // Floats print alike on every platform (shortest form that reads back).
-    let preprocess = format!("{:?}", manifest.vision.preprocess);
-    let mut parts = vec![preprocess.as_str()];
-    for file in &manifest.files {
-        parts.extend([file.name.as_str(), file.sha256.as_str()]);
+impl Padding {
+    fn is_longest(&self) -> bool {
+        *self == Self::Longest
     }
-    hash::key(&parts)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
 
-    fn bundled() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini")
-    }
+/// Where token ids come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenizerSpec {
+    /// A `tokenizer.json` of the `tokenizers` library, by its name in the folder.
+    File(String),
+    /// CLIP's byte-pair encoding over the folder's own vocabulary.
+    ClipFiles {
+        /// JSON: token to id.
+        vocab: String,
+        /// One merge a line.
+        merges: String,
+    },
+    /// One that is built in.
+    Builtin { builtin: BuiltinTokenizer },
+}
 
-    #[test]
-    fn bundled_model_is_what_its_manifest_says() {
-        let folder = ModelFolder::open(&bundled()).expect("the bundled model opens");
-        assert!(folder.manifest.stand_in);
-        assert!(folder.manifest.notice.is_some_and(|notice| notice.contains("not CLIP")));
-    }
+/// Tokenizers that need no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuiltinTokenizer {
+    /// OpenAI CLIP's byte-pair encoding, 49,408 tokens.
+    ClipBpe,
+}
 
-    #[test]
-    fn a_changed_file_is_refused_by_name() {
-        let copy = tempfile::tempdir().expect("temp dir");
-        for entry in fs_err::read_dir(bundled()).expect("bundled model") {
-            let path = entry.expect("entry").path();
-            if path.is_file() {
-                let name = path.file_name().expect("file name").to_owned();
-                fs_err::copy(&path, copy.path().join(name)).expect("copy");
-            }
-        }
-        fs_err::write(copy.path().join("tokenizer.json"), "{}").expect("write");
-        let error = ModelFolder::open(copy.path()).expect_err("hash differs");
-        assert!(matches!(&error, ModelError::HashMismatch { path, .. }
-            if path.ends_with("tokenizer.json")));
-    }
+/// The model's score of a pair: `scale * cosine + bias`, a logit. CLIP compares logits by softmax
+/// over the candidates, SigLIP takes each one's sigmoid.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logit {
+    /// Greater than 0.
+    pub scale: f64,
+    #[serde(default)]
+    pub bias: f64,
+}
 
-    #[test]
-    fn a_missing_folder_says_so() {
-        let error = ModelFolder::open(Path::new("/nowhere/model")).expect_err("no folder");
-        assert!(matches!(error, ModelError::NoFolder { .. }));
-    }
+/// Vectors that the encoder must give again when it is opened, within a cosine of 0.999 (0.98 for
+/// quantised graphs): a runtime or a device that computes wrongly is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    pub text: String,
+    /// The unit vector of `text`, or its first values: at least 8.
+    pub text_vector: Vec<f32>,
+    /// The unit vector of the photo that is [`Pixels::test_card`](crate::image::Pixels::test_card), or its first
+    /// values; none are asked for when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_vector: Vec<f32>,
 }

@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use ort::environment::Environment;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::value::Outlet;
 
-use super::ModelError;
+use super::{Device, ModelError, device, onnx};
 
 /// The library's name in the folder `make setup` fills.
 const LIBRARY_PREFIX: &str = if cfg!(windows) { "onnxruntime" } else { "libonnxruntime" };
@@ -42,21 +43,100 @@ pub fn environment() -> Result<&'static Environment, ModelError> {
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }
 
-/// Opens a graph on the CPU with `intra_threads` threads.
-///
-/// # Errors
-/// The runtime cannot be loaded, or it refuses the graph.
-pub fn open_session(graph: &Path, intra_threads: usize) -> Result<Session, ModelError> {
-    let environment = environment()?;
-    build_session(environment, graph, intra_threads)
-        .map_err(|error| ModelError::Graph { path: graph.to_owned(), message: error.to_string() })
+/// A graph to open sessions of.
+pub struct GraphFile {
+    path: PathBuf,
+    /// The graph itself, where it is a part of the file.
+    part: Option<Vec<u8>>,
 }
 
-fn build_session(
+impl GraphFile {
+    /// The whole file.
+    pub fn whole(path: PathBuf) -> Self {
+        Self { path, part: None }
+    }
+
+    /// What of the file `output` depends on.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not ONNX.
+    pub fn part(path: PathBuf, output: &str) -> Result<Self, ModelError> {
+        let part = Some(onnx::split(&path, output)?);
+        Ok(Self { path, part })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn commit(&self, mut builder: SessionBuilder) -> ort::Result<Session> {
+        let Some(part) = &self.part else { return builder.commit_from_file(&self.path) };
+        let folder = self.path.parent().unwrap_or(Path::new(".")).to_string_lossy();
+        // Without a file of its own the graph has no folder in which its weights could lie.
+        let mut builder = builder
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+        builder.commit_from_memory(part)
+    }
+}
+
+/// How sessions use the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Threads inside one inference call, at least 1.
+    pub intra_threads: usize,
+    pub device: Device,
+}
+
+/// Opens a graph and says on which device: the one that was asked for, or with [`Device::Auto`]
+/// the first that works.
+///
+/// # Errors
+/// The runtime cannot be loaded, the device cannot be used, or the runtime refuses the graph.
+pub fn open_session(
+    graph: &GraphFile,
+    options: SessionOptions,
+) -> Result<(Session, Device), ModelError> {
+    let environment = environment()?;
+    if options.device != Device::Auto {
+        let session = open_on(environment, graph, options.device, options.intra_threads)?;
+        return Ok((session, options.device));
+    }
+    for device in device::AUTOMATIC.into_iter().filter(|device| device.is_built_in()) {
+        match open_on(environment, graph, device, options.intra_threads) {
+            Ok(session) => return Ok((session, device)),
+            Err(error) => tracing::warn!(%device, %error, "passed over"),
+        }
+    }
+    Ok((open_on(environment, graph, Device::Cpu, options.intra_threads)?, Device::Cpu))
+}
+
+fn open_on(
     environment: &Environment,
-    graph: &Path,
+    graph: &GraphFile,
+    device: Device,
     intra_threads: usize,
-) -> ort::Result<Session> {
+) -> Result<Session, ModelError> {
+    let refused = |message: String| ModelError::Device {
+        device: device.to_string(),
+        message,
+        available: device::available(),
+    };
+    if !device.is_built_in() {
+        return Err(refused("this build of ONNX Runtime does not have it".into()));
+    }
+    let failed = |error: ort::Error| ModelError::Graph {
+        path: graph.path.clone(),
+        message: error.to_string(),
+    };
+    let builder = builder(environment, intra_threads).map_err(failed)?;
+    let providers = device.providers();
+    let builder =
+        builder.with_execution_providers(providers).map_err(|error| refused(error.to_string()))?;
+    graph.commit(builder).map_err(failed)
+}
+
+fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(environment)?
         .with_intra_threads(intra_threads)?
         // Spinning between operators would take the cores that decode the next photos.
@@ -64,7 +144,7 @@ fn build_session(
     if int8_saturates() {
         builder = builder.with_precise_qmm()?;
     }
-    builder.commit_from_file(graph)
+    Ok(builder)
 }
 
 /// Whether this CPU's 8-bit products saturate at 16 bits in ONNX Runtime's fast kernels, which

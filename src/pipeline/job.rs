@@ -217,9 +217,9 @@ impl Job {
         if let Some(encoder) = &self.resources.encoder {
             return Ok(Arc::clone(encoder));
         }
-        let path = self.config.model.folder();
         let decode = self.config.image.decode_options();
-        Ok(Arc::new(OnnxEncoder::open(&path, &self.config.encoder, decode)?))
+        let source = self.config.model.source();
+        Ok(Arc::new(OnnxEncoder::open(source, &self.config.encoder, decode)?))
     }
 
     fn write_run_file(&self, stage: &MatchStage) -> Result<(), Error> {

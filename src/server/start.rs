@@ -93,9 +93,9 @@ fn timed<T>(what: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Er
 
 fn open_queue(config: &Config, metrics: Metrics) -> Result<EncoderService, Error> {
     let queue = &config.serve.queue;
-    let path = config.model.folder();
-    let encoder =
-        OnnxEncoder::open(&path, &queue.encoder_options(), config.image.decode_options())?;
+    let options = queue.encoder_options(config.encoder.device);
+    let decode = config.image.decode_options();
+    let encoder = OnnxEncoder::open(config.model.source(), &options, decode)?;
     let observer = Arc::new(QueueMetrics(metrics));
     Ok(EncoderService::start(Arc::new(encoder), queue, observer).map_err(ServerError::from)?)
 }

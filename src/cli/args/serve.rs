@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::ModelArgs;
 use crate::server::auth::Scope;
 
 /// Options of `serve`. Each is also a key of the configuration file and an environment variable:
@@ -32,6 +33,9 @@ pub struct ServeArgs {
     /// Encoder folder; default: the bundled stand-in, not CLIP [env: PAIRWRIGHT__MODEL__PATH].
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub model_choice: ModelArgs,
 
     /// Instructions of a new data folder: built_in, none, or a .jsonl or .txt file
     /// [env: PAIRWRIGHT__SERVE__LIBRARY__SEED] [default: built_in].

@@ -9,7 +9,7 @@ use super::worker::guarded;
 use crate::encoder::text::embed_by_length;
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
 use crate::image::{Pixels, Preprocessor};
-use crate::model::ModelManifest;
+use crate::model::{Device, ModelManifest};
 
 /// Runs a job's batches when the bulk lane has its turn. Nothing of other callers is mixed in and
 /// the cuts depend on the batch alone, so that a vector does not depend on who else calls.
@@ -22,6 +22,10 @@ pub(super) struct BulkEncoder {
 }
 
 impl Encoder for BulkEncoder {
+    fn device(&self) -> Device {
+        self.encoder.device()
+    }
+
     fn manifest(&self) -> &ModelManifest {
         self.encoder.manifest()
     }

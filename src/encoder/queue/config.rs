@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, PerLane};
 use crate::encoder::{EncoderOptions, or_cores};
+use crate::model::{Device, ModelManifest};
 
 /// Settings of the queue between callers and the encoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,13 +89,23 @@ impl QueueConfig {
     }
 
     /// The options to open the encoder with, so that it has the sessions this queue works with.
-    pub fn encoder_options(&self) -> EncoderOptions {
+    pub fn encoder_options(&self, device: Device) -> EncoderOptions {
         EncoderOptions {
             sessions: self.resolved_sessions(),
             intra_threads: self.resolved_intra_threads(),
             batch_size: self.batch_size,
             decode_threads: self.resolved_decode_threads(),
+            device,
         }
+    }
+
+    /// These settings as they can be with a model: one whose rows depend on their batch runs each
+    /// alone, and batches would only make the first wait for the last.
+    pub fn with(&self, manifest: &ModelManifest) -> Self {
+        if manifest.batch_independent {
+            return self.clone();
+        }
+        Self { batch_size: 1, bulk_batch_size: 1, ..self.clone() }
     }
 
     /// Sessions, zero resolved.
@@ -145,8 +156,8 @@ mod tests {
     fn sessions_share_the_cores() {
         let cores = or_cores(0);
         let one = QueueConfig { sessions: 1, ..QueueConfig::default() };
-        assert_eq!(one.encoder_options().intra_threads, cores);
+        assert_eq!(one.encoder_options(Device::Cpu).intra_threads, cores);
         let many = QueueConfig { sessions: 64, ..QueueConfig::default() };
-        assert_eq!(many.encoder_options().intra_threads, (cores / 64).max(1));
+        assert_eq!(many.encoder_options(Device::Cpu).intra_threads, (cores / 64).max(1));
     }
 }

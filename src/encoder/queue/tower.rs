@@ -9,6 +9,7 @@ use super::lane::TowerKind;
 use super::places::Size;
 use crate::encoder::{Embedding, EncoderError, StagedEncoder, Tokens};
 use crate::image::{ImageInfo, Pixels};
+use crate::model::manifest::Padding;
 
 /// One tower: the queue is the same for both.
 pub(super) trait Tower: Send + Sync + 'static {
@@ -101,7 +102,10 @@ impl Tower for Texts {
     }
 
     fn cost(&self, ready: &Tokens) -> usize {
-        ready.count()
+        match self.0.manifest().text.padding {
+            Padding::Longest => ready.count(),
+            Padding::Context => self.0.manifest().text.context_length,
+        }
     }
 
     fn run(&self, batch: &[Tokens]) -> Result<Vec<Embedding>, EncoderError> {

@@ -29,6 +29,7 @@ use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
 use crate::llm::{ChatModel, LlmConfig, LlmTarget, SamplingSettings};
+use crate::model::ModelSource;
 
 use self::asking::Asker;
 use self::augmenting::AugmentStage;
@@ -252,7 +253,9 @@ impl Generation {
 
     fn open_embedder(&self) -> Result<TextEmbedder, Error> {
         let Config { model, generate, encoder, .. } = &*self.config;
-        Ok(TextEmbedder::open(&model.folder(), generate.text_model.as_deref(), encoder)?)
+        // Sentences are compared with sentences: a prompt meant for photos would make all alike.
+        let model = ModelSource { prompt: None, ..model.source() };
+        Ok(TextEmbedder::open(model, generate.text_model.as_deref(), encoder)?)
     }
 
     /// Keeps the inputs, and what they came to, before anything is asked.

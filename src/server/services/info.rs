@@ -46,8 +46,7 @@ fn model(app: &App) -> pb::ModelInfo {
         embedding_dim: convert::count(manifest.embedding_dim),
         image_size: i32::try_from(manifest.vision.preprocess.crop).unwrap_or(i32::MAX),
         context_length: convert::count(manifest.text.context_length),
-        // The one device that sessions are opened on.
-        device: "cpu".to_owned(),
+        device: encoder.device().to_string(),
         runtime: ort::info().to_owned(),
         license: manifest.license.clone(),
         notice: manifest.notice.clone().unwrap_or_default(),
@@ -81,7 +80,7 @@ fn limits(app: &App) -> pb::Limits {
         max_request_seconds: small(limits.request_timeout_seconds),
         interactive_weight: count(serve.queue.interactive_weight),
         bulk_weight: count(serve.queue.bulk_weight),
-        max_batch_items: count(serve.queue.batch_size),
+        max_batch_items: count(serve.queue.with(app.encoder().manifest()).batch_size),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::encoder::{
     Tokens,
 };
 use crate::image::{DecodeOptions, Pixels, Preprocessor};
-use crate::model::ModelManifest;
+use crate::model::{Device, ModelManifest};
 
 /// The bundled encoder, opened once for all tests.
 pub fn real() -> Arc<OnnxEncoder> {
@@ -81,6 +81,10 @@ pub fn shade(pixels: &Pixels) -> u8 {
 }
 
 impl Encoder for Faulty {
+    fn device(&self) -> Device {
+        self.real.device()
+    }
+
     fn manifest(&self) -> &ModelManifest {
         self.real.manifest()
     }

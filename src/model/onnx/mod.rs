@@ -1,0 +1,12 @@
+//! What an ONNX file says of itself, read without loading it: inputs, outputs, operators, weights'
+//! types, and the files its weights lie in.
+
+mod graph;
+mod proto;
+mod split;
+mod wire;
+
+use super::ModelError;
+
+pub use graph::{Element, Graph, Port};
+pub use split::split;
