@@ -14,6 +14,7 @@ mod faults;
 mod fetch;
 mod health;
 mod images;
+mod in_process;
 mod jobs;
 pub mod layers;
 mod limits;
@@ -35,6 +36,8 @@ pub mod tls;
 mod validate;
 
 pub use error::ServerError;
+#[doc(hidden)]
+pub use in_process::in_process;
 pub use limits::Limits;
 pub use methods::Methods;
 pub use serve::{Ready, serve};

@@ -15,7 +15,7 @@ use super::error::{ProbeError, QueueError, StartError};
 use super::gate::BulkGate;
 use super::lane::{Lane, PerLane};
 use super::line::{Line, LineParts};
-use super::observe::{LaneSnapshot, QueueObserver};
+use super::observe::{LaneSnapshot, QueueObserver, Shielded};
 use super::places::Size;
 use super::results::{ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::state::Limits;
@@ -60,6 +60,7 @@ impl EncoderService {
             return Err(StartError::Config { problems });
         }
         let gate = BulkGate::default();
+        let observer: Arc<dyn QueueObserver> = Arc::new(Shielded(observer));
         let photos = Line::new(
             Photos(encoder.clone()),
             parts(config, photo_limits(config), &gate, &observer),
