@@ -2,7 +2,8 @@
 //! best split of the cores, beside the queue with 1, 8 and 64 callers in the same run; and what a
 //! job beside 8 callers does to their waiting times.
 //!
-//! `cargo bench --bench raw_limit -- [--images DIR] [--rounds N] [--photos N] [--config TOML]`.
+//! `cargo bench --bench raw_limit -- [--images DIR] [--rounds N] [--photos N] [--config TOML]
+//! [--split SxT]`, where the last sets the sessions and the threads of each instead of trying.
 //! Rounds take turns, so that a noisy machine troubles all alike; figures are medians of rounds.
 
 mod raw_limit {
@@ -29,6 +30,8 @@ struct Options {
     rounds: usize,
     photos: usize,
     config: QueueConfig,
+    /// Sessions and the threads of each, where they are not to be tried.
+    split: Option<(usize, usize)>,
 }
 
 /// The photos, in memory.
@@ -45,29 +48,54 @@ fn main() {
         options.rounds,
         options.config
     );
-    let best = best_split(&photos, options.photos / 2);
+    let best = best_split(&photos, &options);
     against_raw(best, &photos, &options);
     beside_job(&photos, &options);
 }
 
-fn best_split(photos: &Photos, count: usize) -> Split {
+/// Every split once a round: a spell of noise costs each a round and none its place.
+fn best_split(photos: &Photos, options: &Options) -> Split {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut best: Option<(f64, Split)> = None;
-    for (sessions, intra) in [(1, cores), (cores, 1)] {
-        let encoder = open(sessions, intra);
-        for split in splits(sessions, intra, cores) {
+    let shapes = options.split.map_or_else(|| vec![(1, cores), (cores, 1)], |split| vec![split]);
+    let opened: Vec<_> = shapes.iter().map(|&(sessions, intra)| open(sessions, intra)).collect();
+    let mut tried: Vec<Tried> = shapes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, &(sessions, intra))| {
+            splits(sessions, intra, cores).into_iter().map(move |split| (at, split))
+        })
+        .map(|(encoder, split)| Tried { encoder, split, rates: Vec::new(), cpu: Vec::new() })
+        .collect();
+    let count = (options.photos / 4).max(1);
+    for round in 0..=options.rounds {
+        for one in &mut tried {
             let before = cpu_seconds();
-            let rate = split.rate(&encoder, photos, count);
-            let cpu = (cpu_seconds() - before) * 1e3 / count as f64;
-            println!("raw {split}: {rate:.1} images/s, {cpu:.1} ms of CPU an image");
-            if best.is_none_or(|(fastest, _)| rate > fastest) {
-                best = Some((rate, split));
+            let rate = one.split.rate(&opened[one.encoder], photos, count);
+            // The first round warms up.
+            if round > 0 {
+                one.rates.push(rate);
+                one.cpu.push((cpu_seconds() - before) * 1e3 / count as f64);
             }
         }
     }
-    let (rate, split) = best.expect("a split was measured");
-    println!("best raw split: {split}: {rate:.1} images/s");
-    split
+    tried.sort_by(|a, b| median(&b.rates).total_cmp(&median(&a.rates)));
+    for Tried { split, rates, cpu, .. } in &tried {
+        let (rate, cpu) = (median(rates), median(cpu));
+        println!("raw {split}: {rate:.1} images/s, {cpu:.1} ms of CPU an image");
+    }
+    let best = tried.first().expect("a split was measured");
+    println!("best raw split: {}: {:.1} images/s", best.split, median(&best.rates));
+    best.split
+}
+
+/// A split and what its rounds came to.
+struct Tried {
+    /// Which of the opened encoders it uses.
+    encoder: usize,
+    split: Split,
+    rates: Vec<f64>,
+    /// Milliseconds of CPU an image.
+    cpu: Vec<f64>,
 }
 
 fn against_raw(best: Split, photos: &Photos, options: &Options) {
@@ -188,7 +216,8 @@ fn options() -> Options {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let coco = Path::new("/work/shared/data/coco-train80");
     let images = if coco.is_dir() { coco.to_owned() } else { project.join("samples/photos") };
-    let mut options = Options { images, rounds: 5, photos: 480, config: QueueConfig::default() };
+    let config = QueueConfig::default();
+    let mut options = Options { images, rounds: 5, photos: 480, config, split: None };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
@@ -198,8 +227,18 @@ fn options() -> Options {
             "--rounds" => options.rounds = number(),
             "--photos" => options.photos = number(),
             "--config" => options.config = toml::from_str(&value).expect("settings of the queue"),
+            "--split" => options.split = Some(shape(&value)),
             _ => panic!("unknown option {name}"),
         }
     }
     options
+}
+
+/// Sessions and threads of each, such as `1x2`.
+fn shape(text: &str) -> (usize, usize) {
+    let numbers = text.split_once('x').and_then(|(sessions, intra)| {
+        let number = |text: &str| text.parse().ok().filter(|&count: &usize| count > 0);
+        Some((number(sessions)?, number(intra)?))
+    });
+    numbers.unwrap_or_else(|| panic!("--split: {text} is not SESSIONSxTHREADS, such as 1x2"))
 }

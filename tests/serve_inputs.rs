@@ -1,5 +1,6 @@
 //! Bad input gets a precise status, never a panic, and never costs the next caller a place.
 
+use std::io::Write;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -316,7 +317,57 @@ async fn too_large_a_message_names_the_limit() {
     let mut client = EmbeddingServiceClient::new(server.connect().await);
     let status =
         client.embed_images(images(vec![image(vec![7; 2 << 20])])).await.expect_err("large");
-    assert!(matches!(status.code(), Code::ResourceExhausted | Code::OutOfRange), "{status:?}");
-    assert!(status.message().contains("1048576"), "{status:?}");
+    let status = refused::<()>(Err(status), Code::InvalidArgument, "REQUEST_TOO_LARGE");
+    let told = info(&status).metadata;
+    assert_eq!((&*told["limit"], &*told["allowed"]), ("max_message_bytes", "1048576"));
+    let one = pb::EmbedStreamRequest {
+        input: Some(pb::embed_stream_request::Input::Image(image(vec![7; 2 << 20]))),
+        ..Default::default()
+    };
+    let mut answers =
+        client.embed_stream(futures::stream::iter([one])).await.expect("begins").into_inner();
+    refused(answers.message().await, Code::InvalidArgument, "REQUEST_TOO_LARGE");
     assert_sound(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_nobody_reads_gives_its_place_back() {
+    let mut settings = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+    writeln!(settings, "[serve.limits]\nmax_requests = 1\nstream_idle_seconds = 1")
+        .expect("written");
+    let server = Server::start(&["--config", settings.path().to_str().expect("text")]);
+    let text = pb::EmbedStreamRequest {
+        // Comes back with the answer, which fills the connection.
+        correlation_id: "i".repeat(256),
+        input: Some(pb::embed_stream_request::Input::Text("a moose".into())),
+        ..Default::default()
+    };
+    let mut reader = EmbeddingServiceClient::new(server.connect().await);
+    // Sent for ever and read never.
+    let endless = futures::stream::repeat(text);
+    let unread = reader.embed_stream(endless).await.expect("begins").into_inner();
+    let mut other = EmbeddingServiceClient::new(server.connect().await);
+    let small = || pb::EmbedTextsRequest { texts: vec!["a cat".into()], lane: 0 };
+    let full = other.embed_texts(small()).await;
+    refused(full, Code::ResourceExhausted, "TOO_MANY_REQUESTS");
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while other.embed_texts(small()).await.is_err() {
+        assert!(std::time::Instant::now() < until, "the place never came back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(unread);
+    assert_sound(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_cut_off_while_they_are_sent_are_not_our_errors() {
+    let server = Server::start(&[]);
+    for _ in 0..20 {
+        let mut client = EmbeddingServiceClient::new(server.connect().await);
+        let call = client.embed_images(images(vec![image(vec![7; 8 << 20])]));
+        let _ = tokio::time::timeout(Duration::from_millis(3), call).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_sound(&server).await;
+    assert!(!server.log().contains("ERROR"), "{}", server.log());
 }

@@ -15,6 +15,7 @@ mod fetch;
 mod generate;
 mod health;
 mod images;
+mod in_process;
 mod jobs;
 mod judge;
 pub mod layers;
@@ -37,6 +38,8 @@ pub mod tls;
 mod validate;
 
 pub use error::ServerError;
+#[doc(hidden)]
+pub use in_process::in_process;
 pub use limits::Limits;
 pub use methods::Methods;
 pub use serve::{Ready, serve};

@@ -11,7 +11,9 @@ use tonic_health::server::HealthReporter;
 
 use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
-use super::layers::{CallLimitLayer, DeadlineLayer, DrainLayer, Incoming, Shutdown, bind};
+use super::layers::{
+    CallLimitLayer, DeadlineLayer, DrainLayer, ExplainLayer, Incoming, PanicLayer, Shutdown, bind,
+};
 use super::methods::METHODS;
 use super::observe::{BuildInfo, Exporter, Metrics, ObserveLayer, sample_memory};
 use super::switch::Switch;
@@ -115,8 +117,10 @@ async fn open<H: Health>(
         .layer(ObserveLayer::new(metrics.clone(), METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(AuthLayer::new(ring))
-        .layer(CallLimitLayer::new(requests))
+        .layer(CallLimitLayer::new(requests, limits.stream_idle()))
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
+        .layer(ExplainLayer)
+        .layer(PanicLayer)
         .layer(switch.clone());
     let early = routes::early(service).map_err(ServerError::from)?;
     let (draining, stopping) = (shutdown.clone(), reporter.clone());

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -90,13 +92,15 @@ fn messages<Q: Send + 'static>(
 }
 
 /// Sends `answers` on from a task of their own, until an error, their end, or a client that is
-/// gone or has not read for `idle`.
+/// gone or has not read for `idle`. Such a client finds STREAM_IDLE at the end if it reads on.
 pub fn forward<A: Send + 'static>(
     answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
     idle: Duration,
 ) -> Replies<A> {
     // One waits here and one in the connection: the client's reading sets the pace.
     let (replies, receiver) = mpsc::channel(1);
+    let unread = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&unread);
     let sending = async move {
         let mut answers = pin!(answers);
         loop {
@@ -106,18 +110,55 @@ pub fn forward<A: Send + 'static>(
             };
             let Some(answer) = answer else { return };
             let last = answer.is_err();
-            if !matches!(timeout(idle, replies.send(answer)).await, Ok(Ok(()))) || last {
-                return;
+            match timeout(idle, replies.send(answer)).await {
+                Ok(Ok(())) if !last => {}
+                Ok(_) => return,
+                Err(_) => return noted.store(true, Ordering::Release),
             }
         }
     };
     tokio::spawn(sending.in_current_span());
-    Box::pin(ReceiverStream::new(receiver))
+    let end = futures::stream::once(async move {
+        unread.load(Ordering::Acquire).then(|| Err(Status::from(unread_fault(idle))))
+    });
+    Box::pin(ReceiverStream::new(receiver).chain(end.filter_map(std::future::ready)))
 }
 
 fn idle_fault(idle: Duration) -> Fault {
-    let message = format!("nothing came for {} s: the stream is ended", idle.as_secs());
+    stream_idle(format!("nothing came for {} s: the stream is ended", idle.as_secs()), idle)
+}
+
+fn unread_fault(idle: Duration) -> Fault {
+    let message = format!("an answer was not read for {} s: the stream is ended", idle.as_secs());
+    stream_idle(message, idle)
+}
+
+fn stream_idle(message: String, idle: Duration) -> Fault {
     Fault::new(Code::DeadlineExceeded, "STREAM_IDLE", message)
         .with("limit", "stream_idle_seconds")
         .with("allowed", idle.as_secs().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_reads_on_after_too_long_is_told_that_answers_are_missing() {
+        let idle = Duration::from_millis(20);
+        let mut replies = forward(futures::stream::iter([1, 2, 3, 4].map(Ok)), idle);
+        assert_eq!(replies.next().await.expect("an answer").expect("no error"), 1);
+        tokio::time::sleep(idle * 20).await;
+        let rest: Vec<_> = replies.collect().await;
+        let end = rest.last().expect("an end").as_ref().expect_err("an error");
+        assert_eq!(end.code(), Code::DeadlineExceeded);
+        assert!(rest.len() < 4, "all were sent all the same");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_read_ends_without_an_error() {
+        let replies = forward(futures::stream::iter([1, 2, 3].map(Ok)), Duration::from_secs(60));
+        let all: Vec<_> = replies.map(|answer| answer.expect("no error")).collect().await;
+        assert_eq!(all, [1, 2, 3]);
+    }
 }

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use pairwright::server::Methods;
 use pairwright::server::auth::{AuthLayer, KeyRing};
 use pairwright::server::layers::{
-    CallLimitLayer, DeadlineLayer, DrainLayer, Incoming, PanicLayer, Shutdown, bind,
+    CallLimitLayer, DeadlineLayer, DrainLayer, ExplainLayer, Incoming, PanicLayer, Shutdown, bind,
 };
 use pairwright::server::observe::{Exporter, ObserveLayer};
 use tokio::task::JoinHandle;
@@ -68,8 +68,9 @@ pub async fn start(options: Options) -> Running {
         .layer(ObserveLayer::new(metrics, METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(AuthLayer::new(options.keys))
-        .layer(CallLimitLayer::new(options.calls))
+        .layer(CallLimitLayer::new(options.calls, Duration::from_secs(60)))
         .layer(DeadlineLayer::new(options.timeout, METHODS))
+        .layer(ExplainLayer)
         .layer(PanicLayer);
     let router = server.add_service(health_service).add_service(reflection).add_service(Hang);
     let ending = shutdown.clone();

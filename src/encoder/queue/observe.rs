@@ -1,5 +1,7 @@
 //! What the queue tells of itself: for metrics, without knowing them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Timings;
@@ -42,7 +44,8 @@ pub struct BatchReport {
 }
 
 /// Receives what happens in the queue, on the queue's own threads: must be quick and not block.
-/// Every method does nothing unless it is implemented.
+/// Every method does nothing unless it is implemented. A panic in one is logged, and the queue goes
+/// on.
 pub trait QueueObserver: Send + Sync {
     /// A batch was run, successful or not.
     fn batch(&self, _report: &BatchReport) {}
@@ -59,6 +62,36 @@ pub trait QueueObserver: Send + Sync {
 pub struct Unobserved;
 
 impl QueueObserver for Unobserved {}
+
+/// Keeps the panics of an observer from the queue's threads, which would end for good.
+pub(super) struct Shielded(pub Arc<dyn QueueObserver>);
+
+impl Shielded {
+    fn tell(&self, what: &str, tell: impl FnOnce(&dyn QueueObserver)) {
+        // Whatever state the observer left broken is its own.
+        if catch_unwind(AssertUnwindSafe(|| tell(&*self.0))).is_err() {
+            tracing::error!(what, "an observer of the queue panicked");
+        }
+    }
+}
+
+impl QueueObserver for Shielded {
+    fn batch(&self, report: &BatchReport) {
+        self.tell("batch", |observer| observer.batch(report));
+    }
+
+    fn item(&self, tower: TowerKind, lane: Lane, timings: &Timings) {
+        self.tell("item", |observer| observer.item(tower, lane, timings));
+    }
+
+    fn dropped(&self, tower: TowerKind, lane: Lane, reason: DropReason, items: usize) {
+        self.tell("dropped", |observer| observer.dropped(tower, lane, reason, items));
+    }
+
+    fn overloaded(&self, tower: TowerKind, lane: Lane, items: usize) {
+        self.tell("overloaded", |observer| observer.overloaded(tower, lane, items));
+    }
+}
 
 /// One lane of one tower at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::error::{ProbeError, QueueError, StartError};
 use super::gate::BulkGate;
 use super::lane::{Lane, PerLane};
 use super::line::{Line, LineParts};
-use super::observe::{LaneSnapshot, QueueObserver};
+use super::observe::{LaneSnapshot, QueueObserver, Shielded};
 use super::places::Size;
 use super::results::{ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::state::Limits;
@@ -61,6 +61,7 @@ impl EncoderService {
         }
         let config = &config.with(encoder.manifest());
         let gate = BulkGate::default();
+        let observer: Arc<dyn QueueObserver> = Arc::new(Shielded(observer));
         let photos = Line::new(
             Photos(encoder.clone()),
             parts(config, photo_limits(config), &gate, &observer),

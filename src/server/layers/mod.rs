@@ -2,6 +2,7 @@
 
 mod connections;
 mod deadline;
+mod explain;
 mod held;
 mod limits;
 mod panics;
@@ -12,6 +13,7 @@ pub(super) mod testing;
 
 pub use connections::{Connection, Incoming, bind};
 pub use deadline::{Deadline, DeadlineLayer};
+pub use explain::{Explain, ExplainLayer};
 pub use limits::CallLimitLayer;
 pub use panics::PanicLayer;
 pub use shutdown::{DrainLayer, Shutdown};

@@ -1,5 +1,8 @@
 //! Jobs: whole batches of their own, in the bulk lane.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::support::{
@@ -123,4 +126,39 @@ async fn a_job_waits_where_a_call_would_be_refused() {
     for job in jobs {
         assert_eq!(job.await.expect("no panic").expect("never refused"), 4);
     }
+}
+
+#[tokio::test]
+async fn a_job_decodes_one_photo_at_a_time_while_a_caller_waits() {
+    let (encoder, door) = behind_door();
+    let service = start(encoder, &narrow());
+    let calling = service.clone();
+    let call = tokio::spawn(async move {
+        calling.embed_images(vec![dot(1)], &CallContext::default()).await.map(drop)
+    });
+    until("the call runs", || door.came() == 1).await;
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let threads: Vec<_> = (0..4)
+        .map(|shade| {
+            let (bulk, gate) = (service.bulk_encoder(), service.bulk_gate());
+            let (inside, most) = (inside.clone(), most.clone());
+            tokio::task::spawn_blocking(move || {
+                for _ in 0..20 {
+                    let _pass = gate.enter();
+                    most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                    bulk.preprocessor().prepare(&dot(shade)).expect("decodes");
+                    inside.fetch_sub(1, SeqCst);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.await.expect("no panic");
+    }
+    assert_eq!(most.load(SeqCst), 1);
+    door.open();
+    assert!(call.await.expect("no panic").is_ok());
+    // Nobody waits now: two are let in together.
+    let gate = service.bulk_gate();
+    let _both = (gate.enter(), gate.enter());
 }

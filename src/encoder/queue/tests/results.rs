@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::support::{Faulty, Log, behind_door, dot, narrow, photos, real, shade, start, until};
-use crate::encoder::queue::{CallContext, EncoderService, ItemError, Lane, QueueConfig, TowerKind};
+use super::support::{
+    Faulty, Log, Panicking, behind_door, dot, is_idle, narrow, photos, real, shade, start, until,
+};
+use crate::encoder::queue::{
+    CallContext, EncoderService, ItemError, Lane, QueueConfig, QueueError, TowerKind,
+};
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder};
 
 fn farthest(left: &[f32], right: &[f32]) -> f32 {
@@ -134,6 +138,20 @@ async fn batches_fill_while_the_session_is_busy_and_the_observer_hears_of_them()
         log.batches.lock().expect("no panic").iter().map(|batch| batch.items).collect();
     assert_eq!(sizes, [1, 4, 2]);
     assert_eq!(log.items.load(std::sync::atomic::Ordering::SeqCst), 7);
+}
+
+#[tokio::test]
+async fn a_panicking_observer_costs_nothing() {
+    let service = EncoderService::start(Faulty::new(|_| Ok(())), &narrow(), Arc::new(Panicking));
+    let service = service.expect("starts");
+    for _ in 0..3 {
+        let items = images(&service, (0..9).map(dot).collect()).await;
+        assert!(items.iter().all(Result::is_ok));
+        let gone = CallContext { deadline: Some(std::time::Instant::now()), ..Default::default() };
+        let late = service.embed_images(vec![dot(1)], &gone).await;
+        assert_eq!(late.err(), Some(QueueError::DeadlineExceeded));
+    }
+    until("nothing is held", || is_idle(&service)).await;
 }
 
 #[tokio::test]

@@ -226,3 +226,24 @@ impl QueueObserver for Log {
         self.overloaded.fetch_add(items, Ordering::SeqCst);
     }
 }
+
+/// Panics at whatever it is told.
+pub struct Panicking;
+
+impl QueueObserver for Panicking {
+    fn batch(&self, _: &BatchReport) {
+        panic!("an observer that panics");
+    }
+
+    fn item(&self, _: TowerKind, _: Lane, _: &Timings) {
+        panic!("an observer that panics");
+    }
+
+    fn dropped(&self, _: TowerKind, _: Lane, _: DropReason, _: usize) {
+        panic!("an observer that panics");
+    }
+
+    fn overloaded(&self, _: TowerKind, _: Lane, _: usize) {
+        panic!("an observer that panics");
+    }
+}
