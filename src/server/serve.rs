@@ -76,7 +76,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
 fn build_info(config: &Config) -> BuildInfo {
     BuildInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: config.model.folder().display().to_string(),
+        model: config.model.asked_for().display().to_string(),
         device: "cpu".to_owned(),
     }
 }
