@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, OrderedPool, in_order};
 use pairwright::image::{DecodeOptions, Pixels};
+use pairwright::model::Device;
 
 struct Options {
     images: PathBuf,
@@ -36,6 +37,7 @@ fn main() {
         intra_threads: options.threads,
         batch_size: options.batch,
         decode_threads: options.threads,
+        device: Device::Cpu,
     };
     let encoder =
         OnnxEncoder::open(&project.join("models/mini"), &settings, DecodeOptions::default())

@@ -3,17 +3,18 @@
     python models/export/make_exports.py tiny            # writes tests/golden/clip/, which is committed
     python models/export/make_exports.py large DIR       # ViT-B/32 and ViT-L/14 shapes for benchmarks, 2.3 GB
 
-The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime.
+The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime. Two runs give the same
+files, but for the last digits in siglip/tokenizer.json, whose trainer adds in the order of its threads.
 """
 
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -24,6 +25,7 @@ from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from running import SIDE, run, unit
 from towers import Shape, Size, centre, check, combined_model, text_model, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +35,13 @@ PHOTOS = sorted((ROOT / "samples/photos").glob("*.jpg"))
 SEED = 20260101
 
 TINY = Size(width=32, layers=2, heads=2, mlp=48)
-CLIP = Shape("clip", TINY, TINY, dim=24, image=48, patch=8, vocab=514 + 100, context=77)
-SIGLIP = Shape("siglip", TINY, TINY, dim=32, image=48, patch=8, vocab=320, context=64)
+CLIP = Shape("clip", TINY, TINY, dim=24, image=SIDE, patch=8, vocab=514 + 100, context=77)
+COMBINED = replace(CLIP, vision=replace(TINY, layers=1), text=replace(TINY, layers=1))
+SIGLIP = Shape("siglip", TINY, TINY, dim=32, image=SIDE, patch=8, vocab=320, context=64)
+
+# How much of their mean is taken off the photos' embeddings. All of it would leave nothing but small differences; a
+# real CLIP's photos are at cosines of 0.4 to 0.8 to one another.
+PHOTO_SHARE = 0.6
 
 B32 = Shape("clip", Size(768, 12, 12, 3072), Size(512, 12, 8, 2048), 512, 224, 32, 49408, 77)
 L14 = Shape("clip", Size(1024, 24, 16, 4096), Size(768, 12, 12, 3072), 768, 224, 14, 49408, 77)
@@ -84,44 +91,6 @@ def four_bits(model, target):
     quantizer.model.save_model_to_file(str(target), False)
 
 
-# Running
-
-
-def session(path):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 2
-    # 8-bit products in full width, as Pairwright asks for on processors whose fast ones saturate.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def run(path, output, feeds):
-    """Row by row, so that no row depends on another."""
-    opened = session(path)
-    kinds = {one.name: one.type for one in opened.get_inputs()}
-    rows = len(next(iter(feeds.values())))
-    answers = []
-    for row in range(rows):
-        feed = {}
-        for name, kind in kinds.items():
-            value = feeds[name][row : row + 1] if name in feeds else dummy(name)
-            wanted = {"tensor(float16)": np.float16, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
-            feed[name] = value.astype(wanted.get(kind, np.float32))
-        answers.append(opened.run([output], feed)[0][0].astype(np.float32))
-    return np.stack(answers)
-
-
-def dummy(name):
-    """For the other tower of a combined graph."""
-    if name == "pixel_values":
-        return np.zeros((1, 3, CLIP.image, CLIP.image), dtype=np.float32)
-    return np.ones((1, 4), dtype=np.int64)
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
 # The tiny exports
 
 
@@ -158,7 +127,7 @@ def siglip_ids(tokenizer, texts):
     return {"input_ids": rows}
 
 
-def centred(model, bias, output, feeds, scratch, inside=None):
+def centred(model, bias, output, feeds, scratch, inside=None, share=1.0):
     """The model with its embeddings spread around zero; `inside` names the value whose mean goes."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -170,7 +139,7 @@ def centred(model, bias, output, feeds, scratch, inside=None):
         output = nodes[-1].output[0]
         probe.graph.output.append(onnx.helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
     onnx.save(probe, scratch)
-    centre(model, bias, run(scratch, output, feeds).mean(axis=0))
+    centre(model, bias, share * run(scratch, output, feeds).mean(axis=0))
     return check(model)
 
 
@@ -221,12 +190,9 @@ class Tiny:
         pixels = self.processors[family]([Image.open(path) for path in PHOTOS], return_tensors="np")["pixel_values"]
         return {"pixel_values": pixels}
 
-    def refer(self, name, graph, output, feeds, tower, pooling=None):
+    def refer(self, name, graph, output, feeds, tower, pooling=lambda row, _: row):
         """Keeps what onnxruntime answers, and how much the rows differ from one another."""
-        answers = run(graph, output, feeds)
-        if pooling is not None:
-            answers = np.stack([pooling(row, index) for index, row in enumerate(answers)])
-        answers = unit(answers)
+        answers = unit(run(graph, output, feeds, pooling))
         cosines = answers @ answers.T
         others = cosines[~np.eye(len(cosines), dtype=bool)]
         print(f"{name:28} {tower:6} other rows: cosine mean {others.mean():6.3f} max {others.max():6.3f}")
@@ -242,7 +208,7 @@ def make_clip(tiny):
     write_json(folder / "special_tokens_map.json", {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"})
     save_configs(folder, CLIP, tiny.processors["clip"])
     pixels, ids = tiny.feeds("clip"), clip_ids(tokenizer, tiny.texts)
-    photos = centred(vision_model(CLIP, SEED), "vision.post_layernorm.bias", "", pixels, tiny.scratch, "norm")
+    photos = centred(vision_model(CLIP, SEED), "vision.post_layernorm.bias", "", pixels, tiny.scratch, "norm", PHOTO_SHARE)
     words = centred(text_model(CLIP, SEED + 1), "text.final_layer_norm.bias", "", ids, tiny.scratch, "GatherND")
     save_precisions(graphs, "vision_model", photos, keep_io=False, four=True)
     save_precisions(graphs, "text_model", words, keep_io=False, four=True)
@@ -261,8 +227,8 @@ def make_combined(tiny, ids, pixels, kept):
     """One graph with both inputs; in fp16 with its weights in a file beside it."""
     graphs = GOLDEN / "clip-combined/onnx"
     graphs.mkdir(parents=True)
-    model = combined_model(CLIP, SEED + 2)
-    model = centred(model, "vision.post_layernorm.bias", "", pixels, tiny.scratch, "norm")
+    model = combined_model(COMBINED, SEED + 2)
+    model = centred(model, "vision.post_layernorm.bias", "", pixels, tiny.scratch, "norm", PHOTO_SHARE)
     model = centred(model, "text.final_layer_norm.bias", "", ids, tiny.scratch, "GatherND")
     save_precisions(graphs, "model", model, keep_io=True)
     halved = onnx.load(graphs / "model_fp16.onnx")
@@ -294,7 +260,7 @@ def make_siglip(tiny):
     write_json(folder / "tokenizer_config.json", {"pad_token": "</s>", "eos_token": "</s>", "model_max_length": 64})
     save_configs(folder, SIGLIP, tiny.processors["siglip"])
     pixels, ids = tiny.feeds("siglip"), siglip_ids(tokenizer, tiny.texts)
-    photos = centred(vision_model(SIGLIP, SEED + 3), "vision.head.mlp.fc2.bias", "pooler_output", pixels, tiny.scratch)
+    photos = centred(vision_model(SIGLIP, SEED + 3), "vision.head.mlp.fc2.bias", "pooler_output", pixels, tiny.scratch, share=PHOTO_SHARE)
     words = centred(text_model(SIGLIP, SEED + 4, mask=False), "text.head.bias", "pooler_output", ids, tiny.scratch)
     save_precisions(graphs, "vision_model", photos, keep_io=True)
     save_precisions(graphs, "text_model", words, keep_io=True)

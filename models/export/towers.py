@@ -98,9 +98,8 @@ class Graph:
 
     def attention(self, query, source, name, size, mask):
         width, heads = size.width, size.heads
-        # A gain above one, or every place would look at all places alike.
-        q = self.split_heads(self.linear(query, f"{name}.q_proj", width, width, 2.0), heads, width)
-        k = self.split_heads(self.linear(source, f"{name}.k_proj", width, width, 2.0), heads, width)
+        q = self.split_heads(self.linear(query, f"{name}.q_proj", width, width), heads, width)
+        k = self.split_heads(self.linear(source, f"{name}.k_proj", width, width), heads, width)
         v = self.split_heads(self.linear(source, f"{name}.v_proj", width, width), heads, width)
         q = self.op("Mul", q, self.number((width // heads) ** -0.5))
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))

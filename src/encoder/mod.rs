@@ -20,7 +20,7 @@ pub use retry::whole_or_one_by_one;
 pub use sentence::SentenceEncoder;
 pub use text::TextTower;
 pub use text_mean::TextMean;
-pub use tokens::Tokens;
+pub use tokens::{TextTokenizer, Tokens};
 pub use vision::VisionTower;
 
 use serde::{Deserialize, Serialize};

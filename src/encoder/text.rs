@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use ort::session::Session;
 
 use super::pooling::Answer;
-use super::tokens::{Tokens, Words};
+use super::tokens::{TextTokenizer, Tokens};
 use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, tensors};
 use crate::model::manifest::TextSpec;
 use crate::model::runtime::{self, GraphFile};
@@ -19,7 +19,7 @@ const TEXT_BATCH: usize = 32;
 /// A tokenizer and an ONNX text graph, ids and mask [N, L] to float [N, D].
 pub struct TextTower {
     session: Mutex<Session>,
-    words: Words,
+    words: TextTokenizer,
     spec: TextSpec,
     dim: usize,
     device: Device,
@@ -51,7 +51,7 @@ impl TextTower {
         Ok(Self {
             narrow: (narrow(&spec.input_ids), mask.is_some_and(narrow)),
             session: Mutex::new(session),
-            words: Words::open(folder)?,
+            words: TextTokenizer::open(&spec, |name| folder.file(name))?,
             spec,
             dim: manifest.embedding_dim,
             device,
@@ -71,8 +71,7 @@ impl TextTower {
     /// The tokenizer refuses the text.
     pub fn token_ids(&self, text: &str) -> Result<(Vec<u32>, bool), EncoderError> {
         let tokens = self.tokenize(text)?;
-        let truncated = tokens.truncated();
-        Ok((tokens.ids, truncated))
+        Ok((tokens.ids().to_vec(), tokens.truncated()))
     }
 
     /// One text as the graph gets it.

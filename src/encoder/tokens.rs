@@ -1,22 +1,28 @@
 //! Texts as token ids: the prompt around them, the cut at the context length, the padding.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use tokenizers::{Encoding, Tokenizer};
 
 use super::EncoderError;
 use crate::model::manifest::{Padding, TextSpec};
-use crate::model::{ModelError, ModelFolder, tokenizer};
+use crate::model::{ModelError, tokenizer};
 
 /// A tokenised text as the graph gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    pub(super) ids: Vec<u32>,
+    ids: Vec<u32>,
     mask: Vec<u32>,
     truncated: bool,
 }
 
 impl Tokens {
+    /// The ids, specials included.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// How many tokens go in, specials included.
     pub fn count(&self) -> usize {
         self.ids.len()
@@ -51,8 +57,8 @@ fn cut(values: &[u32], length: usize) -> Vec<u32> {
     }
 }
 
-/// A model's tokenizer, with what it does before and after.
-pub(super) struct Words {
+/// A model's tokenizer, with what is done before and after: prompt, cut, padding.
+pub struct TextTokenizer {
     tokenizer: Tokenizer,
     prompt: Option<String>,
     context_length: usize,
@@ -60,12 +66,15 @@ pub(super) struct Words {
     pad_id: u32,
 }
 
-impl Words {
-    pub fn open(folder: &ModelFolder) -> Result<Self, ModelError> {
-        let TextSpec { tokenizer: spec, prompt, context_length, padding, pad_id, .. } =
-            &folder.manifest.text;
+impl TextTokenizer {
+    /// Opens the tokenizer of a text graph; `file` tells where a file is.
+    ///
+    /// # Errors
+    /// A file is missing or is no tokenizer.
+    pub fn open(spec: &TextSpec, file: impl Fn(&str) -> PathBuf) -> Result<Self, ModelError> {
+        let TextSpec { tokenizer: words, prompt, context_length, padding, pad_id, .. } = spec;
         Ok(Self {
-            tokenizer: tokenizer::open(spec, |name| folder.file(name))?,
+            tokenizer: tokenizer::open(words, file)?,
             prompt: prompt.clone(),
             context_length: *context_length,
             padding: *padding,
@@ -73,12 +82,20 @@ impl Words {
         })
     }
 
+    /// One text as the graph gets it.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text.
     pub fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
         let text = self.prompted(text);
         let encoding = self.tokenizer.encode_fast(text.as_ref(), true).map_err(refused)?;
         Ok(Tokens::within(self.context_length, &encoding))
     }
 
+    /// Texts as the graph gets them, in order.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::tokenize`].
     pub fn tokenize_all(&self, texts: &[&str]) -> Result<Vec<Tokens>, EncoderError> {
         let texts: Vec<String> = texts.iter().map(|text| self.prompted(text).into()).collect();
         let encodings = self.tokenizer.encode_batch_fast(texts, true).map_err(refused)?;
@@ -94,13 +111,13 @@ impl Words {
     }
 
     /// The ids of a batch, padded, and the length they are padded to.
-    pub fn ids(&self, batch: &[&Tokens]) -> (Vec<u32>, usize) {
+    pub(super) fn ids(&self, batch: &[&Tokens]) -> (Vec<u32>, usize) {
         let length = self.padded_length(batch);
         (padded(batch, length, self.pad_id, |tokens| &tokens.ids), length)
     }
 
-    /// The mask that goes with [`Words::ids`].
-    pub fn mask(&self, batch: &[&Tokens]) -> Vec<u32> {
+    /// The mask that goes with the ids.
+    pub(super) fn mask(&self, batch: &[&Tokens]) -> Vec<u32> {
         padded(batch, self.padded_length(batch), 0, |tokens| &tokens.mask)
     }
 

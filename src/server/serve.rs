@@ -53,7 +53,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
     let began = Instant::now();
     check_exposure(&config.serve)?;
     let exporter = Exporter::new()?;
-    let metrics = exporter.metrics(&METHODS, &build_info(&config));
+    let metrics = exporter.metrics(&METHODS);
     let page = exporter.serve(config.serve.metrics.listen).await?;
     sample_memory(metrics.clone());
     let (reporter, service) = tonic_health::server::health_reporter();
@@ -67,17 +67,18 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
             return Err(error);
         }
     };
+    exporter.running(build_info(&app));
     running.switch.turn(routes::full(&app, service).map_err(ServerError::from)?);
     let metrics = page.map(|page| page.address);
     ready(Ready { address: running.address, metrics, took: began.elapsed() });
     running.work(app).await
 }
 
-fn build_info(config: &Config) -> BuildInfo {
+fn build_info(app: &App) -> BuildInfo {
     BuildInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: config.model.asked_for().display().to_string(),
-        device: "cpu".to_owned(),
+        model: app.config.model.asked_for().display().to_string(),
+        device: app.encoder().device().to_string(),
     }
 }
 

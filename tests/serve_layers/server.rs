@@ -10,7 +10,7 @@ use pairwright::server::auth::{AuthLayer, KeyRing};
 use pairwright::server::layers::{
     CallLimitLayer, DeadlineLayer, DrainLayer, Incoming, PanicLayer, Shutdown, bind,
 };
-use pairwright::server::observe::{BuildInfo, Exporter, ObserveLayer};
+use pairwright::server::observe::{Exporter, ObserveLayer};
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -50,7 +50,7 @@ pub struct Running {
 
 pub async fn start(options: Options) -> Running {
     let exporter = Exporter::new().expect("good buckets");
-    let metrics = exporter.metrics(&METHODS, &BuildInfo::default());
+    let metrics = exporter.metrics(&METHODS);
     let shutdown = Shutdown::new(options.drain);
     let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
     let address = listener.local_addr().expect("an address");

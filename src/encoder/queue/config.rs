@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, PerLane};
 use crate::encoder::{EncoderOptions, or_cores};
-use crate::model::Device;
+use crate::model::{Device, ModelManifest};
 
 /// Settings of the queue between callers and the encoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +97,15 @@ impl QueueConfig {
             decode_threads: self.resolved_decode_threads(),
             device,
         }
+    }
+
+    /// These settings as they can be with a model: one whose rows depend on their batch runs each
+    /// alone, and batches would only make the first wait for the last.
+    pub fn with(&self, manifest: &ModelManifest) -> Self {
+        if manifest.batch_independent {
+            return self.clone();
+        }
+        Self { batch_size: 1, bulk_batch_size: 1, ..self.clone() }
     }
 
     /// Sessions, zero resolved.

@@ -59,6 +59,7 @@ impl EncoderService {
         if !problems.is_empty() {
             return Err(StartError::Config { problems });
         }
+        let config = &config.with(encoder.manifest());
         let gate = BulkGate::default();
         let photos = Line::new(
             Photos(encoder.clone()),

@@ -1,5 +1,6 @@
 //! The manifest of an export that has none: from its graphs and the JSON files beside them.
 
+mod choice;
 mod config;
 mod layout;
 mod preprocess;
@@ -12,7 +13,7 @@ use super::folder::{TEXT_FOLDER, file_in};
 use super::manifest::{
     ModelFile, ModelManifest, Padding, Pooling, TextSpec, UNKNOWN_LICENSE, VisionSpec,
 };
-use super::{ModelError, ModelSource, Precision};
+use super::{ModelError, ModelSource};
 use crate::hash;
 use crate::matching::ModelDefaults;
 use config::{Config, Family};
@@ -30,7 +31,7 @@ pub(super) fn manifest(source: &ModelSource) -> Result<ModelManifest, ModelError
     let text_graphs = place.text.map(Graphs::of).transpose()?;
     let texts = text_graphs.as_ref().unwrap_or(&vision_graphs).with(Candidate::has_text);
     let visions = vision_graphs.with(Candidate::has_vision);
-    let chosen = choose(&visions, &texts, source.precision);
+    let chosen = choice::choose(&visions, &texts, source.precision);
     let (vision, text) = match chosen {
         Some((vision, text)) => (vision, text),
         None if visions.is_empty() => {
@@ -42,7 +43,7 @@ pub(super) fn manifest(source: &ModelSource) -> Result<ModelManifest, ModelError
             let graphs = text_graphs.unwrap_or(vision_graphs);
             return Err(graphs.none(place.text_root(), "text", wanted));
         }
-        None => return Err(no_precision(place.root, source.precision, &visions, &texts)),
+        None => return Err(choice::no_precision(place.root, source.precision, &visions, &texts)),
     };
     assemble(&place, vision, text)
 }
@@ -74,47 +75,6 @@ impl Place<'_> {
         let sha256 = hash::sha256_file(path).map_err(io)?;
         let bytes = fs_err::metadata(path).map_err(io)?.len();
         Ok(ModelFile { name: self.name(path), sha256, bytes })
-    }
-}
-
-/// The first pair of towers of the same precision, the most exact first; where none match, the
-/// most exact of each. With a precision given, only that.
-fn choose<'a>(
-    visions: &[&'a Candidate],
-    texts: &[&'a Candidate],
-    wanted: Option<Precision>,
-) -> Option<(&'a Candidate, &'a Candidate)> {
-    let first = |all: &[&'a Candidate], precision: Precision| {
-        all.iter().find(|one| one.precision == precision).copied()
-    };
-    let pair = |precision| Some((first(visions, precision)?, first(texts, precision)?));
-    if let Some(precision) = wanted {
-        return pair(precision);
-    }
-    let most_exact = |all: &[&'a Candidate]| {
-        Precision::ALL.into_iter().find_map(|precision| first(all, precision))
-    };
-    let mixed = || Some((most_exact(visions)?, most_exact(texts)?));
-    Precision::ALL.into_iter().find_map(pair).or_else(mixed)
-}
-
-fn no_precision(
-    root: &Path,
-    wanted: Option<Precision>,
-    visions: &[&Candidate],
-    texts: &[&Candidate],
-) -> ModelError {
-    let of = |tower: &str, all: &[&Candidate]| {
-        let mut found: Vec<Precision> = all.iter().map(|one| one.precision).collect();
-        found.sort();
-        found.dedup();
-        let found: Vec<String> = found.iter().map(Precision::to_string).collect();
-        format!("{tower} {}", found.join(", "))
-    };
-    ModelError::NoPrecision {
-        path: root.to_owned(),
-        wanted: wanted.map(|precision| precision.to_string()).unwrap_or_default(),
-        found: format!("{}; {}", of("vision", visions), of("text", texts)),
     }
 }
 

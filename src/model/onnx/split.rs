@@ -1,6 +1,6 @@
 //! One tower taken out of a graph that holds both: ONNX Runtime would run the other one, too.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -46,19 +46,26 @@ pub fn split(path: &Path, output: &str) -> Result<Vec<u8>, ModelError> {
     Ok(model)
 }
 
-/// The nodes that `output` depends on, in their order, and every value they read. Nodes stand
-/// after those whose results they use, so one pass from the end finds them all.
+/// The nodes that `output` depends on, in their order, and every value they read.
 fn needed(nodes: Vec<(Field, Node)>, output: &str) -> (Vec<Field>, HashSet<String>) {
+    // Converters append nodes whose results earlier ones use, so the order tells nothing.
+    let mut makers: HashMap<&str, usize> = HashMap::new();
+    for (place, (_, node)) in nodes.iter().enumerate() {
+        makers.extend(node.output.iter().map(|name| (name.as_str(), place)));
+    }
     let mut wanted = HashSet::from([output.to_owned()]);
-    let mut kept = Vec::new();
-    for (field, node) in nodes.into_iter().rev() {
-        if node.output.iter().any(|name| wanted.contains(name)) {
-            read_by(&node, &mut wanted);
-            kept.push(field);
+    let mut waiting = vec![output.to_owned()];
+    let mut kept = BTreeSet::new();
+    while let Some(name) = waiting.pop() {
+        let Some(place) = makers.get(name.as_str()).copied() else { continue };
+        if kept.insert(place) {
+            let mut read = HashSet::new();
+            read_by(&nodes[place].1, &mut read);
+            waiting.extend(read.iter().filter(|name| !wanted.contains(*name)).cloned());
+            wanted.extend(read);
         }
     }
-    kept.reverse();
-    (kept, wanted)
+    (kept.into_iter().map(|place| nodes[place].0.clone()).collect(), wanted)
 }
 
 /// Adds what a node reads, its nested graphs included: those see the values around them.

@@ -48,8 +48,13 @@ impl Exporter {
     }
 
     /// Metrics that this exporter shows.
-    pub fn metrics(&self, methods: &Methods, build: &BuildInfo) -> Metrics {
-        Metrics::new(&self.recorder, methods, build)
+    pub fn metrics(&self, methods: &Methods) -> Metrics {
+        Metrics::new(&self.recorder, methods)
+    }
+
+    /// Shows what is running, once that is known.
+    pub fn running(&self, build: BuildInfo) {
+        Metrics::running(&self.recorder, build);
     }
 
     /// The page as it is now.

@@ -70,17 +70,18 @@ pub(super) struct LlmHandles {
 }
 
 impl Metrics {
-    /// Registers every series with `recorder`.
-    pub fn new(recorder: &dyn Recorder, methods: &Methods, build: &BuildInfo) -> Self {
+    /// Registers every series with `recorder`, but what [`Metrics::running`] tells.
+    pub fn new(recorder: &dyn Recorder, methods: &Methods) -> Self {
         names::describe(recorder);
-        let register = Register(recorder);
-        let labels = [
-            Pair::new("version", build.version.clone()),
-            Pair::new("model", build.model.clone()),
-            Pair::new("device", build.device.clone()),
-        ];
-        register.gauge(names::BUILD_INFO, labels.to_vec()).set(1.0);
-        Self(Arc::new(register.all(methods)))
+        Self(Arc::new(Register(recorder).all(methods)))
+    }
+
+    /// Tells what is running, once that is known.
+    pub fn running(recorder: &dyn Recorder, build: BuildInfo) {
+        let BuildInfo { version, model, device } = build;
+        let labels = [("version", version), ("model", model), ("device", device)];
+        let labels = labels.into_iter().map(|(name, value)| Pair::new(name, value)).collect();
+        Register(recorder).gauge(names::BUILD_INFO, labels).set(1.0);
     }
 
     /// Metrics that go nowhere.

@@ -29,7 +29,8 @@ struct Fixture {
 fn fixture() -> Fixture {
     let exporter = Exporter::new().expect("good buckets");
     let build = BuildInfo { version: "1.2.3".into(), model: "mini".into(), device: "cpu".into() };
-    let metrics = exporter.metrics(&METHODS, &build);
+    let metrics = exporter.metrics(&METHODS);
+    exporter.running(build);
     Fixture { layer: ObserveLayer::new(metrics.clone(), METHODS), exporter, metrics }
 }
 

@@ -80,7 +80,7 @@ fn limits(app: &App) -> pb::Limits {
         max_request_seconds: small(limits.request_timeout_seconds),
         interactive_weight: count(serve.queue.interactive_weight),
         bulk_weight: count(serve.queue.bulk_weight),
-        max_batch_items: count(serve.queue.batch_size),
+        max_batch_items: count(serve.queue.with(app.encoder().manifest()).batch_size),
     }
 }
 

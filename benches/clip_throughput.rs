@@ -1,0 +1,287 @@
+//! Photos and texts per second of a CLIP-shaped export, beside the same graphs in Python
+//! (onnxruntime, Pillow, tokenizers), with the same threads and batch, in one run.
+//!
+//! `python models/export/make_exports.py large DIR`, then
+//! `cargo bench --bench clip_throughput -- --model DIR/vit-b-32 [--images DIR] [--threads N]
+//! [--batch N] [--count N] [--repeat N]`. `PAIRWRIGHT_PYTHON` names the Python to use, one with
+//! `models/export/requirements.txt`. Each figure is taken in turn with its counterpart, so that a
+//! noisy machine troubles all alike; the medians of the rounds are printed.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use ort::session::Session;
+use ort::value::Tensor;
+use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, OrderedPool, in_order};
+use pairwright::image::{DecodeOptions, Pixels};
+use pairwright::model::Device;
+use pairwright::model::runtime::{self, GraphFile, SessionOptions};
+
+struct Options {
+    model: PathBuf,
+    images: PathBuf,
+    threads: usize,
+    batch: usize,
+    count: usize,
+    repeat: usize,
+}
+
+/// Items per second.
+#[derive(Default)]
+struct Figures {
+    raw_images: Vec<f64>,
+    tower_images: Vec<f64>,
+    jpeg_images: Vec<f64>,
+    raw_texts: Vec<f64>,
+    texts: Vec<f64>,
+    python_raw_images: Vec<f64>,
+    python_jpeg_images: Vec<f64>,
+    python_raw_texts: Vec<f64>,
+    python_texts: Vec<f64>,
+}
+
+fn main() {
+    let options = options();
+    let mut bench = Bench::open(&options);
+    println!(
+        "{}: {} photos of {}, {} texts, {} threads, batch {}, median of {} rounds",
+        options.model.display(),
+        bench.files.len(),
+        options.images.display(),
+        bench.texts.len(),
+        options.threads,
+        options.batch,
+        options.repeat
+    );
+    let mut figures = Figures::default();
+    for _ in 0..options.repeat {
+        bench.round(&options, &mut figures);
+        python(&options, &mut figures);
+    }
+    report(&mut figures);
+}
+
+struct Bench {
+    encoder: OnnxEncoder,
+    vision: Session,
+    text: Session,
+    files: Vec<PathBuf>,
+    pixels: Vec<Pixels>,
+    texts: Vec<String>,
+}
+
+impl Bench {
+    fn open(options: &Options) -> Self {
+        let settings = EncoderOptions {
+            sessions: 1,
+            intra_threads: options.threads,
+            batch_size: options.batch,
+            decode_threads: options.threads,
+            device: Device::Cpu,
+        };
+        let encoder = OnnxEncoder::open(&options.model, &settings, DecodeOptions::default())
+            .expect("an export; see the top of this file");
+        let session = |name: &str| {
+            let graph = GraphFile::whole(encoder.folder().file(name));
+            let settings = SessionOptions { intra_threads: options.threads, device: Device::Cpu };
+            runtime::open_session(&graph, settings).expect("opens").0
+        };
+        let vision = session(&encoder.manifest().vision.file);
+        let text = session(&encoder.manifest().text.file);
+        let files = photos(&options.images, options.count);
+        let pixels = files.iter().map(|path| prepare(&encoder, path)).collect();
+        let texts = texts(options.count);
+        Self { encoder, vision, text, files, pixels, texts }
+    }
+
+    fn round(&mut self, options: &Options, figures: &mut Figures) {
+        let Self { encoder, files, pixels, texts, .. } = &*self;
+        let (encoder, batch) = (encoder, options.batch);
+        let tensors: Vec<(Vec<usize>, Vec<f32>)> =
+            pixels.chunks(batch).map(|batch| tensor(encoder, batch)).collect();
+        let ids: Vec<(usize, Vec<i64>)> =
+            texts.chunks(batch).map(|batch| ids(encoder, batch)).collect();
+        figures.tower_images.push(rate(pixels.len(), || {
+            for batch in pixels.chunks(batch) {
+                encoder.embed_images(batch).expect("embeds");
+            }
+        }));
+        figures.jpeg_images.push(rate(files.len(), || embed_all(encoder, files, options)));
+        figures.texts.push(rate(texts.len(), || {
+            for batch in texts.chunks(batch) {
+                let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+                encoder.embed_texts(&batch).expect("embeds");
+            }
+        }));
+        let (photo_count, text_count) = (pixels.len(), texts.len());
+        let vision = &mut self.vision;
+        figures.raw_images.push(rate(photo_count, || {
+            for (shape, values) in tensors {
+                let input = Tensor::from_array((shape, values)).expect("a tensor");
+                vision.run(ort::inputs!["pixel_values" => input]).expect("runs");
+            }
+        }));
+        let text = &mut self.text;
+        figures.raw_texts.push(rate(text_count, || {
+            for (length, ids) in ids {
+                let shape = [ids.len() / length, length];
+                let mask = Tensor::from_array((shape, vec![1i64; ids.len()])).expect("a tensor");
+                let ids = Tensor::from_array((shape, ids)).expect("a tensor");
+                let inputs = ort::inputs!["input_ids" => ids, "attention_mask" => mask];
+                text.run(inputs).expect("runs");
+            }
+        }));
+    }
+}
+
+fn rate(count: usize, work: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    work();
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+fn tensor(encoder: &OnnxEncoder, batch: &[Pixels]) -> (Vec<usize>, Vec<f32>) {
+    let tool = encoder.preprocessor();
+    let side = tool.config().crop as usize;
+    let mut values = vec![0f32; batch.len() * tool.tensor_len()];
+    for (pixels, out) in batch.iter().zip(values.chunks_exact_mut(tool.tensor_len())) {
+        tool.write_nchw(pixels, out);
+    }
+    (vec![batch.len(), 3, side, side], values)
+}
+
+/// Ids of texts padded to the longest.
+fn ids(encoder: &OnnxEncoder, batch: &[String]) -> (usize, Vec<i64>) {
+    let all: Vec<Vec<u32>> =
+        batch.iter().map(|text| encoder.text().token_ids(text).expect("tokenises").0).collect();
+    let length = all.iter().map(Vec::len).max().unwrap_or(0);
+    let padded = all.iter().flat_map(|ids| {
+        let fill = length - ids.len();
+        ids.iter().map(|id| i64::from(*id)).chain(std::iter::repeat_n(49_407, fill))
+    });
+    (length, padded.collect())
+}
+
+fn embed_all(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) {
+    let pool = OrderedPool { threads: options.threads, ahead: options.batch * 4 };
+    let mut batch = Vec::with_capacity(options.batch);
+    in_order(
+        pool,
+        files.iter(),
+        |path| prepare(encoder, path),
+        |_, pixels| {
+            batch.push(pixels.expect("no panic"));
+            if batch.len() == options.batch {
+                encoder.embed_images(&std::mem::take(&mut batch)).expect("embeds");
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    encoder.embed_images(&batch).expect("embeds");
+}
+
+fn prepare(encoder: &OnnxEncoder, path: &Path) -> Pixels {
+    let bytes = encoder.preprocessor().read_file(path).expect("reads");
+    encoder.preprocessor().prepare(&bytes).expect("decodes").0
+}
+
+fn python(options: &Options, figures: &mut Figures) {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("PAIRWRIGHT_PYTHON").unwrap_or_else(|| "python3".into());
+    let output = Command::new(&python)
+        .arg(project.join("benches/clip_python.py"))
+        .arg("--model")
+        .arg(&options.model)
+        .arg("--images")
+        .arg(&options.images)
+        .args(["--threads", &options.threads.to_string()])
+        .args(["--batch", &options.batch.to_string()])
+        .args(["--count", &options.count.to_string()])
+        .output()
+        .expect("Python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("figures");
+    let figure = |name: &str| found[name].as_f64().expect("a figure");
+    figures.python_raw_images.push(figure("raw_images"));
+    figures.python_jpeg_images.push(figure("jpeg_images"));
+    figures.python_raw_texts.push(figure("raw_texts"));
+    figures.python_texts.push(figure("texts"));
+}
+
+fn report(figures: &mut Figures) {
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let (raw_images, python_raw_images) =
+        (median(&mut figures.raw_images), median(&mut figures.python_raw_images));
+    let (jpeg, python_jpeg) =
+        (median(&mut figures.jpeg_images), median(&mut figures.python_jpeg_images));
+    let (texts, python_texts) = (median(&mut figures.texts), median(&mut figures.python_texts));
+    let (raw_texts, python_raw_texts) =
+        (median(&mut figures.raw_texts), median(&mut figures.python_raw_texts));
+    let tower = median(&mut figures.tower_images);
+    println!("| | pairwright | raw session | Python session | Python whole | ratio |");
+    println!("|---|---|---|---|---|---|");
+    println!(
+        "| prepared photos/s | {tower:.2} | {raw_images:.2} | {python_raw_images:.2} | | {:.2} of the raw session |",
+        tower / raw_images
+    );
+    println!(
+        "| photos/s from JPEG | {jpeg:.2} | | | {python_jpeg:.2} | {:.2} times Python |",
+        jpeg / python_jpeg
+    );
+    println!(
+        "| texts/s | {texts:.1} | {raw_texts:.1} | {python_raw_texts:.1} | {python_texts:.1} | {:.2} of the raw session, {:.2} times Python |",
+        texts / raw_texts,
+        texts / python_texts
+    );
+}
+
+fn photos(folder: &Path, count: usize) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(folder).expect("a folder of photos");
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
+        .collect();
+    files.sort();
+    files.truncate(count);
+    files
+}
+
+/// The first sentences of the samples' descriptions, again and again.
+fn texts(count: usize) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/photos");
+    let mut sentences: Vec<String> = photos(&folder, usize::MAX)
+        .iter()
+        .map(|path| fs_err::read_to_string(path.with_extension("txt")).expect("a description"))
+        .filter_map(|text| Some(text.split_once('.')?.0.to_owned()))
+        .collect();
+    sentences.sort();
+    sentences.into_iter().cycle().take(count).collect()
+}
+
+fn options() -> Options {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let coco = project.join("../shared/data/coco-train80");
+    let images = if coco.is_dir() { coco } else { project.join("samples/photos") };
+    let mut options =
+        Options { model: PathBuf::new(), images, threads: 2, batch: 8, count: 80, repeat: 3 };
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
+        let number = || value.parse().unwrap_or_else(|_| panic!("{name}: {value} is no number"));
+        match name.as_str() {
+            "--model" => options.model = value.into(),
+            "--images" => options.images = value.into(),
+            "--threads" => options.threads = number(),
+            "--batch" => options.batch = number(),
+            "--count" => options.count = number(),
+            "--repeat" => options.repeat = number(),
+            _ => panic!("unknown option {name}"),
+        }
+    }
+    options
+}
