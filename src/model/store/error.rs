@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
+use reqwest::StatusCode;
 
+use super::Hub;
 use crate::ErrorKind;
 use crate::model::catalog::CatalogError;
 use crate::model::{ModelError, Precision};
@@ -174,6 +176,36 @@ impl ModelStoreError {
                 Self::DiskFull { path, source }
             }
             _ => Self::Io { path, source },
+        }
+    }
+
+    /// The error of an answer that will stay as it is. The hub says 401 of a repository that does not
+    /// exist, too, so that nobody learns which private ones do.
+    pub(super) fn answered(
+        file: &str,
+        url: &str,
+        status: StatusCode,
+        code: Option<&str>,
+        hub: &Hub,
+    ) -> Self {
+        let (file, url) = (file.to_owned(), url.to_owned());
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Refused {
+                file,
+                url,
+                status: status.as_u16(),
+                with_token: hub.options.token.is_some(),
+            },
+            StatusCode::NOT_FOUND => {
+                let what = match code {
+                    Some("RepoNotFound") => "there is no such repository",
+                    Some("RevisionNotFound") => "the repository has no such revision",
+                    Some("EntryNotFound") => "the repository has no such file at this revision",
+                    _ => "the hub has no such repository, revision or file",
+                };
+                Self::NotFound { file, url, what }
+            }
+            _ => Self::Server { file, url, status: status.as_u16(), tries: 1 },
         }
     }
 

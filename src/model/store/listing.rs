@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::download::answer_error;
 use super::hub::{Fault, causes};
 use super::{Hub, ModelStoreError};
 use crate::model::Precision;
@@ -96,7 +95,7 @@ async fn ask(hub: &Hub, repo: &str, revision: &str) -> Result<Info, ModelStoreEr
     let address = reqwest::Url::parse(&url).map_err(|error| answer(error.to_string()))?;
     let response = hub.get(&address, 0).await.map_err(|fault| match fault {
         Fault::Status { status, code, .. } => {
-            answer_error(repo, &url, status, code.as_deref(), hub)
+            ModelStoreError::answered(repo, &url, status, code.as_deref(), hub)
         }
         Fault::Transport(error) => answer(causes(&error)),
         Fault::Html | Fault::Redirects => answer("it redirects without end".into()),

@@ -7,6 +7,7 @@
 //!
 //! Only [`Store::pull`] and [`list_repository`] open a socket.
 
+mod attempt;
 mod download;
 mod error;
 mod files;
