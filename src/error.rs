@@ -18,6 +18,7 @@ use crate::instruction::{GenerateError, LibraryError};
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::model::ModelError;
+use crate::model::store::ModelStoreError;
 use crate::pipeline::ManagerError;
 use crate::pipeline::PipelineError;
 use crate::report::ReportError;
@@ -86,6 +87,8 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
+    ModelStore(#[from] ModelStoreError),
+    #[error(transparent)]
     Pipeline(#[from] PipelineError),
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -119,6 +122,7 @@ impl Error {
             Self::Manager(error) => error.kind(),
             Self::Match(error) => error.kind(),
             Self::Model(error) => error.kind(),
+            Self::ModelStore(error) => error.kind(),
             Self::Pipeline(error) => error.kind(),
             Self::Report(error) => error.kind(),
             Self::Server(error) => error.kind(),

@@ -53,7 +53,8 @@ pub fn seed(run_seed: u64, parts: &[&str]) -> u64 {
     digest.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-fn hex(digest: &[u8]) -> String {
+/// Lower-case hexadecimal digits of a digest.
+pub fn hex(digest: &[u8]) -> String {
     use std::fmt::Write;
     digest.iter().fold(String::with_capacity(digest.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

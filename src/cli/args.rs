@@ -2,6 +2,7 @@
 
 mod instructions;
 mod model;
+mod models;
 mod serve;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use instructions::{
     LibraryFormat, ListArgs, Listed, ShowArgs, StatsArgs,
 };
 pub use model::ModelArgs;
+pub use models::{AddArgs, ModelsCommand, PullArgs};
 pub use serve::{KeysArgs, KeysCommand, ServeArgs};
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
@@ -49,6 +51,11 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub log_json: bool,
 
+    /// Fetch nothing from a model hub: what is not on this machine is refused by name.
+    #[arg(long, global = true, env = "PAIRWRIGHT_OFFLINE",
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+
     #[command(subcommand)]
     pub command: Command,
 }
@@ -79,6 +86,9 @@ pub enum Command {
     Instructions(InstructionsArgs),
     /// Serve the gRPC API.
     Serve(Box<ServeArgs>),
+    /// List, fetch and check encoder models by name.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Make, list and revoke the API keys of `serve`.
     Keys(KeysArgs),
 }
@@ -107,9 +117,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
 
-    /// Encoder folder: model.toml and its graphs, or a CLIP-like ONNX export; default: the bundled
-    /// stand-in, not CLIP.
-    #[arg(long, value_name = "DIR")]
+    /// Encoder: a name of `pairwright models list`, or a folder with model.toml and its graphs, or
+    /// with a CLIP-like ONNX export; default: the bundled stand-in, not CLIP.
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
 
     #[command(flatten)]
@@ -196,8 +206,8 @@ pub struct EmbedArgs {
     #[arg(long, value_name = "PREFIX")]
     pub out: PathBuf,
 
-    /// Encoder folder; default: the bundled stand-in, not CLIP.
-    #[arg(long, value_name = "DIR")]
+    /// Encoder folder, or a name of `pairwright models list`; default: the bundled stand-in, not CLIP.
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
 
     #[command(flatten)]

@@ -47,7 +47,7 @@ fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
         decode_threads: args.decode_threads,
         device: args.model_choice.device.unwrap_or_default(),
     };
-    let source = args.model_choice.model(args.model.clone()).source();
+    let source = args.model_choice.model(args.model.clone()).source()?;
     Ok(OnnxEncoder::open(source, &options, DecodeOptions::default())?)
 }
 

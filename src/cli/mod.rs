@@ -9,6 +9,7 @@ mod exit;
 mod instructions;
 mod keys;
 mod log;
+mod models;
 mod progress;
 mod prompts;
 mod run;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::model::store::offline;
 use args::{Cli, Command};
 use exit::Outcome;
 
@@ -52,6 +54,9 @@ async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
     if !matches!(cli.command, Command::Serve(_)) {
         log::start(cli.log_json, None);
     }
+    if cli.offline {
+        offline::promise();
+    }
     match cli.command {
         Command::Run(args) => run::run(&args).await,
         Command::Match(args) => run::matching(&args).await,
@@ -64,6 +69,7 @@ async fn dispatch(cli: Cli) -> Result<Outcome, crate::Error> {
         Command::Prompts(args) => prompts::prompts(&args),
         Command::Instructions(args) => instructions::instructions(&args).await,
         Command::Serve(args) => serve::serve(&args, cli.log_json).await,
+        Command::Models(command) => models::models(&command).await,
         Command::Keys(args) => keys::keys(&args),
     }
 }

@@ -28,6 +28,11 @@ pub fn log_writer() -> impl Write {
     SuspendingWriter
 }
 
+/// Shows a bar among the others.
+pub fn show(bar: ProgressBar) -> ProgressBar {
+    BARS.add(bar)
+}
+
 struct SuspendingWriter;
 
 impl Write for SuspendingWriter {

@@ -6,6 +6,7 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat, Value};
 
 use super::{Config, ConfigError};
+use crate::model::catalog;
 
 /// The resolved configuration inside a run folder.
 pub const RUN_FILE: &str = "run.toml";
@@ -113,7 +114,6 @@ impl Config {
         let paths = [
             &mut self.source.path,
             &mut self.source.images,
-            &mut self.model.path,
             &mut self.model.text_path,
             &mut self.library.instructions,
             &mut self.generate.seeds,
@@ -122,7 +122,9 @@ impl Config {
             &mut self.answer.prompts,
             &mut self.answer.examples,
         ];
-        for path in paths.into_iter().flatten().chain(self.serve.paths_mut()) {
+        let is_name = |path: &PathBuf| catalog::name_in(path).is_some();
+        let model = self.model.path.as_mut().filter(|path| !is_name(path));
+        for path in paths.into_iter().flatten().chain(model).chain(self.serve.paths_mut()) {
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }

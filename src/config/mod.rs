@@ -21,6 +21,8 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
+use crate::model::catalog::{self, Catalog};
+use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
 use crate::paths;
 
@@ -76,7 +78,7 @@ pub struct SourceConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// A model folder; the bundled stand-in when absent.
+    /// A model folder, or a name of the catalog; the bundled stand-in when absent.
     pub path: Option<PathBuf>,
     /// The folder of the text graph and the tokenizer, where an export has two.
     pub text_path: Option<PathBuf>,
@@ -87,20 +89,27 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// The model's folder: the one that is set, else where the bundled one is.
-    pub fn folder(&self) -> PathBuf {
+    /// The model as it was asked for: its folder, or its name in the catalog.
+    pub fn asked_for(&self) -> PathBuf {
         let found = self.path.clone().or_else(|| paths::find(BUNDLED_MODEL));
         found.unwrap_or_else(|| BUNDLED_MODEL.into())
     }
 
-    /// The model that is meant.
-    pub fn source(&self) -> ModelSource {
-        ModelSource {
-            path: self.folder(),
-            text_path: self.text_path.clone(),
-            precision: self.precision,
-            prompt: self.prompt.clone(),
-        }
+    /// The model that is meant: the folder that is set, that of the name that is set, else where
+    /// the bundled one is. Nothing is fetched.
+    ///
+    /// # Errors
+    /// The name is not known, or its model was not fetched; the message names the command.
+    pub fn source(&self) -> Result<ModelSource, ModelStoreError> {
+        let (text_path, prompt) = (self.text_path.clone(), self.prompt.clone());
+        let asked = self.asked_for();
+        let Some(name) = catalog::name_in(&asked) else {
+            return Ok(ModelSource { path: asked, text_path, precision: self.precision, prompt });
+        };
+        let store = Store::from_environment()?;
+        let path = store.resolve(&Catalog::load()?, name, self.precision)?;
+        // The folder is that of one precision already.
+        Ok(ModelSource { path, text_path, precision: None, prompt })
     }
 }
 

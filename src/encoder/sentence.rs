@@ -7,6 +7,7 @@ use fastembed::{EmbeddingModel, TextEmbedding as FastEmbedding, TextInitOptions}
 
 use super::{Embedding, EncoderError, unit};
 use crate::model::runtime;
+use crate::model::store::offline;
 
 /// A named sentence embedder, downloaded at first use into fastembed's cache.
 pub struct SentenceEncoder {
@@ -21,6 +22,12 @@ impl SentenceEncoder {
     pub fn open(name: &str, intra_threads: usize) -> Result<Self, EncoderError> {
         let failed = |message: String| EncoderError::Sentence { name: name.to_owned(), message };
         let known = EmbeddingModel::from_str(name).map_err(failed)?;
+        if offline::is_on() {
+            // It fetches what its cache lacks, and has no switch against that.
+            return Err(failed(
+                "--offline is on, and the library of these models may fetch".into(),
+            ));
+        }
         // The environment is ours, so that a missing library is our one clear error.
         let mut options =
             TextInitOptions::new(known).with_environment(runtime::environment()?.clone());

@@ -1,5 +1,6 @@
 //! Encoder model folders: their manifest, their files' hashes, and ONNX Runtime (design 3).
 
+pub mod catalog;
 mod clip_bpe;
 mod detect;
 mod device;
@@ -9,6 +10,7 @@ pub mod manifest;
 pub mod onnx;
 pub mod runtime;
 mod source;
+pub mod store;
 pub mod tokenizer;
 
 pub use device::Device;

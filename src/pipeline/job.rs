@@ -218,7 +218,7 @@ impl Job {
             return Ok(Arc::clone(encoder));
         }
         let decode = self.config.image.decode_options();
-        let source = self.config.model.source();
+        let source = self.config.model.source()?;
         Ok(Arc::new(OnnxEncoder::open(source, &self.config.encoder, decode)?))
     }
 

@@ -79,7 +79,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
 fn build_info(app: &App) -> BuildInfo {
     BuildInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: app.config.model.folder().display().to_string(),
+        model: app.config.model.asked_for().display().to_string(),
         device: app.encoder().device().to_string(),
     }
 }

@@ -93,8 +93,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N")]
     pub llm_in_flight: Option<u64>,
 
-    /// Encoder folder whose text tower embeds instructions; default: the bundled one.
-    #[arg(long, value_name = "DIR")]
+    /// Encoder folder or name whose text tower embeds instructions; default: the bundled one.
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
 
     /// Embed instructions with this fastembed model instead (downloaded by name, e.g. BGESmallENV15).

@@ -30,8 +30,9 @@ pub struct ServeArgs {
     #[arg(long = "image-root", value_name = "DIR")]
     pub image_roots: Vec<PathBuf>,
 
-    /// Encoder folder; default: the bundled stand-in, not CLIP [env: PAIRWRIGHT__MODEL__PATH].
-    #[arg(long, value_name = "DIR")]
+    /// Encoder folder, or a name of `pairwright models list`; default: the bundled stand-in, not CLIP
+    /// [env: PAIRWRIGHT__MODEL__PATH].
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
 
     #[command(flatten)]

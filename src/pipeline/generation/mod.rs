@@ -254,7 +254,7 @@ impl Generation {
     fn open_embedder(&self) -> Result<TextEmbedder, Error> {
         let Config { model, generate, encoder, .. } = &*self.config;
         // Sentences are compared with sentences: a prompt meant for photos would make all alike.
-        let model = ModelSource { prompt: None, ..model.source() };
+        let model = ModelSource { prompt: None, ..model.source()? };
         Ok(TextEmbedder::open(model, generate.text_model.as_deref(), encoder)?)
     }
 

@@ -56,7 +56,7 @@ fn code(error: &Error) -> &'static str {
         Error::Encoder(_) => "encoder_failed",
         Error::Index(_) => "index_failed",
         Error::Library(_) => "library_invalid",
-        Error::Model(_) => "model_unusable",
+        Error::Model(_) | Error::ModelStore(_) => "model_unusable",
         // The service's own parts are not met in a job.
         Error::Server(_) => "internal",
         Error::Store(error) if error.kind() == ErrorKind::ResourceExhausted => "disk_full",

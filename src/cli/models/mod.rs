@@ -1,0 +1,150 @@
+//! `models`: the catalog and the cache.
+
+mod show;
+mod transfer;
+
+use std::path::Path;
+
+use crate::Error;
+use crate::model::ModelFolder;
+use crate::model::catalog::{Catalog, CatalogModel};
+use crate::model::store::{
+    Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
+};
+
+use super::args::{AddArgs, ModelsCommand, PullArgs};
+use super::exit::Outcome;
+use super::signals;
+
+/// `pairwright models`.
+pub async fn models(command: &ModelsCommand) -> Result<Outcome, Error> {
+    let catalog = Catalog::load().map_err(ModelStoreError::from)?;
+    match command {
+        ModelsCommand::List { json } => {
+            let store = Store::from_environment()?;
+            print!("{}", show::list(&catalog, &store, *json));
+            Ok(Outcome::Done)
+        }
+        ModelsCommand::Pull(args) => pull(&catalog, args).await,
+        ModelsCommand::Verify { name } => Ok(verify(&catalog, name.as_deref())?),
+        ModelsCommand::Info { model } => info(&catalog, model),
+        ModelsCommand::Add(args) => add(&catalog, args).await,
+    }
+}
+
+async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
+    let model = catalog.find(&args.name).map_err(ModelStoreError::from)?;
+    let precision = match args.precision {
+        Some(precision) => precision,
+        None => default_precision(model)?,
+    };
+    let store = Store::from_environment()?;
+    let pulled = if offline::is_on() {
+        store.pull_offline(model, precision)?
+    } else {
+        let hub = Hub::from_environment()?;
+        let transfer = transfer::for_terminal();
+        tokio::select! {
+            pulled = store.pull(&hub, model, precision, &*transfer) => pulled?,
+            () = signals::interrupted() => {
+                eprintln!("stopped; what came is kept, and the same command goes on from there");
+                return Ok(Outcome::Interrupted);
+            }
+        }
+    };
+    println!("{}", pulled.folder.display());
+    eprintln!(
+        "{} ({precision}): {} files fetched, {} were here; use it with --model {}",
+        model.name, pulled.fetched, pulled.kept, model.name
+    );
+    Ok(Outcome::Done)
+}
+
+fn verify(catalog: &Catalog, name: Option<&str>) -> Result<Outcome, ModelStoreError> {
+    let store = Store::from_environment()?;
+    let models: Vec<&CatalogModel> = match name {
+        Some(name) => vec![catalog.find(name)?],
+        None => catalog.models().iter().filter(|model| show::is_pulled(&store, model)).collect(),
+    };
+    let mut sound = true;
+    for model in &models {
+        sound &= verify_model(&store, model, name.is_some())?;
+    }
+    if models.is_empty() {
+        println!("nothing was fetched into {}", store.root().display());
+    }
+    Ok(if sound { Outcome::Done } else { Outcome::Unsound })
+}
+
+/// Checks every precision of a model that was fetched; one asked for by name must be there.
+fn verify_model(
+    store: &Store,
+    model: &CatalogModel,
+    by_name: bool,
+) -> Result<bool, ModelStoreError> {
+    if let Some(path) = &model.path {
+        let folder = local_folder(path);
+        ModelFolder::open(&folder)?;
+        println!("ok    {}  {}", model.name, folder.display());
+        return Ok(true);
+    }
+    let mut sound = true;
+    let mut begun = model
+        .precisions()
+        .filter(|one| store.record(model, *one).is_ok_and(|record| !record.files().is_empty()));
+    let first = match begun.next() {
+        Some(first) => first,
+        None if by_name => default_precision(model)?,
+        None => return Ok(true),
+    };
+    for precision in std::iter::once(first).chain(begun) {
+        for Checked { path, problem } in store.verify(model, precision)? {
+            sound &= problem.is_none();
+            match problem {
+                None => println!("ok    {} {precision}  {path}", model.name),
+                Some(problem) => println!("WRONG {} {precision}  {path} {problem}", model.name),
+            }
+        }
+    }
+    Ok(sound)
+}
+
+fn info(catalog: &Catalog, model: &Path) -> Result<Outcome, Error> {
+    if model.is_dir() {
+        print!("{}", show::folder(&ModelFolder::open(&model.to_owned())?));
+        return Ok(Outcome::Done);
+    }
+    let known = catalog.find(&model.to_string_lossy()).map_err(ModelStoreError::from)?;
+    print!("{}", show::entry(known, &Store::from_environment()?));
+    Ok(Outcome::Done)
+}
+
+async fn add(catalog: &Catalog, args: &AddArgs) -> Result<Outcome, Error> {
+    let model = match (&args.repo, &args.dir) {
+        (Some(repo), _) => {
+            list_repository(&Hub::from_environment()?, &args.name, repo, &args.revision).await?
+        }
+        (None, Some(dir)) => own_folder(&args.name, dir)?,
+        // clap requires one of the two.
+        (None, None) => return Ok(Outcome::Usage),
+    };
+    let file = catalog.add(&model).map_err(ModelStoreError::from)?;
+    print!("{}", show::entry(&model, &Store::from_environment()?));
+    eprintln!("added to {}", file.display());
+    Ok(Outcome::Done)
+}
+
+/// An entry for a folder, which must open.
+fn own_folder(name: &str, dir: &Path) -> Result<CatalogModel, Error> {
+    let manifest = ModelFolder::open(&dir.to_owned())?.manifest;
+    let path = std::path::absolute(dir)
+        .map_err(|source| ModelStoreError::Io { path: dir.to_owned(), source })?;
+    let mut model = CatalogModel::new(name);
+    model.path = Some(path);
+    model.license = manifest.license;
+    model.note = manifest.notice.unwrap_or_default();
+    model.width = Some(manifest.embedding_dim);
+    model.context_length = Some(manifest.text.context_length);
+    model.image_size = Some(manifest.vision.preprocess.crop);
+    Ok(model)
+}
