@@ -89,7 +89,12 @@ impl ConfineError {
     pub(super) fn below(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound { path },
+            // No file can bear the last two's names: with a zero byte, or too long.
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidFilename => Self::NotFound { path },
+            _ if error.raw_os_error() == Some(libc::ELOOP) => Self::NotFound { path },
             // What the sandbox refuses bears no number of the system's; a real EACCES does.
             io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => {
                 Self::PathOutsideRoot { path }

@@ -154,3 +154,18 @@ fn a_listing_shows_which_links_lead_out() {
     let outside = access.list(&world.path("outside")).expect_err("outside");
     assert_eq!(outside.code(), "path_outside_root");
 }
+
+#[test]
+fn names_that_no_file_can_bear_do_not_exist() {
+    let world = World::new();
+    world.link("round.txt", "data/round.txt");
+    let roots = world.roots();
+    let long = "x".repeat(300);
+    for path in ["a\0b.txt", "\n\0\0\0.", &long, "round.txt"] {
+        let reading = roots.read(path.as_ref(), 100).expect_err("no such file");
+        let resolving = roots.resolve(path.as_ref()).expect_err("no such file");
+        for error in [reading, resolving] {
+            assert!(error.kind() != crate::ErrorKind::Internal, "{path:?}: {error:?}");
+        }
+    }
+}
