@@ -6,11 +6,11 @@ mod transfer;
 use std::path::Path;
 
 use crate::Error;
-use crate::model::ModelFolder;
 use crate::model::catalog::{Catalog, CatalogModel};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
 };
+use crate::model::{ModelFolder, Precision};
 
 use super::args::{AddArgs, ModelsCommand, PullArgs};
 use super::exit::Outcome;
@@ -64,7 +64,9 @@ fn verify(catalog: &Catalog, name: Option<&str>) -> Result<Outcome, ModelStoreEr
     let store = Store::from_environment()?;
     let models: Vec<&CatalogModel> = match name {
         Some(name) => vec![catalog.find(name)?],
-        None => catalog.models().iter().filter(|model| show::is_pulled(&store, model)).collect(),
+        None => {
+            catalog.models().iter().filter(|model| begun(&store, model).next().is_some()).collect()
+        }
     };
     let mut sound = true;
     for model in &models {
@@ -89,9 +91,7 @@ fn verify_model(
         return Ok(true);
     }
     let mut sound = true;
-    let mut begun = model
-        .precisions()
-        .filter(|one| store.record(model, *one).is_ok_and(|record| !record.files().is_empty()));
+    let mut begun = begun(store, model);
     let first = match begun.next() {
         Some(first) => first,
         None if by_name => default_precision(model)?,
@@ -107,6 +107,13 @@ fn verify_model(
         }
     }
     Ok(sound)
+}
+
+/// The precisions of a model of which anything was fetched.
+fn begun(store: &Store, model: &CatalogModel) -> impl Iterator<Item = Precision> {
+    model
+        .precisions()
+        .filter(|one| store.record(model, *one).is_ok_and(|record| !record.files().is_empty()))
 }
 
 fn info(catalog: &Catalog, model: &Path) -> Result<Outcome, Error> {

@@ -9,11 +9,6 @@ use crate::model::catalog::{Catalog, CatalogFile, CatalogModel};
 use crate::model::store::{Store, command, local_folder};
 use crate::model::{ModelFolder, Precision};
 
-/// Whether anything of a model was fetched wholly.
-pub fn is_pulled(store: &Store, model: &CatalogModel) -> bool {
-    store.pulled(model).next().is_some()
-}
-
 /// Every model: as a table, or as JSON.
 pub fn list(catalog: &Catalog, store: &Store, json: bool) -> String {
     if json {

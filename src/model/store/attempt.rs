@@ -137,34 +137,39 @@ impl Download<'_> {
             self.transfer.begin(self.wanted.path, 0, total);
         }
         let announced = response.content_length().map(|rest| part.received + rest);
-        if let (Some(expected), Some(found)) = (total, announced)
-            && expected != found
-        {
-            return Err(self.wrong_size(expected, found, "the answer is another file").into());
-        }
-        self.take(response, part, total.or(announced)).await
-    }
-
-    async fn take(
-        &self,
-        response: Response,
-        part: &mut Part,
-        total: Option<u64>,
-    ) -> Result<(), Stop> {
         let mut body = response.bytes_stream();
+        let mut is_first = true;
         while let Some(piece) = body.next().await {
             let again = |error| self.stop(Fault::Transport(error), part.received);
             let piece = piece.map_err(again)?;
-            if part.received == 0 && looks_like_html(&piece) && !self.wanted.path.ends_with(".html")
-            {
-                return Err(self.html().into());
+            if std::mem::take(&mut is_first) {
+                self.check_answer(&piece, part.received, total, announced)?;
             }
             part.push(&piece)?;
             self.transfer.advance(piece.len() as u64);
         }
-        match total {
+        match total.or(announced) {
             Some(total) if part.received < total => {
                 Err(Stop::Again { fault: Passing::Short, received: part.received })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What an answer begins with must not be a page, and its length must be the file's.
+    fn check_answer(
+        &self,
+        piece: &[u8],
+        received: u64,
+        total: Option<u64>,
+        announced: Option<u64>,
+    ) -> Result<(), ModelStoreError> {
+        if received == 0 && looks_like_html(piece) && !self.wanted.path.ends_with(".html") {
+            return Err(self.html());
+        }
+        match (total, announced) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(self.wrong_size(expected, found, "the answer is another file"))
             }
             _ => Ok(()),
         }
