@@ -39,7 +39,6 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    #[expect(clippy::type_complexity, reason = "a result of what the service answers")]
     type Future =
         Map<S::Future, fn(Result<Response<Body>, S::Error>) -> Result<Response<Body>, S::Error>>;
 
