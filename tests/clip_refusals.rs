@@ -219,8 +219,11 @@ fn a_clip_without_preprocessor_config_is_read_as_clip() {
     fs_err::remove_file(folder.path().join("preprocessor_config.json")).expect("remove");
     let manifest = ModelFolder::open(folder.path()).expect("opens").manifest;
     assert_eq!(manifest.vision.preprocess.crop, 48);
-    fs_err::remove_file(folder.path().join("config.json")).expect("remove");
+    let path = folder.path().join("config.json");
+    let other = fs_err::read_to_string(&path).expect("read").replacen("\"clip\"", "\"other\"", 1);
+    fs_err::write(path, other).expect("write");
     let error = refusal(folder.path());
+    assert!(matches!(error, ModelError::NoFile { .. }), "{error}");
     assert!(error.to_string().contains("preprocessor_config.json"), "{error}");
 }
 

@@ -33,11 +33,12 @@ impl Pixels {
 pub(super) struct Normaliser([[f32; 256]; 3]);
 
 impl Normaliser {
-    /// Tabulates the formula in single precision, as the reference does.
+    /// Tabulates the formula as transformers computes it: the product in double precision, rounded,
+    /// the rest in single. Quantised graphs turn a difference in the last bit into a step.
     pub fn new(config: &PreprocessConfig) -> Self {
         let table = |channel: usize| {
             std::array::from_fn(|byte| {
-                let value = byte as f32 * config.rescale_factor;
+                let value = (byte as f64 * config.rescale_factor) as f32;
                 (value - config.mean[channel]) / config.std[channel]
             })
         };

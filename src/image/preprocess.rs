@@ -85,7 +85,7 @@ pub struct PreprocessConfig {
     pub long_edge: LongEdge,
     /// Multiplies each byte first: 1/255 for most models, 1 where mean and deviation are in
     /// bytes.
-    pub rescale_factor: f32,
+    pub rescale_factor: f64,
     /// Subtracted from the red, green and blue channels.
     pub mean: [f32; 3],
     /// Divides the red, green and blue channels; not 0.

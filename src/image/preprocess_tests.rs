@@ -92,7 +92,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
         PreprocessConfig { resize_shortest_edge: 5000, ..valid() },
         PreprocessConfig { crop: 41, ..valid() },
         PreprocessConfig { crop: 0, ..valid() },
-        PreprocessConfig { rescale_factor: f32::NAN, ..valid() },
+        PreprocessConfig { rescale_factor: f64::NAN, ..valid() },
         PreprocessConfig { mean: [0.0, f32::INFINITY, 0.0], ..valid() },
         PreprocessConfig { std: [1.0, 0.0, 1.0], ..valid() },
     ];

@@ -154,10 +154,10 @@ impl Settings<'_> {
         }
     }
 
-    fn float(&self, key: &str) -> Result<Option<f32>, ModelError> {
+    fn float(&self, key: &str) -> Result<Option<f64>, ModelError> {
         match &self.value[key] {
             Value::Null => Ok(None),
-            Value::Number(number) => Ok(number.as_f64().map(|number| number as f32)),
+            Value::Number(number) => Ok(number.as_f64()),
             _ => Err(self.wrong(key, "wanted a number")),
         }
     }
