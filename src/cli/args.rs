@@ -37,13 +37,16 @@ pub use serve::{KeysArgs, KeysCommand, ServeArgs};
         1    internal error\n  \
         2    wrong input, configuration or state; the message names it\n  \
         3    done, but some LLM calls failed: the same command tries them again\n  \
-        4    the LLM server cannot be used; everything else was done and kept\n  \
+        4    the LLM server or the model hub cannot be used; what was done is kept\n  \
         5    verify found something wrong\n  \
         6    a limit was hit, such as a full disk; finished work is kept\n  \
         130  stopped by Ctrl-C; finished work is kept\n\n\
         Environment:\n  \
         PAIRWRIGHT__SECTION__KEY  any configuration value, e.g. PAIRWRIGHT__MATCHING__STRATEGY=mmr\n  \
         PAIRWRIGHT_LOG            log filter, e.g. debug or pairwright=debug\n  \
+        PAIRWRIGHT_MODELS         the folder of fetched models\n  \
+        PAIRWRIGHT_CATALOG        your own catalog of models\n  \
+        HF_ENDPOINT, HF_TOKEN     another model hub, and a token for it\n  \
         ORT_DYLIB_PATH            the ONNX Runtime library to load"
 )]
 pub struct Cli {
