@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// Methods whose request is one message. An input's first byte chooses one of these or of
 /// [`STREAMING`].
-pub const UNARY: [&str; 19] = [
+pub const UNARY: [&str; 25] = [
     "/pairwright.v1.AnswerService/GenerateAnswer",
     "/pairwright.v1.EmbeddingService/EmbedImages",
     "/pairwright.v1.EmbeddingService/EmbedTexts",
@@ -26,6 +26,12 @@ pub const UNARY: [&str; 19] = [
     "/pairwright.v1.MatchingService/BatchMatch",
     "/pairwright.v1.MatchingService/Match",
     "/pairwright.v1.MatchingService/SearchImages",
+    "/pairwright.v1.EvaluationService/Compare",
+    "/pairwright.v1.EvaluationService/GetEvaluation",
+    "/pairwright.v1.EvaluationService/Judge",
+    "/pairwright.v1.InstructionService/Generate",
+    "/pairwright.v1.JobService/ListJobInstructions",
+    "/pairwright.v1.JobService/ListJobVerdicts",
 ];
 
 /// Methods whose request is a stream: the input is cut into messages by a length of two bytes

@@ -113,6 +113,7 @@ fn requests() -> std::io::Result<Vec<Vec<u8>>> {
     inputs.extend(instructions(&content));
     inputs.extend(matching(&content));
     inputs.extend(answers());
+    inputs.extend(language_jobs());
     Ok(inputs)
 }
 
@@ -270,5 +271,55 @@ fn answers() -> Vec<Vec<u8>> {
     vec![
         input("/pairwright.v1.AnswerService/GenerateAnswer", &[one.encode_to_vec()]),
         input("/pairwright.v1.AnswerService/AnswerPairs", &stream),
+    ]
+}
+
+/// Jobs that live on the language model, and reading what they made.
+fn language_jobs() -> Vec<Vec<u8>> {
+    let source = Some(pb::Source { path: ".".into(), format: 1, images: String::new() });
+    let generate = pb::GenerateRequest {
+        source,
+        seeds: vec!["Write a poem about the image.".into(), "Plan a trip to the scene.".into()],
+        description_limit: Some(1),
+        seeds_per_prompt: Some(2),
+        instructions_per_description: Some(1),
+        min_cluster_count: Some(2),
+        max_cluster_count: Some(3),
+        seed: Some(1),
+        run_id: "one".into(),
+        ..Default::default()
+    };
+    let judge = pb::JudgeRequest {
+        questions: "one_pixel.txt".into(),
+        first_answers: "one_pixel.txt".into(),
+        second_answers: "../one_pixel.txt".into(),
+        images: ".".into(),
+        sight: 1,
+        rule: 2,
+        empty_answers: 2,
+        attempts: Some(1),
+        temperature: Some(0.5),
+        max_tokens: Some(9),
+        ..Default::default()
+    };
+    let (job, name) = (|| "jobs/none".to_owned(), || "jobs/none".to_owned());
+    let compare = pb::CompareRequest { job: job(), other_job: job(), rule: 1 };
+    let page_token = || "3".to_owned();
+    let rows =
+        pb::ListJobInstructionsRequest { name: name(), page_size: 2, page_token: page_token() };
+    let verdicts =
+        pb::ListJobVerdictsRequest { name: name(), page_size: 2, page_token: page_token() };
+    let evaluation = |name: &str| format!("/pairwright.v1.EvaluationService/{name}");
+    let jobs = |name: &str| format!("/pairwright.v1.JobService/{name}");
+    vec![
+        input("/pairwright.v1.InstructionService/Generate", &[generate.encode_to_vec()]),
+        input(&evaluation("Judge"), &[judge.encode_to_vec()]),
+        input(&evaluation("Compare"), &[compare.encode_to_vec()]),
+        input(
+            &evaluation("GetEvaluation"),
+            &[pb::GetEvaluationRequest { job: job() }.encode_to_vec()],
+        ),
+        input(&jobs("ListJobInstructions"), &[rows.encode_to_vec()]),
+        input(&jobs("ListJobVerdicts"), &[verdicts.encode_to_vec()]),
     ]
 }
