@@ -74,7 +74,7 @@ impl EvaluationFolder {
     pub fn read_store(folder: &Path) -> Result<EvaluationStore, Error> {
         let store = folder.join(STORE);
         if store.is_file() {
-            return Ok(EvaluationStore::create(&store)?);
+            return Ok(EvaluationStore::open_to_read(&store)?);
         }
         let path = folder.to_owned();
         Err(EvaluationError::NoResults { path, file: STORE }.into())

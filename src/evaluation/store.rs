@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::store::{StoreError, sqlite};
+use crate::dataset::store::{StoreError, connect_to_read, sqlite};
 
 /// Version of `schema.sql`; a store of another version is refused.
 const SCHEMA_VERSION: i64 = 1;
@@ -76,6 +76,15 @@ impl EvaluationStore {
         let store = Self { connection, path: path.to_owned() };
         store.prepare()?;
         Ok(store)
+    }
+
+    /// Opens an existing store for reading only, beside whoever writes it.
+    ///
+    /// # Errors
+    /// As [`EvaluationStore::create`]; `NoRun` where there is none, or its making has only begun.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect_to_read(path, SCHEMA_VERSION..=SCHEMA_VERSION)?;
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     fn prepare(&self) -> Result<(), StoreError> {

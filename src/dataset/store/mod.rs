@@ -25,7 +25,7 @@ pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, PairToHold, plain_word
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
-pub use serving::{ImageRow, PairAnswer, PairView};
+pub use serving::{ImageRow, PairAnswer, PairView, connect_to_read};
 pub use showing::{AttemptRow, InstructionUse, SampleRow};
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 

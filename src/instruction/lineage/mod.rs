@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::dataset::store::{StoreError, sqlite};
+use crate::dataset::store::{StoreError, connect_to_read, sqlite};
 
 pub use calls::{StoredFailure, StoredReply};
 pub use library::LineageRow;
@@ -46,6 +46,15 @@ impl GenerationStore {
         let store = Self { connection, path: path.to_owned() };
         store.prepare()?;
         Ok(store)
+    }
+
+    /// Opens an existing store for reading only, beside whoever writes it.
+    ///
+    /// # Errors
+    /// As [`GenerationStore::create`]; `NoRun` where there is none, or its making has only begun.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect_to_read(path, SCHEMA_VERSION..=SCHEMA_VERSION)?;
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     /// The store's file.

@@ -101,16 +101,20 @@ pub fn find(path: &Path) -> Result<PathBuf, GenerateError> {
 /// # Errors
 /// There is none, or it cannot be opened.
 pub fn open(path: &Path) -> Result<GenerationStore, Error> {
-    Ok(GenerationStore::create(&find(path)?.join(STORE))?)
+    Ok(GenerationStore::open_to_read(&find(path)?.join(STORE))?)
 }
 
-/// As [`open`], where nothing to open is no error.
+/// As [`open`], where nothing to open is no error, nor a store whose making has only begun.
 ///
 /// # Errors
 /// The store cannot be opened.
 pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, StoreError> {
-    let place = find(path).ok();
-    place.map(|place| GenerationStore::create(&place.join(STORE))).transpose()
+    let Ok(place) = find(path) else { return Ok(None) };
+    match GenerationStore::open_to_read(&place.join(STORE)) {
+        Ok(store) => Ok(Some(store)),
+        Err(StoreError::NoRun { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// One JSON object per line.
