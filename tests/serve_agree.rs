@@ -3,11 +3,13 @@
 use futures::StreamExt;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
+use pairwright::model::{ModelSource, Precision};
 use pairwright::server::pb;
 use pairwright::server::pb::embed_stream_request::Input;
 use pairwright::server::pb::embed_stream_response::Result as Streamed;
 use pairwright::server::pb::embedding_service_client::EmbeddingServiceClient;
 use pairwright::server::pb::image_embedding_result::Result as ImageOutcome;
+use pairwright::server::pb::info_service_client::InfoServiceClient;
 use pairwright::server::pb::match_result::Result as Matched;
 use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use pairwright::server::pb::text_embedding_result::Result as TextOutcome;
@@ -96,9 +98,8 @@ async fn streamed(
     answers.into_iter().enumerate().map(vector).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_list_and_stream_agree_with_each_other_and_with_the_engine() {
-    let server = Server::start(&[]);
+/// Photos and texts alone, in lists and in streams of `server`, and by the engine from `model`.
+async fn agree(server: &Server, model: ModelSource) {
     let mut client = EmbeddingServiceClient::new(server.connect().await);
     let photos = photos();
     let listed = images_of(&mut client, photos.clone()).await;
@@ -111,9 +112,8 @@ async fn one_list_and_stream_agree_with_each_other_and_with_the_engine() {
     assert_close("images: alone and in a list", &alone, &listed);
     assert_close("images: alone and in a stream", &alone, &stream);
 
-    let model = root().join("models/mini");
-    let encoder = OnnxEncoder::open(&model, &EncoderOptions::default(), DecodeOptions::default());
-    let encoder = encoder.expect("the bundled model");
+    let encoder = OnnxEncoder::open(model, &EncoderOptions::default(), DecodeOptions::default());
+    let encoder = encoder.expect("a model");
     let prepare = |photo: &Vec<u8>| encoder.preprocessor().prepare(photo).expect("decodes").0;
     let pixels: Vec<_> = photos.iter().map(prepare).collect();
     assert_close(
@@ -131,6 +131,33 @@ async fn one_list_and_stream_agree_with_each_other_and_with_the_engine() {
     let stream = streamed(&mut client, texts.iter().cloned().map(Input::Text).collect()).await;
     assert_close("texts: alone and in a list", &alone, &listed);
     assert_close("texts: alone and in a stream", &alone, &stream);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_list_and_stream_agree_with_each_other_and_with_the_engine() {
+    agree(&Server::start(&[]), (&root().join("models/mini")).into()).await;
+}
+
+/// Of a dynamically quantised graph a row's result depends on its batch, so batches are of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn so_they_do_with_exports_of_clip_and_siglip_quantised_ones_too() {
+    for (name, precision, batch) in [
+        ("clip", Precision::Fp32, None),
+        ("clip", Precision::Int8, Some(1)),
+        ("siglip", Precision::Int8, Some(1)),
+    ] {
+        let path = root().join("tests/golden/clip").join(name);
+        let folder = path.to_str().expect("a path");
+        let flag = precision.to_string();
+        let flags = ["--model", folder, "--model-precision", &flag];
+        let server = Server::start(&flags);
+        let precision = Some(precision);
+        agree(&server, ModelSource { precision, ..ModelSource::from(&path) }).await;
+        let mut info = InfoServiceClient::new(server.connect().await);
+        let info = info.get_server_info(pb::GetServerInfoRequest {}).await.expect("answered");
+        let limits = info.into_inner().limits.expect("limits");
+        assert!(batch.is_none_or(|batch| limits.max_batch_items == batch), "{name}: {limits:?}");
+    }
 }
 
 /// Names and similarities of what was drawn.
