@@ -2,6 +2,7 @@
 //! every refusal is a status of the caller's with a reason.
 #![no_main]
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use tower::ServiceExt;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 struct Service {
-    runtime: Runtime,
+    // Not dropped at the end, where it would wait for jobs that wait for a language model.
+    runtime: ManuallyDrop<Runtime>,
     routes: Explain<Routes>,
     _folder: tempfile::TempDir,
 }
@@ -42,7 +44,7 @@ impl Service {
         let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime");
         let routes =
             runtime.block_on(in_process(config(folder.path()))).expect("the service opens");
-        Self { runtime, routes, _folder: folder }
+        Self { runtime: ManuallyDrop::new(runtime), routes, _folder: folder }
     }
 
     fn answer(&self, method: &'static str, body: Bytes) {

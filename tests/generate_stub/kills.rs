@@ -45,11 +45,23 @@ fn twenty_kills_change_no_byte() {
         }
         assert!(files(&out) == expected, "seed {SEED}; kills:\n{}", seen.join("\n"));
     }
+    // A test that never met the later stages would prove little.
+    for stage in [AUGMENTING, SUMMARIZING] {
+        assert!(seen.iter().any(|state| stage(state)), "kills:\n{}", seen.join("\n"));
+    }
     println!("{whole:?} uninterrupted; {rounds} folders; kills:\n{}", seen.join("\n"));
     assert_eq!(ground.llm.distinct(), needed, "interrupted generations ask what the other asked");
     let (calls, most) = (ground.llm.stub.calls(), (rounds + 1) * needed + kills * IN_FLIGHT);
     assert!(calls <= most, "{calls} calls, at most {most} without repeating finished work");
 }
+
+/// Replies, but nothing clustered yet.
+const AUGMENTING: fn(&str) -> bool =
+    |state| !state.contains(": 0 calls") && state.contains("0 clusters");
+
+/// Clustered, and not all summed up: the finals are written at the end of the stage.
+const SUMMARIZING: fn(&str) -> bool =
+    |state| state.contains(" 8 clusters") && state.contains(" 0 finals");
 
 /// How far a killed generation was.
 fn state(out: &Path) -> String {
