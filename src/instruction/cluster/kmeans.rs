@@ -1,6 +1,6 @@
 //! K-means by Lloyd's iterations from greedy k-means++ starts. Our own, because the crates that
-//! run on stable Rust compute each distance by itself and are several times slower than
-//! scikit-learn (docs/instructions.md has the figures).
+//! run on stable Rust compute each distance by itself, where these come from matrix products
+//! (docs/instructions.md: which crates, and the figures beside scikit-learn).
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::SeedableRng;
