@@ -80,7 +80,7 @@ impl Default for IndexConfig {
             exact_up_to: 10_000,
             connectivity: 16,
             expansion_add: 128,
-            expansion_search: 128,
+            expansion_search: 512,
             scalar: Scalar::F32,
             threads: 0,
         }
