@@ -18,10 +18,8 @@ use crate::pipeline::{JobSpec, JobTask};
 /// The request is wrong, the source is not below an image root, the library is empty, or the
 /// manager refuses the job.
 pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb::Job, Fault> {
-    validate::echo_id("request_id", &request.request_id)?;
-    let spec = app.blocking(move |app| spec(app, &request)).await?;
-    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
-    Ok(jobs::job(app, &record))
+    let request_id = request.request_id.clone();
+    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {

@@ -25,10 +25,8 @@ const MAX_MEMBERS: usize = 10;
 /// # Errors
 /// The request is wrong, the source is not below an image root, or the manager refuses the job.
 pub async fn submit(app: &Arc<App>, request: pb::GenerateRequest) -> Result<pb::Job, Fault> {
-    validate::echo_id("request_id", &request.request_id)?;
-    let spec = app.blocking(move |app| spec(app, &request)).await?;
-    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
-    Ok(jobs::job(app, &record))
+    let request_id = request.request_id.clone();
+    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::GenerateRequest) -> Result<JobSpec, Fault> {
@@ -65,10 +63,10 @@ fn set_augment(config: &mut Config, request: &pb::GenerateRequest) -> Result<(),
         generate.limit = Some(seen.ok_or_else(range)?);
     }
     if let Some(count) = request.seeds_per_prompt {
-        generate.seeds_per_prompt = counted("seeds_per_prompt", count, 1, 32)?;
+        generate.seeds_per_prompt = validate::count("seeds_per_prompt", count, 1, 32)?;
     }
     if let Some(count) = request.instructions_per_description {
-        generate.per_description = counted("instructions_per_description", count, 1, 20)?;
+        generate.per_description = validate::count("instructions_per_description", count, 1, 20)?;
     }
     if request.accepted_join_pool {
         generate.pool = Pool::Accepted;
@@ -79,7 +77,7 @@ fn set_augment(config: &mut Config, request: &pb::GenerateRequest) -> Result<(),
 fn set_clusters(config: &mut Config, request: &pb::GenerateRequest) -> Result<(), Fault> {
     let cluster = &mut config.cluster;
     let count = |field: &str, value: Option<i32>, low| {
-        value.map(|value| counted(field, value, low, i32::MAX)).transpose()
+        value.map(|value| validate::count(field, value, low, i32::MAX)).transpose()
     };
     let exact = count("cluster_count", request.cluster_count, 1)?;
     let least = count("min_cluster_count", request.min_cluster_count, 2)?;
@@ -98,13 +96,6 @@ fn set_clusters(config: &mut Config, request: &pb::GenerateRequest) -> Result<()
         (cluster.k, cluster.k_min, cluster.k_max) = (exact, least, most);
     }
     Ok(())
-}
-
-fn counted(field: &str, value: i32, low: i32, high: i32) -> Result<usize, Fault> {
-    if (low..=high).contains(&value) {
-        return Ok(usize::try_from(value).unwrap_or_default());
-    }
-    Err(Fault::range(field, value, low, high))
 }
 
 /// The request's seeds, in a file named by their content: a job that goes on after a restart must

@@ -1,14 +1,32 @@
 //! Jobs and their pairs as they travel.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::app::App;
 use super::convert::{JOBS, instruction_name, timestamp, whole};
-use super::fault::engine;
+use super::fault::{Fault, engine};
 use super::pb;
+use super::validate;
 use crate::dataset::store::PairView;
 use crate::hash;
-use crate::pipeline::{JobKind, JobRecord, JobState, PhaseProgress, Rejected};
+use crate::pipeline::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
+
+/// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
+///
+/// # Errors
+/// The request id is too long, `spec`'s, or the manager refuses the job.
+pub async fn submit(
+    app: &Arc<App>,
+    request_id: &str,
+    spec: impl FnOnce(&App) -> Result<JobSpec, Fault> + Send + 'static,
+) -> Result<pb::Job, Fault> {
+    validate::echo_id("request_id", request_id)?;
+    let spec = app.blocking(spec).await?;
+    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
+    Ok(job(app, &record))
+}
 
 /// A text of a request that may be left empty.
 pub fn given(text: &str) -> Option<String> {

@@ -27,10 +27,8 @@ const OUTCOMES: [Outcome; 3] = [Outcome::First, Outcome::Tie, Outcome::Second];
 /// # Errors
 /// The request is wrong, a file is not below an image root, or the manager refuses the job.
 pub async fn submit(app: &Arc<App>, request: pb::JudgeRequest) -> Result<pb::Job, Fault> {
-    validate::echo_id("request_id", &request.request_id)?;
-    let spec = app.blocking(move |app| spec(app, &request)).await?;
-    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
-    Ok(jobs::job(app, &record))
+    let request_id = request.request_id.clone();
+    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::JudgeRequest) -> Result<JobSpec, Fault> {
@@ -65,10 +63,10 @@ fn options(app: &App, request: &pb::JudgeRequest) -> Result<JudgeOptions, Fault>
     options.empty = empty_answers(request.empty_answers)?;
     options.seed = validate::seed("seed", request.seed)?;
     if let Some(attempts) = request.attempts {
-        options.attempts = whole_number("attempts", attempts, 10)?;
+        options.attempts = validate::count("attempts", attempts, 1, 10)?;
     }
     if let Some(max_tokens) = request.max_tokens {
-        options.settings.max_tokens = whole_number("max_tokens", max_tokens, 131_072)?;
+        options.settings.max_tokens = validate::count("max_tokens", max_tokens, 1, 131_072)?;
     }
     if let Some(temperature) = request.temperature {
         // A NaN lies in no range, so it is refused too.
@@ -78,13 +76,6 @@ fn options(app: &App, request: &pb::JudgeRequest) -> Result<JudgeOptions, Fault>
         options.settings.temperature = temperature as f32;
     }
     Ok(options)
-}
-
-fn whole_number(field: &str, value: i32, high: i32) -> Result<u32, Fault> {
-    match u32::try_from(value) {
-        Ok(number) if (1..=high).contains(&value) => Ok(number),
-        _ => Err(Fault::range(field, value, 1, high)),
-    }
 }
 
 /// The rule that a request names.

@@ -3,7 +3,7 @@
 use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
-use super::validate;
+use super::{convert, validate};
 use crate::matching::{Hubness, MatchRules, MatchingConfig, ModelDefaults, Strategy};
 
 /// The rules of a draw, and its seed.
@@ -43,9 +43,10 @@ pub fn matching(
     base: &MatchingConfig,
     limits: &Limits,
 ) -> Result<MatchingConfig, Fault> {
-    let most = limits.max_top_k;
-    let count = |name: &str, value: Option<i32>, low: usize, base: usize| {
-        counted(&format!("options.{name}"), value, low, most, base)
+    let most = convert::count(limits.max_top_k);
+    let count = |name: &str, value: Option<i32>, low: i32, base: usize| match value {
+        None => Ok(base),
+        Some(value) => validate::count(&format!("options.{name}"), value, low, most),
     };
     let strategy = strategy(options.strategy)?.unwrap_or(base.strategy);
     Ok(MatchingConfig {
@@ -68,20 +69,6 @@ pub fn matching(
         calibration: base.calibration,
         max_share: base.max_share,
     })
-}
-
-fn counted(
-    field: &str,
-    value: Option<i32>,
-    low: usize,
-    high: usize,
-    base: usize,
-) -> Result<usize, Fault> {
-    match value.map(|value| (value, usize::try_from(value))) {
-        None => Ok(base),
-        Some((_, Ok(count))) if (low..=high).contains(&count) => Ok(count),
-        Some((value, _)) => Err(Fault::range(field, i64::from(value), low as i64, high as i64)),
-    }
 }
 
 fn strategy(number: i32) -> Result<Option<Strategy>, Fault> {

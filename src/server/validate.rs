@@ -52,6 +52,12 @@ pub fn embedding(field: &str, embedding: &pb::Embedding, dim: usize) -> Result<(
         .map_err(|error| Fault::from(&error).at(field))
 }
 
+/// A count from `low` to `high`.
+pub fn count<T: TryFrom<i32>>(field: &str, value: i32, low: i32, high: i32) -> Result<T, Fault> {
+    let within = (low..=high).contains(&value).then(|| T::try_from(value).ok()).flatten();
+    within.ok_or_else(|| Fault::range(field, value, low, high))
+}
+
 /// `top_k`: 0 takes `default`, and the limit holds.
 pub fn top_k(value: i32, default: usize, limits: &Limits) -> Result<usize, Fault> {
     bounded("top_k", value, default, limits.max_top_k)

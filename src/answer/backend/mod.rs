@@ -116,14 +116,20 @@ impl AnswerBackend {
 
     /// Waits until there is a model to call.
     pub async fn wait(&self) -> Arc<dyn ChatModel> {
+        self.wait_telling(|_| {}).await
+    }
+
+    /// As [`wait`](Self::wait); `tell` hears why, each time the reason may have changed.
+    pub async fn wait_telling(&self, tell: impl Fn(&BackendDown)) -> Arc<dyn ChatModel> {
         let mut state = self.watch();
         loop {
             state.mark_unchanged();
             match self.model().await {
                 Ok(model) => return model,
-                // The sender lives as long as `self`.
-                Err(_) => _ = state.changed().await,
+                Err(down) => tell(&down),
             }
+            // The sender lives as long as `self`.
+            _ = state.changed().await;
         }
     }
 

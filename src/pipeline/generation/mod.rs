@@ -11,7 +11,7 @@ mod map;
 mod models;
 mod reporting;
 mod summarizing;
-mod summary;
+pub mod summary;
 mod vectors;
 
 use std::path::Path;

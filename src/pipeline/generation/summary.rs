@@ -54,19 +54,27 @@ impl GenerationSummary {
 
     /// How many of `of` (`reply`, `raw`, `final`) there are, with `code` or with any.
     pub fn count(&self, of: &str, code: Option<&str>) -> u64 {
-        let counted = self.counts.iter().filter(|count| count.of == of);
-        counted
-            .filter(|count| code.is_none_or(|code| count.code == code))
-            .map(|count| count.count)
-            .sum()
+        count(&self.counts, of, code)
     }
 
     /// What was lost of `of`, most frequent first: code, count and share of all in [0, 1].
     pub fn lost(&self, of: &str) -> Vec<(&str, u64, f64)> {
         let all = self.count(of, None).max(1) as f64;
-        let lost = self.counts.iter().filter(|count| count.of == of && is_loss(&count.code));
+        let lost = losses(&self.counts, of);
         lost.map(|count| (count.code.as_str(), count.count, count.count as f64 / all)).collect()
     }
+}
+
+/// How many of `of` there are, with `code` or with any.
+pub fn count(counts: &[Count], of: &str, code: Option<&str>) -> u64 {
+    let counted = counts.iter().filter(|count| count.of == of);
+    let wanted = counted.filter(|count| code.is_none_or(|code| count.code == code));
+    wanted.map(|count| count.count).sum()
+}
+
+/// What was lost of `of`.
+pub fn losses<'a>(counts: &'a [Count], of: &str) -> impl Iterator<Item = &'a Count> {
+    counts.iter().filter(move |count| count.of == of && is_loss(&count.code))
 }
 
 /// Whether a code means that nothing came of it.

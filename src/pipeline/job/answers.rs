@@ -114,25 +114,12 @@ impl Job {
         let end = tokio::select! {
             // What is left is only worth a look while there is no model.
             biased;
-            model = self.model_after_pause(backend) => Ok(Some(model)),
+            model = backend.wait_telling(|down| self.progress.paused(Some(down))) => Ok(Some(model)),
             () = self.stop.asked() => Ok(None),
             end = nothing_left => end,
         };
         self.progress.paused(None);
         end
-    }
-
-    async fn model_after_pause(&self, backend: &AnswerBackend) -> Arc<dyn ChatModel> {
-        let mut state = backend.watch();
-        loop {
-            state.mark_unchanged();
-            match backend.model().await {
-                Ok(model) => return model,
-                Err(down) => self.progress.paused(Some(&down)),
-            }
-            // The sender lives as long as the backend.
-            _ = state.changed().await;
-        }
     }
 
     /// Whether every pair has its answer, as far as can be told without the model; waits for the

@@ -14,7 +14,8 @@ use crate::answer::BackendDown;
 use crate::dataset::store::{RejectionCount, Store};
 use crate::evaluation::EvaluationFolder;
 use crate::instruction::lineage::ACCEPTED;
-use crate::pipeline::generation::{GenerationSummary, folder};
+use crate::pipeline::generation::folder;
+use crate::pipeline::generation::summary::{count, losses};
 use crate::pipeline::{Phase, Progress, Settings, store_path};
 
 /// How far a job is.
@@ -171,16 +172,18 @@ pub(super) fn figures(kind: JobKind, folder: &Path) -> Result<JobProgress, Error
 }
 
 fn of_instructions(folder: &Path) -> Result<JobProgress, Error> {
-    let store = folder::open(folder)?;
-    let summary = GenerationSummary::read(folder.to_owned(), &store)?;
+    let counts = folder::open(folder)?.counts()?;
     let stages = [("reply", "augment"), ("raw", "augment"), ("final", "summarise")];
     let rejected = stages.into_iter().flat_map(|(of, stage)| {
-        let lost = summary.lost(of).into_iter();
-        lost.map(move |(code, count, _)| (stage.to_owned(), code.to_owned(), count))
+        losses(&counts, of).map(move |lost| Rejected {
+            stage: stage.to_owned(),
+            code: lost.code.clone(),
+            count: lost.count,
+        })
     });
     Ok(JobProgress {
-        rejected: rejected.map(|(stage, code, count)| Rejected { stage, code, count }).collect(),
-        instructions: summary.count("final", Some(ACCEPTED)),
+        rejected: rejected.collect(),
+        instructions: count(&counts, "final", Some(ACCEPTED)),
         ..JobProgress::default()
     })
 }

@@ -48,13 +48,13 @@ impl JobManager {
         blocking(read).await?
     }
 
-    /// What an evaluation came to.
+    /// What an evaluation came to, and the folder that holds it.
     ///
     /// # Errors
     /// `NoJob`, `JobKind`, `Evaluation` while there are no results, or the store's.
-    pub async fn evaluated(&self, id: &str) -> Result<JudgeResults, ManagerError> {
+    pub async fn evaluated(&self, id: &str) -> Result<(PathBuf, JudgeResults), ManagerError> {
         let folder = self.folder_of(id, JobKind::Judge).await?;
-        Ok(blocking(move || evaluation::read_results(&folder)).await??)
+        blocking(move || Ok((folder.clone(), evaluation::read_results(&folder)?))).await?
     }
 
     /// A page of an evaluation's questions; `token` is empty for the first.
@@ -68,7 +68,8 @@ impl JobManager {
         token: &str,
     ) -> Result<RowPage<QuestionResult>, ManagerError> {
         let start = parse_offset(token)?;
-        Ok(page(self.evaluated(id).await?.verdicts, start, page_size))
+        let (_, results) = self.evaluated(id).await?;
+        Ok(page(results.verdicts, start, page_size))
     }
 
     /// How far the judges of two jobs agree.

@@ -164,13 +164,9 @@ impl JobWork {
     }
 
     async fn wait_for(&self, backend: &AnswerBackend) -> Result<Arc<dyn ChatModel>, Error> {
-        let down = match backend.model().await {
-            Ok(model) => return Ok(model),
-            Err(down) => down,
-        };
-        self.meter.paused(Some(&down));
         let model = tokio::select! {
-            model = backend.wait() => Ok(model),
+            biased;
+            model = backend.wait_telling(|down| self.meter.paused(Some(down))) => Ok(model),
             () = self.stop.asked() => Err(PipelineError::Stopped.into()),
         };
         self.meter.paused(None);

@@ -143,6 +143,7 @@ mod tests {
         assert!(health.headers().get("grpc-status").is_none());
         assert_eq!(layer.under_way(), 1);
     }
+
     #[tokio::test]
     async fn a_body_that_is_not_read_gives_its_place_back_and_goes_on_when_it_is() {
         let layer = CallLimitLayer::new(1, Duration::from_millis(30));

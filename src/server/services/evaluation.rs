@@ -9,7 +9,7 @@ use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::evaluation_service_server::EvaluationService;
 use super::super::{judge, validate};
-use crate::pipeline::{JobKind, ManagerError};
+use crate::pipeline::ManagerError;
 
 /// Judges models against each other.
 pub struct Evaluation(pub Arc<App>);
@@ -26,10 +26,8 @@ impl EvaluationService for Evaluation {
     ) -> Result<Response<pb::Evaluation>, Status> {
         let name = request.into_inner().job;
         let id = validate::job_id("job", &name)?;
-        let record = self.0.jobs.get_kind(id, JobKind::Judge).await.map_err(failed)?;
-        let results = self.0.jobs.evaluated(id).await.map_err(failed)?;
-        let folder = self.0.jobs.run_folder(&record.run_id).map_err(failed)?;
-        Ok(Response::new(judge::evaluation(&record.id, &folder, &results)))
+        let (folder, results) = self.0.jobs.evaluated(id).await.map_err(failed)?;
+        Ok(Response::new(judge::evaluation(id, &folder, &results)))
     }
 
     async fn compare(
