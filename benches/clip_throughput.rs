@@ -7,17 +7,21 @@
 //! `models/export/requirements.txt`. Each figure is taken in turn with its counterpart, so that a
 //! noisy machine troubles all alike; the medians of the rounds are printed.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use ort::session::Session;
 use ort::value::Tensor;
-use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, OrderedPool, in_order};
+use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::{DecodeOptions, Pixels};
 use pairwright::model::Device;
 use pairwright::model::runtime::{self, GraphFile, SessionOptions};
+
+#[path = "support/photos.rs"]
+mod photos;
+
+use photos::{embed_all, prepare};
 
 struct Options {
     model: PathBuf,
@@ -90,7 +94,8 @@ impl Bench {
         };
         let vision = session(&encoder.manifest().vision.file);
         let text = session(&encoder.manifest().text.file);
-        let files = photos(&options.images, options.count);
+        let mut files = photos::files(&options.images);
+        files.truncate(options.count);
         let pixels = files.iter().map(|path| prepare(&encoder, path)).collect();
         let texts = texts(options.count);
         Self { encoder, vision, text, files, pixels, texts }
@@ -108,7 +113,9 @@ impl Bench {
                 encoder.embed_images(batch).expect("embeds");
             }
         }));
-        figures.jpeg_images.push(rate(files.len(), || embed_all(encoder, files, options)));
+        figures
+            .jpeg_images
+            .push(rate(files.len(), || embed_all(encoder, files, options.threads, batch)));
         figures.texts.push(rate(texts.len(), || {
             for batch in texts.chunks(batch) {
                 let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
@@ -164,29 +171,6 @@ fn ids(encoder: &OnnxEncoder, batch: &[String]) -> (usize, Vec<i64>) {
     (length, padded.collect())
 }
 
-fn embed_all(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) {
-    let pool = OrderedPool { threads: options.threads, ahead: options.batch * 4 };
-    let mut batch = Vec::with_capacity(options.batch);
-    in_order(
-        pool,
-        files.iter(),
-        |path| prepare(encoder, path),
-        |_, pixels| {
-            batch.push(pixels.expect("no panic"));
-            if batch.len() == options.batch {
-                encoder.embed_images(&std::mem::take(&mut batch)).expect("embeds");
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    encoder.embed_images(&batch).expect("embeds");
-}
-
-fn prepare(encoder: &OnnxEncoder, path: &Path) -> Pixels {
-    let bytes = encoder.preprocessor().read_file(path).expect("reads");
-    encoder.preprocessor().prepare(&bytes).expect("decodes").0
-}
-
 fn python(options: &Options, figures: &mut Figures) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = std::env::var_os("PAIRWRIGHT_PYTHON").unwrap_or_else(|| "python3".into());
@@ -240,21 +224,10 @@ fn report(figures: &mut Figures) {
     );
 }
 
-fn photos(folder: &Path, count: usize) -> Vec<PathBuf> {
-    let entries = fs_err::read_dir(folder).expect("a folder of photos");
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
-        .collect();
-    files.sort();
-    files.truncate(count);
-    files
-}
-
 /// The first sentences of the samples' descriptions, again and again.
 fn texts(count: usize) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/photos");
-    let mut sentences: Vec<String> = photos(&folder, usize::MAX)
+    let mut sentences: Vec<String> = photos::files(&folder)
         .iter()
         .map(|path| fs_err::read_to_string(path.with_extension("txt")).expect("a description"))
         .filter_map(|text| Some(text.split_once('.')?.0.to_owned()))
@@ -264,9 +237,7 @@ fn texts(count: usize) -> Vec<String> {
 }
 
 fn options() -> Options {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let coco = project.join("../shared/data/coco-train80");
-    let images = if coco.is_dir() { coco } else { project.join("samples/photos") };
+    let images = photos::folder();
     let mut options =
         Options { model: PathBuf::new(), images, threads: 2, batch: 8, count: 80, repeat: 3 };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");

@@ -5,14 +5,18 @@
 //! The Python side runs in the environment `make bench` makes (`PAIRWRIGHT_PYTHON` overrides).
 //! Rounds alternate between the two, so that a noisy machine troubles both alike.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, OrderedPool, in_order};
+use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::{DecodeOptions, Pixels};
 use pairwright::model::Device;
+
+#[path = "support/photos.rs"]
+mod photos;
+
+use photos::{embed_all, prepare};
 
 struct Options {
     images: PathBuf,
@@ -30,7 +34,7 @@ struct Round {
 
 fn main() {
     let options = options();
-    let files = photos(&options.images);
+    let files = photos::files(&options.images);
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let settings = EncoderOptions {
         sessions: 1,
@@ -51,7 +55,7 @@ fn main() {
         options.repeat,
         encoder.manifest().notice.as_deref().unwrap_or("")
     );
-    embed_all(&encoder, &files, &options);
+    embed_all(&encoder, &files, options.threads, options.batch);
     let mut ratios = Vec::new();
     for round in 1..=options.repeat {
         let rust = measure(&encoder, &files, &options);
@@ -78,7 +82,7 @@ fn main() {
 fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round {
     let per_second = |started: Instant| files.len() as f64 / started.elapsed().as_secs_f64();
     let started = Instant::now();
-    embed_all(encoder, files, options);
+    embed_all(encoder, files, options.threads, options.batch);
     let pipeline = per_second(started);
     let started = Instant::now();
     let prepared: Vec<Pixels> = files.iter().map(|path| prepare(encoder, path)).collect();
@@ -88,30 +92,6 @@ fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round
         encoder.embed_images(batch).expect("embeds");
     }
     Round { pipeline, session: per_second(started), decode_one_thread }
-}
-
-fn embed_all(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) {
-    let pool = OrderedPool { threads: options.threads, ahead: options.batch * 4 };
-    let mut batch = Vec::with_capacity(options.batch);
-    in_order(
-        pool,
-        files.iter(),
-        |path| prepare(encoder, path),
-        |_, pixels| {
-            batch.push(pixels.expect("no panic"));
-            if batch.len() == options.batch {
-                encoder.embed_images(&std::mem::take(&mut batch)).expect("embeds");
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    encoder.embed_images(&batch).expect("embeds");
-}
-
-fn prepare(encoder: &OnnxEncoder, path: &Path) -> Pixels {
-    let preprocessor = encoder.preprocessor();
-    let bytes = preprocessor.read_file(path).expect("reads");
-    preprocessor.prepare(&bytes).expect("decodes").0
 }
 
 fn python(options: &Options) -> Option<Round> {
@@ -146,21 +126,8 @@ fn python(options: &Options) -> Option<Round> {
     })
 }
 
-fn photos(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs_err::read_dir(folder).expect("a folder of photos");
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
-        .collect();
-    files.sort();
-    files
-}
-
 fn options() -> Options {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let coco = project.join("../shared/data/coco-train80");
-    let images = if coco.is_dir() { coco } else { project.join("samples/photos") };
-    let mut options = Options { images, threads: 2, batch: 8, repeat: 5 };
+    let mut options = Options { images: photos::folder(), threads: 2, batch: 8, repeat: 5 };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));

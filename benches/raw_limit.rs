@@ -6,6 +6,8 @@
 //! [--split SxT]`, where the last sets the sessions and the threads of each instead of trying.
 //! Rounds take turns, so that a noisy machine troubles all alike; figures are medians of rounds.
 
+#[path = "support/photos.rs"]
+mod photos;
 mod raw_limit {
     pub mod callers;
     pub mod job;
@@ -202,20 +204,12 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn read(folder: &Path) -> Photos {
-    let mut files: Vec<PathBuf> = fs_err::read_dir(folder)
-        .expect("a folder of photos")
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "jpg"))
-        .collect();
-    files.sort();
     let bytes = |path: &PathBuf| Bytes::from(fs_err::read(path).expect("reads"));
-    Arc::new(files.iter().map(bytes).collect())
+    Arc::new(photos::files(folder).iter().map(bytes).collect())
 }
 
 fn options() -> Options {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let coco = Path::new("/work/shared/data/coco-train80");
-    let images = if coco.is_dir() { coco.to_owned() } else { project.join("samples/photos") };
+    let images = photos::folder();
     let config = QueueConfig::default();
     let mut options = Options { images, rounds: 5, photos: 480, config, split: None };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");

@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
 
+#[path = "photos.rs"]
+mod photos;
+
+use photos::{files, folder};
+
 /// A server on a free port over a data folder of its own.
 pub struct Server {
     child: Child,
@@ -78,14 +83,6 @@ pub fn percentile(sorted: &[f64], q: f64) -> f64 {
 
 /// JPEG files to send: the COCO photos beside the project, else the samples.
 pub fn photos() -> Vec<Vec<u8>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let coco = root.join("../shared/data/coco-train80");
-    let folder = if coco.is_dir() { coco } else { root.join("samples/photos") };
-    let mut paths: Vec<_> = walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_map(|entry| Some(entry.ok()?.into_path()))
-        .filter(|path| path.extension().is_some_and(|ending| ending == "jpg"))
-        .collect();
-    paths.sort();
+    let paths = files(&folder());
     paths.iter().map(|path| fs_err::read(path).expect("a photo")).collect()
 }
