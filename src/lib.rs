@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod confine;
 pub mod dataset;
+mod durable;
 pub mod encoder;
 pub mod error;
 pub mod evaluation;

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{IndexError, Scalar};
+use crate::durable;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
 const FORMAT: u32 = 1;
@@ -165,8 +166,7 @@ impl IndexSnapshot {
         let mut file = fs_err::File::create(&temporary.0)?;
         write_parts(&mut file, &self.header, &self.payload)?;
         file.sync_all()?;
-        fs_err::rename(&temporary.0, path)?;
-        sync_folder(path)?;
+        durable::put(&temporary.0, path)?;
         Ok(())
     }
 }
@@ -202,15 +202,6 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     hidden.push(name);
     hidden.push(".tmp");
     Ok(path.with_file_name(hidden))
-}
-
-/// Makes the rename durable: the folder holds the name, so the folder must reach the disk.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    fs_err::File::open(folder)?.sync_all()
 }
 
 /// Removes its file when dropped; after the rename there is none.

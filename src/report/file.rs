@@ -1,9 +1,9 @@
 //! Saving the page so that a reader never meets half of it.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{ReportData, ReportError, render};
+use crate::durable;
 
 /// Renders `data` and writes the page to `path`: to a temporary file beside it, synced, then
 /// renamed over it.
@@ -17,32 +17,8 @@ pub fn write(data: &ReportData, path: &Path) -> Result<(), ReportError> {
 
 /// Writes a page in one step.
 pub(super) fn save_page(page: &str, path: &Path) -> Result<(), ReportError> {
-    let temporary = temporary_path(path);
-    let saved = save(page.as_bytes(), &temporary, path);
-    if saved.is_err() {
-        // The first error is the one to tell; a leftover temporary file is only untidy.
-        let _ = fs_err::remove_file(&temporary);
-    }
-    saved.map_err(|source| ReportError::Write { path: path.to_owned(), source })
-}
-
-fn temporary_path(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
-}
-
-fn save(bytes: &[u8], temporary: &Path, path: &Path) -> io::Result<()> {
-    let mut file = fs_err::File::create(temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs_err::rename(temporary, path)?;
-    sync_folder(path)
-}
-
-/// Makes the rename itself durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    fs_err::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    durable::write_whole(path, page.as_bytes())
+        .map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use fs_err::File;
 use sha2::{Digest, Sha256};
 
 use super::{SinkError, SinkSummary};
+use crate::{durable, hash};
 
 /// A file under a temporary name (`.NAME.partial`) in the folder of the file it shall become.
 ///
@@ -40,8 +41,7 @@ impl StagedFile {
     /// Makes the file durable and gives it its name.
     pub fn commit(mut self, rows: u64) -> Result<SinkSummary, SinkError> {
         self.publish().map_err(|error| SinkError::writing(&self.path, error))?;
-        let digest = self.hasher.finalize_reset();
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hash::hex(&self.hasher.finalize_reset());
         Ok(SinkSummary { path: self.path.clone(), rows, bytes: self.bytes, sha256 })
     }
 
@@ -50,16 +50,10 @@ impl StagedFile {
             out.flush()?;
             out.get_ref().sync_all()?;
         }
-        fs_err::rename(&self.partial, &self.path)?;
+        durable::put(&self.partial, &self.path)?;
         self.out = None;
-        sync_folder(&self.path)
+        Ok(())
     }
-}
-
-/// A rename is durable only when its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }
 
 impl Write for StagedFile {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{ModelStoreError, files};
-use crate::hash;
+use crate::{durable, hash};
 
 /// The ending of a file that is not whole.
 const ENDING: &str = ".part";
@@ -79,7 +79,7 @@ impl Part {
     pub fn keep(self, target: &Path) -> Result<(), ModelStoreError> {
         let failed = |source| ModelStoreError::writing(target, source);
         self.file.sync_all().map_err(failed)?;
-        files::put(&self.path, target).map_err(failed)?;
+        durable::put(&self.path, target).map_err(failed)?;
         remove_stale(target);
         Ok(())
     }

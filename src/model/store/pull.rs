@@ -3,14 +3,14 @@
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
-use super::download::{self, Transfer, Wanted};
+use super::download::{self, Fetched, Transfer, Wanted};
 use super::record::{Record, RecordedFile};
 use super::{
     HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, name_manifest,
 };
-use crate::hash;
 use crate::model::catalog::{CatalogFile, CatalogModel};
 use crate::model::{ModelFolder, ModelManifest, ModelSource, Precision};
+use crate::{durable, hash};
 
 /// Digits of a commit; a revision of another form can move.
 const COMMIT: usize = 40;
@@ -116,11 +116,7 @@ impl Pull<'_> {
             by,
         };
         let fetched = download::fetch(self.hub, &wanted, self.transfer).await?;
-        let commit = fetched.commit.or_else(|| is_commit(revision).then(|| revision.to_owned()));
-        let (repo, revision) = (repo.to_owned(), revision.to_owned());
-        let (path, sha256, bytes) = (file.local().to_owned(), fetched.sha256, fetched.bytes);
-        self.record.put(RecordedFile { path, repo, revision, commit, sha256, bytes });
-        self.record.write(&self.folder)?;
+        self.keep(file, fetched)?;
         self.fetched += 1;
         Ok(())
     }
@@ -145,20 +141,16 @@ impl Pull<'_> {
         }
         if recorded != Some(expected) {
             let bytes = fs_err::metadata(target).map_err(io)?.len();
-            self.adopt(file, found, bytes)?;
+            self.keep(file, Fetched { sha256: found, bytes, commit: None })?;
         }
         Ok(true)
     }
 
-    /// Records a file that was here already and has the hash that the catalog wants.
-    fn adopt(
-        &mut self,
-        file: &CatalogFile,
-        sha256: String,
-        bytes: u64,
-    ) -> Result<(), ModelStoreError> {
+    /// Records a file that came, or that was here already and is what the catalog wants.
+    fn keep(&mut self, file: &CatalogFile, fetched: Fetched) -> Result<(), ModelStoreError> {
+        let Fetched { sha256, bytes, commit } = fetched;
         let (repo, revision) = self.model.origin(file);
-        let commit = is_commit(revision).then(|| revision.to_owned());
+        let commit = commit.or_else(|| is_commit(revision).then(|| revision.to_owned()));
         let (repo, revision) = (repo.to_owned(), revision.to_owned());
         let path = file.local().to_owned();
         self.record.put(RecordedFile { path, repo, revision, commit, sha256, bytes });
@@ -200,7 +192,7 @@ fn write_manifest(path: &Path, manifest: &ModelManifest) -> Result<(), ModelStor
         path: path.to_owned(),
         message: error.to_string(),
     })?;
-    files::write_whole(path, text.as_bytes())
+    durable::write_whole(path, text.as_bytes())
         .map_err(|source| ModelStoreError::writing(path, source))
 }
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelStoreError, files};
+use super::ModelStoreError;
+use crate::durable;
 use crate::model::catalog::{CatalogFile, CatalogModel};
 
 /// The record's name in a model's folder.
@@ -54,7 +55,7 @@ impl Record {
             path: path.clone(),
             message: error.to_string(),
         })?;
-        files::write_whole(&path, text.as_bytes())
+        durable::write_whole(&path, text.as_bytes())
             .map_err(|source| ModelStoreError::writing(&path, source))
     }
 
