@@ -4,12 +4,13 @@
 //! `python models/export/make_exports.py large DIR`, then
 //! `cargo bench --bench clip_throughput -- --model DIR/vit-b-32 [--images DIR] [--threads N]
 //! [--batch N] [--count N] [--repeat N]`. `PAIRWRIGHT_PYTHON` names the Python to use, one with
-//! `models/export/requirements.txt`. Each figure is taken in turn with its counterpart, so that a
-//! noisy machine troubles all alike; the medians of the rounds are printed.
+//! `models/export/requirements.txt`. Pairwright and the raw session take turns batch by batch, and
+//! rounds take turns with Python, so that a noisy machine troubles all alike; the medians of the
+//! rounds are printed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ort::session::Session;
 use ort::value::Tensor;
@@ -102,51 +103,72 @@ impl Bench {
     }
 
     fn round(&mut self, options: &Options, figures: &mut Figures) {
-        let Self { encoder, files, pixels, texts, .. } = &*self;
-        let (encoder, batch) = (encoder, options.batch);
-        let tensors: Vec<(Vec<usize>, Vec<f32>)> =
-            pixels.chunks(batch).map(|batch| tensor(encoder, batch)).collect();
-        let ids: Vec<(usize, Vec<i64>)> =
-            texts.chunks(batch).map(|batch| ids(encoder, batch)).collect();
-        figures.tower_images.push(rate(pixels.len(), || {
-            for batch in pixels.chunks(batch) {
-                encoder.embed_images(batch).expect("embeds");
-            }
-        }));
+        let Self { encoder, vision, text, files, pixels, texts } = self;
+        let (encoder, batch) = (&*encoder, options.batch);
+        let (tower, raw) = in_turn(
+            pixels.chunks(batch),
+            |photos| drop(encoder.embed_images(photos).expect("embeds")),
+            |photos| {
+                let (shape, values) = tensor(encoder, photos);
+                let input = Tensor::from_array((shape, values)).expect("a tensor");
+                timed(|| drop(vision.run(ort::inputs!["pixel_values" => input]).expect("runs")))
+            },
+        );
+        figures.tower_images.push(tower);
+        figures.raw_images.push(raw);
         figures
             .jpeg_images
             .push(rate(files.len(), || embed_all(encoder, files, options.threads, batch)));
-        figures.texts.push(rate(texts.len(), || {
-            for batch in texts.chunks(batch) {
-                let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-                encoder.embed_texts(&batch).expect("embeds");
-            }
-        }));
-        let (photo_count, text_count) = (pixels.len(), texts.len());
-        let vision = &mut self.vision;
-        figures.raw_images.push(rate(photo_count, || {
-            for (shape, values) in tensors {
-                let input = Tensor::from_array((shape, values)).expect("a tensor");
-                vision.run(ort::inputs!["pixel_values" => input]).expect("runs");
-            }
-        }));
-        let text = &mut self.text;
-        figures.raw_texts.push(rate(text_count, || {
-            for (length, ids) in ids {
+        let (tower, raw) = in_turn(
+            texts.chunks(batch),
+            |texts| {
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                encoder.embed_texts(&texts).expect("embeds");
+            },
+            |texts| {
+                let (length, ids) = ids(encoder, texts);
                 let shape = [ids.len() / length, length];
                 let mask = Tensor::from_array((shape, vec![1i64; ids.len()])).expect("a tensor");
                 let ids = Tensor::from_array((shape, ids)).expect("a tensor");
                 let inputs = ort::inputs!["input_ids" => ids, "attention_mask" => mask];
-                text.run(inputs).expect("runs");
-            }
-        }));
+                timed(|| drop(text.run(inputs).expect("runs")))
+            },
+        );
+        figures.texts.push(tower);
+        figures.raw_texts.push(raw);
     }
 }
 
-fn rate(count: usize, work: impl FnOnce()) -> f64 {
+/// Items per second of two who take turns, batch by batch, either first as often; `raw` says how
+/// long its session took, what went before left out.
+fn in_turn<'b, T: 'b>(
+    batches: impl Iterator<Item = &'b [T]>,
+    mut tower: impl FnMut(&'b [T]),
+    mut raw: impl FnMut(&'b [T]) -> Duration,
+) -> (f64, f64) {
+    let (mut items, mut tower_time, mut raw_time) = (0, Duration::ZERO, Duration::ZERO);
+    for (number, batch) in batches.enumerate() {
+        items += batch.len();
+        if number % 2 == 1 {
+            raw_time += raw(batch);
+        }
+        tower_time += timed(|| tower(batch));
+        if number % 2 == 0 {
+            raw_time += raw(batch);
+        }
+    }
+    let rate = |time: Duration| items as f64 / time.as_secs_f64();
+    (rate(tower_time), rate(raw_time))
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
     let began = Instant::now();
     work();
-    count as f64 / began.elapsed().as_secs_f64()
+    began.elapsed()
+}
+
+fn rate(count: usize, work: impl FnOnce()) -> f64 {
+    count as f64 / timed(work).as_secs_f64()
 }
 
 fn tensor(encoder: &OnnxEncoder, batch: &[Pixels]) -> (Vec<usize>, Vec<f32>) {
@@ -210,7 +232,7 @@ fn report(figures: &mut Figures) {
     println!("| | pairwright | raw session | Python session | Python whole | ratio |");
     println!("|---|---|---|---|---|---|");
     println!(
-        "| prepared photos/s | {tower:.2} | {raw_images:.2} | {python_raw_images:.2} | | {:.2} of the raw session |",
+        "| prepared photos/s | {tower:.2} | {raw_images:.2} | {python_raw_images:.2} | | {:.3} of the raw session |",
         tower / raw_images
     );
     println!(
@@ -218,7 +240,7 @@ fn report(figures: &mut Figures) {
         jpeg / python_jpeg
     );
     println!(
-        "| texts/s | {texts:.1} | {raw_texts:.1} | {python_raw_texts:.1} | {python_texts:.1} | {:.2} of the raw session, {:.2} times Python |",
+        "| texts/s | {texts:.1} | {raw_texts:.1} | {python_raw_texts:.1} | {python_texts:.1} | {:.3} of the raw session, {:.2} times Python |",
         texts / raw_texts,
         texts / python_texts
     );

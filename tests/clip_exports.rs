@@ -131,6 +131,33 @@ fn combined() -> tempfile::TempDir {
     ])
 }
 
+/// The small files of a folder that has no others.
+fn small(ending: &str) -> tempfile::TempDir {
+    let graph = |tower: &str| {
+        let name = format!("onnx/{tower}_model{ending}.onnx");
+        (format!("clip-small/{name}"), name)
+    };
+    let (vision, text) = (graph("vision"), graph("text"));
+    laid_out(&[
+        (&vision.0, &vision.1),
+        (&text.0, &text.1),
+        ("clip/config.json", "config.json"),
+        ("clip/preprocessor_config.json", "preprocessor_config.json"),
+        ("clip/tokenizer.json", "tokenizer.json"),
+    ])
+}
+
+/// SigLIP in one graph, with a bias in its scores.
+fn siglip_combined() -> tempfile::TempDir {
+    laid_out(&[
+        ("siglip-combined/model.onnx", "model.onnx"),
+        ("siglip/config.json", "config.json"),
+        ("siglip/preprocessor_config.json", "preprocessor_config.json"),
+        ("siglip/tokenizer.json", "tokenizer.json"),
+        ("siglip/tokenizer_config.json", "tokenizer_config.json"),
+    ])
+}
+
 /// `last_hidden_state` pooled as a manifest says: the class token, and the end marker.
 fn hidden() -> tempfile::TempDir {
     let folder = laid_out(&[
@@ -198,6 +225,15 @@ fn every_shape_and_precision_agrees_with_python() {
     cases.push(case("CLIP, two folders", source, "clip", "clip"));
     cases.push(case("CLIP, 77 fixed, no mask", fixed.path().into(), "clip_fp16", "clip-fixed"));
     cases.push(case("last_hidden_state", hidden.path().into(), "clip_hidden", "clip_hidden"));
+    let kinds = [("_uint8", "CLIP, _uint8"), ("_q4f16", "CLIP, _q4f16"), ("_bnb4", "CLIP, _bnb4")];
+    let small_files = kinds.map(|(ending, shape)| (ending, shape, small(ending)));
+    for (ending, shape, folder) in &small_files {
+        let name = format!("clip{ending}");
+        cases.push(case(shape, folder.path().into(), &name, &name));
+    }
+    let siglip = siglip_combined();
+    let name = "siglip-combined";
+    cases.push(case("SigLIP, one graph", siglip.path().into(), name, name));
 
     println!("| shape | precision | same pixels | from JPEG | texts |\n|---|---|---|---|---|");
     let mut failed = Vec::new();
@@ -210,6 +246,31 @@ fn every_shape_and_precision_agrees_with_python() {
         }
     }
     assert!(failed.is_empty(), "below the bounds: {failed:?}");
+}
+
+#[test]
+fn a_score_follows_from_the_cosine() {
+    let (clip, siglip) = (combined(), siglip_combined());
+    let logit = |encoder: &OnnxEncoder| encoder.manifest().logit.expect("its graph scores pairs");
+    let found = logit(&open(clip.path().into()));
+    assert_eq!((found.scale, found.bias), (100.0, 0.0));
+    assert_eq!(open(ModelSource::from(&exports().join("clip"))).manifest().logit, None);
+
+    let encoder = open(siglip.path().into());
+    let found = logit(&encoder);
+    let inputs = inputs();
+    let texts: Vec<&str> = inputs.texts.iter().map(String::as_str).collect();
+    let texts = encoder.embed_texts(&texts).expect("embeds");
+    let pixels = reference_pixels("siglip", inputs.photos.len());
+    let photos = encoder.embed_images(&pixels).expect("embeds");
+    let wanted = rows(&reference("siglip-combined.logits.npy"));
+    for (photo, wanted) in photos.iter().zip(wanted) {
+        for (text, wanted) in texts.iter().zip(wanted) {
+            let cosine: f32 = photo.iter().zip(&text.vector).map(|(a, b)| a * b).sum();
+            let score = found.scale * f64::from(cosine) + found.bias;
+            assert!((score - f64::from(wanted)).abs() < 1e-3, "{score} for {wanted}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
     python models/export/make_exports.py large DIR       # ViT-B/32 and ViT-L/14 shapes for benchmarks, 2.3 GB
 
 The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime. Two runs give the same
-files, but for the last digits in siglip/tokenizer.json, whose trainer adds in the order of its threads.
+files, but for the SigLIP ones: their tokenizer's trainer adds in no fixed order, and the text graphs follow its tokens.
 """
 
 import json
@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from PIL import Image
@@ -25,7 +26,7 @@ from transformers import CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from running import SIDE, run, unit
+from running import SIDE, run, session, unit
 from towers import Shape, Size, centre, check, combined_model, text_model, vision_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,10 @@ TINY = Size(width=32, layers=2, heads=2, mlp=48)
 CLIP = Shape("clip", TINY, TINY, dim=24, image=SIDE, patch=8, vocab=514 + 100, context=77)
 COMBINED = replace(CLIP, vision=replace(TINY, layers=1), text=replace(TINY, layers=1))
 SIGLIP = Shape("siglip", TINY, TINY, dim=32, image=SIDE, patch=8, vocab=320, context=64)
+SIGLIP_COMBINED = replace(SIGLIP, vision=replace(TINY, layers=1), text=replace(TINY, layers=1))
+
+# Logarithm of the scale, and the bias, of a SigLIP's scores: near those of google/siglip2-base-patch16-224.
+SIGLIP_LOGIT = (4.724, -16.77)
 
 # How much of their mean is taken off the photos' embeddings. All of it would leave nothing but small differences; a
 # real CLIP's photos are at cosines of 0.4 to 0.8 to one another.
@@ -77,8 +82,8 @@ def siglip_tokenizer():
 # Precisions
 
 
-def quantise(source, target):
-    quantize_dynamic(source, target, weight_type=QuantType.QInt8, extra_options={"EnableSubgraph": True})
+def quantise(source, target, weights=QuantType.QInt8):
+    quantize_dynamic(source, target, weight_type=weights, extra_options={"EnableSubgraph": True})
 
 
 def half(model, keep_io):
@@ -87,6 +92,13 @@ def half(model, keep_io):
 
 def four_bits(model, target):
     quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=32, is_symmetric=True, accuracy_level=1)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(target), False)
+
+
+def normal_float_four(model, target):
+    """bitsandbytes' NF4."""
+    quantizer = MatMulBnb4Quantizer(model, quant_type=MatMulBnb4Quantizer.NF4, block_size=64)
     quantizer.process()
     quantizer.model.save_model_to_file(str(target), False)
 
@@ -137,10 +149,16 @@ def centred(model, bias, output, feeds, scratch, inside=None, share=1.0):
         if inside == "norm":
             nodes = [node for node in nodes if bias in node.input]
         output = nodes[-1].output[0]
+    if output not in [value.name for value in probe.graph.output]:
         probe.graph.output.append(onnx.helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
     onnx.save(probe, scratch)
     centre(model, bias, share * run(scratch, output, feeds).mean(axis=0))
     return check(model)
+
+
+def inner(model, output):
+    """What `output` was before it was divided by its length."""
+    return next(node.input[0] for node in model.graph.node if output in node.output)
 
 
 def save_precisions(folder, stem, model, keep_io, four=False):
@@ -219,8 +237,23 @@ def make_clip(tiny):
     ends = ids["input_ids"].argmax(axis=1)
     tiny.refer("clip_hidden", graphs / "vision_model.onnx", "last_hidden_state", kept, "vision", lambda row, _: row[0])
     tiny.refer("clip_hidden", graphs / "text_model.onnx", "last_hidden_state", ids, "text", lambda row, index: row[ends[index]])
+    make_small(tiny, ids, kept)
     make_combined(tiny, ids, pixels, kept)
     make_fixed(tiny, ids, vocab, merges)
+
+
+def make_small(tiny, ids, kept):
+    """The rarer small files of the same graphs: uint8, q4f16, bnb4."""
+    graphs = GOLDEN / "clip-small/onnx"
+    graphs.mkdir(parents=True)
+    for stem, output, feeds, tower in (("vision_model", "image_embeds", kept, "vision"), ("text_model", "text_embeds", ids, "text")):
+        source = GOLDEN / f"clip/onnx/{stem}.onnx"
+        quantise(source, graphs / f"{stem}_uint8.onnx", QuantType.QUInt8)
+        normal_float_four(onnx.load(source), graphs / f"{stem}_bnb4.onnx")
+        four = onnx.load(GOLDEN / f"clip/onnx/{stem}_q4.onnx")
+        onnx.save(half(four, keep_io=True), graphs / f"{stem}_q4f16.onnx")
+        for ending in ("_uint8", "_bnb4", "_q4f16"):
+            tiny.refer(f"clip{ending}", graphs / f"{stem}{ending}.onnx", output, feeds, tower)
 
 
 def make_combined(tiny, ids, pixels, kept):
@@ -251,6 +284,20 @@ def make_fixed(tiny, ids, vocab, merges):
     tiny.refer("clip-fixed", folder / "model.onnx", "text_embeds", {"input_ids": ids["input_ids"]}, "text")
 
 
+def make_siglip_combined(tiny, ids, pixels, kept):
+    """One graph with both inputs and a bias in its scores, which are kept for all photos and texts."""
+    folder = GOLDEN / "siglip-combined"
+    folder.mkdir()
+    model = combined_model(SIGLIP_COMBINED, SEED + 5, SIGLIP_LOGIT)
+    model = centred(model, "vision.head.mlp.fc2.bias", inner(model, "image_embeds"), pixels, tiny.scratch, share=PHOTO_SHARE)
+    model = centred(model, "text.head.bias", inner(model, "text_embeds"), ids, tiny.scratch)
+    onnx.save(model, folder / "model.onnx")
+    tiny.refer("siglip-combined", folder / "model.onnx", "image_embeds", kept, "vision")
+    tiny.refer("siglip-combined", folder / "model.onnx", "text_embeds", ids, "text")
+    scores = session(folder / "model.onnx").run(["logits_per_image"], kept | ids)[0]
+    np.save(tiny.reference / "siglip-combined.logits.npy", scores.astype(np.float32))
+
+
 def make_siglip(tiny):
     folder = GOLDEN / "siglip"
     graphs = folder / "onnx"
@@ -268,6 +315,7 @@ def make_siglip(tiny):
     for ending in ("", "_fp16", "_quantized"):
         tiny.refer(f"siglip{ending}", graphs / f"vision_model{ending}.onnx", "pooler_output", kept, "vision")
         tiny.refer(f"siglip{ending}", graphs / f"text_model{ending}.onnx", "pooler_output", ids, "text")
+    make_siglip_combined(tiny, ids, pixels, kept)
 
 
 def make_tiny():

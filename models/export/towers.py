@@ -237,16 +237,22 @@ def text_model(shape, seed, mask=True, fixed=False, kind=TensorProto.INT64):
     return g.model("text_model")
 
 
-def combined_model(shape, seed):
-    """`model.onnx`: both towers, embeddings at length one, and the logits of all pairs."""
+def combined_model(shape, seed, logit=None):
+    """`model.onnx`: both towers, embeddings at length one, and the scores of all pairs: 100 times the cosine, or with
+    `logit` SigLIP's, exp(logit[0]) times the cosine plus logit[1]."""
     g = Graph(seed)
-    _, words = text(g, shape, "text_batch_size", mask=True, fixed=False)
+    _, words = text(g, shape, "text_batch_size", mask=shape.family == "clip", fixed=False)
     _, photos = vision(g, shape, "image_batch_size")
     for old, new in ((words, "text_embeds"), (photos, "image_embeds")):
         length = g.op("ReduceL2", old, axes=[-1], keepdims=1)
         g.op("Div", old, length, name=new)
-    logits = g.op("MatMul", "text_embeds", g.op("Transpose", "image_embeds", perm=[1, 0]))
-    g.op("Mul", logits, g.number(100.0), name="logits_per_text")
+    cosines = g.op("MatMul", "text_embeds", g.op("Transpose", "image_embeds", perm=[1, 0]))
+    if logit is None:
+        g.op("Mul", cosines, g.number(100.0), name="logits_per_text")
+    else:
+        scale = g.op("Exp", g.weight("logit_scale", np.float32([logit[0]])))
+        scaled = g.op("Mul", cosines, scale)
+        g.op("Add", scaled, g.weight("logit_bias", np.float32([logit[1]])), name="logits_per_text")
     g.op("Transpose", "logits_per_text", perm=[1, 0], name="logits_per_image")
     g.output("logits_per_image", ["image_batch_size", "text_batch_size"])
     g.output("logits_per_text", ["text_batch_size", "image_batch_size"])

@@ -1,5 +1,6 @@
 //! Dual encoders: photos and texts into one space of unit vectors.
 
+mod bound;
 mod check;
 mod onnx;
 mod ordered;
@@ -8,7 +9,6 @@ pub mod queue;
 mod retry;
 mod sentence;
 mod sessions;
-mod tensors;
 mod text;
 mod text_mean;
 mod tokens;

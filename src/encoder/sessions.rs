@@ -3,15 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use ort::session::Session;
-
-use crate::model::runtime::{self, GraphFile, SessionOptions};
+use super::bound::BoundSession;
+use crate::model::runtime::{GraphFile, SessionOptions};
 use crate::model::{Device, ModelError};
 
 /// The sessions of one graph. A session's `run` wants exclusive use, so each is lent to one caller
 /// at a time; a caller that finds none free waits.
 pub(super) struct SessionPool {
-    sessions: Vec<Mutex<Session>>,
+    sessions: Vec<Mutex<BoundSession>>,
     /// Places in `sessions`, longest idle first: so a warm-up of as many calls meets every session.
     idle: Mutex<VecDeque<usize>>,
     returned: Condvar,
@@ -25,11 +24,11 @@ impl SessionPool {
         count: usize,
         options: SessionOptions,
     ) -> Result<Self, ModelError> {
-        let (first, device) = runtime::open_session(graph, options)?;
+        let (first, device) = BoundSession::open(graph, options)?;
         let mut sessions = vec![Mutex::new(first)];
         for _ in 1..count {
             let options = SessionOptions { device, ..options };
-            sessions.push(Mutex::new(runtime::open_session(graph, options)?.0));
+            sessions.push(Mutex::new(BoundSession::open(graph, options)?.0));
         }
         let idle = Mutex::new((0..sessions.len()).collect());
         Ok(Self { sessions, idle, returned: Condvar::new(), device })
@@ -41,7 +40,7 @@ impl SessionPool {
     }
 
     /// Lends a session to `work`; it comes back even when `work` panics.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut BoundSession) -> R) -> R {
         let loan = self.borrow();
         let mut session = self.sessions[loan.place].lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut session)
@@ -102,6 +101,6 @@ mod tests {
         let pool = pool(1);
         let panicked = catch_unwind(AssertUnwindSafe(|| pool.with(|_| panic!("in the session"))));
         assert!(panicked.is_err());
-        assert!(!pool.with(|session| session.inputs().is_empty()));
+        assert!(!pool.with(|session| session.session().inputs().is_empty()));
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ort::session::Session;
-
+use super::bound::BoundSession;
 use super::pooling::Answer;
 use super::tokens::{TextTokenizer, Tokens};
-use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding, tensors};
+use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding};
 use crate::model::manifest::TextSpec;
 use crate::model::runtime::{self, GraphFile};
 use crate::model::{Device, ModelError, ModelFolder};
@@ -18,13 +17,11 @@ const TEXT_BATCH: usize = 32;
 
 /// A tokenizer and an ONNX text graph, ids and mask [N, L] to float [N, D].
 pub struct TextTower {
-    session: Mutex<Session>,
+    session: Mutex<BoundSession>,
     words: TextTokenizer,
     spec: TextSpec,
     dim: usize,
     device: Device,
-    /// Whether ids and mask go in as 32-bit integers.
-    narrow: (bool, bool),
     /// Rows per inference call at most.
     rows: usize,
 }
@@ -42,14 +39,11 @@ impl TextTower {
             true => GraphFile::part(path, &spec.output)?,
             false => GraphFile::whole(path),
         };
-        let (session, device) = runtime::open_session(&graph, options.session())?;
+        let (session, device) = BoundSession::open(&graph, options.session())?;
         let inputs: Vec<&str> =
             [&spec.input_ids].into_iter().chain(&spec.attention_mask).map(String::as_str).collect();
-        runtime::require(graph.path(), &session, &inputs, &spec.output)?;
-        let narrow = |name: &str| tensors::takes_i32(&session, name);
-        let mask = spec.attention_mask.as_deref();
+        runtime::require(graph.path(), session.session(), &inputs, &spec.output)?;
         Ok(Self {
-            narrow: (narrow(&spec.input_ids), mask.is_some_and(narrow)),
             session: Mutex::new(session),
             words: TextTokenizer::open(&spec, |name| folder.file(name))?,
             spec,
@@ -112,20 +106,15 @@ impl TextTower {
         let TextSpec { input_ids, attention_mask, output, pooling, .. } = &self.spec;
         let (ids, length) = self.words.ids(batch);
         let shape = [batch.len(), length];
-        let ids = tensors::integers(&shape, &ids, self.narrow.0).map_err(failed)?;
-        let mut inputs = ort::inputs![input_ids.as_str() => ids];
-        if let Some(name) = attention_mask {
-            let mask = self.words.mask(batch);
-            let mask = tensors::integers(&shape, &mask, self.narrow.1).map_err(failed)?;
-            inputs.push((name.into(), mask.into()));
-        }
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.count()).collect();
         let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &lengths };
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let outputs = session.run(inputs).map_err(failed)?;
-        let output = outputs[output.as_str()].view();
-        let (found, values) = tensors::read(&output).map_err(failed)?;
-        answer.rows(batch.len(), &found, &values)
+        session.integers(input_ids, &shape, &ids).map_err(failed)?;
+        if let Some(name) = attention_mask {
+            session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
+        }
+        let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
+        session.run(output, read).map_err(failed)?
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::pooling::Answer;
 use super::sessions::SessionPool;
-use super::{Embedding, EncoderError, EncoderOptions, tensors};
+use super::{Embedding, EncoderError, EncoderOptions};
 use crate::image::{Pixels, Preprocessor};
 use crate::model::manifest::VisionSpec;
 use crate::model::runtime::{self, GraphFile};
@@ -15,7 +15,6 @@ pub struct VisionTower {
     sessions: SessionPool,
     spec: VisionSpec,
     dim: usize,
-    halved: bool,
     /// Rows per inference call at most.
     rows: usize,
 }
@@ -34,12 +33,11 @@ impl VisionTower {
             false => GraphFile::whole(path),
         };
         let sessions = SessionPool::open(&graph, options.sessions, options.session())?;
-        let halved = sessions.with(|session| {
-            runtime::require(graph.path(), session, &[&spec.input], &spec.output)?;
-            Ok(tensors::takes_f16(session, &spec.input))
+        sessions.with(|session| {
+            runtime::require(graph.path(), session.session(), &[&spec.input], &spec.output)
         })?;
         let rows = if manifest.batch_independent { usize::MAX } else { 1 };
-        Ok(Self { sessions, dim: manifest.embedding_dim, spec, halved, rows })
+        Ok(Self { sessions, dim: manifest.embedding_dim, spec, rows })
     }
 
     /// What it runs on.
@@ -69,29 +67,25 @@ impl VisionTower {
         preprocessor: &Preprocessor,
         batch: &[Pixels],
     ) -> Result<Vec<Embedding>, EncoderError> {
-        let crop = preprocessor.config().crop as usize;
-        let plane = 3 * crop * crop;
-        let mut values = vec![0f32; batch.len() * plane];
-        for (pixels, out) in batch.iter().zip(values.chunks_exact_mut(plane)) {
-            preprocessor.write_nchw(pixels, out);
-        }
-        self.run([batch.len(), 3, crop, crop], values)
-    }
-
-    fn run(&self, shape: [usize; 4], values: Vec<f32>) -> Result<Vec<Embedding>, EncoderError> {
         let failed = |error: ort::Error| EncoderError::Inference {
             tower: TOWER,
             message: error.to_string(),
         };
         let VisionSpec { input, output, pooling, .. } = &self.spec;
-        let tensor = tensors::floats(&shape, values, self.halved).map_err(failed)?;
+        let crop = preprocessor.config().crop as usize;
+        let shape = [batch.len(), 3, crop, crop];
         let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &[] };
         self.sessions.with(|session| {
-            let inputs = ort::inputs![input.as_str() => tensor];
-            let outputs = session.run(inputs).map_err(failed)?;
-            let output = outputs[output.as_str()].view();
-            let (found, values) = tensors::read(&output).map_err(failed)?;
-            answer.rows(shape[0], &found, &values)
+            let fill = |values: &mut [f32]| {
+                let rows = values.chunks_exact_mut(preprocessor.tensor_len());
+                batch
+                    .iter()
+                    .zip(rows)
+                    .for_each(|(pixels, row)| preprocessor.write_nchw(pixels, row));
+            };
+            session.floats(input, &shape, fill).map_err(failed)?;
+            let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
+            session.run(output, read).map_err(failed)?
         })
     }
 }

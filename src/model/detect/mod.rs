@@ -105,7 +105,7 @@ fn assemble(
         files: pin_all(place, vision, text, &words)?,
         vision: vision_spec,
         text: text_spec,
-        logit: None,
+        logit: vision.graph.logit.or(text.graph.logit),
         golden: None,
         defaults: ModelDefaults::default(),
         quality: toml::Table::new(),

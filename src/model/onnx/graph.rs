@@ -7,9 +7,11 @@ use std::path::Path;
 use prost::Message;
 
 use super::ModelError;
+use super::logit::logit;
 use super::proto::{self, Node, Tensor, ValueInfo};
 use super::wire::{Field, Reader};
 use crate::model::Precision;
+use crate::model::manifest::Logit;
 
 /// Operators that scale a whole activation tensor by its own largest value: a row's result then
 /// depends on what else is in its batch.
@@ -80,7 +82,7 @@ impl fmt::Display for Port {
 }
 
 /// What an ONNX file says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Graph {
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
@@ -88,6 +90,8 @@ pub struct Graph {
     pub operators: BTreeSet<String>,
     /// Names of the files beside the graph that hold its weights.
     pub external_files: BTreeSet<String>,
+    /// How the graph scores a pair, where it does.
+    pub logit: Option<Logit>,
     /// Elements of the weights, by their type's number.
     weights: BTreeMap<i32, u64>,
     /// Rows of the table that each input looks up, by the input's name.
@@ -118,6 +122,8 @@ impl Graph {
         graph.tables = tables(&inputs, &nodes, &weights);
         graph.inputs = inputs;
         graph.outputs = parts.ports(proto::graph::OUTPUT)?;
+        let outputs = graph.outputs.iter().map(|port| port.name.as_str());
+        graph.logit = logit(outputs, nodes.iter().map(|(_, node)| node), &weights);
         Ok(graph)
     }
 
@@ -158,9 +164,7 @@ impl Graph {
     }
 
     fn weigh(&mut self, tensor: &Tensor) {
-        let elements = tensor.dims.iter().map(|dim| (*dim).max(0) as u64);
-        let elements = elements.fold(1u64, u64::saturating_mul);
-        *self.weights.entry(tensor.data_type).or_default() += elements;
+        *self.weights.entry(tensor.data_type).or_default() += tensor.elements();
         let locations = tensor.external_data.iter().filter(|entry| entry.key == "location");
         self.external_files.extend(locations.map(|entry| entry.value.clone()));
     }
@@ -198,7 +202,7 @@ impl<'p> Parts<'p> {
         M::decode(bytes.as_slice()).map_err(|error| self.reader.not_onnx(error.to_string()))
     }
 
-    /// What a weight is, its values left out.
+    /// What a weight is; of its values only a single one is read.
     pub fn tensor(&mut self, field: &Field) -> Result<Tensor, ModelError> {
         let mut header = Vec::new();
         for part in self.reader.fields(field.value.clone())? {
@@ -207,12 +211,22 @@ impl<'p> Parts<'p> {
             }
         }
         let decoded = Tensor::decode(header.as_slice());
-        decoded.map_err(|error| self.reader.not_onnx(error.to_string()))
+        let tensor = decoded.map_err(|error| self.reader.not_onnx(error.to_string()))?;
+        if tensor.elements() == 1 { self.decode(field) } else { Ok(tensor) }
     }
 
     pub fn nodes(&mut self) -> Result<Vec<(Field, Node)>, ModelError> {
         let fields = self.of(proto::graph::NODE);
-        fields.into_iter().map(|field| Ok((field.clone(), self.decode(&field)?))).collect()
+        let mut nodes = Vec::with_capacity(fields.len());
+        for field in fields {
+            let mut node: Node = self.decode(&field)?;
+            // Some converters keep their weights in constants.
+            for attribute in &mut node.attribute {
+                attribute.tensor.take_if(|tensor| tensor.elements() != 1);
+            }
+            nodes.push((field, node));
+        }
+        Ok(nodes)
     }
 
     fn ports(&mut self, number: u32) -> Result<Vec<Port>, ModelError> {

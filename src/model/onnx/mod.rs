@@ -2,6 +2,7 @@
 //! types, and the files its weights lie in.
 
 mod graph;
+mod logit;
 mod proto;
 mod split;
 mod wire;

@@ -35,6 +35,10 @@ pub(super) struct Node {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Attribute {
+    #[prost(float, optional, tag = "2")]
+    pub float: Option<f32>,
+    #[prost(message, optional, tag = "5")]
+    pub tensor: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
     pub graph: Option<Subgraph>,
     #[prost(message, repeated, tag = "11")]
@@ -90,10 +94,52 @@ pub(super) struct Tensor {
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    pub float_data: Vec<f32>,
+    /// Also the bits of 16-bit floats.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
     #[prost(string, tag = "8")]
     pub name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    pub raw_data: Vec<u8>,
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<Entry>,
+}
+
+impl Tensor {
+    /// How many values it has.
+    pub fn elements(&self) -> u64 {
+        let dims = self.dims.iter().map(|dim| (*dim).max(0) as u64);
+        dims.fold(1, u64::saturating_mul)
+    }
+
+    /// The value of a tensor that is one float.
+    pub fn number(&self) -> Option<f64> {
+        if self.elements() != 1 {
+            return None;
+        }
+        let raw = self.raw_data.as_slice();
+        match self.data_type {
+            1 => {
+                let value = self.float_data.first().copied();
+                value.or_else(|| Some(f32::from_le_bytes(raw.try_into().ok()?))).map(f64::from)
+            }
+            10 => {
+                let bits = self.int32_data.first().and_then(|bits| u16::try_from(*bits).ok());
+                let bits = bits.or_else(|| Some(u16::from_le_bytes(raw.try_into().ok()?)));
+                bits.map(|bits| half::f16::from_bits(bits).to_f64())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Attribute {
+    /// The value of an attribute that is one float.
+    pub fn number(&self) -> Option<f64> {
+        self.float.map(f64::from).or_else(|| self.tensor.as_ref()?.number())
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -52,6 +52,7 @@ fn model(app: &App) -> pb::ModelInfo {
         notice: manifest.notice.clone().unwrap_or_default(),
         default_min_similarity: manifest.defaults.min_similarity,
         default_caption_weight: manifest.defaults.caption_weight,
+        logit: manifest.logit.map(|logit| pb::LogitInfo { scale: logit.scale, bias: logit.bias }),
     }
 }
 
