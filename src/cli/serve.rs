@@ -74,6 +74,7 @@ fn places(layers: Layers, args: &ServeArgs) -> Result<Layers, Error> {
         .path_flag("serve.data", args.data.as_ref())?
         .flag("serve.image_roots", roots)?
         .flag("serve.metrics.listen", args.metrics_listen.clone())?
+        .path_flag("serve.otel.ca", args.otel_ca.as_ref())?
         .flag("serve.otel.endpoint", args.otel_endpoint.clone())?)
 }
 

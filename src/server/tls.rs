@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
 
 use crate::ErrorKind;
 use crate::config::TlsConfig;
@@ -14,13 +14,13 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("serve.tls.{setting}: {source}")]
+    #[error("serve.{setting}: {source}")]
     Read {
         setting: &'static str,
         #[source]
         source: std::io::Error,
     },
-    #[error("serve.tls.{setting} = {path}: no {wanted} in PEM form; found {found}")]
+    #[error("serve.{setting} = {path}: no {wanted} in PEM form; found {found}")]
     Content { setting: &'static str, path: PathBuf, wanted: &'static str, found: String },
     #[error("serve.tls.cert = {cert} with serve.tls.key = {key}: {message}")]
     Unusable { cert: PathBuf, key: PathBuf, message: String },
@@ -46,16 +46,14 @@ impl TlsError {
 /// [`TlsError`] naming the file, what was wanted and what was found.
 pub fn server_tls(config: &TlsConfig) -> Result<Option<ServerTlsConfig>, TlsError> {
     let (Some(cert), Some(key)) = (&config.cert, &config.key) else { return Ok(None) };
-    // Two providers are in the tree, so rustls wants to be told. An error says that this was done
-    // already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let chain = read_pem("cert", cert, "certificate", |label| label == "CERTIFICATE")?;
-    let secret = read_pem("key", key, "private key", |label| label.ends_with("PRIVATE KEY"))?;
+    choose_cryptography();
+    let chain = certificates("tls.cert", cert)?;
+    let secret = read_pem("tls.key", key, "private key", |label| label.ends_with("PRIVATE KEY"))?;
     warn_if_others_can_read(key);
     let mut tls =
         ServerTlsConfig::new().identity(Identity::from_pem(chain, secret)).timeout(HANDSHAKE);
     if let Some(ca) = &config.client_ca {
-        let roots = read_pem("client_ca", ca, "certificate", |label| label == "CERTIFICATE")?;
+        let roots = certificates("tls.client_ca", ca)?;
         tls = tls.client_ca_root(Certificate::from_pem(roots));
     }
     // Only building an acceptor finds a key that is not the certificate's.
@@ -65,6 +63,27 @@ pub fn server_tls(config: &TlsConfig) -> Result<Option<ServerTlsConfig>, TlsErro
         message: causes(&error),
     })?;
     Ok(Some(tls))
+}
+
+/// TLS towards the collector of traces: trusts the authorities of `ca`, or those of the system.
+///
+/// # Errors
+/// [`TlsError`] naming the file, what was wanted and what was found.
+pub fn collector_tls(ca: Option<&Path>) -> Result<ClientTlsConfig, TlsError> {
+    choose_cryptography();
+    let tls = ClientTlsConfig::new();
+    let Some(ca) = ca else { return Ok(tls.with_native_roots()) };
+    Ok(tls.ca_certificate(Certificate::from_pem(certificates("otel.ca", ca)?)))
+}
+
+/// Two providers are in the tree, so rustls wants to be told.
+fn choose_cryptography() {
+    // An error says that this was done already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn certificates(setting: &'static str, path: &Path) -> Result<String, TlsError> {
+    read_pem(setting, path, "certificate", |label| label == "CERTIFICATE")
 }
 
 fn read_pem(

@@ -1,6 +1,7 @@
 //! A call's span reaches a collector as part of the caller's trace.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -16,12 +17,13 @@ use pairwright::config::OtelConfig;
 use pairwright::server::observe::Traces;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::server::{Options, start};
+use crate::tls::{authority, issue};
 
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
@@ -39,9 +41,19 @@ impl TraceService for Collector {
 
 impl Collector {
     async fn start(&self) -> SocketAddr {
+        self.start_on(Server::builder()).await
+    }
+
+    /// Starts with a certificate for `localhost`.
+    async fn start_encrypted(&self, (cert, key): (String, String)) -> SocketAddr {
+        let tls = ServerTlsConfig::new().identity(Identity::from_pem(cert, key));
+        self.start_on(Server::builder().tls_config(tls).expect("a sound certificate")).await
+    }
+
+    async fn start_on(&self, mut server: Server) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let router = Server::builder().add_service(TraceServiceServer::new(self.clone()));
+        let router = server.add_service(TraceServiceServer::new(self.clone()));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         address
     }
@@ -72,7 +84,8 @@ fn text(text: &str) -> Option<Value> {
 async fn the_collector_sees_the_callers_trace() {
     let collector = Collector::default();
     let endpoint = Some(format!("http://{}", collector.start().await));
-    let config = OtelConfig { endpoint, service_name: "pw-test".into(), sample_ratio: 0.0 };
+    let service_name = "pw-test".into();
+    let config = OtelConfig { endpoint, service_name, sample_ratio: 0.0, ..Default::default() };
     let traces = Traces::start(&config).expect("started").expect("on");
     let subscriber = tracing_subscriber::registry().with(traces.layer());
     let guard = tracing::subscriber::set_default(subscriber);
@@ -99,4 +112,31 @@ async fn the_collector_sees_the_callers_trace() {
     assert_eq!(value(&call.attributes, "rpc.method"), text("Check"));
     assert_eq!(value(&call.attributes, "rpc.grpc.status_code"), Some(Value::IntValue(0)));
     assert_eq!(collector.service_name(), text("pw-test"));
+}
+
+/// Traces one span to an encrypted collector that is trusted by the authorities in `ca`.
+async fn traced(address: SocketAddr, ca: &Path) {
+    let endpoint = Some(format!("https://localhost:{}", address.port()));
+    let config = OtelConfig { endpoint, ca: Some(ca.to_owned()), ..Default::default() };
+    let traces = Traces::start(&config).expect("started").expect("on");
+    let subscriber = tracing_subscriber::registry().with(traces.layer());
+    tracing::subscriber::with_default(subscriber, || drop(tracing::info_span!("one").entered()));
+    traces.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_collector_is_trusted_by_its_authority_only() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let (authority, stranger) = (authority(), authority());
+    let collector = Collector::default();
+    let address = collector.start_encrypted(issue(&authority, "localhost")).await;
+    let ca = folder.path().join("ca.pem");
+
+    fs_err::write(&ca, stranger.pem()).expect("written");
+    traced(address, &ca).await;
+    assert!(collector.spans().is_empty());
+
+    fs_err::write(&ca, authority.pem()).expect("written");
+    traced(address, &ca).await;
+    assert_eq!(collector.spans().iter().filter(|span| span.name == "one").count(), 1);
 }

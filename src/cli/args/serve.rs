@@ -125,6 +125,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "URL")]
     pub otel_endpoint: Option<String>,
 
+    /// PEM file of the authorities that an https collector is trusted by; the system's by default
+    /// [env: PAIRWRIGHT__SERVE__OTEL__CA].
+    #[arg(long, value_name = "FILE")]
+    pub otel_ca: Option<PathBuf>,
+
     /// Rows of the batch each encoder does before the server is ready, 0: none
     /// [env: PAIRWRIGHT__SERVE__WARMUP__BATCH] [default: 8].
     #[arg(long, value_name = "N")]

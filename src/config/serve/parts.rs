@@ -85,8 +85,12 @@ impl TryFrom<String> for MetricsListen {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtelConfig {
-    /// An OTLP/gRPC collector such as `http://127.0.0.1:4317`; none exports no traces.
+    /// An OTLP/gRPC collector such as `http://127.0.0.1:4317`, with TLS where it is `https`; none
+    /// exports no traces.
     pub endpoint: Option<String>,
+    /// A PEM file with the authorities that an `https` collector is trusted by; none takes the
+    /// system's.
+    pub ca: Option<PathBuf>,
     /// The service's name in traces.
     pub service_name: String,
     /// Share of calls traced, 0 to 1, where the caller has not decided.
@@ -95,11 +99,17 @@ pub struct OtelConfig {
 
 impl Default for OtelConfig {
     fn default() -> Self {
-        Self { endpoint: None, service_name: "pairwright".into(), sample_ratio: 1.0 }
+        Self { endpoint: None, ca: None, service_name: "pairwright".into(), sample_ratio: 1.0 }
     }
 }
 
 impl OtelConfig {
+    /// Whether the collector is spoken to by TLS.
+    pub fn is_encrypted(&self) -> bool {
+        let url = self.endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
+        url.is_some_and(|url| url.scheme() == "https")
+    }
+
     pub(super) fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
         // A NaN lies in no range, so it is refused too.
@@ -111,17 +121,22 @@ impl OtelConfig {
             problems.push("serve.otel.service_name is empty".into());
         }
         problems.extend(self.endpoint.as_deref().and_then(wrong_endpoint));
+        if let Some(ca) = self.ca.as_deref().filter(|_| !self.is_encrypted()) {
+            let ca = ca.display();
+            problems.push(format!("serve.otel.ca is {ca}, but serve.otel.endpoint is not https"));
+        }
         problems
     }
 }
 
-/// Plain HTTP only: the exporter is built without TLS, and a collector runs beside the server.
 fn wrong_endpoint(endpoint: &str) -> Option<String> {
     let url = reqwest::Url::parse(endpoint).ok();
-    if url.is_some_and(|url| url.scheme() == "http" && url.has_host()) {
+    if url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
         return None;
     }
-    Some(format!("serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT of a collector"))
+    Some(format!(
+        "serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT or https://HOST:PORT of a collector"
+    ))
 }
 
 /// `[serve.urls]`: photos that callers name by URL.

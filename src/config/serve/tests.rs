@@ -16,14 +16,15 @@ fn refusal(text: &str) -> String {
 fn every_wrong_value_is_named_with_its_range() {
     let text = refusal(
         "[serve.limits]\nmax_message_bytes = 1\nmax_requests = 0\n[serve.otel]\nsample_ratio = 1.5\n\
-         endpoint = \"collector:4317\"\n[serve.urls]\nmax_redirects = 11\n[serve.jobs]\n\
+         endpoint = \"collector:4317\"\nca = \"ca.pem\"\n[serve.urls]\nmax_redirects = 11\n[serve.jobs]\n\
          max_running = 0\n[serve.warmup]\nbatch = 257\n[serve.prober]\ninterval_seconds = 0\n",
     );
     for part in [
         "serve.limits.max_message_bytes is 1, must be 65536 to 1073741824",
         "serve.limits.max_requests is 0, must be 1 to 1000000",
         "serve.otel.sample_ratio is 1.5, must be 0 to 1",
-        "serve.otel.endpoint is \"collector:4317\", must be http://HOST:PORT",
+        "serve.otel.endpoint is \"collector:4317\", must be http://HOST:PORT or https://HOST:PORT",
+        "serve.otel.ca is ca.pem, but serve.otel.endpoint is not https",
         "serve.urls.max_redirects is 11, must be 0 to 10",
         "serve.jobs.max_running is 0, must be 1 to 64",
         "serve.warmup.batch is 257, must be 0 to 256",

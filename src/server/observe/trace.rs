@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{Status, TraceContextExt, TracerProvider};
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::labels::code_name;
 use super::level::level;
 use crate::config::OtelConfig;
-use crate::server::ServerError;
+use crate::server::{ServerError, tls};
 
 /// The name of the instrumentation.
 const SCOPE: &str = "pairwright";
@@ -36,17 +36,19 @@ impl Traces {
     /// yet. Call it inside the runtime.
     ///
     /// # Errors
-    /// [`ServerError::Telemetry`] when the endpoint cannot be used at all.
+    /// [`ServerError::Telemetry`] when the endpoint cannot be used at all, [`ServerError::Tls`] when
+    /// the file of its authorities cannot.
     pub fn start(config: &OtelConfig) -> Result<Option<Self>, ServerError> {
         let Some(endpoint) = &config.endpoint else { return Ok(None) };
-        let exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .build()
-            .map_err(|error| ServerError::Telemetry {
-                endpoint: endpoint.clone(),
-                message: error.to_string(),
-            })?;
+        let mut exporter =
+            opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+        if config.is_encrypted() {
+            exporter = exporter.with_tls_config(tls::collector_tls(config.ca.as_deref())?);
+        }
+        let exporter = exporter.build().map_err(|error| ServerError::Telemetry {
+            endpoint: endpoint.clone(),
+            message: error.to_string(),
+        })?;
         let resource = Resource::builder().with_service_name(config.service_name.clone()).build();
         let root = Sampler::TraceIdRatioBased(config.sample_ratio);
         let provider = SdkTracerProvider::builder()
