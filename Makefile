@@ -57,24 +57,26 @@ runtime/bench-venv: benches/requirements.txt
 	@rm -rf $@ && python3 -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 
-# Both at once, one core each. Anything above 64 MiB in one piece, where photos may decode to 16 MiB,
+# All at once, one core each. Anything above 64 MiB in one piece, where photos may decode to 16 MiB,
 # is an error; so are 10 s or 2 GiB for one input. What is found lies in fuzz/artifacts.
 FUZZ := $(abspath fuzz)
 FUZZ_FLAGS := -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -detect_leaks=0 -print_final_stats=1
 
-fuzz: setup ## fuzz the image path and the requests (TIME=600 seconds)
+fuzz: setup ## fuzz photos, files and requests (TIME=600 seconds)
 	@cd fuzz && RUSTC_WRAPPER=$(FUZZ)/rustc.sh CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) \
 		$(abspath $(TIMED)) "fuzz, build" cargo build --release --locked
 	@mkdir -p fuzz/artifacts
-	@for kind in image request; do \
+	@for kind in image file request; do \
 		PAIRWRIGHT_FUZZ_SEEDS=fuzz/corpus/$$kind $(TARGET_DIR)/release/$$kind || exit; done
 	@echo "== fuzz: $(TIME) s; logs in fuzz/artifacts"
 	@$(TARGET_DIR)/release/image $(FUZZ_FLAGS) -max_len=65536 -malloc_limit_mb=64 \
 		-artifact_prefix=fuzz/artifacts/image- fuzz/corpus/image >fuzz/artifacts/image.log 2>&1 & image=$$!; \
+	$(TARGET_DIR)/release/file $(FUZZ_FLAGS) -max_len=65536 -malloc_limit_mb=64 \
+		-artifact_prefix=fuzz/artifacts/file- fuzz/corpus/file >fuzz/artifacts/file.log 2>&1 & file=$$!; \
 	$(TARGET_DIR)/release/request $(FUZZ_FLAGS) -max_len=8192 \
 		-artifact_prefix=fuzz/artifacts/request- fuzz/corpus/request >fuzz/artifacts/request.log 2>&1; request=$$?; \
-	wait $$image; image=$$?; \
-	tail -n 12 fuzz/artifacts/image.log fuzz/artifacts/request.log; test $$image$$request = 00
+	wait $$image; image=$$?; wait $$file; file=$$?; \
+	tail -n 12 fuzz/artifacts/*.log; test $$image$$file$$request = 000
 
 lint: ## formatting and clippy, warnings denied
 	@$(TIMED) "formatting" cargo fmt --check

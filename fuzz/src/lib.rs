@@ -1,5 +1,6 @@
-//! What the fuzz targets share: how an input stands for a call, and the first inputs.
+//! What the fuzz targets share: how an input stands for a call or a file, and the first inputs.
 
+pub mod files;
 pub mod seeds;
 
 use bytes::Bytes;

@@ -1,12 +1,13 @@
 //! The fuzz targets' first inputs.
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::{DynamicImage, ImageFormat};
 use pairwright::server::pb;
 use prost::Message;
 
+use crate::files::{FILES, project};
 use crate::input;
 
 /// The largest picture of the golden tests that is taken over as it is: libFuzzer's pace depends
@@ -20,6 +21,7 @@ pub fn write_if_asked(kind: Kind) {
     let inputs = match kind {
         Kind::Images => images(),
         Kind::Requests => requests(),
+        Kind::Files => files(),
     };
     let saved = inputs.and_then(|inputs| save(Path::new(&folder), inputs));
     saved.expect("the seeds are written");
@@ -31,6 +33,7 @@ pub fn write_if_asked(kind: Kind) {
 pub enum Kind {
     Images,
     Requests,
+    Files,
 }
 
 fn save(folder: &Path, inputs: Vec<Vec<u8>>) -> std::io::Result<()> {
@@ -42,10 +45,6 @@ fn save(folder: &Path, inputs: Vec<Vec<u8>>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn photo(side: u32) -> std::io::Result<DynamicImage> {
     let file = std::fs::read(project().join("samples/photos/tabby-cat.jpg"))?;
     Ok(image::load_from_memory(&file).expect("a sample photo").thumbnail(side, side))
@@ -55,6 +54,14 @@ fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format).expect("encoding to memory");
     bytes.into_inner()
+}
+
+/// A sound file of each kind.
+fn files() -> std::io::Result<Vec<Vec<u8>>> {
+    let one = |(at, file): (usize, &crate::files::File)| {
+        Ok([vec![at as u8], std::fs::read(project().join(file.sample))?].concat())
+    };
+    FILES.iter().enumerate().map(one).collect()
 }
 
 /// Small photos of each kind, and the small ones among the pictures of the golden tests (CMYK,
