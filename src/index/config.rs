@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::IndexError;
-use super::container::StoredKind;
+use super::container::{StoredGraph, StoredKind};
 
 /// Which implementation to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -130,9 +130,10 @@ impl IndexConfig {
         };
         match (self.kind, stored) {
             (IndexKind::Usearch, StoredKind::Exact) => agree("kind", &"usearch", &"exact"),
-            (IndexKind::Exact, StoredKind::Usearch { .. }) => agree("kind", &"exact", &"usearch"),
+            (IndexKind::Exact, StoredKind::Usearch(_)) => agree("kind", &"exact", &"usearch"),
             (_, StoredKind::Exact) => Ok(()),
-            (_, StoredKind::Usearch { connectivity, expansion_add, scalar, .. }) => {
+            (_, StoredKind::Usearch(graph)) => {
+                let StoredGraph { connectivity, expansion_add, scalar, .. } = graph;
                 agree("connectivity", &self.connectivity, connectivity)?;
                 agree("expansion_add", &self.expansion_add, expansion_add)?;
                 agree("scalar", &self.scalar.name(), &scalar.name())

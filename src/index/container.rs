@@ -24,7 +24,8 @@ use super::{IndexError, Scalar};
 use crate::durable;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
-const FORMAT: u32 = 1;
+/// Format 1 may hold a graph that has lost a vector by refilling the place of a removed one.
+const FORMAT: u32 = 2;
 const PREFIX: usize = 28;
 const CHECKSUM: usize = 32;
 
@@ -43,13 +44,21 @@ pub(super) struct Header {
 #[serde(rename_all = "snake_case")]
 pub(super) enum StoredKind {
     Exact,
-    Usearch {
-        /// The number under which `usearch` knows each id.
-        keys: Vec<u64>,
-        connectivity: usize,
-        expansion_add: usize,
-        scalar: Scalar,
-    },
+    Usearch(StoredGraph),
+}
+
+/// What belongs to a graph of `usearch`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredGraph {
+    /// The number under which `usearch` knows each id.
+    pub keys: Vec<u64>,
+    /// Above all keys that the graph has ever held.
+    pub next_key: u64,
+    /// Vectors in the graph that belong to no id any more.
+    pub removed: usize,
+    pub connectivity: usize,
+    pub expansion_add: usize,
+    pub scalar: Scalar,
 }
 
 /// A file read and found whole.

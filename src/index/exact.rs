@@ -156,6 +156,10 @@ impl VectorIndex for ExactIndex {
         Ok(true)
     }
 
+    fn removed(&self) -> usize {
+        0
+    }
+
     fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
         let header = Header {
             model_hash: model_hash.to_owned(),

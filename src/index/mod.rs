@@ -99,6 +99,10 @@ pub trait VectorIndex: VectorSearch {
     /// The backend failed.
     fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
 
+    /// Number of removed vectors that still take as much memory and search time as those that are
+    /// there. Building the index anew gives that back.
+    fn removed(&self) -> usize;
+
     /// The index as bytes, to be written when no lock is held any more. Takes as much memory as
     /// the vectors and links do.
     ///
@@ -140,7 +144,7 @@ pub fn build(
 /// `config` asks for (`auto` takes either kind), so that a changed setting is never ignored.
 ///
 /// # Errors
-/// The file is missing, cut short, damaged, not an index, of a later format, built with another
+/// The file is missing, cut short, damaged, not an index, of another format, built with another
 /// model or with other settings.
 pub fn load(
     path: &Path,
@@ -154,8 +158,8 @@ pub fn load(
         StoredKind::Exact => {
             Box::new(ExactIndex::from_container(path, &container, config.threads)?)
         }
-        StoredKind::Usearch { keys, .. } => {
-            Box::new(UsearchIndex::from_container(path, &container, keys, config)?)
+        StoredKind::Usearch(graph) => {
+            Box::new(UsearchIndex::from_container(path, &container, graph, config)?)
         }
     })
 }

@@ -2,21 +2,42 @@
 //! inside `add`, again with the threads after a load (unum-cloud/USearch #507, #458), files are
 //! loaded and never viewed (#624), searches wait for a place instead of failing, and a search
 //! that the graph leaves short is answered exactly.
+//!
+//! A removed vector stays in the graph, passed through by searches and never given. `usearch`
+//! would put the next vector in its place and drop that node's links, which now and then cuts a
+//! neighbour off for good. So the graph only grows, until [`VectorIndex::removed`] says that it
+//! should be built anew. Threads that add at once also cut off a vector now and then, because a
+//! node under way may drop the links that others give it: what they added is looked for, and added
+//! again if it is not found.
 
 use std::path::Path;
 
 use ::usearch::ffi::Matches;
 use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
-use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
+use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind, inconsistent};
 use super::exact::check_k;
 use super::gate::Gate;
 use super::ids::IdMap;
-use super::vector::{check_id, check_many, clamp, unit};
+use super::vector::{check_id, check_many, clamp, dot, unit};
 use super::{Hit, IndexConfig, IndexError, IndexKind, Scalar, VectorIndex, VectorSearch, parallel};
 
 /// Places reserved at first.
 const MIN_CAPACITY: usize = 64;
+
+/// Neighbours of a vector among which it, or one that is the same, is looked for.
+const NEIGHBOURS: usize = 8;
+
+/// Candidates kept while looking for vectors just added: all but a few are found by that, in a
+/// fifth of the time that adding takes.
+const NARROW: usize = 16;
+
+/// Cosine distance of two vectors that are stored alike: 0 but for rounding.
+const ALIKE: f32 = 1e-6;
+
+/// Euclidean distance from which on two f32 vectors of length 1 are not one. An encoder may give a
+/// text again with a rounding error that depends on the batch; similarities show no more than this.
+const SAME: f32 = 1e-5;
 
 /// An HNSW index. The graph depends on the order in which vectors were added, so equal sequences
 /// of calls give equal results, as long as none is [`VectorIndex::add_many`].
@@ -25,9 +46,6 @@ pub struct UsearchIndex {
     config: IndexConfig,
     ids: IdMap,
     gate: Gate,
-    /// Whether the graph may hold removed nodes. `usearch` fills those first, by rewriting them,
-    /// which is not made for many threads at once.
-    holes: bool,
 }
 
 impl UsearchIndex {
@@ -43,8 +61,7 @@ impl UsearchIndex {
         }
         let inner = create(dim, config)?;
         let gate = Gate::new(parallel::threads(config.threads));
-        let index =
-            Self { inner, config: config.clone(), ids: IdMap::default(), gate, holes: false };
+        let index = Self { inner, config: config.clone(), ids: IdMap::default(), gate };
         index.reserve(MIN_CAPACITY)?;
         Ok(index)
     }
@@ -53,21 +70,23 @@ impl UsearchIndex {
     pub(super) fn from_container(
         path: &Path,
         container: &Container,
-        keys: &[u64],
+        stored: &StoredGraph,
         config: &IndexConfig,
     ) -> Result<Self, IndexError> {
+        let StoredGraph { keys, next_key, removed, .. } = stored;
         let mut index = Self::new(container.header.dim, config)?;
-        let count = container.header.ids.len();
-        index.holes = check_payload(path, container.payload(), &index.inner, count)?;
-        index.ids = IdMap::restore(&container.header.ids, keys)
+        let nodes = container.header.ids.len().saturating_add(*removed);
+        check_payload(path, container.payload(), &index.inner, nodes)?;
+        index.ids = IdMap::restore(&container.header.ids, keys, *next_key)
             .ok_or_else(|| inconsistent(path, "ids and keys do not pair one to one"))?;
         // Loading resets the graph and forgets what was reserved.
         let loaded = index.inner.load_from_buffer(container.payload());
         loaded.map_err(|error| IndexError::backend("load the graph", error))?;
         index.inner.change_expansion_add(config.expansion_add);
         index.inner.change_expansion_search(config.expansion_search);
-        index.reserve(count.max(MIN_CAPACITY))?;
-        if index.inner.size() != count {
+        index.reserve(nodes.max(MIN_CAPACITY))?;
+        let there = |key: &u64| index.inner.contains(*key);
+        if index.inner.size() != nodes || !keys.iter().all(there) {
             return Err(inconsistent(path, "the graph does not hold one vector for each id"));
         }
         Ok(index)
@@ -79,27 +98,96 @@ impl UsearchIndex {
             .map_err(|error| IndexError::backend("reserve memory", error))
     }
 
-    fn grow(&self) -> Result<(), IndexError> {
-        let capacity = self.inner.capacity();
-        if self.inner.size() < capacity { Ok(()) } else { self.reserve(capacity * 2) }
+    fn make_room(&self, more: usize) -> Result<(), IndexError> {
+        let (needed, capacity) = (self.inner.size() + more, self.inner.capacity());
+        if needed <= capacity { Ok(()) } else { self.reserve(needed.max(capacity * 2)) }
     }
 
     /// Puts checked vectors into the graph under the keys that come next.
-    fn link_all(&self, vectors: &[Vec<f32>]) -> Result<(), IndexError> {
-        let (first, threads) =
-            (self.ids.next_key(), if self.holes { 1 } else { self.gate.places() });
+    fn link(&mut self, vectors: &[Vec<f32>]) -> Result<(), IndexError> {
+        self.make_room(vectors.len())?;
+        let first = self.ids.next_key();
         let link = |at, vector: &Vec<f32>| self.inner.add(first + at as u64, vector);
-        let linked = parallel::map(vectors, threads, link);
-        linked.map(drop).map_err(|error| IndexError::backend("add vectors", error))
+        let linked = parallel::map(vectors, self.gate.places(), link);
+        linked.map(drop).map_err(|error| {
+            // Some may be in the graph by now.
+            self.ids.skip(vectors.len());
+            IndexError::backend("add vectors", error)
+        })
     }
 
-    /// Takes out what a failed [`Self::link_all`] has put in.
-    fn unlink_all(&mut self, count: usize) {
-        self.holes = true;
-        for key in self.ids.next_key()..self.ids.next_key() + count as u64 {
-            // The first failure is the one to report; here nothing is left to try.
-            let _ = self.inner.remove(key);
+    /// Adds once more, one by one, which of the vectors under the keys from `first` on are lost.
+    fn mend(
+        &mut self,
+        first: u64,
+        items: &[(String, Vec<f32>)],
+        vectors: &[Vec<f32>],
+    ) -> Result<(), IndexError> {
+        for at in self.lost(first, vectors)? {
+            self.ids.remove(&items[at].0);
+            self.link(&vectors[at..=at])?;
+            self.ids.push(&items[at].0);
         }
+        Ok(())
+    }
+
+    /// Positions of the vectors, added under the keys from `first` on, that no search finds.
+    fn lost(&self, first: u64, vectors: &[Vec<f32>]) -> Result<Vec<usize>, IndexError> {
+        let all: Vec<usize> = (0..vectors.len()).collect();
+        self.inner.change_expansion_search(NARROW);
+        let suspects = self.unfound(first, vectors, &all);
+        self.inner.change_expansion_search(self.config.expansion_search);
+        self.unfound(first, vectors, &suspects?)
+    }
+
+    fn unfound(
+        &self,
+        first: u64,
+        vectors: &[Vec<f32>],
+        positions: &[usize],
+    ) -> Result<Vec<usize>, IndexError> {
+        let find = |_, at: &usize| {
+            let near = self.inner.search(&vectors[*at], NEIGHBOURS);
+            let near = near.map_err(|error| IndexError::backend("search", error))?;
+            let mut near = near.keys.iter().zip(&near.distances);
+            // A twin in its place answers as well.
+            let twin = |key, away| away <= ALIKE && self.ids.id(key).is_some();
+            Ok::<_, IndexError>(
+                near.any(|(&key, &away)| key == first + *at as u64 || twin(key, away)),
+            )
+        };
+        let found = parallel::map(positions, self.gate.places(), find)?;
+        let unfound = positions.iter().zip(found).filter(|(_, found)| !found);
+        Ok(unfound.map(|(at, _)| *at).collect())
+    }
+
+    /// The key of a removed vector that is the same as `vector`. Taking it up again keeps the graph
+    /// sound: many equal nodes would fill each other's lists of links, and what lies behind them
+    /// would not be found.
+    fn same_removed(&self, vector: &[f32]) -> Option<u64> {
+        if self.removed() == 0 {
+            return None;
+        }
+        let near = self.inner.search(vector, NEIGHBOURS).ok()?;
+        let alike = near.keys.iter().zip(&near.distances).filter(|(_, away)| **away <= ALIKE);
+        let mut removed = alike.map(|(key, _)| *key).filter(|key| self.ids.is_removed(*key));
+        removed.find(|key| self.config.scalar != Scalar::F32 || self.lies_at(*key, vector))
+    }
+
+    fn lies_at(&self, key: u64, vector: &[f32]) -> bool {
+        self.stored(key).is_some_and(|stored| {
+            let squares = stored.iter().zip(vector).map(|(a, b)| (a - b).powi(2));
+            squares.sum::<f32>() <= SAME * SAME
+        })
+    }
+
+    /// The vector of a key, of length 1.
+    fn stored(&self, key: u64) -> Option<Vec<f32>> {
+        let mut stored = vec![0f32; self.dim()];
+        if self.inner.get(key, &mut stored).ok()? == 0 {
+            return None;
+        }
+        unit(&stored, self.dim(), || format!("the vector of key {key}")).ok().map(|(unit, _)| unit)
     }
 
     fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
@@ -107,14 +195,29 @@ impl UsearchIndex {
         if wanted == 0 {
             return Ok(Vec::new());
         }
-        let failed = |error| IndexError::backend("search", error);
         let _place = self.gate.enter();
-        let mut matches = self.inner.search(query, wanted).map_err(failed)?;
-        // Around many removed nodes the walk can end early.
+        let found = if self.removed() == 0 {
+            self.inner.search(query, wanted)
+        } else {
+            self.inner.filtered_search(query, wanted, |key| self.ids.id(key).is_some())
+        };
+        let matches = found.map_err(|error| IndexError::backend("search", error))?;
+        // Where many vectors are alike the walk can end early.
         if matches.keys.len() < wanted {
-            matches = self.inner.exact_search(query, wanted).map_err(failed)?;
+            return Ok(self.compare_all(query, wanted));
         }
         self.hits(&matches)
+    }
+
+    fn compare_all(&self, query: &[f32], wanted: usize) -> Vec<Hit> {
+        let compared = self.ids.entries().filter_map(|(id, key)| {
+            let similarity = clamp(dot(&self.stored(key)?, query));
+            Some(Hit { id: id.to_owned(), similarity })
+        });
+        let mut hits: Vec<_> = compared.collect();
+        sort(&mut hits);
+        hits.truncate(wanted);
+        hits
     }
 
     fn hits(&self, matches: &Matches) -> Result<Vec<Hit>, IndexError> {
@@ -128,9 +231,7 @@ impl UsearchIndex {
                 Ok(Hit { id: id.to_owned(), similarity: clamp(1.0 - distance) })
             })
             .collect::<Result<Vec<_>, IndexError>>()?;
-        hits.sort_unstable_by(|a, b| {
-            b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
-        });
+        sort(&mut hits);
         Ok(hits)
     }
 }
@@ -159,16 +260,11 @@ impl VectorSearch for UsearchIndex {
     }
 
     fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        let mut stored = vec![0f32; self.dim()];
-        let found = self.inner.get(self.ids.key(id)?, &mut stored).ok()?;
-        if found == 0 {
-            return None;
-        }
-        unit(&stored, self.dim(), || format!("the vector of {id:?}")).ok().map(|(unit, _)| unit)
+        self.stored(self.ids.key(id)?)
     }
 
     fn ids(&self) -> Vec<String> {
-        let (mut ids, _) = self.ids.entries();
+        let mut ids: Vec<_> = self.ids.entries().map(|(id, _)| id.to_owned()).collect();
         ids.sort_unstable();
         ids
     }
@@ -185,10 +281,11 @@ impl VectorIndex for UsearchIndex {
             return Err(IndexError::DuplicateId { id: id.to_owned() });
         }
         let (vector, _) = unit(vector, self.dim(), || format!("the vector of {id:?}"))?;
-        self.grow()?;
-        self.inner
-            .add(self.ids.next_key(), &vector)
-            .map_err(|error| IndexError::backend("add a vector", error))?;
+        if let Some(key) = self.same_removed(&vector) {
+            self.ids.put(id, key);
+            return Ok(());
+        }
+        self.link(&[vector])?;
         self.ids.push(id);
         Ok(())
     }
@@ -196,36 +293,39 @@ impl VectorIndex for UsearchIndex {
     fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError> {
         let known = |id: &str| self.ids.key(id).is_some();
         let vectors = check_many(items, self.dim(), self.gate.places(), known)?;
-        let needed = self.inner.size() + items.len();
-        if needed > self.inner.capacity() {
-            self.reserve(needed.max(self.inner.capacity() * 2))?;
-        }
-        if let Err(error) = self.link_all(&vectors) {
-            self.unlink_all(items.len());
-            return Err(error);
-        }
+        let first = self.ids.next_key();
+        self.link(&vectors)?;
         items.iter().for_each(|(id, _)| self.ids.push(id));
-        Ok(())
+        self.mend(first, items, &vectors).inspect_err(|_| {
+            for (id, _) in items {
+                self.ids.remove(id);
+            }
+        })
     }
 
     fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
-        let Some(key) = self.ids.key(id) else {
-            return Ok(false);
-        };
-        let removed = self.inner.remove(key);
-        removed.map_err(|error| IndexError::backend("remove a vector", error))?;
-        self.ids.remove(id);
-        self.holes = true;
-        Ok(true)
+        Ok(self.ids.remove(id))
+    }
+
+    fn removed(&self) -> usize {
+        self.inner.size() - self.ids.len()
     }
 
     fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
         let mut payload = vec![0; self.inner.serialized_length()];
         let saved = self.inner.save_to_buffer(&mut payload);
         saved.map_err(|error| IndexError::backend("write out the graph", error))?;
-        let (ids, keys) = self.ids.entries();
+        let (ids, keys) = self.ids.entries().map(|(id, key)| (id.to_owned(), key)).unzip();
         let IndexConfig { connectivity, expansion_add, scalar, .. } = self.config;
-        let kind = StoredKind::Usearch { keys, connectivity, expansion_add, scalar };
+        let (next_key, removed) = (self.ids.next_key(), self.removed());
+        let kind = StoredKind::Usearch(StoredGraph {
+            keys,
+            next_key,
+            removed,
+            connectivity,
+            expansion_add,
+            scalar,
+        });
         let model_hash = model_hash.to_owned();
         Ok(IndexSnapshot::new(Header { model_hash, dim: self.dim(), ids, kind }, payload))
     }
@@ -249,23 +349,27 @@ fn create(dim: usize, config: &IndexConfig) -> Result<Index, IndexError> {
     Index::new(&options).map_err(|error| IndexError::backend("make an index", error))
 }
 
-/// Compares the graph's own header with ours before `usearch` reads the rest; whether it holds
-/// removed nodes.
+/// Most similar first, equal ones by id.
+fn sort(hits: &mut [Hit]) {
+    hits.sort_unstable_by(|a, b| {
+        b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
+    });
+}
+
+/// Compares the graph's own header with ours before `usearch` reads the rest.
 fn check_payload(
     path: &Path,
     payload: &[u8],
     index: &Index,
-    count: usize,
-) -> Result<bool, IndexError> {
+    nodes: usize,
+) -> Result<(), IndexError> {
     let found = Index::metadata_from_buffer(payload)
         .map_err(|error| inconsistent(path, format!("unreadable graph: {error}")))?;
     let agrees = found.dimensions == index.dimensions() as u64
         && found.quantization == index.scalar_kind()
         && found.metric == MetricKind::Cos
-        && found.count_present == count as u64
+        && found.count_present == nodes as u64
+        && found.count_deleted == 0
         && !found.multi;
-    if agrees {
-        return Ok(found.count_deleted > 0);
-    }
-    Err(inconsistent(path, format!("the graph holds {found:?}")))
+    if agrees { Ok(()) } else { Err(inconsistent(path, format!("the graph holds {found:?}"))) }
 }

@@ -95,7 +95,7 @@ fn refuses_another_model_kind_or_setting() {
 }
 
 #[test]
-fn refuses_missing_foreign_and_later_files() {
+fn refuses_missing_foreign_and_other_formats_files() {
     let (folder, path, _) = saved(IndexKind::Exact, 5);
     let missing = load(&folder.path().join("none"), MODEL, &config(IndexKind::Auto));
     let missing = missing.err().expect("missing");
@@ -105,9 +105,11 @@ fn refuses_missing_foreign_and_later_files() {
     fs_err::write(&foreign, b"PK\x03\x04 and so on").expect("written");
     assert_eq!(code(&foreign, MODEL, IndexKind::Auto), "index_foreign_file");
     let mut bytes = fs_err::read(&path).expect("read");
-    bytes[8] = 2;
-    fs_err::write(&path, bytes).expect("written");
-    assert_eq!(code(&path, MODEL, IndexKind::Auto), "index_format_version");
+    for format in [1, 3] {
+        bytes[8] = format;
+        fs_err::write(&path, &bytes).expect("written");
+        assert_eq!(code(&path, MODEL, IndexKind::Auto), "index_format_version");
+    }
 }
 
 #[test]

@@ -27,6 +27,22 @@ fn many_added_at_once_are_found_as_if_added_one_by_one() {
     }
 }
 
+/// Of these, eight threads would cut some twenty off.
+#[test]
+fn many_threads_lose_none() {
+    let vectors = clustered(6000, 16, 6000, 24);
+    let config = IndexConfig { threads: 8, ..config(IndexKind::Usearch) };
+    let mut index = build(&config, 16, 0).expect("valid");
+    for part in items(&vectors).chunks(2000) {
+        index.add_many(part).expect("sound");
+    }
+    let queries: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+    let found = index.search_many(&queries, 1).expect("found");
+    let lost = found.iter().enumerate().filter(|(at, hits)| hits[0].id != format!("id{at}"));
+    let lost: Vec<usize> = lost.map(|(at, _)| at).collect();
+    assert_eq!(lost, [0; 0], "{} were added twice", index.removed());
+}
+
 #[test]
 fn one_unsound_item_refuses_all() {
     let vectors = clustered(20, 4, 3, 22);
@@ -49,7 +65,7 @@ fn one_unsound_item_refuses_all() {
 }
 
 #[test]
-fn removed_places_are_filled_by_many_also_after_a_load() {
+fn many_removed_and_added_again_are_found_also_after_a_load() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a");
     let vectors = clustered(400, 8, 7, 23);

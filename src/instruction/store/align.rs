@@ -14,6 +14,9 @@ const CHUNK: usize = 4096;
 /// time.
 const PARALLEL_FROM: usize = 20_000;
 
+/// Removed vectors that are never worth a build.
+const REMOVED_KEPT: usize = 256;
+
 /// How often a long build says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
@@ -93,6 +96,12 @@ pub(super) fn wanted_kind(config: &IndexConfig, current: IndexKind, len: usize) 
         IndexKind::Exact if current == IndexKind::Usearch => config.resolve(len.saturating_mul(2)),
         wanted => wanted,
     }
+}
+
+/// Whether so much of the index is removed vectors that it should be built anew.
+pub(super) fn is_worn(index: &dyn VectorIndex) -> bool {
+    let removed = index.removed();
+    removed > REMOVED_KEPT && removed > (index.len() + removed) / 4
 }
 
 #[cfg(test)]

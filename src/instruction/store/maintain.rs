@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::atomic::Ordering;
 
-use super::align::{Aligner, wanted_kind};
+use super::align::{Aligner, is_worn, wanted_kind};
 use super::error::LibraryStoreError;
 use super::rows::Rows;
 use super::{InstructionStore, locked};
@@ -18,10 +18,10 @@ const CLOSE: usize = 200;
 
 impl InstructionStore {
     /// Mends an index that fell behind, builds the other kind of index when the library has grown
-    /// or shrunk past [`IndexConfig::exact_up_to`](crate::index::IndexConfig), and saves a
-    /// snapshot when enough has changed. To be called from time to time on a thread of its own:
-    /// searches and writes go on meanwhile, over the old index. A second call at the same time
-    /// waits for the first.
+    /// or shrunk past [`IndexConfig::exact_up_to`](crate::index::IndexConfig), builds a graph anew
+    /// of which more than a quarter has been deleted, and saves a snapshot when enough has changed.
+    /// To be called from time to time on a thread of its own: searches and writes go on meanwhile,
+    /// over the old index. A second call at the same time waits for the first.
     ///
     /// `stop` is asked between steps of a build; true gives the build up.
     ///
@@ -65,6 +65,7 @@ impl InstructionStore {
         let kind = live.index.kind();
         self.behind.load(Ordering::Acquire)
             || wanted_kind(&self.config, kind, live.catalog.len(None)) != kind
+            || is_worn(&*live.index)
     }
 
     /// Builds an index beside the one in use and puts it in its place.
@@ -86,7 +87,7 @@ impl InstructionStore {
         let (kind, len) = (index.kind(), index.len());
         let old = mem::replace(&mut self.live.write().index, index);
         self.behind.store(false, Ordering::Release);
-        // What lies in the file is of the other kind, or wrong.
+        // What lies in the file is of the other kind, worn or wrong.
         self.changes.fetch_add(SAVE_AFTER, Ordering::AcqRel);
         drop(writer);
         drop(old);

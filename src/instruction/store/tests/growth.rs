@@ -92,6 +92,56 @@ fn what_changes_during_a_build_is_in_the_new_index() {
     assert_agree(&store, MODEL);
 }
 
+/// Always a graph.
+fn forced() -> Home {
+    Home::with(IndexConfig { kind: IndexKind::Usearch, ..IndexConfig::default() })
+}
+
+fn removed(store: &InstructionStore) -> usize {
+    store.live.read().index.removed()
+}
+
+#[test]
+fn a_worn_graph_is_built_anew_and_answers_as_before() {
+    let home = forced();
+    let store = home.open();
+    create(&store, numbered(0..1100));
+    delete(&store, 0..275);
+    assert_eq!(maintained(&store), IndexKind::Usearch);
+    assert_eq!(removed(&store), 275, "a quarter is kept");
+    delete(&store, 275..276);
+    let answers = || -> Vec<Vec<String>> {
+        let nearest = |number: usize| {
+            let query = vector(&format!("Do n{number}."));
+            let found = store.search(&query, 10, None).expect("found");
+            ids(&found).into_iter().map(str::to_owned).collect()
+        };
+        (0..1100).map(nearest).collect()
+    };
+    let before = answers();
+    assert_eq!(maintained(&store), IndexKind::Usearch);
+    assert_eq!((removed(&store), store.len()), (0, 824));
+    assert_eq!(answers(), before);
+    drop(store);
+    assert_eq!(removed(&home.open()), 0, "the new graph was saved");
+}
+
+#[test]
+fn deletes_do_not_pile_up() {
+    let home = forced();
+    let store = home.open();
+    create(&store, numbered(0..100));
+    let mut most = 0;
+    for round in 1..30 {
+        create(&store, numbered(round * 100..(round + 1) * 100));
+        delete(&store, (round - 1) * 100..round * 100);
+        most = most.max(removed(&store));
+        maintained(&store);
+        assert!(removed(&store) <= 256, "round {round}");
+    }
+    assert_eq!((store.len(), most), (100, 300));
+}
+
 #[test]
 fn an_index_that_fell_behind_is_mended() {
     let home = Home::new();

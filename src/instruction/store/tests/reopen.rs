@@ -58,6 +58,36 @@ fn a_lost_or_damaged_snapshot_is_built_anew() {
 }
 
 #[test]
+fn a_snapshot_of_the_format_before_is_built_anew() {
+    let home = stale();
+    let path = home.file(SNAPSHOT_FILE);
+    let mut bytes = fs_err::read(&path).expect("saved");
+    bytes[8] -= 1;
+    fs_err::write(&path, bytes).expect("written");
+    assert_whole(&home);
+    assert!(!path.exists());
+    home.open().save_snapshot().expect("saved");
+    assert_whole(&home);
+}
+
+#[test]
+fn a_graph_is_read_with_what_was_deleted() {
+    let home = Home::with(IndexConfig { kind: IndexKind::Usearch, ..IndexConfig::default() });
+    let store = home.open();
+    create(&store, numbered(0..60));
+    store.delete(&["n3", "n59"]).expect("deleted");
+    store.save_snapshot().expect("saved");
+    store.delete(&["n4"]).expect("deleted");
+    drop(store);
+    let store = home.open();
+    assert_eq!((store.len(), store.live.read().index.removed()), (57, 3));
+    assert_agree(&store, MODEL);
+    let found = store.search(&vector("Do n3."), 57, None).expect("found");
+    assert_eq!(found.len(), 57);
+    assert!(found.iter().all(|(one, _)| !["n3", "n4", "n59"].contains(&&*one.id)));
+}
+
+#[test]
 fn a_snapshot_of_another_library_or_of_other_settings_is_not_used() {
     let other = stale();
     let home = stale();
