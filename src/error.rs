@@ -1,5 +1,7 @@
 //! The crate's error and the one table that says what kind each error is.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::answer::filter::FilterConfigError;
@@ -49,6 +51,26 @@ pub enum ErrorKind {
     Cancelled,
     /// Our fault, or the machine's.
     Internal,
+}
+
+impl ErrorKind {
+    /// The kind of a file that could not be read or written.
+    pub fn of_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            // A text file that is not UTF-8, a zero byte in a name.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::InvalidInput,
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory => Self::FailedPrecondition,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::OutOfMemory => Self::ResourceExhausted,
+            _ => Self::Internal,
+        }
+    }
 }
 
 /// Any failure of the engine.

@@ -29,10 +29,7 @@ impl AnswerError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                ErrorKind::NotFound
-            }
-            Self::Io { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Placeholder { .. }
             | Self::UnknownPlaceholder { .. }
             | Self::Example { .. }

@@ -72,11 +72,7 @@ impl ConfineError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NotAFile { .. } => ErrorKind::InvalidInput,
             Self::TooLarge { .. } => ErrorKind::ResourceExhausted,
-            Self::Io(error) if error.kind() == io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                ErrorKind::FailedPrecondition
-            }
-            Self::Io(_) => ErrorKind::Internal,
+            Self::Io(error) => ErrorKind::of_io(error),
         }
     }
 

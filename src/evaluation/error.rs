@@ -54,7 +54,7 @@ impl EvaluationError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } => io_kind(source.kind()),
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Confined(error) => error.kind(),
             Self::NoResults { .. } => ErrorKind::NotFound,
             Self::Busy { .. } | Self::OtherResults { .. } | Self::Benchmark { .. } => {
@@ -96,15 +96,6 @@ impl EvaluationError {
     /// For `map_err`: names the file that could not be read or written.
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| Self::Io { path: path.to_owned(), source }
-    }
-}
-
-fn io_kind(kind: io::ErrorKind) -> ErrorKind {
-    match kind {
-        io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
-        io::ErrorKind::PermissionDenied => ErrorKind::FailedPrecondition,
-        _ => ErrorKind::Internal,
     }
 }
 

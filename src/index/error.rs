@@ -77,7 +77,7 @@ impl IndexError {
             | Self::BadId { .. }
             | Self::ZeroK
             | Self::Config { .. } => ErrorKind::InvalidInput,
-            Self::Io(error) => io_kind(error),
+            Self::Io(error) => ErrorKind::of_io(error),
             Self::Foreign { .. }
             | Self::FormatVersion { .. }
             | Self::WrongSize { .. }
@@ -91,19 +91,5 @@ impl IndexError {
 
     pub(super) fn backend(action: &'static str, reason: impl ToString) -> Self {
         Self::Backend { action, reason: reason.to_string() }
-    }
-}
-
-fn io_kind(error: &std::io::Error) -> ErrorKind {
-    use std::io::ErrorKind as Io;
-    match error.kind() {
-        Io::NotFound => ErrorKind::NotFound,
-        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge | Io::OutOfMemory => {
-            ErrorKind::ResourceExhausted
-        }
-        Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::IsADirectory | Io::NotADirectory => {
-            ErrorKind::FailedPrecondition
-        }
-        _ => ErrorKind::Internal,
     }
 }

@@ -78,10 +78,7 @@ impl GenerateError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                ErrorKind::NotFound
-            }
-            Self::Io { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::NoFolder { .. } | Self::NoInstruction { .. } => ErrorKind::NotFound,
             Self::Line { .. }
             | Self::NoSeeds { .. }

@@ -50,10 +50,7 @@ impl LibraryError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                ErrorKind::NotFound
-            }
-            Self::Io { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Line { .. } | Self::Empty { .. } => ErrorKind::InvalidInput,
         }
     }
@@ -192,6 +189,16 @@ mod tests {
         assert_eq!(ids, ["line-1", "line-2", "y"]);
         assert_ne!(joined.hash, one.hash);
         assert_eq!(joined.origin, "2 of a.txt and 1 of b.jsonl");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_its_owners_fault() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("a.txt");
+        fs_err::write(&path, b"Write a po\xffm.\n").expect("written");
+        let error = Library::read(Some(&path)).expect_err("not UTF-8");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("a.txt"), "{error}");
     }
 
     #[test]

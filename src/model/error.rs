@@ -105,7 +105,7 @@ impl ModelError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoFolder { .. } => ErrorKind::NotFound,
-            Self::Io { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Prompt { .. } => ErrorKind::InvalidInput,
             Self::Manifest { .. }
             | Self::HashMismatch { .. }

@@ -1,5 +1,6 @@
 //! A model's tokenizer, opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
@@ -14,7 +15,7 @@ use super::{ModelError, clip_bpe};
 /// A file is missing or is no tokenizer.
 pub fn open(spec: &TokenizerSpec, file: impl Fn(&str) -> PathBuf) -> Result<Tokenizer, ModelError> {
     let (path, opened) = match spec {
-        TokenizerSpec::File(name) => (file(name), Tokenizer::from_file(file(name))),
+        TokenizerSpec::File(name) => (file(name), from_file(&file(name))),
         TokenizerSpec::ClipFiles { vocab, merges } => {
             let (vocab, merges) = (file(vocab), file(merges));
             let opened = clip_bpe::from_files(&read(&vocab)?, &read(&merges)?);
@@ -34,6 +35,31 @@ pub fn open(spec: &TokenizerSpec, file: impl Fn(&str) -> PathBuf) -> Result<Toke
     Ok(tokenizer)
 }
 
+fn from_file(path: &Path) -> tokenizers::Result<Tokenizer> {
+    // The crate panics on a file that ends inside some of its parts.
+    let opened = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_file(path)));
+    opened.unwrap_or_else(|_| Err("it is cut short or damaged".into()))
+}
+
 fn read(path: &Path) -> Result<String, ModelError> {
     fs_err::read_to_string(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused() {
+        let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/clip/clip");
+        let whole = fs_err::read(whole.join("tokenizer.json")).expect("a tokenizer");
+        let folder = tempfile::tempdir().expect("temp dir");
+        let path = folder.path().join("tokenizer.json");
+        for length in (0..whole.len() - 1).step_by(97) {
+            fs_err::write(&path, &whole[..length]).expect("written");
+            let opened = open(&TokenizerSpec::File("tokenizer.json".into()), |_| path.clone());
+            let error = opened.expect_err("cut short").to_string();
+            assert!(error.contains("tokenizer.json"), "{length}: {error}");
+        }
+    }
 }

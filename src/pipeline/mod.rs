@@ -69,10 +69,8 @@ impl PipelineError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                ErrorKind::ResourceExhausted
-            }
-            Self::Folder { .. } | Self::StageDied { .. } => ErrorKind::Internal,
+            Self::Folder { source, .. } => ErrorKind::of_io(source),
+            Self::StageDied { .. } => ErrorKind::Internal,
             Self::Busy { .. } | Self::StepMissing { .. } | Self::Hubness { .. } => {
                 ErrorKind::FailedPrecondition
             }

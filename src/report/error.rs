@@ -41,17 +41,7 @@ impl ReportError {
         match self {
             Self::Template(_) => ErrorKind::Internal,
             Self::ThumbnailFormat { .. } => ErrorKind::InvalidInput,
-            Self::Write { source, .. } => write_kind(source.kind()),
+            Self::Write { source, .. } => ErrorKind::of_io(source),
         }
-    }
-}
-
-fn write_kind(kind: std::io::ErrorKind) -> ErrorKind {
-    use std::io::ErrorKind as Io;
-    match kind {
-        Io::NotFound => ErrorKind::NotFound,
-        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::FailedPrecondition,
-        Io::StorageFull | Io::QuotaExceeded => ErrorKind::ResourceExhausted,
-        _ => ErrorKind::Internal,
     }
 }

@@ -90,10 +90,7 @@ impl SourceError {
             | Self::InvalidJson { .. }
             | Self::NotCoco { .. } => ErrorKind::InvalidInput,
             Self::Confined(error) => error.kind(),
-            Self::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                ErrorKind::FailedPrecondition
-            }
-            Self::Io(_) => ErrorKind::Internal,
+            Self::Io(error) => ErrorKind::of_io(error),
         }
     }
 }

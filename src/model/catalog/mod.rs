@@ -63,11 +63,7 @@ impl CatalogError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } => match source.kind() {
-                std::io::ErrorKind::StorageFull => ErrorKind::ResourceExhausted,
-                std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                _ => ErrorKind::Internal,
-            },
+            Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Syntax { .. } | Self::Entry { .. } | Self::NoPlace => ErrorKind::InvalidInput,
             Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::AlreadyExists,

@@ -229,7 +229,8 @@ impl ModelStoreError {
             | Self::WrongSize { .. }
             | Self::WrongHash { .. } => ErrorKind::FailedPrecondition,
             Self::NoSpace { .. } | Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::Io { .. } | Self::Client { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Client { .. } => ErrorKind::Internal,
             Self::Refused { .. } => ErrorKind::PermissionDenied,
             Self::Server { .. } | Self::Html { .. } | Self::Cut { .. } | Self::Answer { .. } => {
                 ErrorKind::Unavailable

@@ -98,10 +98,8 @@ impl ManagerError {
             Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
             Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
             Self::Stopping => ErrorKind::Unavailable,
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                ErrorKind::ResourceExhausted
-            }
-            Self::Io { .. } | Self::Died { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Died { .. } => ErrorKind::Internal,
             Self::Evaluation(error) => error.kind(),
             Self::Store(error) => error.kind(),
         }

@@ -26,10 +26,8 @@ impl KeysError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source } if source.kind() != std::io::ErrorKind::NotFound => {
-                ErrorKind::Internal
-            }
-            Self::Io { .. } | Self::Unknown { .. } => ErrorKind::NotFound,
+            Self::Io { source } => ErrorKind::of_io(source),
+            Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Content { .. } | Self::Exists { .. } | Self::Value { .. } => {
                 ErrorKind::InvalidInput
             }
