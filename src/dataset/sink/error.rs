@@ -64,11 +64,7 @@ impl SinkError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::Io { source, .. } | Self::Read { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => ErrorKind::NotFound,
-                io::ErrorKind::PermissionDenied => ErrorKind::FailedPrecondition,
-                _ => ErrorKind::Internal,
-            },
+            Self::Io { source, .. } | Self::Read { source, .. } => ErrorKind::of_io(source),
             Self::Encode { .. } => ErrorKind::Internal,
             Self::EmptyField { .. }
             | Self::ImageToken { .. }

@@ -73,10 +73,8 @@ impl LibraryStoreError {
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                ErrorKind::ResourceExhausted
-            }
-            Self::Io { .. } | Self::Sqlite { .. } => ErrorKind::Internal,
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Sqlite { .. } => ErrorKind::Internal,
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
             Self::Busy { .. } | Self::Version { .. } | Self::Damaged { .. } | Self::Empty => {
                 ErrorKind::FailedPrecondition
