@@ -106,7 +106,7 @@ impl Default for OtelConfig {
 impl OtelConfig {
     /// Whether the collector is spoken to by TLS.
     pub fn is_encrypted(&self) -> bool {
-        let url = self.endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
+        let url = self.endpoint.as_deref().and_then(collector);
         url.is_some_and(|url| url.scheme() == "https")
     }
 
@@ -120,7 +120,11 @@ impl OtelConfig {
         if self.service_name.trim().is_empty() {
             problems.push("serve.otel.service_name is empty".into());
         }
-        problems.extend(self.endpoint.as_deref().and_then(wrong_endpoint));
+        if let Some(endpoint) = self.endpoint.as_deref().filter(|it| collector(it).is_none()) {
+            problems.push(format!(
+                "serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT or https://HOST:PORT of a collector"
+            ));
+        }
         if let Some(ca) = self.ca.as_deref().filter(|_| !self.is_encrypted()) {
             let ca = ca.display();
             problems.push(format!("serve.otel.ca is {ca}, but serve.otel.endpoint is not https"));
@@ -129,14 +133,10 @@ impl OtelConfig {
     }
 }
 
-fn wrong_endpoint(endpoint: &str) -> Option<String> {
-    let url = reqwest::Url::parse(endpoint).ok();
-    if url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-        return None;
-    }
-    Some(format!(
-        "serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT or https://HOST:PORT of a collector"
-    ))
+/// A collector's address, if it is one.
+fn collector(endpoint: &str) -> Option<reqwest::Url> {
+    let url = reqwest::Url::parse(endpoint).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
 /// `[serve.urls]`: photos that callers name by URL.
