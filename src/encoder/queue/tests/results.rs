@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::support::{
-    Faulty, Log, Panicking, behind_door, dot, is_idle, narrow, photos, real, shade, start, until,
+    Faulty, Log, Panicking, behind_door, dot, is_idle, narrow, photos, ready, real, shade, start,
+    until,
 };
 use crate::encoder::queue::{
     CallContext, EncoderService, ItemError, Lane, QueueConfig, QueueError, TowerKind,
@@ -124,9 +125,7 @@ async fn batches_fill_while_the_session_is_busy_and_the_observer_hears_of_them()
         until("the first runs", || door.came() == 1).await;
         let calls = images(&service, (2..8).map(dot).collect());
         let open = async {
-            let all = || super::support::waiting(&service, Lane::Interactive) == 6;
-            until("six wait", all).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            until("six are ready", || ready(&service, Lane::Interactive) == 6).await;
             door.open();
         };
         tokio::join!(calls, open).0

@@ -192,6 +192,11 @@ pub fn waiting(service: &EncoderService, lane: Lane) -> usize {
     waiting + preparing + ready
 }
 
+/// Photos of a lane that wait for a session.
+pub fn ready(service: &EncoderService, lane: Lane) -> usize {
+    snapshot(service, TowerKind::Vision, lane).ready
+}
+
 /// Whether nothing is queued, in work or held.
 pub fn is_idle(service: &EncoderService) -> bool {
     service.snapshot().into_iter().all(|lane| {
