@@ -8,24 +8,24 @@
 //! [`llm::ChatModel`], [`dataset::source::Source`]).
 
 pub mod answer;
+pub mod base;
 pub mod cli;
 pub mod config;
-pub mod confine;
 pub mod dataset;
-mod durable;
 pub mod encoder;
-pub mod error;
-pub mod evaluation;
-pub mod hash;
+pub mod evaluate;
+pub mod generate;
 pub mod image;
 pub mod index;
 pub mod instruction;
+pub mod jobs;
 pub mod llm;
 pub mod matching;
 pub mod model;
-pub mod paths;
-pub mod pipeline;
 pub mod report;
+pub mod run;
+pub mod sandbox;
 pub mod server;
+pub mod work;
 
-pub use error::{Error, ErrorKind};
+pub use base::{Error, ErrorKind, Failure};

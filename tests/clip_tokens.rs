@@ -6,8 +6,8 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
+use pairwright::base::hash;
 use pairwright::encoder::TextTokenizer;
-use pairwright::hash;
 use pairwright::model::manifest::{BuiltinTokenizer, Padding, Pooling, TextSpec, TokenizerSpec};
 use serde::Deserialize;
 use support::paths;

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use pairwright::base::hash;
 use pairwright::encoder::EncoderError;
-use pairwright::hash;
 use pairwright::index::IndexConfig;
 use pairwright::instruction::store::{InstructionStore, NewInstruction};
 use rand::{RngExt, SeedableRng};

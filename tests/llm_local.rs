@@ -1,6 +1,7 @@
 //! The managed llama.cpp server: the real program with the real small model, and its real deaths.
 //! Skipped, loudly, where `make setup` has not fetched them.
 
+use pairwright::Failure;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,6 @@
 //! The client for OpenAI-compatible servers against a real HTTP server that misbehaves on demand.
 
+use pairwright::Failure;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

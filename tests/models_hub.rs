@@ -7,7 +7,7 @@ mod transfer;
 #[path = "models_hub/world.rs"]
 mod world;
 
-use pairwright::hash::sha256_hex;
+use pairwright::base::hash::sha256_hex;
 
 use hub::{COMMIT, FakeHub, Fault, REPO};
 use world::{Pins, TEXT, VISION, World, file, said};

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use pairwright::confine::FileAccess;
+use pairwright::sandbox::FileAccess;
 use pairwright::dataset::source::{self, SourceEvent, SourceOptions};
-use pairwright::evaluation::{AnswerFile, QuestionFile, verdict};
+use pairwright::evaluate::{AnswerFile, QuestionFile, verdict};
 use pairwright::instruction::{Library, Seeds, reply};
 use pairwright::model::ModelFolder;
 use pairwright::{Error, ErrorKind};

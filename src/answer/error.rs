@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Why prompts or in-context examples could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +26,8 @@ pub enum AnswerError {
     TooFewExamples { path: PathBuf, wanted: usize, found: usize },
 }
 
-impl AnswerError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for AnswerError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Placeholder { .. }
@@ -35,5 +35,9 @@ impl AnswerError {
             | Self::Example { .. }
             | Self::TooFewExamples { .. } => ErrorKind::InvalidInput,
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "prompts_invalid"
     }
 }

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::PromptSet;
 use super::filter::{AnswerText, Filters, Verdict};
+use crate::base::hash;
 use crate::dataset::store::{AnswerRow, PairToAnswer};
-use crate::hash;
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
 };

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::AnswerError;
-use crate::hash;
+use crate::base::hash;
 use crate::llm::Message;
 
 const BUILT_IN_SYSTEM: &str = include_str!("../../prompts/answer.system.txt");

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Generator;
 use super::filter::{Refused, Verdict};
+use crate::base::hash;
 use crate::dataset::store::{AnswerRow, PairToAnswer};
-use crate::hash;
 use crate::llm::LlmError;
 
 /// What to answer.

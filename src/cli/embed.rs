@@ -11,7 +11,7 @@ use crate::encoder::{
     Embedding, Encoder, EncoderOptions, OnnxEncoder, OrderedPool, SentenceEncoder, in_order,
 };
 use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
-use crate::pipeline::Phase;
+use crate::work::Phase;
 
 use super::args::EmbedArgs;
 use super::exit::Outcome;

@@ -1,14 +1,15 @@
 //! `evaluate`: judge, compare, leaderboard, answer, build.
 
+use crate::base::failure::Failure;
 use std::path::{Path, PathBuf};
 
 use crate::config::Layers;
-use crate::evaluation::{
+use crate::evaluate::{
     self, AnswerRequest, EmptyAnswers, Estimate, EvaluationError, EvaluationFolder, JudgeOptions,
     JudgeRequest, Kind, LeaderboardRequest, Prices, Worked,
 };
 use crate::llm::{LlmConfig, SamplingSettings};
-use crate::pipeline::{Progress, Stop};
+use crate::work::{Progress, Stop};
 use crate::{Error, ErrorKind};
 
 use super::evaluate_args::{
@@ -32,14 +33,14 @@ async fn judge(args: &JudgeArgs) -> Result<Outcome, Error> {
     if args.ask.dry_run {
         let folder = existing(&args.ask.out)?;
         let request = judge_request(args, folder.as_ref())?;
-        return tell(&args.ask, &evaluation::estimate_judge(&request, folder.as_ref())?);
+        return tell(&args.ask, &evaluate::estimate_judge(&request, folder.as_ref())?);
     }
     let folder = EvaluationFolder::take(&args.ask.out)?;
     let request = judge_request(args, Some(&folder))?;
     let (stop, progress) = start();
-    let finished = evaluation::judge(&request, &folder, &stop, &*progress).await?;
-    print!("{}", evaluation::judge_table(&finished.results));
-    println!("report   {}", folder.file(evaluation::REPORT_FILE).display());
+    let finished = evaluate::judge(&request, &folder, &stop, &*progress).await?;
+    print!("{}", evaluate::judge_table(&finished.results));
+    println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
     Ok(conclude(&args.ask, "judge", &finished.worked, finished.results.is_complete()))
 }
 
@@ -47,26 +48,26 @@ async fn leaderboard(args: &LeaderboardArgs) -> Result<Outcome, Error> {
     if args.ask.dry_run {
         let folder = existing(&args.ask.out)?;
         let request = leaderboard_request(args, folder.as_ref())?;
-        return tell(&args.ask, &evaluation::estimate_leaderboard(&request, folder.as_ref())?);
+        return tell(&args.ask, &evaluate::estimate_leaderboard(&request, folder.as_ref())?);
     }
     let folder = EvaluationFolder::take(&args.ask.out)?;
     let request = leaderboard_request(args, Some(&folder))?;
     let (stop, progress) = start();
-    let finished = evaluation::leaderboard(&request, &folder, &stop, &*progress).await?;
-    print!("{}", evaluation::ranking_table(&finished.results));
-    println!("report   {}", folder.file(evaluation::REPORT_FILE).display());
+    let finished = evaluate::leaderboard(&request, &folder, &stop, &*progress).await?;
+    print!("{}", evaluate::ranking_table(&finished.results));
+    println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
     Ok(conclude(&args.ask, "leaderboard", &finished.worked, finished.results.is_complete()))
 }
 
 async fn answer(args: &AnswerArgs) -> Result<Outcome, Error> {
     if args.ask.dry_run {
         let request = answer_request(args, existing(&args.ask.out)?.as_ref())?;
-        return tell(&args.ask, &evaluation::estimate_answer(&request)?);
+        return tell(&args.ask, &evaluate::estimate_answer(&request)?);
     }
     let folder = EvaluationFolder::take(&args.ask.out)?;
     let request = answer_request(args, Some(&folder))?;
     let (stop, progress) = start();
-    let finished = evaluation::answer(&request, &folder, &stop, &*progress).await?;
+    let finished = evaluate::answer(&request, &folder, &stop, &*progress).await?;
     let results = &finished.results;
     println!("{} answers in {}", results.answered, results.path.display());
     for (what, ids) in [("no answer to", &results.missing), ("empty answers to", &results.empty)] {
@@ -79,11 +80,11 @@ async fn answer(args: &AnswerArgs) -> Result<Outcome, Error> {
 }
 
 fn compare(args: &CompareArgs) -> Result<Outcome, Error> {
-    let agreement = evaluation::compare(&args.a, &args.b, args.rule)?;
+    let agreement = evaluate::compare(&args.a, &args.b, args.rule)?;
     if args.json {
         println!("{:#}", serde_json::json!(agreement));
     } else {
-        print!("{}", evaluation::agreement_table(&agreement));
+        print!("{}", evaluate::agreement_table(&agreement));
     }
     Ok(Outcome::Done)
 }
@@ -210,8 +211,8 @@ fn earlier<T: serde::de::DeserializeOwned>(
         expected: format!("given for a new evaluation in {}", ask.out.display()),
     };
     let folder = folder.ok_or_else(missing)?;
-    evaluation::last_request(folder, kind).map_err(|error| match error {
-        Error::Evaluation(EvaluationError::NoResults { .. }) => missing().into(),
+    evaluate::last_request(folder, kind).map_err(|error| match error {
+        error if matches!(error.get(), Some(EvaluationError::NoResults { .. })) => missing().into(),
         other => other,
     })
 }

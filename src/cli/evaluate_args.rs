@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::evaluation::{Rule, Sight};
+use crate::evaluate::{Rule, Sight};
 
 /// What to evaluate.
 #[derive(Debug, Subcommand)]

@@ -1,8 +1,8 @@
 //! `evaluate build`: holds a benchmark out of a run.
 
 use crate::Error;
-use crate::evaluation::{self, BuildRequest};
-use crate::pipeline::RunFolder;
+use crate::evaluate::{self, BuildRequest};
+use crate::run::RunFolder;
 
 use super::evaluate_args::BuildArgs;
 use super::exit::Outcome;
@@ -21,7 +21,7 @@ pub fn build(args: &BuildArgs) -> Result<Outcome, Error> {
         near: *near,
         seed: *seed,
     };
-    let built = evaluation::build(&request, &folder)?;
+    let built = evaluate::build(&request, &folder)?;
     println!(
         "{} questions in {}: {} instructions, {} photos; {} near-duplicate photos are held out with them",
         built.questions,

@@ -4,8 +4,8 @@ mod generate;
 mod reading;
 
 use crate::Error;
+use crate::generate::{GenerationFolder, import};
 use crate::instruction::Library;
-use crate::pipeline::generation::{GenerationFolder, import};
 
 use super::args::{ImportArgs, InstructionsArgs, InstructionsCommand};
 use super::exit::Outcome;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::pipeline::{Phase, Progress};
+use crate::work::{Phase, Progress};
 
 /// How often a phase prints a plain line.
 const LINE_EVERY: Duration = Duration::from_secs(10);

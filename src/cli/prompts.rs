@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::answer::PromptSet;
-use crate::evaluation::JudgePrompts;
+use crate::evaluate::JudgePrompts;
 use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 
 use super::args::PromptsArgs;

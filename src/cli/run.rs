@@ -1,10 +1,12 @@
 //! `run` and its steps.
 
+use crate::base::failure::Failure;
 use std::path::Path;
 
 use crate::config::{Config, Layers, RUN_FILE};
 use crate::dataset::store::StoreError;
-use crate::pipeline::{Job, PipelineError, RunFolder, Stop, Summary, store_path};
+use crate::run::{Job, PipelineError, RunFolder, Summary, store_path};
+use crate::work::Stop;
 use crate::{Error, ErrorKind};
 
 use super::args::{ExportArgs, FolderArgs, RunArgs};
@@ -112,7 +114,7 @@ fn conclude(args: &RunArgs, result: Result<Summary, Error>) -> Result<Outcome, E
     let resume = format!("pairwright run --out {}", args.out.display());
     let summary = match result {
         Ok(summary) => summary,
-        Err(Error::Pipeline(PipelineError::Stopped)) => {
+        Err(error) if error.is_stop() => {
             eprintln!("stopped; everything finished is kept. To resume: {resume}");
             return Ok(Outcome::Interrupted);
         }

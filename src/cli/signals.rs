@@ -1,6 +1,6 @@
 //! Ctrl-C: the first lets what is in flight finish, the second gives it up.
 
-use crate::pipeline::Stop;
+use crate::work::Stop;
 
 /// Watches for Ctrl-C and SIGTERM for as long as the process lives.
 pub fn watch(stop: Stop) {

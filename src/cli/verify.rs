@@ -1,7 +1,8 @@
 //! `verify`: checks a run and tells what it found.
 
 use crate::Error;
-use crate::pipeline::{self, RunFolder};
+use crate::run;
+use crate::run::RunFolder;
 
 use super::args::FolderArgs;
 use super::exit::Outcome;
@@ -11,13 +12,13 @@ use super::run::existing;
 pub fn verify(args: &FolderArgs) -> Result<Outcome, Error> {
     let config = existing(&args.out)?;
     let folder = RunFolder::take(&args.out)?;
-    let findings = pipeline::verify(&folder, config.image.decode_options())?;
+    let findings = run::verify(&folder, config.image.decode_options())?;
     for finding in &findings {
         println!("{} {}", if finding.is_sound() { "ok   " } else { "WRONG" }, finding.check);
         for problem in &finding.problems {
             println!("      {problem}");
         }
     }
-    let sound = findings.iter().all(pipeline::Finding::is_sound);
+    let sound = findings.iter().all(run::Finding::is_sound);
     Ok(if sound { Outcome::Done } else { Outcome::Unsound })
 }

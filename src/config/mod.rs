@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::ErrorKind;
 use crate::answer::filter::FilterConfig;
 use crate::answer::generate::AnswerConfig;
+use crate::base::failure::Failure;
+use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
 use crate::dataset::source::SourceKind;
 use crate::encoder::EncoderOptions;
@@ -24,7 +26,6 @@ use crate::matching::MatchingConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
-use crate::paths;
 
 /// The bundled encoder's folder.
 const BUNDLED_MODEL: &str = "models/mini";
@@ -189,15 +190,18 @@ pub enum ConfigError {
     Refused { problems: Vec<String> },
 }
 
-impl ConfigError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ConfigError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Syntax { .. } | Self::Value { .. } | Self::Refused { .. } => {
                 ErrorKind::InvalidInput
             }
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "config_invalid"
     }
 }
 

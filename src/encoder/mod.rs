@@ -26,6 +26,7 @@ pub use vision::VisionTower;
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::image::{Pixels, Preprocessor};
 use crate::model::runtime::SessionOptions;
 use crate::model::{Device, ModelError, ModelManifest};
@@ -53,9 +54,8 @@ pub enum EncoderError {
     Closed,
 }
 
-impl EncoderError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for EncoderError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Model(error) => error.kind(),
             Self::Tokenize { .. } => ErrorKind::InvalidInput,
@@ -67,6 +67,10 @@ impl EncoderError {
             | Self::Degenerate { .. }
             | Self::Panicked { .. } => ErrorKind::Internal,
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "encoder_failed"
     }
 }
 

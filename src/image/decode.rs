@@ -152,6 +152,7 @@ fn is_cut_webp(format: Format, bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     #[test]
     fn a_panicking_decoder_refuses_the_file() {

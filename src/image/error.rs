@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::Format;
 use crate::ErrorKind;
-use crate::confine::ConfineError;
+use crate::base::failure::Failure;
+use crate::sandbox::ConfineError;
 
 /// The error of a decoder, kept as the source.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -139,29 +140,14 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// A stable snake_case reason, for rejection rows and counts.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Io(_) => "image_unreadable",
-            Self::Confined(error) => error.code(),
-            Self::NotAFile { .. } => "image_not_a_file",
-            Self::EmptyFile => "image_empty_file",
-            Self::FileTooLarge { .. } => "image_file_too_large",
-            Self::UnknownFormat { .. } => "image_unknown_format",
-            Self::Unsupported { .. } => "image_unsupported",
-            Self::SideTooLong { .. } => "image_side_too_long",
-            Self::TooManyPixels { .. } => "image_too_many_pixels",
-            Self::DecodedTooLarge { .. } => "image_decoded_too_large",
-            Self::DecoderMemory { .. } => "image_decoder_memory",
-            Self::Truncated { .. } => "image_truncated",
-            Self::Corrupt { .. } => "image_corrupt",
-            Self::Config { .. } => "image_config",
-            Self::Internal { .. } => "image_internal",
-        }
+    /// Damage, in the decoder's words.
+    pub(super) fn corrupt(format: Format, source: impl Into<Cause>) -> Self {
+        Self::Corrupt { format, source: source.into() }
     }
+}
 
-    /// Whose fault it is. A file over a limit is the caller's: the same call will fail again.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ImageError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Io(_) => ErrorKind::FailedPrecondition,
@@ -182,9 +168,24 @@ impl ImageError {
         }
     }
 
-    /// Damage, in the decoder's words.
-    pub(super) fn corrupt(format: Format, source: impl Into<Cause>) -> Self {
-        Self::Corrupt { format, source: source.into() }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "image_unreadable",
+            Self::Confined(error) => error.code(),
+            Self::NotAFile { .. } => "image_not_a_file",
+            Self::EmptyFile => "image_empty_file",
+            Self::FileTooLarge { .. } => "image_file_too_large",
+            Self::UnknownFormat { .. } => "image_unknown_format",
+            Self::Unsupported { .. } => "image_unsupported",
+            Self::SideTooLong { .. } => "image_side_too_long",
+            Self::TooManyPixels { .. } => "image_too_many_pixels",
+            Self::DecodedTooLarge { .. } => "image_decoded_too_large",
+            Self::DecoderMemory { .. } => "image_decoder_memory",
+            Self::Truncated { .. } => "image_truncated",
+            Self::Corrupt { .. } => "image_corrupt",
+            Self::Config { .. } => "image_config",
+            Self::Internal { .. } => "image_internal",
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files that are not what they claim: each must end in a typed error, never in a panic or in a
 //! large allocation.
 
+use crate::base::failure::Failure;
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat};

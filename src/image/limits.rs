@@ -86,6 +86,7 @@ impl Default for DecodeOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     #[test]
     fn a_value_at_the_limit_passes_and_one_more_does_not() {

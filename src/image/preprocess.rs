@@ -13,7 +13,7 @@ use super::pixels::Normaliser;
 use super::raster::{Channels, Raster};
 use super::resize::{Order, resize};
 use super::{DecodeOptions, Format, ImageError, Pixels};
-use crate::confine::{FileAccess, FileKind};
+use crate::sandbox::{FileAccess, FileKind};
 
 /// The largest side an encoder may ask for, in pixels.
 const MAX_CROP: u32 = 4096;

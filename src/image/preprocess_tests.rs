@@ -1,5 +1,6 @@
 //! Tests of the preprocessor on images made here; Pillow's references are in `tests/`.
 
+use crate::base::failure::Failure;
 use image::ImageFormat;
 
 use super::super::{ImageLimits, fixtures};

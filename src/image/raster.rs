@@ -88,6 +88,7 @@ fn blend(colour: u32, alpha: u32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     #[test]
     fn alpha_goes_over_white() {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{IndexError, Scalar};
-use crate::durable;
+use crate::base::durable;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
 /// Format 1 may hold a graph that has lost a vector by refilling the place of a removed one.

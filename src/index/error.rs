@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// A failure of an index. Those of a file name its path.
 #[derive(Debug, thiserror::Error)]
@@ -45,30 +46,13 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// The stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::WrongWidth { .. } => "vector_wrong_width",
-            Self::NotFinite { .. } => "vector_not_finite",
-            Self::ZeroVector { .. } => "vector_zero",
-            Self::DuplicateId { .. } => "duplicate_vector_id",
-            Self::BadId { .. } => "bad_vector_id",
-            Self::ZeroK => "zero_k",
-            Self::Config { .. } => "bad_index_settings",
-            Self::Io(_) => "index_io",
-            Self::Foreign { .. } => "index_foreign_file",
-            Self::FormatVersion { .. } => "index_format_version",
-            Self::WrongSize { .. } => "index_wrong_size",
-            Self::Checksum { .. } => "index_checksum",
-            Self::Inconsistent { .. } => "index_inconsistent",
-            Self::OtherModel { .. } => "index_other_model",
-            Self::OtherSettings { .. } => "index_other_settings",
-            Self::Backend { .. } => "index_backend",
-        }
+    pub(super) fn backend(action: &'static str, reason: impl ToString) -> Self {
+        Self::Backend { action, reason: reason.to_string() }
     }
+}
 
-    /// What kind of failure it is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for IndexError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::WrongWidth { .. }
             | Self::NotFinite { .. }
@@ -89,7 +73,24 @@ impl IndexError {
         }
     }
 
-    pub(super) fn backend(action: &'static str, reason: impl ToString) -> Self {
-        Self::Backend { action, reason: reason.to_string() }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::WrongWidth { .. } => "vector_wrong_width",
+            Self::NotFinite { .. } => "vector_not_finite",
+            Self::ZeroVector { .. } => "vector_zero",
+            Self::DuplicateId { .. } => "duplicate_vector_id",
+            Self::BadId { .. } => "bad_vector_id",
+            Self::ZeroK => "zero_k",
+            Self::Config { .. } => "bad_index_settings",
+            Self::Io(_) => "index_io",
+            Self::Foreign { .. } => "index_foreign_file",
+            Self::FormatVersion { .. } => "index_format_version",
+            Self::WrongSize { .. } => "index_wrong_size",
+            Self::Checksum { .. } => "index_checksum",
+            Self::Inconsistent { .. } => "index_inconsistent",
+            Self::OtherModel { .. } => "index_other_model",
+            Self::OtherSettings { .. } => "index_other_settings",
+            Self::Backend { .. } => "index_backend",
+        }
     }
 }

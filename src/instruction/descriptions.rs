@@ -8,9 +8,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::GenerateError;
+use crate::Error;
+use crate::base::hash;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::source::{Source, SourceEvent};
-use crate::{Error, hash};
 
 /// Longest description in bytes; a longer one would not fit any prompt.
 const MAX_BYTES: usize = 64 * 1024;
@@ -154,6 +155,7 @@ fn id_text(id: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     fn read(name: &str, text: &str) -> Result<Descriptions, GenerateError> {
         let folder = tempfile::tempdir().expect("temp dir");

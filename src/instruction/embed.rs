@@ -1,9 +1,9 @@
 //! Sentence embeddings for clustering and for near-duplicates.
 
+use crate::base::hash;
 use crate::encoder::{
     Embedding, EncoderError, EncoderOptions, SentenceEncoder, TextMean, TextTower,
 };
-use crate::hash;
 use crate::model::{ModelFolder, ModelSource};
 
 /// A sentence embedder: fastembed's by name, or the text tower of a dual encoder. Where the model

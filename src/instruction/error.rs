@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::cluster::ClusterError;
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::llm::LlmError;
 
 /// Why instructions could not be generated. What concerns one reply or one cluster is no error
@@ -50,13 +51,27 @@ pub enum GenerateError {
     IdTaken { id: String },
     #[error("no instruction {id:?} in {path}")]
     NoInstruction { path: PathBuf, id: String },
-    #[error("stopped as asked; finished work is kept")]
-    Stopped,
 }
 
-impl GenerateError {
-    /// A stable reason for reports and services.
-    pub fn code(&self) -> &'static str {
+impl Failure for GenerateError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::NoFolder { .. } | Self::NoInstruction { .. } => ErrorKind::NotFound,
+            Self::Line { .. }
+            | Self::NoSeeds { .. }
+            | Self::TooFewSeeds { .. }
+            | Self::NoDescriptions { .. }
+            | Self::NoSource
+            | Self::IdTaken { .. }
+            | Self::Placeholder { .. }
+            | Self::UnknownPlaceholder { .. } => ErrorKind::InvalidInput,
+            Self::Cluster { error, .. } => error.kind(),
+            Self::Llm(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "generate_io",
             Self::Line { .. } => "invalid_line",
@@ -71,26 +86,6 @@ impl GenerateError {
             Self::NoFolder { .. } => "no_generation",
             Self::NoInstruction { .. } => "no_instruction",
             Self::IdTaken { .. } => "instruction_id_taken",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::NoFolder { .. } | Self::NoInstruction { .. } => ErrorKind::NotFound,
-            Self::Line { .. }
-            | Self::NoSeeds { .. }
-            | Self::TooFewSeeds { .. }
-            | Self::NoDescriptions { .. }
-            | Self::NoSource
-            | Self::IdTaken { .. }
-            | Self::Placeholder { .. }
-            | Self::UnknownPlaceholder { .. } => ErrorKind::InvalidInput,
-            Self::Cluster { error, .. } => error.kind(),
-            Self::Llm(error) => error.kind(),
-            Self::Stopped => ErrorKind::Cancelled,
         }
     }
 }

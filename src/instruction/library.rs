@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::text;
-use crate::{ErrorKind, hash};
+use crate::ErrorKind;
+use crate::base::failure::Failure;
+use crate::base::hash;
 
 /// The library compiled into the binary, so that one command on a folder of photos is enough.
 const BUILT_IN: &str = include_str!("../../samples/instructions.jsonl");
@@ -46,13 +48,16 @@ pub enum LibraryError {
     Empty { path: PathBuf },
 }
 
-impl LibraryError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for LibraryError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Line { .. } | Self::Empty { .. } => ErrorKind::InvalidInput,
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "library_invalid"
     }
 }
 

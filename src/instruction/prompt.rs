@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::GenerateError;
 use crate::answer::prompt::{placeholders, render};
-use crate::hash;
+use crate::base::hash;
 use crate::llm::Message;
 
 /// One template file: its name, the text compiled into the binary, its placeholders.

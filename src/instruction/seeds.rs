@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::GenerateError;
 use super::text;
 use super::wording::normal_form;
-use crate::hash;
+use crate::base::hash;
 
 /// The seeds compiled into the binary.
 const BUILT_IN: &str = include_str!("../../samples/seeds.jsonl");

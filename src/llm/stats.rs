@@ -1,5 +1,6 @@
 //! Counters of a backend: what a run's summary and the metrics show.
 
+use crate::base::failure::Failure;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -1,6 +1,7 @@
 //! What matching refuses, and why.
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::index::IndexError;
 
 /// A failure of matching. An image that merely finds no instruction is not one: see
@@ -26,9 +27,19 @@ pub enum MatchError {
     TooFewCalibration { least: u64, found: u64 },
 }
 
-impl MatchError {
-    /// The stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
+impl Failure for MatchError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config { .. } | Self::OppositeCaption { .. } => ErrorKind::InvalidInput,
+            Self::Index(error) => error.kind(),
+            Self::NoVector { .. } => ErrorKind::Internal,
+            Self::NoHubnessStats
+            | Self::UnknownInstruction { .. }
+            | Self::TooFewCalibration { .. } => ErrorKind::FailedPrecondition,
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::Config { .. } => "bad_matching_settings",
             Self::Index(error) => error.code(),
@@ -37,18 +48,6 @@ impl MatchError {
             Self::NoHubnessStats => "no_hubness_statistics",
             Self::UnknownInstruction { .. } => "hubness_statistics_outdated",
             Self::TooFewCalibration { .. } => "too_few_calibration_photos",
-        }
-    }
-
-    /// What kind of failure it is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Config { .. } | Self::OppositeCaption { .. } => ErrorKind::InvalidInput,
-            Self::Index(error) => error.kind(),
-            Self::NoVector { .. } => ErrorKind::Internal,
-            Self::NoHubnessStats
-            | Self::UnknownInstruction { .. }
-            | Self::TooFewCalibration { .. } => ErrorKind::FailedPrecondition,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Why a model or the runtime under it could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -100,9 +101,8 @@ pub enum ModelError {
     Tokenizer { path: PathBuf, message: String },
 }
 
-impl ModelError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ModelError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::NoFolder { .. } => ErrorKind::NotFound,
             Self::Io { source, .. } => ErrorKind::of_io(source),
@@ -130,5 +130,9 @@ impl ModelError {
             | Self::GraphShape { .. }
             | Self::Tokenizer { .. } => ErrorKind::FailedPrecondition,
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "model_unusable"
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::manifest::{ModelManifest, Padding, Pooling, TextSpec, TokenizerSpec};
 use super::source::check_prompt;
 use super::{ModelError, ModelSource, Precision, detect};
-use crate::hash;
+use crate::base::hash;
 
 /// The part of a file's name that stands for the text graph's own folder, where there is one.
 pub(super) const TEXT_FOLDER: &str = "text:";

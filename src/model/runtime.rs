@@ -199,7 +199,7 @@ fn locate() -> Result<PathBuf, ModelError> {
         }
         return Err(missing(&format!("ORT_DYLIB_PATH={}", path.display())));
     }
-    let folders = crate::paths::candidates(SETUP_FOLDER);
+    let folders = crate::base::paths::candidates(SETUP_FOLDER);
     folders.iter().find_map(|folder| library_in(folder)).ok_or_else(|| {
         let looked: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
         missing(&looked.join(", "))

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Why a report could not be made or saved.
 #[derive(Debug, thiserror::Error)]
@@ -26,22 +27,20 @@ pub enum ReportError {
     },
 }
 
-impl ReportError {
-    /// A stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Template(_) => "report_template",
-            Self::Write { .. } => "report_write",
-            Self::ThumbnailFormat { .. } => "thumbnail_format",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ReportError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Template(_) => ErrorKind::Internal,
             Self::ThumbnailFormat { .. } => ErrorKind::InvalidInput,
             Self::Write { source, .. } => ErrorKind::of_io(source),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Template(_) => "report_template",
+            Self::Write { .. } => "report_write",
+            Self::ThumbnailFormat { .. } => "thumbnail_format",
         }
     }
 }

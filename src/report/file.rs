@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{ReportData, ReportError, render};
-use crate::durable;
+use crate::base::durable;
 
 /// Renders `data` and writes the page to `path`: to a temporary file beside it, synced, then
 /// renamed over it.
@@ -24,6 +24,7 @@ pub(super) fn save_page(page: &str, path: &Path) -> Result<(), ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
     use crate::report::fixture;
 
     fn names(folder: &Path) -> Vec<String> {

@@ -61,7 +61,7 @@ fn every_link_has_its_section() {
 fn the_policy_allows_this_script_only() {
     let page = page(&fixture::small());
     let script = page.split("<script>").nth(1).and_then(|rest| rest.split("</script>").next());
-    let hash = crate::hash::sha256_hex(script.expect("one script").as_bytes());
+    let hash = crate::base::hash::sha256_hex(script.expect("one script").as_bytes());
     let policy = attribute(&page, "content").into_iter().find(|value| value.contains("script-src"));
     let named = policy.expect("a policy").split("sha256-").nth(1).expect("a hash");
     let named = named.split("'").next().unwrap_or_default().replace("&#x2f;", "/");

@@ -46,6 +46,7 @@ fn media_type(bytes: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     #[test]
     fn other_bytes_are_refused() {

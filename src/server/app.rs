@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, TextEmbedded, Timings};
 use crate::instruction::store::InstructionStore;
-use crate::pipeline::JobManager;
+use crate::jobs::JobManager;
 
 /// The server's parts.
 pub struct App {

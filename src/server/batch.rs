@@ -9,8 +9,8 @@ use super::pb::{self, source::Format};
 use super::{jobs, options, validate};
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
+use crate::jobs::{JobSpec, JobTask};
 use crate::matching::MatchRules;
-use crate::pipeline::{JobSpec, JobTask};
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::encoder::queue::StartError;
 
 use super::auth::KeysError;
@@ -43,9 +44,8 @@ pub enum ServerError {
     Telemetry { endpoint: String, message: String },
 }
 
-impl ServerError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ServerError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Keys(error) => error.kind(),
             Self::Tls(error) => error.kind(),
@@ -59,6 +59,22 @@ impl ServerError {
             | Self::Died(_)
             | Self::Metrics { .. } => ErrorKind::Internal,
             Self::Telemetry { .. } => ErrorKind::InvalidInput,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Keys(error) => error.code(),
+            Self::Tls(error) => error.code(),
+            Self::Queue(error) => error.code(),
+            Self::Bind { .. } | Self::Address(_) => "cannot_listen",
+            Self::StoppedEarly => "stopped",
+            Self::Telemetry { .. } => "config_invalid",
+            Self::Transport(_)
+            | Self::Reflection(_)
+            | Self::Fetcher(_)
+            | Self::Died(_)
+            | Self::Metrics { .. } => "internal",
         }
     }
 }

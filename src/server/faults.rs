@@ -1,6 +1,7 @@
 //! Each engine error as a fault: its kind gives the code, its own code the reason. What the engine
 //! cannot know, such as the limit's public name, is added here.
 
+use crate::base::failure::Failure;
 use std::time::Duration;
 
 use tonic::Code;
@@ -8,14 +9,14 @@ use tonic::Code;
 use super::fault::{Fault, engine};
 use crate::ErrorKind;
 use crate::answer::BackendDown;
-use crate::confine::ConfineError;
 use crate::encoder::queue::{ItemError, QueueError};
 use crate::image::ImageError;
 use crate::index::IndexError;
 use crate::instruction::store::{CreateError, LibraryStoreError};
+use crate::jobs::ManagerError;
 use crate::llm::LlmError;
 use crate::matching::MatchError;
-use crate::pipeline::ManagerError;
+use crate::sandbox::ConfineError;
 
 /// How soon a failed call to the language model is worth repeating.
 const LLM_RETRY: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! `Generate`: a request becomes a job that makes instructions.
 
+use crate::base::failure::Failure;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::dataset::sink::StagedFile;
 use crate::instruction::augment::Pool;
 use crate::instruction::lineage::LineageRow;
 use crate::instruction::{GenerateError, Seeds};
-use crate::pipeline::{JobSpec, JobTask};
+use crate::jobs::{JobSpec, JobTask};
 
 /// The most seeds of a request.
 const MAX_SEEDS: usize = 10_000;
@@ -113,7 +114,7 @@ fn seeds(app: &App, texts: &[String]) -> Result<PathBuf, Fault> {
     });
     let content: String = rows.collect();
     let folder = app.config.serve.data_folder().join("seeds");
-    let path = folder.join(format!("{}.jsonl", crate::hash::sha256_hex(content.as_bytes())));
+    let path = folder.join(format!("{}.jsonl", crate::base::hash::sha256_hex(content.as_bytes())));
     let refused = |error: GenerateError| engine(error.kind(), error.code(), &error).at("seeds");
     let failed = |error: &dyn std::fmt::Display| Fault::internal(error.to_string());
     fs_err::create_dir_all(&folder).map_err(|error| failed(&error))?;

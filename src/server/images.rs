@@ -9,7 +9,7 @@ use tonic::Code;
 use super::fault::Fault;
 use super::fetch::Fetcher;
 use super::pb;
-use crate::confine::ImageRoots;
+use crate::sandbox::ImageRoots;
 
 /// The grain in which memory for files is reserved.
 const GRAIN: u64 = 64 << 10;

@@ -9,9 +9,9 @@ use super::convert::{JOBS, instruction_name, timestamp, whole};
 use super::fault::{Fault, engine};
 use super::pb;
 use super::validate;
+use crate::base::hash;
 use crate::dataset::store::PairView;
-use crate::hash;
-use crate::pipeline::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
+use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
 
 /// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
 ///

@@ -7,11 +7,11 @@ use super::app::App;
 use super::convert::{JOBS, whole};
 use super::fault::Fault;
 use super::{batch, jobs, pb, validate};
-use crate::evaluation::{
+use crate::evaluate::{
     Agreement, EmptyAnswers, Group, JudgeOptions, JudgeRequest, JudgeResults, Letter, Outcome,
     QuestionResult, REPORT_FILE, Rule, RuleResults, Share, Side, Sight, Tally,
 };
-use crate::pipeline::{JobSpec, JobTask};
+use crate::jobs::{JobSpec, JobTask};
 
 /// Groups by instruction that travel.
 const MAX_GROUPS: usize = 1000;

@@ -8,8 +8,8 @@ use super::fault::Fault;
 use super::options::Draw;
 use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
+use crate::base::hash;
 use crate::encoder::queue::{CallContext, ImageEmbedded, TextEmbedded, Timings};
-use crate::hash;
 use crate::matching::{Candidate, Matcher, Outcome, Query, QuotaBook};
 
 /// A query's vectors; at least one is there.

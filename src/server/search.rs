@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::pb;
 use crate::dataset::store::ImageRow;
 use crate::index::{self, VectorIndex};
-use crate::pipeline::{ImagesStamp, ManagerError};
+use crate::jobs::{ImagesStamp, ManagerError};
 
 /// Runs whose photos are kept in memory.
 const MOST_SETS: usize = 4;

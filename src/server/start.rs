@@ -14,14 +14,15 @@ use super::{Limits, ServerError};
 use crate::Error;
 use crate::answer::{AnswerBackend, AnswerWriter, ProbePolicy};
 use crate::config::{Config, LibrarySeed};
-use crate::confine::{FileAccess, ImageRoots};
 use crate::encoder::queue::{BulkGate, EncoderService};
 use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
 use crate::instruction::Library;
 use crate::instruction::store::{InstructionStore, LibraryStoreError};
+use crate::jobs::{JobManager, ManagerOptions};
 use crate::llm::LlmTarget;
-use crate::pipeline::{JobManager, ManagerOptions};
-use crate::pipeline::{OnDeadBackend, Resources, Throttle};
+use crate::run::{OnDeadBackend, Resources};
+use crate::sandbox::{FileAccess, ImageRoots};
+use crate::work::Throttle;
 
 /// How often the library's index is looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);

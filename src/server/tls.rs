@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::config::TlsConfig;
 
 /// A client that connects and says nothing must not hold a place for long.
@@ -26,9 +27,8 @@ pub enum TlsError {
     Unusable { cert: PathBuf, key: PathBuf, message: String },
 }
 
-impl TlsError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for TlsError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
@@ -37,6 +37,10 @@ impl TlsError {
                 ErrorKind::InvalidInput
             }
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "tls_unusable"
     }
 }
 

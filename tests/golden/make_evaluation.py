@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reference numbers for src/evaluation, made by NumPy and SciPy, independent of our code.
+"""Reference numbers for src/evaluate, made by NumPy and SciPy, independent of our code.
 
     python3 tests/golden/make_evaluation.py > tests/golden/evaluation.json
 

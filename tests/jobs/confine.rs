@@ -4,8 +4,9 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use pairwright::ErrorKind;
-use pairwright::confine::{FileAccess, ImageRoots};
-use pairwright::pipeline::{JobManager, JobState, ManagerOptions, Resources};
+use pairwright::jobs::{JobManager, JobState, ManagerOptions};
+use pairwright::run::Resources;
+use pairwright::sandbox::{FileAccess, ImageRoots};
 use serde_json::json;
 
 use crate::server::{Server, answering, backend, config, matching, shared};

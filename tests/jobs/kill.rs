@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pairwright::pipeline::{JobManager, JobState, ManagerOptions};
+use pairwright::jobs::{JobManager, JobState, ManagerOptions};
 
 use crate::server::{Server, matching, shared, slow};
 use crate::support::{PHOTOS, query, wait_until};

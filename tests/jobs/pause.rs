@@ -1,11 +1,14 @@
 //! An LLM that goes away costs no pair: the answers wait, and go on by themselves.
 
+use pairwright::Failure;
 use std::time::{Duration, Instant};
 
 use pairwright::answer::BackendState;
 use pairwright::config::Config;
+use pairwright::jobs::{JobRecord, JobState, ManagerOptions, PhaseProgress};
 use pairwright::llm::{LlmError, LlmFault};
-use pairwright::pipeline::{JobRecord, JobState, ManagerOptions, Phase, PhaseProgress, Resources};
+use pairwright::run::Resources;
+use pairwright::work::Phase;
 
 use crate::server::{Server, answering, backend, shared};
 use crate::support::stub_llm::{Fault, StubOptions};

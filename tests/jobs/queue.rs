@@ -1,11 +1,10 @@
 //! The queue: order, limits, repeated requests, restarts.
 
+use pairwright::Failure;
 use std::time::Duration;
 
 use pairwright::ErrorKind;
-use pairwright::pipeline::{
-    JobManager, JobRecord, JobSpec, JobState, ManagerError, ManagerOptions,
-};
+use pairwright::jobs::{JobManager, JobRecord, JobSpec, JobState, ManagerError, ManagerOptions};
 
 use crate::server::{Server, matching, shared, slow};
 use crate::support::PHOTOS;
@@ -43,7 +42,7 @@ fn jobs_run_one_after_the_other_in_the_order_of_their_coming() {
     let summary = last.summary.as_ref().expect("it succeeded");
     assert_eq!((summary.photos, summary.pairs, summary.is_partial()), (2, 2, false));
 
-    let ids = |page: &pairwright::pipeline::JobPage| {
+    let ids = |page: &pairwright::jobs::JobPage| {
         page.jobs.iter().map(|job| job.run_id.clone()).collect::<Vec<_>>()
     };
     let first = server.block(manager.list(2, "", None)).expect("a page");

@@ -1,6 +1,7 @@
 //! Reading runs while and after jobs write them.
 
-use pairwright::pipeline::ManagerOptions;
+use pairwright::Failure;
+use pairwright::jobs::ManagerOptions;
 
 use crate::server::{Server, answering, backend, matching, shared, slow};
 use crate::support::{Llm, PHOTOS};
@@ -15,7 +16,7 @@ fn images_and_pairs_are_read_page_by_page() {
         llm.stub.base_url
     );
     let config = server.config(&more);
-    let resources = pairwright::pipeline::Resources { backend: Some(backend(&config)), ..shared() };
+    let resources = pairwright::run::Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
     server.succeed(&manager, answering("read", config));
 

@@ -9,9 +9,9 @@ use pairwright::answer::{AnswerBackend, ProbePolicy};
 use pairwright::config::Config;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
-use pairwright::pipeline::{
-    JobManager, JobRecord, JobSpec, JobState, JobTask, ManagerOptions, Resources, Throttle,
-};
+use pairwright::jobs::{JobManager, JobRecord, JobSpec, JobState, JobTask, ManagerOptions};
+use pairwright::run::Resources;
+use pairwright::work::Throttle;
 use tokio::runtime::Runtime;
 
 use crate::support::{World, query, root};

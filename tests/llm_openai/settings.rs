@@ -1,5 +1,6 @@
 //! Models, keys and settings.
 
+use pairwright::Failure;
 use pairwright::llm::{LlmConfig, connect};
 use tokio_util::sync::CancellationToken;
 

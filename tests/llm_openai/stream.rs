@@ -1,5 +1,6 @@
 //! Replies that arrive piece by piece, and calls that are given up.
 
+use pairwright::Failure;
 use std::time::Duration;
 
 use pairwright::llm::{ChatRequest, LlmFault};

@@ -161,7 +161,7 @@ impl FakeHub {
         }
         let port = self.with(|state| state.store);
         let location = format!("Location: http://127.0.0.1:{port}/store/{path}");
-        let etag = format!("X-Linked-Etag: \"{}\"", pairwright::hash::sha256_hex(bytes));
+        let etag = format!("X-Linked-Etag: \"{}\"", pairwright::base::hash::sha256_hex(bytes));
         let size = format!("X-Linked-Size: {}", bytes.len());
         reply(stream, "302 Found", &[&commit, &location, &etag, &size], b"", true)
     }
@@ -170,7 +170,7 @@ impl FakeHub {
         let files = self.with(|state| state.files.clone());
         let file = |(path, bytes): (&String, &Vec<u8>)| {
             let lfs = path.contains(".onnx").then(
-                || json!({ "sha256": pairwright::hash::sha256_hex(bytes), "size": bytes.len() }),
+                || json!({ "sha256": pairwright::base::hash::sha256_hex(bytes), "size": bytes.len() }),
             );
             json!({ "rfilename": path, "size": bytes.len(), "lfs": lfs })
         };

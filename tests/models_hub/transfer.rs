@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use pairwright::hash::sha256_hex;
+use pairwright::base::hash::sha256_hex;
 use pairwright::model::Precision;
 use pairwright::model::catalog::Catalog;
 use pairwright::model::store::{Hub, HubOptions, ModelStoreError, Store, Transfer};

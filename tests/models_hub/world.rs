@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pairwright::hash::sha256_hex;
+use pairwright::base::hash::sha256_hex;
 
 use super::hub::{FakeHub, REPO};
 

@@ -1,6 +1,6 @@
 //! The stub's answers: English-like text of 40 to 80 words that follows from the request alone.
 
-use pairwright::hash;
+use pairwright::base::hash;
 use serde_json::{Value, json};
 
 const OPENINGS: [&str; 8] = [

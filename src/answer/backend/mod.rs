@@ -3,6 +3,7 @@
 
 mod state;
 
+use crate::base::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::llm::LlmError;
 
 /// Whether the LLM answers, as far as is known.
@@ -31,16 +32,13 @@ pub struct BackendDown {
     pub retry_after: Duration,
 }
 
-impl BackendDown {
-    /// The reason's stable code.
-    pub fn code(&self) -> &'static str {
-        self.reason.code()
+impl Failure for BackendDown {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
     }
 
-    /// Always [`ErrorKind::Unavailable`]: whatever the reason, the same call may pass once an
-    /// operator has mended it.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Unavailable
+    fn code(&self) -> &'static str {
+        self.reason.code()
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FilterName;
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Which filters run, and their limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,15 +85,15 @@ impl FilterConfigError {
     fn new(field: &'static str, value: impl Display, expected: impl Into<String>) -> Self {
         Self { field, value: value.to_string(), expected: expected.into() }
     }
+}
 
-    /// A stable reason for reports and services.
-    pub fn code(&self) -> &'static str {
-        "invalid_filter_config"
+impl Failure for FilterConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidInput
     }
 
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidInput
+    fn code(&self) -> &'static str {
+        "invalid_filter_config"
     }
 }
 

@@ -2,9 +2,8 @@
 
 use crate::Error;
 use crate::config::{Config, Layers};
-use crate::instruction::GenerateError;
-use crate::pipeline::Stop;
-use crate::pipeline::generation::{Generation, GenerationFolder, GenerationSummary, folder};
+use crate::generate::{Generation, GenerationFolder, GenerationSummary, folder};
+use crate::work::Stop;
 
 use super::super::args::GenerateArgs;
 use super::super::exit::Outcome;
@@ -65,7 +64,7 @@ fn conclude(
     let resume = format!("pairwright instructions generate --out {}", args.out.display());
     let summary = match result {
         Ok(summary) => summary,
-        Err(Error::Generate(GenerateError::Stopped)) => {
+        Err(error) if error.is_stop() => {
             eprintln!("stopped; everything finished is kept. To resume: {resume}");
             return Ok(Outcome::Interrupted);
         }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::Error;
 use crate::dataset::sink::SinkError;
+use crate::generate::{GenerationSummary, folder};
 use crate::instruction::GenerateError;
 use crate::instruction::diversity::Diversity;
 use crate::instruction::lineage::{GenerationStore, LineageRow};
-use crate::pipeline::generation::{GenerationSummary, folder};
 
 use super::super::args::{
     ExportInstructionsArgs, LibraryFormat, ListArgs, Listed, ShowArgs, StatsArgs,

@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// An export that cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +45,23 @@ impl SinkError {
             _ => Self::Io { path, source },
         }
     }
+}
 
-    /// A stable reason for reports and services.
-    pub fn code(&self) -> &'static str {
+impl Failure for SinkError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
+            Self::Io { source, .. } | Self::Read { source, .. } => ErrorKind::of_io(source),
+            Self::Encode { .. } => ErrorKind::Internal,
+            Self::EmptyField { .. }
+            | Self::ImageToken { .. }
+            | Self::ControlCharacter { .. }
+            | Self::NotFinite { .. }
+            | Self::DuplicateId { .. } => ErrorKind::InvalidInput,
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::DiskFull { .. } => "disk_full",
             Self::Io { .. } => "export_io",
@@ -57,20 +72,6 @@ impl SinkError {
             Self::ControlCharacter { .. } => "sample_control_character",
             Self::NotFinite { .. } => "sample_not_finite",
             Self::DuplicateId { .. } => "sample_duplicate_id",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::Io { source, .. } | Self::Read { source, .. } => ErrorKind::of_io(source),
-            Self::Encode { .. } => ErrorKind::Internal,
-            Self::EmptyField { .. }
-            | Self::ImageToken { .. }
-            | Self::ControlCharacter { .. }
-            | Self::NotFinite { .. }
-            | Self::DuplicateId { .. } => ErrorKind::InvalidInput,
         }
     }
 }

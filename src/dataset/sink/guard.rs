@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::text::{IMAGE_TOKEN, find_garbage};
 use super::{Sample, SinkError};
-use crate::hash::sha256_hex;
+use crate::base::hash::sha256_hex;
 
 /// Refuses samples that would make rows no trainer takes (asks.md 17).
 ///

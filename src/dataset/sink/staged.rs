@@ -5,7 +5,7 @@ use fs_err::File;
 use sha2::{Digest, Sha256};
 
 use super::{SinkError, SinkSummary};
-use crate::{durable, hash};
+use crate::base::{durable, hash};
 
 /// A file under a temporary name (`.NAME.partial`) in the folder of the file it shall become.
 ///

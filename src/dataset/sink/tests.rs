@@ -1,3 +1,4 @@
+use crate::base::failure::Failure;
 use proptest::prelude::*;
 
 use super::*;
@@ -17,7 +18,7 @@ pub(super) fn sample(number: u32) -> Sample {
         answer: format!("\"Number {number}\"\nis here, naïve and 漢字."),
         lineage: Lineage {
             item_id: format!("photo/{number}"),
-            image_sha256: crate::hash::sha256_hex(id.as_bytes()),
+            image_sha256: crate::base::hash::sha256_hex(id.as_bytes()),
             width: 640,
             height: 480 + number,
             description: "A number on a door.".into(),
@@ -73,7 +74,7 @@ fn summaries_describe_the_files_and_equal_samples_give_equal_bytes() {
         assert_eq!((one.bytes, &one.sha256), (other.bytes, &other.sha256));
         let bytes = fs_err::read(&one.path).expect("the export");
         assert_eq!(one.bytes, bytes.len() as u64);
-        assert_eq!(one.sha256, crate::hash::sha256_hex(&bytes));
+        assert_eq!(one.sha256, crate::base::hash::sha256_hex(&bytes));
     }
     assert_eq!(names(folders[0].path()), ["llava.json", "samples.jsonl", "samples.parquet"]);
 }

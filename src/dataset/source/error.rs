@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
-use crate::confine::ConfineError;
+use crate::base::failure::Failure;
+use crate::sandbox::ConfineError;
 
 /// A source that cannot be used as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +61,23 @@ pub enum SourceError {
     Io(#[from] std::io::Error),
 }
 
-impl SourceError {
-    /// A stable reason for reports and services.
-    pub fn code(&self) -> &'static str {
+impl Failure for SourceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::ImagesNotFound { .. } => ErrorKind::NotFound,
+            Self::WrongType { .. }
+            | Self::UnknownKind { .. }
+            | Self::ImagesNotUsed { .. }
+            | Self::Empty { .. }
+            | Self::NoUsableItem { .. }
+            | Self::InvalidJson { .. }
+            | Self::NotCoco { .. } => ErrorKind::InvalidInput,
+            Self::Confined(error) => error.kind(),
+            Self::Io(error) => ErrorKind::of_io(error),
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "source_not_found",
             Self::WrongType { .. } => "source_wrong_type",
@@ -75,22 +90,6 @@ impl SourceError {
             Self::NotCoco { .. } => "source_not_coco",
             Self::Confined(error) => error.code(),
             Self::Io(_) => "source_io",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotFound { .. } | Self::ImagesNotFound { .. } => ErrorKind::NotFound,
-            Self::WrongType { .. }
-            | Self::UnknownKind { .. }
-            | Self::ImagesNotUsed { .. }
-            | Self::Empty { .. }
-            | Self::NoUsableItem { .. }
-            | Self::InvalidJson { .. }
-            | Self::NotCoco { .. } => ErrorKind::InvalidInput,
-            Self::Confined(error) => error.kind(),
-            Self::Io(error) => ErrorKind::of_io(error),
         }
     }
 }

@@ -7,8 +7,8 @@ use super::ids::{IdBook, printable};
 use super::lines::{BoundedLines, Line};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
-use crate::confine::FileAccess;
 use crate::dataset::record::SourceRecord;
+use crate::sandbox::FileAccess;
 
 /// The longest manifest line, in bytes. A longer one is refused without being held in memory.
 pub const MAX_LINE_BYTES: usize = 8 << 20;

@@ -15,6 +15,7 @@ mod lines;
 mod refusal;
 mod text;
 
+use crate::base::failure::Failure;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Rejection, SourceRecord};
 use crate::ErrorKind;
-use crate::confine::{FileAccess, FileFacts, FileKind};
+use crate::sandbox::{FileAccess, FileFacts, FileKind};
 
 pub use coco::CocoSource;
 pub use error::SourceError;

@@ -1,9 +1,10 @@
+use crate::base::failure::Failure;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::{Emit, SourceError, SourceEvent};
-use crate::confine::ConfineError;
 use crate::dataset::record::{Rejection, SourceRecord, Stage};
+use crate::sandbox::ConfineError;
 
 /// Why one item cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

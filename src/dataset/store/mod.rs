@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::record::Rejection;
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 pub use answers::{AnswerRow, AnswerToCheck, PairToAnswer};
 pub use export::SampleContext;
@@ -62,14 +63,20 @@ pub enum StoreError {
     Damaged { path: PathBuf, what: String },
 }
 
-impl StoreError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for StoreError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
             Self::NoRun { .. } => ErrorKind::NotFound,
             Self::Version { .. } | Self::Damaged { .. } => ErrorKind::FailedPrecondition,
             Self::Sqlite { .. } => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::DiskFull { .. } => "disk_full",
+            _ => "run_store",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::encoder::EncoderError;
 use crate::image::ImageError;
 
@@ -50,24 +51,22 @@ pub enum QueueError {
     Closed,
 }
 
-impl QueueError {
-    /// A stable snake_case reason.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Overloaded { .. } => "overloaded",
-            Self::TooLarge { .. } => "too_large",
-            Self::DeadlineExceeded => "deadline_exceeded",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for QueueError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Overloaded { .. } => ErrorKind::ResourceExhausted,
             Self::TooLarge { .. } => ErrorKind::InvalidInput,
             Self::DeadlineExceeded => ErrorKind::DeadlineExceeded,
             Self::Closed => ErrorKind::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Overloaded { .. } => "overloaded",
+            Self::TooLarge { .. } => "too_large",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::Closed => "closed",
         }
     }
 }
@@ -84,23 +83,21 @@ pub enum ItemError {
     Panicked,
 }
 
-impl ItemError {
-    /// A stable snake_case reason.
-    pub fn code(&self) -> &'static str {
+impl Failure for ItemError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Image(error) => error.kind(),
+            Self::Encoder(error) => error.kind(),
+            Self::Panicked => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::Image(error) => error.code(),
             Self::Encoder(EncoderError::Tokenize { .. }) => "text_not_tokenised",
             Self::Encoder(_) => "encoder_failed",
             Self::Panicked => "decoder_panicked",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Image(error) => error.kind(),
-            Self::Encoder(error) => error.kind(),
-            Self::Panicked => ErrorKind::Internal,
         }
     }
 }
@@ -114,12 +111,18 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-impl StartError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for StartError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Config { .. } => ErrorKind::InvalidInput,
             Self::Thread(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "config_invalid",
+            Self::Thread(_) => "internal",
         }
     }
 }
@@ -133,12 +136,18 @@ pub enum ProbeError {
     Item(#[from] ItemError),
 }
 
-impl ProbeError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ProbeError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Queue(error) => error.kind(),
             Self::Item(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Queue(error) => error.code(),
+            Self::Item(error) => error.code(),
         }
     }
 }

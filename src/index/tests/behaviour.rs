@@ -1,3 +1,4 @@
+use crate::base::failure::Failure;
 use std::collections::HashSet;
 
 use super::*;

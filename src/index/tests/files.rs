@@ -1,3 +1,4 @@
+use crate::base::failure::Failure;
 use std::path::PathBuf;
 
 use tempfile::TempDir;

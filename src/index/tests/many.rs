@@ -1,6 +1,7 @@
 //! Many vectors added at once.
 
 use super::*;
+use crate::base::failure::Failure;
 
 fn items(vectors: &[Vec<f32>]) -> Vec<(String, Vec<f32>)> {
     vectors.iter().enumerate().map(|(at, vector)| (format!("id{at}"), vector.clone())).collect()

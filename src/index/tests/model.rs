@@ -1,5 +1,6 @@
 //! Random sequences of calls, with the exact index as the model of the other one.
 
+use crate::base::failure::Failure;
 use proptest::prelude::*;
 
 use super::*;

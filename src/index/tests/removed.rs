@@ -2,6 +2,7 @@
 
 use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind};
 use super::*;
+use crate::base::failure::Failure;
 
 const MODEL: &str = "model-a";
 

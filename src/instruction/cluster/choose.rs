@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::silhouette::SilhouetteSample;
 use super::{ClusterConfig, ClusterError};
-use crate::hash;
+use crate::base::hash;
 
 /// Values of k tried at most: each costs a K-means.
 const RUNGS: usize = 10;

@@ -10,7 +10,7 @@ use super::ClusterError;
 use super::assign::{assign, squared_norms};
 use super::seeding::first_centres;
 use super::threads::in_shares;
-use crate::hash;
+use crate::base::hash;
 
 /// How K-means runs.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,6 +13,7 @@ mod threads;
 mod tests;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 pub use choose::{Tried, choose, ladder};
 pub use config::ClusterConfig;
@@ -30,22 +31,20 @@ pub enum ClusterError {
     Stopped,
 }
 
-impl ClusterError {
-    /// A stable reason for reports and services.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::K { .. } => "cluster_k_out_of_range",
-            Self::TooFew { .. } => "too_few_instructions",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ClusterError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::K { .. } => ErrorKind::InvalidInput,
             Self::TooFew { .. } => ErrorKind::FailedPrecondition,
             Self::Stopped => ErrorKind::Cancelled,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::K { .. } => "cluster_k_out_of_range",
+            Self::TooFew { .. } => "too_few_instructions",
+            Self::Stopped => "stopped",
         }
     }
 }

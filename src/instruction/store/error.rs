@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::dataset::sink::SinkError;
 use crate::encoder::EncoderError;
 use crate::index::IndexError;
@@ -51,9 +52,24 @@ pub enum LibraryStoreError {
     Export(#[from] SinkError),
 }
 
-impl LibraryStoreError {
-    /// The stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
+impl Failure for LibraryStoreError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { source, .. } => ErrorKind::of_io(source),
+            Self::Sqlite { .. } => ErrorKind::Internal,
+            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
+            Self::Busy { .. } | Self::Version { .. } | Self::Damaged { .. } | Self::Empty => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Encoder(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::BadPageToken => ErrorKind::InvalidInput,
+            Self::Seed { source, .. } => source.kind(),
+            Self::Export(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "library_io",
             Self::Busy { .. } => "library_busy",
@@ -67,23 +83,6 @@ impl LibraryStoreError {
             Self::Seed { source, .. } => source.code(),
             Self::Empty => "library_empty",
             Self::Export(error) => error.code(),
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::Sqlite { .. } => ErrorKind::Internal,
-            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::Busy { .. } | Self::Version { .. } | Self::Damaged { .. } | Self::Empty => {
-                ErrorKind::FailedPrecondition
-            }
-            Self::Encoder(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::BadPageToken => ErrorKind::InvalidInput,
-            Self::Seed { source, .. } => source.kind(),
-            Self::Export(error) => error.kind(),
         }
     }
 }
@@ -108,9 +107,16 @@ pub enum CreateError {
     BadVector(#[from] IndexError),
 }
 
-impl CreateError {
-    /// The stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
+impl Failure for CreateError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::IdExists { .. } | Self::TextExists { .. } => ErrorKind::AlreadyExists,
+            Self::BadId { .. } | Self::BadText(_) | Self::BadCategory => ErrorKind::InvalidInput,
+            Self::BadVector(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::IdExists { .. } => "instruction_id_exists",
             Self::TextExists { .. } => "instruction_text_exists",
@@ -118,15 +124,6 @@ impl CreateError {
             Self::BadText(error) => error.code(),
             Self::BadCategory => "bad_instruction_category",
             Self::BadVector(error) => error.code(),
-        }
-    }
-
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::IdExists { .. } | Self::TextExists { .. } => ErrorKind::AlreadyExists,
-            Self::BadId { .. } | Self::BadText(_) | Self::BadCategory => ErrorKind::InvalidInput,
-            Self::BadVector(error) => error.kind(),
         }
     }
 }

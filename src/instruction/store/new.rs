@@ -1,7 +1,7 @@
 //! What is checked before an instruction is stored.
 
 use super::error::CreateError;
-use crate::hash;
+use crate::base::hash;
 use crate::index::unit;
 use crate::instruction::text;
 
@@ -67,6 +67,7 @@ fn is_category(category: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     fn new(id: Option<&str>, text: &str, category: Option<&str>) -> NewInstruction {
         let owned = |value: Option<&str>| value.map(str::to_owned);

@@ -13,7 +13,7 @@ use super::live::Live;
 use super::lock::SharedLock;
 use super::rows::Rows;
 use super::{EmbedTexts, InstructionStore, SNAPSHOT_FILE, embed};
-use crate::hash;
+use crate::base::hash;
 use crate::index::{self, IndexConfig, IndexError, VectorIndex};
 
 const LIBRARY_FILE: &str = "library.sqlite";

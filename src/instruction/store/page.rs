@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::InstructionStore;
 use super::catalog::StoredInstruction;
 use super::error::LibraryStoreError;
-use crate::hash;
+use crate::base::hash;
 
 /// The form of a token's bytes: this number, the last row, a check of library and filter.
 const TOKEN_VERSION: u8 = 1;

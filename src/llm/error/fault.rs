@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
 pub const CODES: [&str; 15] = [
@@ -159,29 +160,24 @@ impl LlmFault {
         Self::Config { field: field.to_owned(), reason: reason.into() }
     }
 
-    /// The stable reason, one of [`CODES`].
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } => "llm_unreachable",
-            Self::Disconnected { .. } => "llm_disconnected",
-            Self::Timeout { .. } => "llm_timeout",
-            Self::RateLimited { .. } => "llm_rate_limited",
-            Self::QuotaExhausted { .. } => "llm_quota_exhausted",
-            Self::Server { .. } => "llm_server_error",
-            Self::Auth { .. } => "llm_unauthorized",
-            Self::NotFound { .. } => "llm_not_found",
-            Self::BadRequest { .. } => "llm_bad_request",
-            Self::ContextTooLong { .. } => "llm_context_too_long",
-            Self::Garbage { .. } => "llm_garbage",
-            Self::Cancelled => "llm_cancelled",
-            Self::LocalServer { .. } => "llm_local_server",
-            Self::Missing { .. } => "llm_missing",
-            Self::Config { .. } => "llm_config",
-        }
+    /// Whether the same call may pass when made again later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
     }
 
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+    /// How long the server asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Failure for LlmFault {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Unreachable { .. }
             | Self::Disconnected { .. }
@@ -200,18 +196,23 @@ impl LlmFault {
         }
     }
 
-    /// Whether the same call may pass when made again later.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
-    }
-
-    /// How long the server asked to be left alone.
-    pub fn retry_after(&self) -> Option<Duration> {
+    fn code(&self) -> &'static str {
         match self {
-            Self::RateLimited { retry_after, .. } | Self::Server { retry_after, .. } => {
-                *retry_after
-            }
-            _ => None,
+            Self::Unreachable { .. } => "llm_unreachable",
+            Self::Disconnected { .. } => "llm_disconnected",
+            Self::Timeout { .. } => "llm_timeout",
+            Self::RateLimited { .. } => "llm_rate_limited",
+            Self::QuotaExhausted { .. } => "llm_quota_exhausted",
+            Self::Server { .. } => "llm_server_error",
+            Self::Auth { .. } => "llm_unauthorized",
+            Self::NotFound { .. } => "llm_not_found",
+            Self::BadRequest { .. } => "llm_bad_request",
+            Self::ContextTooLong { .. } => "llm_context_too_long",
+            Self::Garbage { .. } => "llm_garbage",
+            Self::Cancelled => "llm_cancelled",
+            Self::LocalServer { .. } => "llm_local_server",
+            Self::Missing { .. } => "llm_missing",
+            Self::Config { .. } => "llm_config",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 pub use self::fault::{CODES, LlmFault};
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Characters of a server's answer that an error carries.
 const EXCERPT_CHARS: usize = 300;
@@ -20,19 +21,19 @@ pub struct LlmError {
 }
 
 impl LlmError {
-    /// See [`LlmFault::code`].
-    pub fn code(&self) -> &'static str {
-        self.fault.code()
-    }
-
-    /// See [`LlmFault::kind`].
-    pub fn kind(&self) -> ErrorKind {
-        self.fault.kind()
-    }
-
     /// See [`LlmFault::is_retryable`].
     pub fn is_retryable(&self) -> bool {
         self.fault.is_retryable()
+    }
+}
+
+impl Failure for LlmError {
+    fn kind(&self) -> ErrorKind {
+        self.fault.kind()
+    }
+
+    fn code(&self) -> &'static str {
+        self.fault.code()
     }
 }
 

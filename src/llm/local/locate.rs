@@ -76,7 +76,7 @@ pub(super) fn fingerprint(gguf: &Path) -> Result<String, LlmFault> {
         file.by_ref().take(PART).read_to_end(&mut bytes)?;
         file.seek(SeekFrom::Start(size.saturating_sub(PART)))?;
         file.take(PART).read_to_end(&mut bytes)?;
-        Ok(crate::hash::sha256_hex(&bytes)[..8].to_owned())
+        Ok(crate::base::hash::sha256_hex(&bytes)[..8].to_owned())
     };
     read().map_err(|error: std::io::Error| LlmFault::config("target", error.to_string()))
 }
@@ -92,6 +92,7 @@ pub(super) fn places() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Failure;
 
     fn place_with(file: &str, text: &str) -> tempfile::TempDir {
         let place = tempfile::tempdir().expect("a temporary folder");

@@ -1,5 +1,6 @@
 //! One call made of several attempts.
 
+use crate::base::failure::Failure;
 use std::future::Future;
 use std::time::Duration;
 

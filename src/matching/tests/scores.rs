@@ -1,5 +1,6 @@
 //! Queries of image and caption, corrections for hubs, and the way through an index.
 
+use crate::base::failure::Failure;
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::failure::Failure;
 
 #[test]
 fn shares_become_caps() {

@@ -7,6 +7,7 @@ mod user;
 use std::path::{Component, Path, PathBuf};
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 pub use entry::{CatalogFile, CatalogModel};
 pub(crate) use entry::{is_sha256, valid_repo};
@@ -59,15 +60,18 @@ pub enum CatalogError {
     NoPlace,
 }
 
-impl CatalogError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for CatalogError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Syntax { .. } | Self::Entry { .. } | Self::NoPlace => ErrorKind::InvalidInput,
             Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Exists { .. } => ErrorKind::AlreadyExists,
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "catalog_invalid"
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{CatalogError, CatalogModel, entry};
-use crate::paths;
+use crate::base::paths;
 
 /// Names the user's catalog; an empty value is as good as none.
 const VARIABLE: &str = "PAIRWRIGHT_CATALOG";

@@ -14,7 +14,7 @@ use super::manifest::{
     ModelFile, ModelManifest, Padding, Pooling, TextSpec, UNKNOWN_LICENSE, VisionSpec,
 };
 use super::{ModelError, ModelSource};
-use crate::hash;
+use crate::base::hash;
 use crate::matching::ModelDefaults;
 use config::{Config, Family};
 use layout::{Candidate, Graphs};

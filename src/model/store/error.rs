@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 
 use super::Hub;
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::model::catalog::CatalogError;
 use crate::model::{ModelError, Precision};
 
@@ -208,9 +209,10 @@ impl ModelStoreError {
             _ => Self::Server { file, url, status: status.as_u16(), tries: 1 },
         }
     }
+}
 
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for ModelStoreError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Catalog(error) => error.kind(),
             Self::Model(error) => error.kind(),
@@ -236,6 +238,10 @@ impl ModelStoreError {
                 ErrorKind::Unavailable
             }
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "model_unusable"
     }
 }
 

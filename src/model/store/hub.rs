@@ -55,7 +55,7 @@ impl HubOptions {
 }
 
 fn token_file() -> Option<String> {
-    match crate::paths::from_variable("HF_TOKEN_PATH") {
+    match crate::base::paths::from_variable("HF_TOKEN_PATH") {
         Some(path) => fs_err::read_to_string(path).ok(),
         // Without a home folder `hf-hub` would panic.
         None if std::env::home_dir().is_none() => None,

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::{Catalog, CatalogFile, CatalogModel};
 use super::{ModelManifest, Precision};
-use crate::{hash, paths};
+use crate::base::{hash, paths};
 
 pub use download::Transfer;
 pub use error::{HashSource, MissingFile, ModelStoreError};

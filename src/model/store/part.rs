@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{ModelStoreError, files};
-use crate::{durable, hash};
+use crate::base::{durable, hash};
 
 /// The ending of a file that is not whole.
 const ENDING: &str = ".part";

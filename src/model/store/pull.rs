@@ -8,9 +8,9 @@ use super::record::{Record, RecordedFile};
 use super::{
     HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, name_manifest,
 };
+use crate::base::{durable, hash};
 use crate::model::catalog::{CatalogFile, CatalogModel};
 use crate::model::{ModelFolder, ModelManifest, ModelSource, Precision};
-use crate::{durable, hash};
 
 /// Digits of a commit; a revision of another form can move.
 const COMMIT: usize = 40;

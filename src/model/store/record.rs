@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::ModelStoreError;
-use crate::durable;
+use crate::base::durable;
 use crate::model::catalog::{CatalogFile, CatalogModel};
 
 /// The record's name in a model's folder.

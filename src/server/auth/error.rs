@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 
 /// Why keys cannot be read or changed. No message contains a key or a hash.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +23,8 @@ pub enum KeysError {
     Value { what: &'static str, found: String, wanted: &'static str },
 }
 
-impl KeysError {
-    /// What kind of failure this is.
-    pub fn kind(&self) -> ErrorKind {
+impl Failure for KeysError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source } => ErrorKind::of_io(source),
             Self::Unknown { .. } => ErrorKind::NotFound,
@@ -32,5 +32,9 @@ impl KeysError {
                 ErrorKind::InvalidInput
             }
         }
+    }
+
+    fn code(&self) -> &'static str {
+        "keys_unusable"
     }
 }

@@ -123,7 +123,7 @@ mod tests {
     fn hashes_read_back_and_compare() {
         let key = ApiKey::generate();
         let hex = String::from(key.hash());
-        assert_eq!(hex, crate::hash::sha256_hex(key.reveal().as_bytes()));
+        assert_eq!(hex, crate::base::hash::sha256_hex(key.reveal().as_bytes()));
         let read = KeyHash::try_from(hex.to_uppercase()).expect("hexadecimal");
         assert!(bool::from(read.same(&key.hash())));
         assert!(!bool::from(read.same(&KeyHash::of("other"))));

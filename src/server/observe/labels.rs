@@ -4,7 +4,7 @@
 use tonic::Code;
 
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
-use crate::pipeline::JobState;
+use crate::jobs::JobState;
 
 /// A closed set of label values.
 pub trait Label: Copy + PartialEq + 'static {

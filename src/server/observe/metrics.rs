@@ -11,8 +11,8 @@ use super::catalog as names;
 use super::labels::Label;
 use super::register::Register;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::jobs::JobState;
 use crate::llm::StatsSnapshot;
-use crate::pipeline::JobState;
 use crate::server::Methods;
 
 /// What is running: the labels of `pw_build_info`.

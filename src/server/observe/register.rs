@@ -6,8 +6,8 @@ use super::catalog as names;
 use super::labels::{FAILURES, Label};
 use super::metrics::{CallHandles, Handles, LlmHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::jobs::JobState;
 use crate::llm::CODES;
-use crate::pipeline::JobState;
 use crate::server::Methods;
 use crate::server::methods::OTHER;
 

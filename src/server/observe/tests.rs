@@ -11,8 +11,8 @@ use tower::{Layer, Service, service_fn};
 use super::*;
 use crate::config::MetricsListen;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::jobs::JobState;
 use crate::llm::{CODES, StatsSnapshot};
-use crate::pipeline::JobState;
 use crate::server::layers::testing::{Endless, call, endless, never, request, send};
 use crate::server::{Methods, ServerError};
 

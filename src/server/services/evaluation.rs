@@ -9,7 +9,7 @@ use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::evaluation_service_server::EvaluationService;
 use super::super::{judge, validate};
-use crate::pipeline::ManagerError;
+use crate::jobs::ManagerError;
 
 /// Judges models against each other.
 pub struct Evaluation(pub Arc<App>);

@@ -12,7 +12,7 @@ use super::super::pb;
 use super::super::pb::job_service_server::JobService;
 use super::super::streams::{Replies, forward};
 use super::super::{generate, judge, validate};
-use crate::pipeline::{JobKind, JobRecord, JobState, ManagerError};
+use crate::jobs::{JobKind, JobRecord, JobState, ManagerError};
 
 /// Jobs of the server.
 pub struct Jobs(pub Arc<App>);

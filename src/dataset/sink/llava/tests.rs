@@ -1,3 +1,4 @@
+use crate::base::failure::Failure;
 use std::cell::RefCell;
 
 use serde_json::json;

@@ -11,8 +11,8 @@ use self::scan::Scan;
 use self::table::{Image, Table};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError, text};
-use crate::confine::FileAccess;
 use crate::dataset::record::SourceRecord;
+use crate::sandbox::FileAccess;
 
 const EXPECTED: &str = "`images` and `annotations` with captions";
 

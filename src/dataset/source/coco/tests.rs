@@ -1,5 +1,6 @@
 use super::super::tests::{Said, folder, read_some};
 use super::*;
+use crate::base::failure::Failure;
 
 fn said(json: &[u8]) -> Said {
     let folder = folder(&[("c.json", json)]);

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::super::refusal::Refusal;
 use super::sidecar::Sidecars;
-use crate::confine::{ConfineError, FileAccess, FileKind, FolderEntry};
+use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
 
 const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 /// Photos that other tools read and ours does not: named in a refusal rather than passed over.

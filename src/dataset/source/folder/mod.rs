@@ -12,8 +12,8 @@ use self::sidecar::Sidecars;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
-use crate::confine::{ConfineError, FileAccess};
 use crate::dataset::record::SourceRecord;
+use crate::sandbox::{ConfineError, FileAccess};
 
 pub use self::sidecar::MAX_SIDECAR_BYTES;
 

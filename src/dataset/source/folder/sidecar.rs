@@ -6,7 +6,7 @@ use super::super::fields::Fields;
 use super::super::refusal::Refusal;
 use super::super::text;
 use super::listing::stem;
-use crate::confine::{ConfineError, FileAccess};
+use crate::sandbox::{ConfineError, FileAccess};
 
 /// The largest `.txt` or `.json` beside a photo that is read, in bytes.
 pub const MAX_SIDECAR_BYTES: u64 = 1 << 20;

@@ -1,5 +1,6 @@
 //! What callers get: the right vectors, each item its own fate.
 
+use crate::base::failure::Failure;
 use std::sync::Arc;
 use std::time::Duration;
 

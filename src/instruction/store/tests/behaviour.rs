@@ -1,4 +1,5 @@
 use crate::ErrorKind;
+use crate::base::failure::Failure;
 use crate::instruction::Library;
 use crate::matching::{MatchRules, Matcher, MatchingConfig, ModelDefaults, QuotaBook, Strategy};
 

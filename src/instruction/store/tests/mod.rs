@@ -7,6 +7,7 @@ mod model;
 mod pages;
 mod reopen;
 
+use crate::base::failure::Failure;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,8 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
 use super::*;
+use crate::base::hash;
 use crate::encoder::EncoderError;
-use crate::hash;
 
 const DIM: usize = 8;
 const MODEL: &str = "model-a";

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::failure::Failure;
 
 /// All ids that paging gives, and the pages' sizes.
 fn paged(

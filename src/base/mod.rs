@@ -1,0 +1,8 @@
+//! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
+
+pub(crate) mod durable;
+pub mod failure;
+pub mod hash;
+pub mod paths;
+
+pub use failure::{Error, ErrorKind, Failure, Stopped};

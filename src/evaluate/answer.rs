@@ -1,0 +1,251 @@
+//! Has a model answer the questions, and writes the published answer format.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Error;
+use crate::base::hash;
+use crate::llm::{self, ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
+use crate::sandbox::FileAccess;
+use crate::work::{Phase, Progress, Stop};
+
+use super::estimate::Estimate;
+use super::folder::{EvaluationFolder, Kind};
+use super::judge::{failure, raw_reply};
+use super::output;
+use super::question::{Question, QuestionFile, QuestionId};
+use super::results::{Cost, Record};
+use super::scene::{Scene, Sight};
+use super::session::{Finished, remember};
+use super::store::{About, EvaluationStore};
+use super::work::{Ask, Crew, Keep};
+
+/// The answers in the published format.
+const ANSWERS_FILE: &str = "answers.jsonl";
+
+/// What a model that cannot see is told before the instruction.
+const CAPTION_FRAME: &str = "You are looking at an image that shows this: ";
+
+/// What a model is to answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerRequest {
+    pub questions: PathBuf,
+    /// Folder of the images.
+    pub images: Option<PathBuf>,
+    /// What the model sees; unset: images where their folder is given, captions otherwise.
+    pub sight: Option<Sight>,
+    pub llm: LlmConfig,
+    pub settings: SamplingSettings,
+    pub seed: u64,
+    /// The name written as `model_id`; the model's own where unset.
+    pub model_id: Option<String>,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerResults {
+    /// The file of answers.
+    pub path: PathBuf,
+    pub answered: u64,
+    /// Questions without an answer: their calls failed, or were not made yet.
+    pub missing: Vec<QuestionId>,
+    /// Answers without any text.
+    pub empty: Vec<QuestionId>,
+    pub cost: Cost,
+}
+
+/// Answers every question that has no answer yet, and writes `answers.jsonl` into `folder`, with
+/// what there is even if the model is gone.
+///
+/// # Errors
+/// Questions or images that cannot be used, before any call; a backend that cannot be reached at
+/// all; a folder that cannot be written.
+pub async fn answer(
+    request: &AnswerRequest,
+    folder: &EvaluationFolder,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<Finished<AnswerResults>, Error> {
+    let pad = Pad::read(request)?;
+    let mut store = folder.store(Kind::Answer)?;
+    remember(&store, request)?;
+    let model = llm::connect(&request.llm).await?;
+    model.check().await?;
+    let name = model.name().to_owned();
+    let tasks = pad.tasks(&name);
+    store.clear_failures()?;
+    let record = Record::read(&store)?;
+    let total = tasks.len() as u64;
+    let open: Vec<Task> =
+        tasks.iter().filter(|task| record.replies(&task.key).is_empty()).cloned().collect();
+    progress.expect(Phase::Answer, total);
+    progress.advance(Phase::Answer, total - open.len() as u64);
+    let in_flight = request.llm.in_flight();
+    let pad = Arc::new(pad);
+    let crew = Crew { ask: Arc::clone(&pad), model, in_flight, phase: Phase::Answer };
+    let mut scribe = Scribe { pad: &pad, store: &mut store };
+    let worked = crew.work(open, &mut scribe, stop, progress).await?;
+    let results = pad.write(folder, &tasks, &Record::read(&store)?, &name)?;
+    Ok(Finished { results, worked })
+}
+
+/// What answering would take, without a call.
+///
+/// # Errors
+/// As [`answer`], before its first call.
+pub fn estimate_answer(request: &AnswerRequest) -> Result<Estimate, Error> {
+    let pad = Pad::read(request)?;
+    let mut estimate = Estimate { calls: pad.questions.len() as u64, ..Estimate::default() };
+    for question in &pad.questions {
+        let characters = pad.text(question).chars().count();
+        estimate.add(characters, pad.scene.sight() == Sight::Image, pad.settings.max_tokens);
+    }
+    Ok(estimate)
+}
+
+#[derive(Debug, Clone)]
+struct Task {
+    question: usize,
+    key: String,
+}
+
+/// The questions as they will be asked.
+struct Pad {
+    questions: Vec<Question>,
+    scene: Scene,
+    settings: SamplingSettings,
+    seed: u64,
+    model_id: Option<String>,
+}
+
+impl Pad {
+    fn read(request: &AnswerRequest) -> Result<Self, Error> {
+        request.llm.validate().map_err(LlmError::from)?;
+        request.settings.validate().map_err(LlmError::from)?;
+        // Only the command line has models answer, where the user is the operator.
+        let access = FileAccess::Anywhere;
+        let file = QuestionFile::read(&request.questions, &access)?;
+        // The same check as for answers: ids must be unique.
+        super::align(&file, &[], Default::default())?;
+        let scene =
+            Scene::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
+        Ok(Self {
+            questions: file.questions,
+            scene,
+            settings: request.settings.clone(),
+            seed: request.seed,
+            model_id: request.model_id.clone(),
+        })
+    }
+
+    fn tasks(&self, model: &str) -> Vec<Task> {
+        let (settings, seed) = (format!("{:?}", self.settings), self.seed.to_string());
+        let task = |(question, asked): (usize, &Question)| {
+            let id = asked.question_id.to_string();
+            let sight = self.scene.sight().name();
+            let shown = self.scene.hash(question);
+            let parts = ["answer", model, &settings, &seed, &id, &asked.text, sight, shown];
+            Task { question, key: hash::key(&parts) }
+        };
+        self.questions.iter().enumerate().map(task).collect()
+    }
+
+    fn text(&self, question: &Question) -> String {
+        match self.scene.sight() {
+            Sight::Image => question.text.clone(),
+            Sight::Caption => {
+                format!("{CAPTION_FRAME}{}\n\n{}", question.caption.trim(), question.text)
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        folder: &EvaluationFolder,
+        tasks: &[Task],
+        record: &Record,
+        model: &str,
+    ) -> Result<AnswerResults, Error> {
+        let path = folder.file(ANSWERS_FILE);
+        let mut results = AnswerResults {
+            path: path.clone(),
+            answered: 0,
+            missing: Vec::new(),
+            empty: Vec::new(),
+            cost: Cost::default(),
+        };
+        let mut text = String::new();
+        for task in tasks {
+            let question = &self.questions[task.question];
+            let Some(reply) = record.replies(&task.key).last() else {
+                results.missing.push(question.question_id.clone());
+                continue;
+            };
+            results.answered += 1;
+            results.cost.add(reply);
+            if reply.text.trim().is_empty() {
+                results.empty.push(question.question_id.clone());
+            }
+            let row = json!({
+                "question_id": question.question_id,
+                "prompt": question.text,
+                "text": reply.text.trim(),
+                "answer_id": task.key,
+                "model_id": self.model_id.as_deref().unwrap_or(model),
+                "metadata": {
+                    "shown": self.scene.sight(),
+                    "seed": reply.seed,
+                    "finish": reply.finish,
+                },
+            });
+            text.push_str(&format!("{row}\n"));
+        }
+        output::save(&path, text.as_bytes())?;
+        Ok(results)
+    }
+}
+
+impl Ask for Pad {
+    type Task = Task;
+
+    fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
+        let question = &self.questions[task.question];
+        let images = self.scene.attachments(question)?;
+        let message = Message { images, ..Message::user(self.text(question)) };
+        let seed = hash::seed(self.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
+        Ok(ChatRequest::new(vec![message], self.settings.clone(), seed))
+    }
+}
+
+struct Scribe<'a> {
+    pad: &'a Pad,
+    store: &'a mut EvaluationStore,
+}
+
+impl Scribe<'_> {
+    fn id(&self, task: &Task) -> String {
+        self.pad.questions[task.question].question_id.to_string()
+    }
+}
+
+impl Keep<Task> for Scribe<'_> {
+    fn keep(
+        &mut self,
+        task: Task,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Result<Option<Task>, Error> {
+        let id = self.id(&task);
+        let about = About { task_key: &task.key, question_id: &id, shown_a: "", shown_b: "" };
+        self.store.put_reply(&about, &raw_reply(1, request, reply))?;
+        Ok(None)
+    }
+
+    fn fail(&mut self, task: &Task, error: &LlmError) -> Result<(), Error> {
+        let id = self.id(task);
+        Ok(self.store.put_failure(&task.key, &id, &failure(error))?)
+    }
+}

@@ -1,0 +1,283 @@
+//! The judge: every question in both orders, asked again where the verdict cannot be read.
+
+use crate::base::failure::Failure;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::Error;
+use crate::answer::generate::finish_name;
+use crate::base::hash;
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings};
+use crate::work::{Phase, Progress, Stop};
+
+use super::align::Entrant;
+use super::prompt::{JudgePrompts, Turn};
+use super::question::Question;
+use super::scene::Scene;
+use super::store::{About, EvaluationStore, FailedCall, Reply};
+use super::verdict::{self, PARSER_VERSION};
+use super::work::{Ask, Crew, Keep, Worked};
+
+/// What is judged: questions, the models' answers to them, and who meets whom.
+#[derive(Debug, Clone)]
+pub struct Board {
+    pub questions: Vec<Question>,
+    pub entrants: Vec<Entrant>,
+    /// Pairs of entrants by their numbers, the first model of the pair first.
+    pub pairs: Vec<(usize, usize)>,
+    pub scene: Scene,
+}
+
+/// How it is judged. All of it is part of every reply's key.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    pub prompts: JudgePrompts,
+    /// The judge's name as its server knows it.
+    pub model: String,
+    pub settings: SamplingSettings,
+    pub seed: u64,
+    /// Askings per question and order until a verdict can be read, at least 1. Not part of the key.
+    pub attempts: u32,
+}
+
+/// One question in one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Task {
+    pub question: usize,
+    /// The entrant whose answer is shown as A.
+    pub a: usize,
+    pub b: usize,
+    pub key: String,
+    pub attempt: u32,
+}
+
+impl Board {
+    /// Whether an answer of either entrant is empty, so that there is nothing to judge.
+    pub(super) fn is_forfeit(&self, question: usize, (one, other): (usize, usize)) -> bool {
+        self.is_blank(question, one) || self.is_blank(question, other)
+    }
+
+    pub(super) fn is_blank(&self, question: usize, entrant: usize) -> bool {
+        self.entrants[entrant].answers[question].trim().is_empty()
+    }
+
+    /// Every question of every pair in both orders, forfeits left out.
+    pub(super) fn tasks(&self, judge: &Judge) -> Vec<Task> {
+        let conf = judge.conf();
+        let mut tasks = Vec::new();
+        for (one, other) in &self.pairs {
+            for question in 0..self.questions.len() {
+                if !self.is_forfeit(question, (*one, *other)) {
+                    tasks.push(self.task(&conf, question, *one, *other));
+                    tasks.push(self.task(&conf, question, *other, *one));
+                }
+            }
+        }
+        tasks
+    }
+
+    pub(super) fn task(&self, conf: &str, question: usize, a: usize, b: usize) -> Task {
+        let asked = &self.questions[question];
+        let (one, other) = (&self.entrants[a], &self.entrants[b]);
+        let key = hash::key(&[
+            conf,
+            &asked.question_id.to_string(),
+            &asked.text,
+            self.scene.sight().name(),
+            self.scene.hash(question),
+            &one.name,
+            &one.answers[question],
+            &other.name,
+            &other.answers[question],
+        ]);
+        Task { question, a, b, key, attempt: 1 }
+    }
+}
+
+impl Judge {
+    /// The key of everything a reply depends on beside its question and answers.
+    pub fn conf(&self) -> String {
+        let Self { prompts, model, settings, seed, attempts: _ } = self;
+        let (settings, seed) = (format!("{settings:?}"), seed.to_string());
+        hash::key(&["judge", &prompts.hash, model, &settings, &seed, PARSER_VERSION])
+    }
+
+    /// Tasks without a verdict and with askings left, each with its next attempt.
+    pub(super) fn open(
+        &self,
+        mut tasks: Vec<Task>,
+        replies: &HashMap<String, Vec<Reply>>,
+    ) -> Vec<Task> {
+        // Two pairs may share an order only if they share both entrants, so keys are distinct.
+        tasks.retain_mut(|task| {
+            let given = replies.get(&task.key).map_or(&[][..], Vec::as_slice);
+            task.attempt = given.last().map_or(1, |last| last.attempt + 1);
+            !self.is_settled(given)
+        });
+        tasks
+    }
+
+    /// Whether nothing more is to be asked: a verdict is there, or the askings are used up.
+    pub(super) fn is_settled(&self, given: &[Reply]) -> bool {
+        given.last().is_some_and(|last| !last.verdict.is_empty() || last.attempt >= self.attempts)
+    }
+
+    fn request(&self, board: &Board, task: &Task) -> Result<ChatRequest, Error> {
+        let question = &board.questions[task.question];
+        let turn = Turn {
+            image: board.scene.words(question),
+            instruction: &question.text,
+            answer_a: &board.entrants[task.a].answers[task.question],
+            answer_b: &board.entrants[task.b].answers[task.question],
+        };
+        let user = Message {
+            images: board.scene.attachments(question)?,
+            ..Message::user(self.prompts.turn(turn))
+        };
+        let messages = vec![Message::system(self.prompts.system.trim()), user];
+        let seed = hash::seed(self.seed, &["judge", &task.key, &task.attempt.to_string()]);
+        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
+        Ok(ChatRequest::new(messages, self.settings.clone(), seed & 0x7fff_ffff))
+    }
+
+    /// Judges all that is not judged yet. Each reply is kept when it comes.
+    ///
+    /// # Errors
+    /// The store failed, or an image cannot be read any more. A backend that is gone is not an
+    /// error here: see [`Worked::gave_up`].
+    pub async fn run(
+        self: &Arc<Self>,
+        board: &Arc<Board>,
+        model: Arc<dyn ChatModel>,
+        in_flight: usize,
+        session: Session<'_>,
+    ) -> Result<Worked, Error> {
+        let Session { store, stop, progress } = session;
+        store.clear_failures()?;
+        let tasks = board.tasks(self);
+        let total = tasks.len();
+        let open = self.open(tasks, &store.replies()?);
+        progress.expect(Phase::Judge, total as u64);
+        progress.advance(Phase::Judge, (total - open.len()) as u64);
+        let ask = Arc::new(Bench { board: Arc::clone(board), judge: Arc::clone(self) });
+        let crew = Crew { ask: Arc::clone(&ask), model, in_flight, phase: Phase::Judge };
+        crew.work(open, &mut Clerk { bench: &ask, store }, stop, progress).await
+    }
+}
+
+/// What a session of work needs beside what it works on.
+pub struct Session<'a> {
+    pub store: &'a mut EvaluationStore,
+    pub stop: &'a Stop,
+    pub progress: &'a dyn Progress,
+}
+
+struct Bench {
+    board: Arc<Board>,
+    judge: Arc<Judge>,
+}
+
+impl Ask for Bench {
+    type Task = Task;
+
+    fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
+        self.judge.request(&self.board, task)
+    }
+}
+
+struct Clerk<'a> {
+    bench: &'a Bench,
+    store: &'a mut EvaluationStore,
+}
+
+impl Keep<Task> for Clerk<'_> {
+    fn keep(
+        &mut self,
+        mut task: Task,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Result<Option<Task>, Error> {
+        let board = &self.bench.board;
+        let kept = judged(task.attempt, request, reply);
+        let question_id = board.questions[task.question].question_id.to_string();
+        let about = About {
+            task_key: &task.key,
+            question_id: &question_id,
+            shown_a: &board.entrants[task.a].name,
+            shown_b: &board.entrants[task.b].name,
+        };
+        self.store.put_reply(&about, &kept)?;
+        let settled = self.bench.judge.is_settled(std::slice::from_ref(&kept));
+        task.attempt += 1;
+        Ok((!settled).then_some(task))
+    }
+
+    fn fail(&mut self, task: &Task, error: &LlmError) -> Result<(), Error> {
+        let id = self.bench.board.questions[task.question].question_id.to_string();
+        Ok(self.store.put_failure(&task.key, &id, &failure(error))?)
+    }
+}
+
+pub(super) fn failure(error: &LlmError) -> FailedCall {
+    let (code, reason) = (error.code().to_owned(), error.to_string());
+    FailedCall { code, reason, attempts: error.attempts }
+}
+
+/// A reply with its verdict, as it is kept.
+fn judged(attempt: u32, request: &ChatRequest, reply: ChatReply) -> Reply {
+    let (verdict, reason) = match verdict::parse(&reply.text) {
+        Ok(letter) => (letter.name(), ""),
+        Err(none) => ("", none.code()),
+    };
+    Reply {
+        verdict: verdict.to_owned(),
+        reason: reason.to_owned(),
+        ..raw_reply(attempt, request, reply)
+    }
+}
+
+/// A reply as it is kept, without a verdict.
+pub(super) fn raw_reply(attempt: u32, request: &ChatRequest, reply: ChatReply) -> Reply {
+    Reply {
+        attempt,
+        prompt_sha256: prompt_hash(request),
+        seed: request.seed,
+        text: reply.text,
+        verdict: String::new(),
+        reason: String::new(),
+        finish: finish_name(reply.finish).to_owned(),
+        llm: reply.model,
+        prompt_tokens: reply.usage.prompt_tokens,
+        completion_tokens: reply.usage.completion_tokens,
+        calls: reply.attempts,
+        elapsed_ms: u64::try_from(reply.elapsed.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// SHA-256 over the messages' texts and images in their order.
+fn prompt_hash(request: &ChatRequest) -> String {
+    let mut bytes = Vec::new();
+    let mut part = |content: &[u8]| {
+        bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(content);
+    };
+    for message in &request.messages {
+        part(format!("{:?}", message.role).as_bytes());
+        part(message.text.as_bytes());
+        message.images.iter().for_each(|image| part(&image.bytes));
+    }
+    hash::sha256_hex(&bytes)
+}
+
+/// How many calls are still to be made.
+pub(super) fn count_open(
+    board: &Board,
+    judge: &Judge,
+    store: &EvaluationStore,
+) -> Result<(usize, usize), Error> {
+    let tasks = board.tasks(judge);
+    let keys: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
+    let total = keys.len();
+    let open = judge.open(tasks, &store.replies()?).len();
+    Ok((total, open))
+}

@@ -1,0 +1,216 @@
+//! Many models judged against each other or against one baseline, and ranked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::sandbox::FileAccess;
+use crate::work::{Progress, Stop};
+
+use super::EvaluationError;
+use super::align::Entrant;
+use super::estimate::Estimate;
+use super::folder::{EvaluationFolder, Kind};
+use super::games::Games;
+use super::judge::Session;
+use super::output;
+use super::request::LeaderboardRequest;
+use super::results::{Cost, FileFacts, JudgeFacts, Position, QuestionResult, Record, Tally};
+use super::rule::Rule;
+use super::session::{Finished, Prepared, remember};
+
+/// Elo points per unit of log-strength, around 1000.
+const ELO: f64 = 400.0 / std::f64::consts::LN_10;
+
+/// A model in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    pub name: String,
+    /// Bradley-Terry log-strength; the mean over all models is 0.
+    pub strength: f64,
+    /// 95 % bootstrap interval of the strength; none without resamplings.
+    pub interval: Option<(f64, f64)>,
+    /// The strength on Elo's scale, mean 1000.
+    pub elo: f64,
+    pub wins: u64,
+    pub ties: u64,
+    pub losses: u64,
+    pub file: FileFacts,
+}
+
+/// Two models that met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    pub first: String,
+    pub second: String,
+    pub tally: Tally,
+}
+
+/// A leaderboard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaderboardResults {
+    pub version: u32,
+    pub made_by: String,
+    pub questions: FileFacts,
+    pub judge: JudgeFacts,
+    pub rule: Rule,
+    /// The model that everyone met; none if everyone met everyone.
+    pub baseline: Option<String>,
+    /// Strongest first.
+    pub ranking: Vec<Ranked>,
+    pub pairs: Vec<Pair>,
+    pub position: Position,
+    /// Half a win each way was added to every pair that met, since strengths would be infinite.
+    pub smoothed: bool,
+    pub bootstrap: u32,
+    pub cost: Cost,
+}
+
+impl LeaderboardResults {
+    /// Who met whom, in words.
+    pub fn opponents(&self) -> String {
+        match &self.baseline {
+            Some(name) => format!("everyone met {name}"),
+            None => "everyone met everyone".to_owned(),
+        }
+    }
+
+    /// Whether every question was judged to an end.
+    pub fn is_complete(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.tally.missing == 0)
+    }
+}
+
+/// Judges every pair, or goes on where an earlier start ended, and writes `results.json` and
+/// `report.html` into `folder`.
+///
+/// # Errors
+/// As [`super::judge`]; [`EvaluationError::Ranking`] where the games link nobody.
+pub async fn leaderboard(
+    request: &LeaderboardRequest,
+    folder: &EvaluationFolder,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<Finished<LeaderboardResults>, Error> {
+    let prepared = prepare(request)?;
+    let mut store = folder.store(Kind::Leaderboard)?;
+    remember(&store, request)?;
+    let session = Session { store: &mut store, stop, progress };
+    let (judge, worked) = prepared.work(&request.options, None, session).await?;
+    let record = Record::read(&store)?;
+    let pair = |pair: &(usize, usize)| record.pair(&prepared.board, &judge, *pair);
+    let games = Games {
+        pairs: prepared.board.pairs.clone(),
+        verdicts: prepared.board.pairs.iter().map(pair).collect(),
+        players: prepared.board.entrants.len(),
+        rule: request.options.rule,
+    };
+    let facts = prepared.judge_facts(&judge, &request.options.llm);
+    let results = assemble(&games, request, &prepared, facts)?;
+    output::write_leaderboard(folder, &results)?;
+    Ok(Finished { results, worked })
+}
+
+/// What a leaderboard would take, without a call.
+///
+/// # Errors
+/// As [`leaderboard`], before its first call.
+pub fn estimate_leaderboard(
+    request: &LeaderboardRequest,
+    folder: Option<&EvaluationFolder>,
+) -> Result<Estimate, Error> {
+    let store = folder.map(|folder| folder.store(Kind::Leaderboard)).transpose()?;
+    prepare(request)?.estimate(&request.options, store.as_ref())
+}
+
+fn prepare(request: &LeaderboardRequest) -> Result<Prepared, Error> {
+    request.validate()?;
+    let files: Vec<&std::path::Path> = request.answers.iter().map(|path| path.as_path()).collect();
+    let pairs = |entrants: &[Entrant]| pairs(entrants, request.baseline.as_deref());
+    let access = FileAccess::Anywhere;
+    Prepared::read(&request.questions, &files, &request.options, &access, pairs)
+}
+
+fn pairs(
+    entrants: &[Entrant],
+    baseline: Option<&str>,
+) -> Result<Vec<(usize, usize)>, EvaluationError> {
+    let count = entrants.len();
+    let Some(wanted) = baseline else {
+        return Ok((0..count)
+            .flat_map(|one| (one + 1..count).map(move |other| (one, other)))
+            .collect());
+    };
+    let Some(base) = entrants.iter().position(|entrant| entrant.name == wanted) else {
+        let names: Vec<&str> = entrants.iter().map(|entrant| entrant.name.as_str()).collect();
+        let expected = format!("one of {}", names.join(", "));
+        return Err(EvaluationError::Setting {
+            setting: "baseline",
+            value: wanted.into(),
+            expected,
+        });
+    };
+    Ok((0..count).filter(|one| *one != base).map(|one| (one, base)).collect())
+}
+
+fn assemble(
+    games: &Games,
+    request: &LeaderboardRequest,
+    prepared: &Prepared,
+    judge: JudgeFacts,
+) -> Result<LeaderboardResults, EvaluationError> {
+    let every: Vec<usize> = (0..prepared.board.questions.len()).collect();
+    let fit = games.fit(&every)?;
+    let intervals = games.intervals(request.options.seed, request.bootstrap, &every)?;
+    let player = |player: usize| {
+        let interval = intervals.as_ref().map(|all| all[player]);
+        ranked(prepared.entrant(player), fit.strengths[player], interval, games.record(player))
+    };
+    let mut ranking: Vec<Ranked> = (0..games.players).map(player).collect();
+    ranking.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.name.cmp(&b.name)));
+    let all: Vec<QuestionResult> = games.verdicts.iter().flatten().cloned().collect();
+    Ok(LeaderboardResults {
+        version: super::results::RESULTS_VERSION,
+        made_by: concat!("Pairwright ", env!("CARGO_PKG_VERSION")).to_owned(),
+        questions: prepared.questions.clone(),
+        judge,
+        rule: games.rule,
+        baseline: request.baseline.clone(),
+        ranking,
+        pairs: tallies(games, prepared),
+        position: Position::of(&all),
+        smoothed: fit.smoothed,
+        bootstrap: request.bootstrap,
+        cost: cost(&all),
+    })
+}
+
+fn tallies(games: &Games, prepared: &Prepared) -> Vec<Pair> {
+    let name = |player: usize| prepared.board.entrants[player].name.clone();
+    let pair = |((one, other), verdicts): (&(usize, usize), &Vec<QuestionResult>)| Pair {
+        first: name(*one),
+        second: name(*other),
+        tally: Tally::of(verdicts, games.rule),
+    };
+    games.pairs.iter().zip(&games.verdicts).map(pair).collect()
+}
+
+fn ranked(
+    file: FileFacts,
+    strength: f64,
+    interval: Option<(f64, f64)>,
+    (wins, ties, losses): (u64, u64, u64),
+) -> Ranked {
+    let (name, elo) = (file.name.clone(), 1000.0 + ELO * strength);
+    Ranked { name, strength, interval, elo, wins, ties, losses, file }
+}
+
+fn cost(questions: &[QuestionResult]) -> Cost {
+    let mut cost = Cost::default();
+    let sides = questions.iter().flat_map(|one| [&one.forward, &one.backward]);
+    sides.flat_map(|side| &side.replies).for_each(|reply| cost.add(reply));
+    cost
+}
+
+#[cfg(test)]
+#[path = "leaderboard_tests.rs"]
+mod tests;

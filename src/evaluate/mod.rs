@@ -1,0 +1,61 @@
+//! Evaluation: judging that can be trusted and repeated (design 11; paper, section 4.1).
+//!
+//! [`judge`] has a model compare two files of answers, every question in both orders, and says how
+//! far the judge itself can be believed: order flips, unread replies, position and length bias.
+//! [`leaderboard`] does so for many files and ranks them, [`compare`] tells how far two judges
+//! agree, [`answer`] has a model write answers, [`build`] holds a benchmark
+//! out of a run. Each works in a folder that resumes after any end.
+//!
+//! Nothing is asked before every file was read and found to fit.
+
+mod align;
+mod answer;
+mod bradley_terry;
+mod build;
+mod compare;
+mod error;
+mod estimate;
+mod folder;
+mod games;
+mod judge;
+mod leaderboard;
+mod output;
+mod prompt;
+mod question;
+mod read;
+mod request;
+mod results;
+mod rule;
+mod scene;
+mod session;
+mod stats;
+mod store;
+pub mod verdict;
+mod work;
+
+pub use align::{EmptyAnswers, Entrant, align};
+pub use answer::{AnswerRequest, AnswerResults, answer, estimate_answer};
+pub use bradley_terry::{Wins, strengths};
+pub use build::{Benchmark, BuildRequest, build};
+pub use compare::{Agreement, compare};
+pub use error::EvaluationError;
+pub use estimate::{Estimate, Prices};
+pub use folder::{EvaluationFolder, Kind};
+pub use leaderboard::{LeaderboardResults, Pair, Ranked, estimate_leaderboard, leaderboard};
+pub use output::{
+    REPORT_FILE, RESULTS_FILE, VERDICTS_FILE, agreement_table, judge_table, ranking_table,
+    read_results,
+};
+pub use prompt::JudgePrompts;
+pub use question::{Answer, AnswerFile, Question, QuestionFile, QuestionId};
+pub use request::{JudgeOptions, JudgeRequest, LeaderboardRequest, Shared};
+pub use results::{
+    ConsistencyCounts, Cost, FileFacts, Group, JudgeFacts, JudgeResults, Length, Position,
+    QuestionResult, RuleResults, Side, Tally,
+};
+pub use rule::{Consistency, Letter, Outcome, Rule};
+pub use scene::{Scene, Sight};
+pub use session::{Finished, estimate_judge, judge, judge_with, last_request};
+pub use stats::{Kappa, Share, cohens_kappa, sign_test};
+pub use store::{EvaluationStore, FailedCall, Reply};
+pub use work::Worked;

@@ -1,0 +1,270 @@
+//! `judge` from its files to its results: the entry points a command or a job calls.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+use crate::llm::{self, ChatModel, LlmConfig};
+use crate::sandbox::FileAccess;
+use crate::work::{Progress, Stop};
+
+use super::EvaluationError;
+use super::align::{Entrant, align};
+use super::estimate::Estimate;
+use super::folder::{EvaluationFolder, Kind};
+use super::judge::{Board, Judge, Session, count_open};
+use super::prompt::JudgePrompts;
+use super::question::{AnswerFile, QuestionFile};
+use super::request::{JudgeOptions, JudgeRequest, Shared};
+use super::results::{self, FileFacts, JudgeFacts, JudgeResults, Record};
+use super::scene::Scene;
+use super::store::EvaluationStore;
+use super::work::Worked;
+
+/// Names in the store's `meta`: what was last asked for, and the judge's own name.
+const REQUEST: &str = "request";
+const MODEL: &str = "model";
+
+/// Results, and how the work of this session ended.
+#[derive(Debug)]
+pub struct Finished<T> {
+    pub results: T,
+    pub worked: Worked,
+}
+
+/// Files and settings that fit together, before anything is paid for.
+pub(super) struct Prepared {
+    pub board: Arc<Board>,
+    pub prompts: JudgePrompts,
+    pub questions: FileFacts,
+}
+
+impl Prepared {
+    /// Reads and checks every file of an evaluation; `pairs` says who meets whom.
+    pub fn read(
+        questions: &Path,
+        answers: &[&Path],
+        options: &JudgeOptions,
+        access: &FileAccess,
+        pairs: impl FnOnce(&[Entrant]) -> Result<Vec<(usize, usize)>, EvaluationError>,
+    ) -> Result<Self, Error> {
+        options.validate()?;
+        let file = QuestionFile::read(questions, access)?;
+        let answers: Vec<AnswerFile> =
+            answers.iter().map(|path| AnswerFile::read(path, access)).collect::<Result<_, _>>()?;
+        let entrants = align(&file, &answers, options.empty)?;
+        let images = options.images.as_deref();
+        let scene = Scene::check(&file.questions, images, options.sight, access)?;
+        let prompts = JudgePrompts::read(options.prompts.as_deref())?;
+        let facts =
+            FileFacts { name: String::new(), path: file.path.clone(), sha256: file.sha256.clone() };
+        let pairs = pairs(&entrants)?;
+        let board = Arc::new(Board { questions: file.questions, entrants, pairs, scene });
+        Ok(Self { board, prompts, questions: facts })
+    }
+
+    pub fn judge(&self, options: &JudgeOptions, model: String) -> Arc<Judge> {
+        Arc::new(Judge {
+            prompts: self.prompts.clone(),
+            model,
+            settings: options.settings.clone(),
+            seed: options.seed,
+            attempts: options.attempts,
+        })
+    }
+
+    pub fn entrant(&self, index: usize) -> FileFacts {
+        let Entrant { name, path, sha256, .. } = &self.board.entrants[index];
+        FileFacts { name: name.clone(), path: path.clone(), sha256: sha256.clone() }
+    }
+
+    pub fn judge_facts(&self, judge: &Judge, llm: &LlmConfig) -> JudgeFacts {
+        JudgeFacts {
+            model: judge.model.clone(),
+            backend: llm.target.to_string(),
+            sight: self.board.scene.sight(),
+            prompt_hash: judge.prompts.hash.clone(),
+            system_prompt: judge.prompts.system.clone(),
+            user_prompt: judge.prompts.user.clone(),
+            settings: judge.settings.clone(),
+            seed: judge.seed,
+            attempts: judge.attempts,
+        }
+    }
+
+    /// Judges what is open. A judge known from before is not even connected to when all is done.
+    pub async fn work(
+        &self,
+        options: &JudgeOptions,
+        open: Option<&Arc<dyn ChatModel>>,
+        session: Session<'_>,
+    ) -> Result<(Arc<Judge>, Worked), Error> {
+        if let Some(judge) = self.finished_before(options, session.store)? {
+            return Ok((judge, Worked::default()));
+        }
+        let model = match open {
+            Some(model) => Arc::clone(model),
+            None => connect(&options.llm).await?,
+        };
+        session.store.set_meta(MODEL, model.name())?;
+        let judge = self.judge(options, model.name().to_owned());
+        let in_flight = options.llm.in_flight();
+        let worked = judge.run(&self.board, model, in_flight, session).await?;
+        Ok((judge, worked))
+    }
+
+    fn finished_before(
+        &self,
+        options: &JudgeOptions,
+        store: &EvaluationStore,
+    ) -> Result<Option<Arc<Judge>>, Error> {
+        let Some(judge) = self.judge_by_name(options, store)? else { return Ok(None) };
+        let (_, open) = count_open(&self.board, &judge, store)?;
+        Ok((open == 0).then_some(judge))
+    }
+
+    /// The judge, where its name is known without asking its server.
+    fn judge_by_name(
+        &self,
+        options: &JudgeOptions,
+        store: &EvaluationStore,
+    ) -> Result<Option<Arc<Judge>>, Error> {
+        let name = match &options.llm.model {
+            Some(name) => Some(name.clone()),
+            None => store.meta(MODEL)?,
+        };
+        Ok(name.map(|name| self.judge(options, name)))
+    }
+
+    /// What the calls that are still open would take.
+    pub fn estimate(
+        &self,
+        options: &JudgeOptions,
+        store: Option<&EvaluationStore>,
+    ) -> Result<Estimate, Error> {
+        let known = match store {
+            Some(store) => self.judge_by_name(options, store)?,
+            None => None,
+        };
+        let name = options.llm.model.clone().unwrap_or_default();
+        let judge = known.unwrap_or_else(|| self.judge(options, name));
+        let replies = store.map(EvaluationStore::replies).transpose()?.unwrap_or_default();
+        judge.estimate(&self.board, &replies)
+    }
+}
+
+async fn connect(llm: &LlmConfig) -> Result<Arc<dyn ChatModel>, Error> {
+    let model = llm::connect(llm).await?;
+    model.check().await?;
+    Ok(model)
+}
+
+/// Judges two models, or goes on where an earlier start ended, and writes `results.json`,
+/// `verdicts.csv` and `report.html` into `folder`, with what there is even if the judge is gone.
+///
+/// # Errors
+/// Files that do not fit together, before any call; a backend that cannot be reached at all; a
+/// folder that cannot be written.
+pub async fn judge(
+    request: &JudgeRequest,
+    folder: &EvaluationFolder,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<Finished<JudgeResults>, Error> {
+    judge_with(request, folder, &Shared::default(), stop, progress).await
+}
+
+/// As [`judge`], with what it shares with others.
+///
+/// # Errors
+/// As [`judge`], and files that `shared` does not allow.
+pub async fn judge_with(
+    request: &JudgeRequest,
+    folder: &EvaluationFolder,
+    shared: &Shared,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<Finished<JudgeResults>, Error> {
+    let prepared = prepare(request, &shared.access)?;
+    let mut store = folder.store(Kind::Judge)?;
+    remember(&store, request)?;
+    let session = Session { store: &mut store, stop, progress };
+    let (judge, worked) = prepared.work(&request.options, shared.model.as_ref(), session).await?;
+    let verdicts = Record::read(&store)?.pair(&prepared.board, &judge, (0, 1));
+    let facts = (prepared.questions.clone(), prepared.entrant(0), prepared.entrant(1));
+    let judge_facts = prepared.judge_facts(&judge, &request.options.llm);
+    let results = results::of_pair(verdicts, facts, judge_facts, request.options.rule);
+    super::output::write_judge(folder, &results)?;
+    Ok(Finished { results, worked })
+}
+
+/// What judging would take, without a call: every file is read and checked.
+///
+/// # Errors
+/// As [`judge`], before its first call.
+pub fn estimate_judge(
+    request: &JudgeRequest,
+    folder: Option<&EvaluationFolder>,
+) -> Result<Estimate, Error> {
+    let store = folder.map(|folder| folder.store(Kind::Judge)).transpose()?;
+    prepare(request, &FileAccess::Anywhere)?.estimate(&request.options, store.as_ref())
+}
+
+fn prepare(request: &JudgeRequest, access: &FileAccess) -> Result<Prepared, Error> {
+    let JudgeRequest { questions, first, second, options } = request;
+    Prepared::read(questions, &[first, second], options, access, |_| Ok(vec![(0, 1)]))
+}
+
+pub(super) fn remember<T: Serialize>(store: &EvaluationStore, request: &T) -> Result<(), Error> {
+    // Paths that are no Unicode cannot be kept; such a folder needs its flags again.
+    if let Ok(text) = serde_json::to_string(request) {
+        store.set_meta(REQUEST, &text)?;
+    }
+    Ok(())
+}
+
+/// What was last asked for in a folder, so that its path alone resumes it.
+///
+/// # Errors
+/// The store's; [`EvaluationError::NoResults`] where nothing was asked yet.
+pub fn last_request<T: DeserializeOwned>(
+    folder: &EvaluationFolder,
+    kind: Kind,
+) -> Result<T, Error> {
+    let none =
+        || EvaluationError::NoResults { path: PathBuf::from(folder.path()), file: "request" };
+    let text = folder.store(kind)?.meta(REQUEST)?.ok_or_else(none)?;
+    Ok(serde_json::from_str(&text).map_err(|_| none())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::Silent;
+
+    /// A service runs it as a job on whatever thread is free; and what is wrong with its files is
+    /// an error of its future, not of a call.
+    #[tokio::test]
+    async fn a_job_may_move_between_threads() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let job = {
+            let path = folder.path().to_owned();
+            async move {
+                let request = JudgeRequest {
+                    questions: path.join("none.json"),
+                    first: path.join("a.json"),
+                    second: path.join("b.json"),
+                    options: JudgeOptions::default(),
+                };
+                let held = EvaluationFolder::take(&path)?;
+                judge(&request, &held, &Stop::default(), &Silent).await
+            }
+        };
+        let error = tokio::spawn(job).await.expect("ended").expect_err("no files");
+        assert!(error.to_string().contains("none.json"), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::NotFound);
+    }
+}

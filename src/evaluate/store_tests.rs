@@ -1,0 +1,58 @@
+use super::*;
+
+fn store() -> (tempfile::TempDir, EvaluationStore) {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let store = EvaluationStore::create(&folder.path().join("e.sqlite")).expect("a store");
+    (folder, store)
+}
+
+fn reply(attempt: u32, text: &str) -> Reply {
+    Reply {
+        attempt,
+        prompt_sha256: "p".into(),
+        seed: 7,
+        text: text.into(),
+        verdict: String::new(),
+        reason: "no_choice".into(),
+        finish: "stop".into(),
+        llm: "m".into(),
+        prompt_tokens: 30,
+        completion_tokens: 2,
+        calls: 3,
+        elapsed_ms: 12,
+    }
+}
+
+#[test]
+fn what_is_kept_is_there_when_the_store_is_opened_again() {
+    let (folder, store) = store();
+    let about = About { task_key: "k", question_id: "1", shown_a: "a", shown_b: "b" };
+    store.put_reply(&about, &reply(1, "well…")).expect("kept");
+    store.put_reply(&about, &reply(2, "B")).expect("kept");
+    store.set_meta("kind", "judge").expect("set");
+    drop(store);
+    let store = EvaluationStore::create(&folder.path().join("e.sqlite")).expect("opens");
+    let replies = store.replies().expect("read");
+    assert_eq!(replies["k"], [reply(1, "well…"), reply(2, "B")]);
+    assert_eq!(store.meta("kind").expect("read").as_deref(), Some("judge"));
+    assert_eq!(store.meta("none").expect("read"), None);
+}
+
+#[test]
+fn failures_are_kept_until_they_are_cleared() {
+    let (_folder, store) = store();
+    let failure = FailedCall { code: "llm_timeout".into(), reason: "late".into(), attempts: 5 };
+    store.put_failure("k", "1", &failure).expect("kept");
+    assert_eq!(store.failures().expect("read")["k"], failure);
+    store.clear_failures().expect("cleared");
+    assert!(store.failures().expect("read").is_empty());
+}
+
+#[test]
+fn a_store_of_another_version_is_refused() {
+    let (folder, store) = store();
+    store.connection.pragma_update(None, "user_version", 9).expect("set");
+    drop(store);
+    let error = EvaluationStore::create(&folder.path().join("e.sqlite")).err().expect("refused");
+    assert!(matches!(error, StoreError::Version { found: 9, wanted: 1, .. }), "{error}");
+}

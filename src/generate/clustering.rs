@@ -1,0 +1,176 @@
+//! The cluster stage: accepted instructions to clusters, with sizes, inertia and nearest members.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::base::Stopped;
+use crate::base::hash;
+use crate::encoder::Embedding;
+use crate::instruction::GenerateError;
+use crate::instruction::cluster::{ClusterConfig, ClusterError, Partition, Tried, choose};
+use crate::instruction::lineage::{ACCEPTED, ClusterRow, GenerationStore, MemberRow, RawRow};
+
+use super::vectors::Vectors;
+use crate::work::{Phase, Progress, Stop};
+
+const FACTS: &str = "cluster";
+
+/// How the present clusters were found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// Key over the instructions, their embeddings' model, the settings and the seed.
+    pub conf: String,
+    /// The embedder in words.
+    pub embedder: String,
+    /// Instructions clustered.
+    pub points: usize,
+    pub k: usize,
+    /// What was tried when k was not given.
+    pub tried: Vec<Tried>,
+    /// Sum of the squared distances to the centres.
+    pub inertia: f64,
+    /// Iterations of the start that counts.
+    pub iterations: usize,
+    pub restarts: usize,
+}
+
+impl ClusterFacts {
+    /// Those of the last clustering.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn read(store: &GenerationStore) -> Result<Option<Self>, Error> {
+        Ok(store.meta(FACTS)?)
+    }
+}
+
+/// What the cluster stage works with.
+pub struct ClusterStage<'a> {
+    pub config: &'a ClusterConfig,
+    /// Seed of the generation.
+    pub seed: u64,
+    pub stop: &'a Stop,
+    pub progress: &'a dyn Progress,
+}
+
+impl ClusterStage<'_> {
+    /// Clusters the accepted instructions, unless just these were clustered just so before.
+    ///
+    /// # Errors
+    /// Fewer than two are left, k is above their number, the store or the embedder failed, or the
+    /// user stopped.
+    pub fn run(&self, vectors: &mut Vectors<'_>) -> Result<ClusterFacts, Error> {
+        let store = vectors.store;
+        let raws: Vec<RawRow> =
+            store.raws()?.into_iter().filter(|row| row.verdict == ACCEPTED).collect();
+        self.progress.expect(Phase::Cluster, raws.len() as u64);
+        let conf = self.conf(&raws, &vectors.embedder.hash);
+        let earlier = ClusterFacts::read(store)?.filter(|facts| facts.conf == conf);
+        let facts = match earlier {
+            Some(facts) => facts,
+            None => self.cluster(&raws, conf, vectors)?,
+        };
+        self.progress.advance(Phase::Cluster, raws.len() as u64);
+        self.progress.finish(Phase::Cluster);
+        Ok(facts)
+    }
+
+    fn conf(&self, raws: &[RawRow], encoder: &str) -> String {
+        let config = ClusterConfig { threads: 0, ..self.config.clone() };
+        let (config, seed) = (format!("{config:?}"), self.seed.to_string());
+        let places = raws.iter().map(|row| format!("{} {}", row.place, row.key));
+        let parts: Vec<String> =
+            [config, seed, encoder.to_owned()].into_iter().chain(places).collect();
+        hash::key(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn cluster(
+        &self,
+        raws: &[RawRow],
+        conf: String,
+        vectors: &mut Vectors<'_>,
+    ) -> Result<ClusterFacts, Error> {
+        // What is there belongs to other instructions, whatever comes now.
+        vectors.store.clear_clusters()?;
+        let texts: Vec<&str> = raws.iter().map(|row| row.text.as_str()).collect();
+        let points = matrix(&vectors.of(&texts)?);
+        let found = self.partition(&points);
+        let (partition, tried) = found.map_err(|error| lost(vectors.store, error))?;
+        let (clusters, members) = rows(raws, &partition);
+        let facts = ClusterFacts {
+            conf,
+            embedder: vectors.embedder.name.clone(),
+            points: raws.len(),
+            k: clusters.len(),
+            tried,
+            inertia: partition.inertia,
+            iterations: partition.iterations,
+            restarts: self.config.restarts,
+        };
+        vectors.store.put_clusters(&clusters, &members)?;
+        vectors.store.set_meta(FACTS, &facts)?;
+        Ok(facts)
+    }
+
+    fn partition(&self, points: &Array2<f32>) -> Result<(Partition, Vec<Tried>), ClusterError> {
+        let found = points.nrows();
+        if found < 2 {
+            return Err(ClusterError::TooFew { found });
+        }
+        let (points, stopped) = (points.view(), || self.stop.is_asked());
+        let (k, tried) = match self.config.k {
+            Some(k) => (k, Vec::new()),
+            None => choose(points, self.config, self.seed, &stopped)?,
+        };
+        Ok((self.config.kmeans(k, self.seed).fit(points, &stopped)?, tried))
+    }
+}
+
+/// Rows of equal length as a matrix.
+pub fn matrix(vectors: &[Embedding]) -> Array2<f32> {
+    let columns = vectors.first().map_or(0, Vec::len);
+    Array2::from_shape_fn((vectors.len(), columns), |(row, column)| vectors[row][column])
+}
+
+/// The error with what became of the instructions that are missing.
+fn lost(store: &GenerationStore, error: ClusterError) -> Error {
+    if error == ClusterError::Stopped {
+        return Stopped.into();
+    }
+    let counts = match store.counts() {
+        Ok(counts) => counts,
+        Err(error) => return error.into(),
+    };
+    let raws = || counts.iter().filter(|count| count.of == "raw");
+    let all: u64 = raws().map(|count| count.count).sum();
+    let named: Vec<String> =
+        raws().map(|count| format!("{} {}", count.code, count.count)).collect();
+    let lost = format!("of {all} instructions the LLM wrote: {}", named.join(", "));
+    GenerateError::Cluster { error, lost }.into()
+}
+
+/// Clusters from the largest on, equals by their first member; empty ones, which equal embeddings
+/// can leave, are dropped.
+fn rows(raws: &[RawRow], partition: &Partition) -> (Vec<ClusterRow>, Vec<MemberRow>) {
+    let mut groups: Vec<Vec<usize>> = vec![Vec::new(); partition.centres.nrows()];
+    for (at, label) in partition.labels.iter().enumerate() {
+        groups[*label as usize].push(at);
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.sort_by(|a, b| b.len().cmp(&a.len()).then(a[0].cmp(&b[0])));
+    let (mut clusters, mut members) = (Vec::new(), Vec::new());
+    for (cluster, mut group) in groups.into_iter().enumerate() {
+        let distance = |at: usize| f64::from(partition.distances[at]);
+        group.sort_by(|a, b| distance(*a).total_cmp(&distance(*b)).then(a.cmp(b)));
+        let inertia = group.iter().map(|at| distance(*at)).sum();
+        clusters.push(ClusterRow { cluster, size: group.len(), inertia });
+        members.extend(group.iter().enumerate().map(|(rank, at)| MemberRow {
+            raw: raws[*at].place,
+            cluster,
+            rank,
+            distance: distance(*at).sqrt(),
+        }));
+    }
+    (clusters, members)
+}

@@ -1,0 +1,302 @@
+//! Generating instructions: seeds and descriptions in, a library with its lineage out. Augment,
+//! embed, cluster, summarise; every stage resumes, because replies and vectors are kept under what
+//! was asked and all else follows from them.
+
+mod asking;
+mod augmenting;
+mod clustering;
+pub mod folder;
+mod importing;
+mod map;
+mod models;
+mod reporting;
+mod summarizing;
+pub mod summary;
+mod vectors;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::Error;
+use crate::base::Stopped;
+use crate::config::Config;
+use crate::dataset::source::{self, SourceError, SourceOptions};
+use crate::instruction::augment::{Structured, list_schema, one_schema};
+use crate::instruction::descriptions::Descriptions;
+use crate::instruction::embed::TextEmbedder;
+use crate::instruction::lineage::GenerationStore;
+use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
+use crate::instruction::{GenerateError, Seeds};
+use crate::llm::{ChatModel, LlmConfig, LlmTarget, SamplingSettings};
+use crate::model::ModelSource;
+use crate::sandbox::FileAccess;
+
+use self::asking::Asker;
+use self::augmenting::AugmentStage;
+use self::clustering::ClusterStage;
+use self::models::{augment_llm, summarize_llm};
+use self::summarizing::SummarizeStage;
+use self::vectors::Vectors;
+use crate::work::{Phase, Progress, Stop};
+
+pub use clustering::ClusterFacts;
+pub use folder::GenerationFolder;
+pub use importing::{Imported, import};
+pub use models::Models;
+pub use reporting::report_of;
+pub use summary::GenerationSummary;
+
+/// One generation in this process: what `pairwright instructions generate`, the first stage of
+/// `pairwright run` and a job of the service all run.
+pub struct Generation {
+    folder: GenerationFolder,
+    config: Arc<Config>,
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+    access: FileAccess,
+}
+
+/// Everything a generation starts from.
+struct Inputs {
+    seeds: Seeds,
+    descriptions: Descriptions,
+    augment: AugmentPrompts,
+    summarize: SummarizePrompts,
+}
+
+impl Generation {
+    /// A generation in a folder this process holds.
+    pub fn new(
+        folder: GenerationFolder,
+        config: Config,
+        progress: Arc<dyn Progress>,
+        stop: Stop,
+    ) -> Self {
+        let (config, access) = (Arc::new(config), FileAccess::default());
+        Self { folder, config, progress, stop, access }
+    }
+
+    /// The same generation, its source read with `access` only.
+    #[must_use]
+    pub fn with_access(mut self, access: FileAccess) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// The whole generation, with LLMs of its own. Blocks its thread while it embeds and clusters:
+    /// drive it with `block_on`. A stop ends it between two calls; what was finished is kept, and
+    /// the same call goes on there.
+    ///
+    /// # Errors
+    /// The inputs are wrong, a backend cannot be used, fewer than two instructions are left, or the
+    /// user stopped. Replies that give nothing are counted instead.
+    pub async fn run(&self) -> Result<GenerationSummary, Error> {
+        let inputs = self.inputs()?;
+        let models = Models::connect(&self.config).await?;
+        self.generate(inputs, models).await
+    }
+
+    /// As [`Generation::run`], with LLMs that are open already.
+    ///
+    /// # Errors
+    /// As [`Generation::run`].
+    pub async fn run_with(&self, models: Models) -> Result<GenerationSummary, Error> {
+        let inputs = self.inputs()?;
+        self.generate(inputs, models).await
+    }
+
+    fn inputs(&self) -> Result<Inputs, Error> {
+        let generate = &self.config.generate;
+        let seeds = Seeds::read(generate.seeds.as_deref())?;
+        let found = seeds.seeds.len();
+        if found < generate.seeds_per_prompt {
+            let (wanted, origin) = (generate.seeds_per_prompt, seeds.origin);
+            return Err(GenerateError::TooFewSeeds { wanted, found, origin }.into());
+        }
+        let mut descriptions = self.descriptions()?;
+        descriptions.limit(generate.limit, self.config.seed);
+        Ok(Inputs {
+            seeds,
+            descriptions,
+            augment: AugmentPrompts::read(generate.prompts.as_deref())?,
+            summarize: SummarizePrompts::read(generate.prompts.as_deref())?,
+        })
+    }
+
+    fn descriptions(&self) -> Result<Descriptions, Error> {
+        if let Some(path) = &self.config.generate.descriptions {
+            return Ok(Descriptions::of_file(path)?);
+        }
+        let source = &self.config.source;
+        let path = source.path.as_ref().ok_or(GenerateError::NoSource)?;
+        let resolve = |path: &Path| self.access.resolve(path).map_err(SourceError::from);
+        let images = source.images.as_deref().map(resolve).transpose()?;
+        let options = SourceOptions { images, kind: source.kind, access: self.access.clone() };
+        Descriptions::of_source(&*source::open(&resolve(path)?, &options)?)
+    }
+
+    async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
+        let store = self.folder.create_store()?;
+        let embedder = self.open_embedder()?;
+        self.remember(&store, &inputs, &models, &embedder)?;
+        let mut vectors = Vectors { store: &store, embedder };
+        let worked = self.stages(&inputs, &models, &mut vectors).await;
+        if worked.as_ref().is_err_and(Error::is_stop) {
+            return Err(Stopped.into());
+        }
+        // Also when nothing could be clustered: the report says what was lost and why.
+        self.folder.write_library(&store)?;
+        let summary = GenerationSummary::read(self.folder.path().to_owned(), &store)?;
+        let prompts = [&inputs.augment.0, &inputs.summarize.0];
+        reporting::write(&self.folder.report(), &summary, prompts, &mut vectors)?;
+        worked.map(|()| summary)
+    }
+
+    async fn stages(
+        &self,
+        inputs: &Inputs,
+        models: &Models,
+        vectors: &mut Vectors<'_>,
+    ) -> Result<(), Error> {
+        let store = vectors.store;
+        store.clear_failures()?;
+        let found = &inputs.descriptions.found;
+        self.progress.expect(Phase::Augment, found.len() as u64);
+        let started = Instant::now();
+        let asker = self.augment_asker(store, models);
+        self.augment_stage(inputs).run(found, &asker, vectors).await?;
+        store.add_stage_time("augment", found.len() as u64, started.elapsed().as_secs_f64())?;
+        let started = Instant::now();
+        let facts = self.cluster_stage().run(vectors)?;
+        store.add_stage_time("cluster", facts.points as u64, started.elapsed().as_secs_f64())?;
+        let started = Instant::now();
+        let asker = self.summarize_asker(store, models);
+        self.summarize_stage(inputs).run(&asker, vectors).await?;
+        store.add_stage_time("summarise", facts.k as u64, started.elapsed().as_secs_f64())?;
+        Ok(())
+    }
+
+    fn augment_stage<'a>(&'a self, inputs: &'a Inputs) -> AugmentStage<'a> {
+        let Inputs { seeds, augment: prompts, .. } = inputs;
+        AugmentStage { config: &self.config.generate, prompts, seeds, seed: self.config.seed }
+    }
+
+    fn cluster_stage(&self) -> ClusterStage<'_> {
+        let Config { cluster, seed, .. } = &*self.config;
+        ClusterStage { config: cluster, seed: *seed, stop: &self.stop, progress: &*self.progress }
+    }
+
+    fn summarize_stage<'a>(&'a self, inputs: &'a Inputs) -> SummarizeStage<'a> {
+        let Inputs { seeds, summarize: prompts, .. } = inputs;
+        let Config { summarize: config, generate, seed, .. } = &*self.config;
+        SummarizeStage { config, filters: &generate.filters, prompts, seeds, seed: *seed }
+    }
+
+    fn augment_asker<'a>(&'a self, store: &'a GenerationStore, models: &Models) -> Asker<'a> {
+        let (llm, generate) = (augment_llm(&self.config), &self.config.generate);
+        let schema = list_schema(self.structured(llm), generate.per_description);
+        self.asker(
+            store,
+            llm,
+            Part {
+                role: "augment",
+                phase: Phase::Augment,
+                model: Arc::clone(&models.augment),
+                settings: generate.resolved_settings(&llm.target),
+                schema,
+                attempts: generate.attempts,
+            },
+        )
+    }
+
+    fn summarize_asker<'a>(&'a self, store: &'a GenerationStore, models: &Models) -> Asker<'a> {
+        let (llm, summarize) = (summarize_llm(&self.config), &self.config.summarize);
+        self.asker(
+            store,
+            llm,
+            Part {
+                role: "summarize",
+                phase: Phase::Summarize,
+                model: Arc::clone(&models.summarize),
+                settings: summarize.resolved_settings(&llm.target),
+                schema: one_schema(self.structured(llm)),
+                attempts: summarize.attempts,
+            },
+        )
+    }
+
+    fn structured(&self, llm: &LlmConfig) -> Structured {
+        self.config.generate.resolved_structured(&llm.target)
+    }
+
+    fn asker<'a>(&'a self, store: &'a GenerationStore, llm: &LlmConfig, part: Part) -> Asker<'a> {
+        let Part { role, phase, model, settings, schema, attempts } = part;
+        // A local server has no more places than its slots.
+        let in_flight = match llm.target {
+            LlmTarget::Local { .. } => llm.local.slots,
+            LlmTarget::OpenAi { .. } => llm.max_in_flight,
+        };
+        Asker {
+            store,
+            model,
+            role,
+            phase,
+            settings,
+            schema,
+            attempts,
+            in_flight,
+            stop: &self.stop,
+            progress: &*self.progress,
+            no_schema: false.into(),
+        }
+    }
+
+    fn open_embedder(&self) -> Result<TextEmbedder, Error> {
+        let Config { model, generate, encoder, .. } = &*self.config;
+        // Sentences are compared with sentences: a prompt meant for photos would make all alike.
+        let model = ModelSource { prompt: None, ..model.source()? };
+        Ok(TextEmbedder::open(model, generate.text_model.as_deref(), encoder)?)
+    }
+
+    /// Keeps the inputs, and what they came to, before anything is asked.
+    fn remember(
+        &self,
+        store: &GenerationStore,
+        inputs: &Inputs,
+        models: &Models,
+        embedder: &TextEmbedder,
+    ) -> Result<(), Error> {
+        store.put_inputs(&inputs.seeds.seeds, &inputs.descriptions.found)?;
+        store.set_meta("refused_descriptions", &inputs.descriptions.rejected.len())?;
+        for rejection in &inputs.descriptions.rejected {
+            tracing::warn!(code = rejection.code, "{}: {}", rejection.subject, rejection.reason);
+        }
+        let resolved = [
+            ("augment_prompts", inputs.augment.0.hash.clone()),
+            ("summarize_prompts", inputs.summarize.0.hash.clone()),
+            ("augment_model", models.augment.name().to_owned()),
+            ("summarize_model", models.summarize.name().to_owned()),
+            ("embedder", embedder.name.clone()),
+            ("embedder_hash", embedder.hash.clone()),
+            ("seeds", inputs.seeds.origin.clone()),
+            ("seeds_hash", inputs.seeds.hash.clone()),
+            ("descriptions", inputs.descriptions.origin.clone()),
+            ("pairwright", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let resolved = resolved.map(|(name, value)| (name.to_owned(), toml::Value::String(value)));
+        let resolved: toml::Table = resolved.into_iter().collect();
+        store.set_meta("resolved", &resolved)?;
+        self.folder.write_config(&self.config, resolved)
+    }
+}
+
+/// What the askers of the two stages differ in.
+struct Part {
+    role: &'static str,
+    phase: Phase,
+    model: Arc<dyn ChatModel>,
+    settings: SamplingSettings,
+    schema: Option<serde_json::Value>,
+    attempts: u32,
+}

@@ -1,0 +1,134 @@
+//! Reading a run, perhaps while a job writes it.
+
+use std::path::PathBuf;
+
+use super::{JobManager, ManagerError};
+use crate::dataset::store::{ImageRow, PairView, Store, StoreError};
+use crate::run::{Settings, store_path};
+
+/// Tells whether a copy of a run's embedded photos is still whole: equal stamps, equal photos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagesStamp {
+    /// Readings of the source so far.
+    pub pass: i64,
+    /// Photos embedded.
+    pub count: u64,
+    /// Hash of the encoder.
+    pub encoder: String,
+}
+
+/// One page of a run's pairs, in source order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairPage {
+    pub pairs: Vec<PairView>,
+    /// Gives the next page; `None` on the last of now.
+    pub next_token: Option<String>,
+}
+
+impl JobManager {
+    /// The folder of a run, whether it is there or not.
+    ///
+    /// # Errors
+    /// `InvalidRunId`.
+    pub fn run_folder(&self, run_id: &str) -> Result<PathBuf, ManagerError> {
+        check_run_id(run_id)?;
+        Ok(self.inner.run_folder(run_id))
+    }
+
+    /// What the embedded photos of a run are now.
+    ///
+    /// # Errors
+    /// `NoRun` where nothing is embedded yet, or the store's.
+    pub async fn run_images_stamp(&self, run_id: &str) -> Result<ImagesStamp, ManagerError> {
+        self.read_run(run_id, |store, encoder, _| {
+            let pass = store.pass()?;
+            let (_, count, _) = store.item_states(pass)?;
+            Ok(ImagesStamp { pass, count, encoder: encoder.to_owned() })
+        })
+        .await
+    }
+
+    /// Up to `limit` embedded photos of a run in source order, after the one whose `seq` is `after`
+    /// (0 from the start).
+    ///
+    /// # Errors
+    /// As [`JobManager::run_images_stamp`].
+    pub async fn run_images(
+        &self,
+        run_id: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<ImageRow>, ManagerError> {
+        self.read_run(run_id, move |store, encoder, _| {
+            store.image_rows(store.pass()?, encoder, after, limit)
+        })
+        .await
+    }
+
+    /// A page of at most `page_size` pairs of a run with their answers; `token` is empty for the
+    /// first.
+    ///
+    /// # Errors
+    /// `InvalidToken`, and as [`JobManager::run_images_stamp`].
+    pub async fn pairs(
+        &self,
+        run_id: &str,
+        page_size: usize,
+        token: &str,
+    ) -> Result<PairPage, ManagerError> {
+        let after = parse_token(token)?;
+        let page_size = page_size.max(1);
+        let mut pairs = self
+            .read_run(run_id, move |store, _, settings| {
+                let (matching, answering) = (settings.match_conf(), settings.answer_conf());
+                store.pair_views(matching, answering, after, page_size + 1)
+            })
+            .await?;
+        let more = pairs.len() > page_size;
+        pairs.truncate(page_size);
+        let next = pairs.last().filter(|_| more).map(|one| format!("{}.{}", one.seq, one.rank));
+        Ok(PairPage { pairs, next_token: next })
+    }
+
+    /// Reads the store of a run; `read` also gets the encoder's hash.
+    async fn read_run<T: Send + 'static>(
+        &self,
+        run_id: &str,
+        read: impl FnOnce(&Store, &str, &Settings) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ManagerError> {
+        let path = store_path(&self.run_folder(run_id)?);
+        let run_id = run_id.to_owned();
+        let work = move || {
+            let open = Store::open_to_read(&path);
+            let store = open.map_err(|error| match error {
+                StoreError::NoRun { .. } => ManagerError::NoRun { run_id: run_id.clone() },
+                other => other.into(),
+            })?;
+            let settings = Settings::read(&store)?;
+            let Some(matching) = &settings.matching else {
+                return Err(ManagerError::NoRun { run_id });
+            };
+            Ok(read(&store, &matching.encoder.hash, &settings)?)
+        };
+        super::blocking(work).await?
+    }
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`: fit for a folder's name on every system.
+pub(super) fn check_run_id(run_id: &str) -> Result<(), ManagerError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=63).contains(&run_id.len()) && run_id.bytes().all(allowed) && !run_id.starts_with('-') {
+        return Ok(());
+    }
+    Err(ManagerError::InvalidRunId { run_id: run_id.chars().take(100).collect() })
+}
+
+/// The (`seq`, `rank`) a page begins after.
+fn parse_token(token: &str) -> Result<(i64, u32), ManagerError> {
+    if token.is_empty() {
+        return Ok((-1, 0));
+    }
+    let parts = token.split_once('.');
+    let place = parts.and_then(|(seq, rank)| Some((seq.parse().ok()?, rank.parse().ok()?)));
+    place.ok_or_else(|| ManagerError::InvalidToken { token: token.chars().take(100).collect() })
+}

@@ -1,0 +1,252 @@
+//! The embed stage: decode, prepare and embed photos, in source order.
+
+use crate::base::failure::Failure;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::hash;
+use crate::dataset::record::{Rejection, Stage};
+use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
+use crate::encoder::{
+    Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
+};
+use crate::image::{ImageError, ImageInfo, Pixels};
+use crate::sandbox::FileAccess;
+use crate::{Error, ErrorKind};
+
+use crate::work::{Phase, Progress, Stop, Throttle};
+
+/// Items read from the store at once: large, since decoding runs dry at the end of each page.
+const PAGE: usize = 4096;
+
+/// Batches that may be decoded ahead of the one in inference.
+const BATCHES_AHEAD: usize = 4;
+
+/// What the embed stage works with.
+pub struct EmbedStage<'a> {
+    pub encoder: &'a dyn Encoder,
+    pub options: EncoderOptions,
+    /// Whether descriptions are embedded too, because the score uses them.
+    pub captions: bool,
+    pub pass: i64,
+    pub access: FileAccess,
+    pub throttle: Option<Arc<dyn Throttle>>,
+}
+
+/// An item and its photo as it comes from the decoding threads.
+type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
+
+/// What of a decoded photo outlives its pixels, or why there is none.
+type Facts = Result<(ImageInfo, String), Rejection>;
+
+struct ReadyPhoto {
+    pixels: Pixels,
+    info: ImageInfo,
+    sha256: String,
+}
+
+impl EmbedStage<'_> {
+    /// Embeds every item that waits, and commits batch by batch. Batches are cut from the list of
+    /// waiting items at fixed places, so that a resumed run forms the same ones: a vector's last
+    /// bits may depend on its batch. Returns how many items were worked.
+    ///
+    /// # Errors
+    /// The store or the encoder failed as a whole. A stop ends early without an error.
+    pub fn run(&self, store: &Store, stop: &Stop, progress: &dyn Progress) -> Result<u64, Error> {
+        store.reset_unembedded(self.encoder.hash(), self.captions)?;
+        store.reset_refused(self.pass, &self.conf())?;
+        progress.expect(Phase::Embed, store.count_new(self.pass)?);
+        let mut batch = Vec::with_capacity(self.options.batch_size);
+        let (mut worked, mut after) = (0, 0);
+        loop {
+            let page = store.new_items(self.pass, after, PAGE)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            worked += self.page(store, page, &mut batch, stop, progress)?;
+            // A stopped run leaves its open batch for the next start, which forms it again.
+            if stop.is_asked() {
+                return Ok(worked);
+            }
+        }
+        worked += self.commit(store, batch, progress)?;
+        progress.finish(Phase::Embed);
+        Ok(worked)
+    }
+
+    /// Returns how many items were committed.
+    fn page(
+        &self,
+        store: &Store,
+        page: Vec<NewItem>,
+        batch: &mut Vec<Decoded>,
+        stop: &Stop,
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        let size = self.options.batch_size;
+        let pool = OrderedPool {
+            threads: self.options.resolved_decode_threads(),
+            ahead: size * BATCHES_AHEAD,
+        };
+        let mut outcome = Ok(0);
+        in_order(
+            pool,
+            page.into_iter(),
+            |item| self.prepare(item),
+            |item, photo| {
+                let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
+                batch.push((item, photo));
+                if batch.len() == size {
+                    let committed = self.commit(store, std::mem::take(batch), progress);
+                    outcome = committed.map(|more| outcome.as_ref().map_or(0, |n| n + more));
+                }
+                if outcome.is_ok() && !stop.is_asked() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        );
+        outcome
+    }
+
+    /// Key over the settings that decide which photos are refused.
+    fn conf(&self) -> String {
+        let key = hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())]);
+        match self.access {
+            FileAccess::Anywhere => key,
+            FileAccess::Below(_) => hash::key(&[&key, &self.access.key()]),
+        }
+    }
+
+    fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
+        let mut prepared = None;
+        if let Some(throttle) = &self.throttle {
+            throttle.with(&mut || prepared = Some(self.decode(item)));
+        }
+        let prepared = prepared.unwrap_or_else(|| self.decode(item));
+        prepared.map_err(|error| refuse(item, &error))
+    }
+
+    fn decode(&self, item: &NewItem) -> Result<ReadyPhoto, ImageError> {
+        let preprocessor = self.encoder.preprocessor();
+        let bytes = preprocessor.read_file_by(&self.access, Path::new(&item.image))?;
+        let (pixels, info) = preprocessor.prepare(&bytes)?;
+        Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
+    }
+
+    fn commit(
+        &self,
+        store: &Store,
+        batch: Vec<Decoded>,
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        let worked = batch.len() as u64;
+        let outcomes = self.embed(batch)?;
+        store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
+        progress.advance(Phase::Embed, worked);
+        Ok(worked)
+    }
+
+    fn embed(&self, batch: Vec<Decoded>) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {
+        let mut pixels = Vec::new();
+        let mut rows = Vec::with_capacity(batch.len());
+        for (item, photo) in batch {
+            let row = photo.map(|photo| {
+                pixels.push(photo.pixels);
+                (photo.info, photo.sha256)
+            });
+            rows.push((item, row));
+        }
+        let mut vectors = self.embed_or_one_by_one(&pixels)?.into_iter();
+        let mut captions = self.embed_captions(&rows)?.into_iter();
+        Ok(rows
+            .into_iter()
+            .map(|(item, row)| {
+                let outcome = match row {
+                    Err(rejection) => ImageOutcome::Rejected(rejection),
+                    // One vector and one caption stand ready for each decoded row.
+                    Ok((info, sha256)) => {
+                        ready(&item, info, sha256, vectors.next(), captions.next().flatten())
+                    }
+                };
+                (item, outcome)
+            })
+            .collect())
+    }
+
+    /// A photo that makes the session fail must not take its batch along.
+    fn embed_or_one_by_one(
+        &self,
+        pixels: &[Pixels],
+    ) -> Result<Vec<Result<Embedding, EncoderError>>, Error> {
+        let vectors = whole_or_one_by_one(pixels, |pixels| self.encoder.embed_images(pixels));
+        if vectors.iter().any(Result::is_ok) {
+            return Ok(vectors);
+        }
+        // None: not a photo's fault then, the session itself is broken.
+        Ok(vectors.into_iter().map(|vector| vector.map(Ok)).collect::<Result<_, _>>()?)
+    }
+
+    fn embed_captions(&self, rows: &[(NewItem, Facts)]) -> Result<Vec<Option<Embedding>>, Error> {
+        let texts: Vec<&str> = rows
+            .iter()
+            .filter(|(_, row)| row.is_ok())
+            .map(|(item, _)| item.description.as_str())
+            .collect();
+        if !self.captions {
+            return Ok(vec![None; texts.len()]);
+        }
+        let embedded = self.encoder.embed_texts(&texts)?;
+        Ok(embedded.into_iter().map(|text| Some(text.vector)).collect())
+    }
+}
+
+fn ready(
+    item: &NewItem,
+    info: ImageInfo,
+    sha256: String,
+    vector: Option<Result<Embedding, EncoderError>>,
+    caption: Option<Embedding>,
+) -> ImageOutcome {
+    let vector = match vector {
+        Some(Ok(vector)) => vector,
+        Some(Err(error)) => return rejected(item, "encoder_failed", &error.to_string()),
+        None => return rejected(item, "encoder_failed", "no vector for this photo"),
+    };
+    ImageOutcome::Ready(DecodedItem {
+        item_key: hash::key(&["item", &sha256, &item.description]),
+        image_sha256: sha256,
+        width: info.width,
+        height: info.height,
+        format: info.format.to_string(),
+        vector,
+        caption,
+    })
+}
+
+fn rejected(item: &NewItem, code: &str, reason: &str) -> ImageOutcome {
+    ImageOutcome::Rejected(rejection(item, code, reason))
+}
+
+fn refuse(item: &NewItem, error: &ImageError) -> Rejection {
+    let missing = error.kind() == ErrorKind::NotFound;
+    let code = if missing { "missing_image" } else { error.code() };
+    rejection(item, code, &error.to_string())
+}
+
+fn panicked(item: &NewItem) -> Rejection {
+    rejection(item, "decoder_panicked", "the decoder panicked on this file; please report it")
+}
+
+fn rejection(item: &NewItem, code: &str, reason: &str) -> Rejection {
+    Rejection {
+        stage: Stage::Image,
+        code: code.to_owned(),
+        reason: format!("{}: {reason}", item.image),
+        subject: item.id.clone(),
+    }
+}

@@ -1,0 +1,105 @@
+//! The source stage: lists the source into the store. It runs at every start, which is how a run
+//! over grown input finds what is new.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use crate::Error;
+use crate::base::Stopped;
+use crate::dataset::record::Rejection;
+use crate::dataset::source::{Source, SourceEvent};
+use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
+use crate::sandbox::FileAccess;
+
+use crate::work::{Phase, Progress, Stop};
+
+/// Records kept in one transaction.
+const BATCH: usize = 500;
+
+/// Reads the whole source into the store.
+///
+/// # Errors
+/// The source as a whole cannot be read, the store cannot be written, or the user stopped it.
+pub fn ingest(
+    source: &dyn Source,
+    access: &FileAccess,
+    store: &Store,
+    stop: &Stop,
+    progress: &dyn Progress,
+) -> Result<IngestSummary, Error> {
+    let pass = store.begin_pass()?;
+    let mut batches = Batches::new(store, access, pass);
+    let read = source.read(&mut |event| match batches.take(event, progress) {
+        Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
+        Ok(()) => ControlFlow::Break(()),
+        Err(error) => {
+            batches.failed = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    let changed = batches.close(progress)?;
+    if stop.is_asked() {
+        return Err(Stopped.into());
+    }
+    progress.finish(Phase::Source);
+    read?;
+    Ok(store.pass_summary(pass, changed)?)
+}
+
+struct Batches<'a> {
+    store: &'a Store,
+    access: &'a FileAccess,
+    pass: i64,
+    records: Vec<StampedRecord>,
+    rejections: Vec<Rejection>,
+    changed: u64,
+    failed: Option<StoreError>,
+}
+
+impl<'a> Batches<'a> {
+    fn new(store: &'a Store, access: &'a FileAccess, pass: i64) -> Self {
+        let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
+        Self { store, access, pass, records, rejections, changed: 0, failed: None }
+    }
+
+    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
+        match event {
+            SourceEvent::Record(record) => {
+                let stamp = stamp(&record.image, self.access);
+                self.records.push((record, stamp));
+            }
+            SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
+        }
+        if self.records.len() + self.rejections.len() < BATCH {
+            return Ok(());
+        }
+        self.flush(progress)
+    }
+
+    fn flush(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
+        progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
+        self.changed += self.store.put_records(self.pass, &self.records)?;
+        self.store.put_source_rejections(&self.rejections)?;
+        self.records.clear();
+        self.rejections.clear();
+        Ok(())
+    }
+
+    fn close(mut self, progress: &dyn Progress) -> Result<u64, StoreError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        self.flush(progress)?;
+        Ok(self.changed)
+    }
+}
+
+/// Size and time of change: a file that differs in neither is taken as unchanged.
+fn stamp(path: &Path, access: &FileAccess) -> String {
+    let Ok(facts) = access.facts(path) else {
+        return String::new();
+    };
+    let changed = facts.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}:{}", facts.len, changed.unwrap_or_default().as_nanos())
+}

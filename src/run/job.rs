@@ -1,0 +1,298 @@
+//! A job: the stages of one run, side by side.
+
+mod answers;
+mod library;
+mod resources;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::Error;
+use crate::answer::AnswerBackend;
+use crate::base::Stopped;
+use crate::config::Config;
+use crate::dataset::source::{self, Source, SourceError, SourceOptions};
+use crate::dataset::store::{IngestSummary, Store};
+use crate::encoder::{Encoder, OnnxEncoder};
+
+use super::answering::AnswerOutcome;
+use super::embedding::EmbedStage;
+use super::matching::MatchStage;
+use super::settings::Settings;
+use super::summary::Summary;
+use super::{PipelineError, RunFolder, exporting, ingest, reporting};
+use crate::work::{Phase, Progress, Stop};
+
+pub use resources::{OnDeadBackend, Resources};
+
+/// One run in this process.
+#[derive(Clone)]
+pub struct Job {
+    folder: Arc<RunFolder>,
+    config: Arc<Config>,
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+    resources: Resources,
+}
+
+impl Job {
+    /// A job over a folder this process holds.
+    pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
+        let (folder, config) = (Arc::new(folder), Arc::new(config));
+        Self { folder, config, progress, stop, resources: Resources::default() }
+    }
+
+    /// The same job over what a caller shares with it.
+    #[must_use]
+    pub fn with(mut self, resources: Resources) -> Self {
+        if let Some(backend) = &resources.backend {
+            Arc::make_mut(&mut self.config).llm = backend.config().clone();
+        }
+        self.resources = resources;
+        self
+    }
+
+    /// The whole job: source, embed, match, answer, export, report. The stages after the source
+    /// overlap. An LLM that is gone ends the answers only: the rest is finished, and the summary
+    /// says what is missing.
+    ///
+    /// # Errors
+    /// Whatever ends the run as a whole. Finished work is kept.
+    pub async fn run(&self) -> Result<Summary, Error> {
+        let connecting = self.connect();
+        let matched = Arc::new(AtomicBool::new(false));
+        let prepared = match self.generate_and_prepare(connecting.backend()).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                connecting.abort();
+                return Err(error);
+            }
+        };
+        let ingest = prepared.ingest;
+        let matching = self.clone().match_all(prepared, Arc::clone(&matched));
+        let answering = self.answer_when_connected(connecting, &matched);
+        let (matching, answering) = tokio::join!(matching, answering);
+        matching?;
+        let answered = answering?;
+        self.finish(Some(ingest), answered)
+    }
+
+    /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
+    ///
+    /// # Errors
+    /// As [`Job::run`].
+    pub async fn match_only(&self) -> Result<Summary, Error> {
+        let prepared = self.prepare_matching().await?;
+        let ingest = prepared.ingest;
+        self.clone().match_all(prepared, Arc::default()).await?;
+        self.summary(&self.folder.store()?, Some(ingest), AnswerOutcome::default())
+    }
+
+    /// Answers for the pairs that are there.
+    ///
+    /// # Errors
+    /// As [`Job::run`]; the run must have been matched.
+    pub async fn answer_only(&self) -> Result<Summary, Error> {
+        let store = self.folder.store()?;
+        self.require_matches(&store, "answer")?;
+        self.folder.write_run_file(&self.config, None)?;
+        self.progress.expect(Phase::Answer, 0);
+        let connecting = self.connect();
+        let done = AtomicBool::new(true);
+        let answered = self.answer_when_connected(connecting, &done).await?;
+        self.summary(&store, None, answered)
+    }
+
+    /// Writes the exports again.
+    ///
+    /// # Errors
+    /// As [`exporting::export`].
+    pub fn export_only(&self) -> Result<Summary, Error> {
+        let store = self.folder.store()?;
+        exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
+        self.summary(&store, None, AnswerOutcome::default())
+    }
+
+    /// Writes the report again and returns its path.
+    ///
+    /// # Errors
+    /// The run has no store, or the file cannot be written.
+    pub fn report_only(&self) -> Result<PathBuf, Error> {
+        let store = self.folder.store()?;
+        self.require_matches(&store, "report")?;
+        reporting::write(&self.folder, &store, &self.config, &self.resources.access)
+    }
+
+    fn require_matches(&self, store: &Store, step: &'static str) -> Result<(), Error> {
+        if Settings::read(store)?.matching.is_some() {
+            return Ok(());
+        }
+        let path = self.folder.path().to_owned();
+        Err(PipelineError::StepMissing { path, step, needs: "match" }.into())
+    }
+
+    fn finish(
+        &self,
+        ingest: Option<IngestSummary>,
+        answered: AnswerOutcome,
+    ) -> Result<Summary, Error> {
+        if self.stop.is_asked() {
+            return Err(Stopped.into());
+        }
+        let store = self.folder.store()?;
+        if Settings::read(&store)?.answering.is_some() {
+            let started = Instant::now();
+            let formats = &self.config.export.formats;
+            let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
+            let rows = written.first().map_or(0, |summary| summary.rows);
+            store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
+        }
+        reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
+        self.summary(&store, ingest, answered)
+    }
+
+    fn summary(
+        &self,
+        store: &Store,
+        ingest: Option<IngestSummary>,
+        answered: AnswerOutcome,
+    ) -> Result<Summary, Error> {
+        if self.stop.is_asked() {
+            return Err(Stopped.into());
+        }
+        Summary::read(&self.folder, store, ingest, answered)
+    }
+
+    async fn generate_and_prepare(&self, backend: &AnswerBackend) -> Result<Prepared, Error> {
+        self.generate(backend).await?;
+        self.prepare_matching().await
+    }
+
+    /// Loads the encoder and lists the source, both before any stage starts.
+    async fn prepare_matching(&self) -> Result<Prepared, Error> {
+        let job = self.clone();
+        blocking(move || job.prepare_blocking()).await
+    }
+
+    fn prepare_blocking(&self) -> Result<Prepared, Error> {
+        let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
+        let source = self.open_source(path)?;
+        // As soon as the source is known to be there, so that `--out` alone resumes.
+        self.folder.write_run_file(&self.config, None)?;
+        let library = self.library()?;
+        let encoder = self.open_encoder()?;
+        let store = self.folder.create_store()?;
+        let started = Instant::now();
+        let access = &self.resources.access;
+        let ingest = ingest::ingest(&*source, access, &store, &self.stop, &*self.progress)?;
+        store.add_stage_time(
+            Phase::Source.name(),
+            ingest.records,
+            started.elapsed().as_secs_f64(),
+        )?;
+        let stage = MatchStage::prepare(
+            &self.config,
+            encoder.clone(),
+            library,
+            &store,
+            self.folder.path(),
+        )?;
+        stage.settings(&*source).write(&store)?;
+        self.write_run_file(&stage)?;
+        Ok(Prepared { encoder, stage, store, ingest })
+    }
+
+    fn open_source(&self, path: &Path) -> Result<Box<dyn Source>, Error> {
+        let access = &self.resources.access;
+        let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
+        let images = self.config.source.images.as_deref().map(resolve).transpose()?;
+        let options =
+            SourceOptions { images, kind: self.config.source.kind, access: access.clone() };
+        Ok(source::open(&resolve(path)?, &options)?)
+    }
+
+    fn open_encoder(&self) -> Result<Arc<dyn Encoder>, Error> {
+        if let Some(encoder) = &self.resources.encoder {
+            return Ok(Arc::clone(encoder));
+        }
+        let decode = self.config.image.decode_options();
+        let source = self.config.model.source()?;
+        Ok(Arc::new(OnnxEncoder::open(source, &self.config.encoder, decode)?))
+    }
+
+    fn write_run_file(&self, stage: &MatchStage) -> Result<(), Error> {
+        let mut resolved = toml::Table::new();
+        for (name, value) in stage.resolved() {
+            resolved.insert(name.to_owned(), toml::Value::String(value));
+        }
+        resolved.insert("pairwright".into(), env!("CARGO_PKG_VERSION").into());
+        Ok(self.folder.write_run_file(&self.config, Some(resolved))?)
+    }
+
+    /// Embeds and matches, each in its own thread; sets `done` when no pair can come any more.
+    async fn match_all(self, prepared: Prepared, done: Arc<AtomicBool>) -> Result<(), Error> {
+        let Prepared { encoder, stage, store, .. } = prepared;
+        let embedded = Arc::new(AtomicBool::new(false));
+        let embed_store = store.reopen()?;
+        let (job, flag) = (self.clone(), Arc::clone(&embedded));
+        let captions = stage.uses_captions();
+        let embedding = blocking(move || {
+            let result = job.embed(&*encoder, &embed_store, captions);
+            if result.is_err() {
+                job.stop.ask();
+            }
+            flag.store(true, Ordering::Release);
+            result
+        });
+        let job = self.clone();
+        let matching = blocking(move || {
+            let started = Instant::now();
+            let result = stage.run(&store, &embedded, &job.stop, &*job.progress);
+            if result.is_err() {
+                job.stop.ask();
+            }
+            done.store(true, Ordering::Release);
+            let matched = result?;
+            store.add_stage_time(Phase::Match.name(), matched, started.elapsed().as_secs_f64())?;
+            Ok(())
+        });
+        let (embedding, matching) = tokio::join!(embedding, matching);
+        embedding?;
+        matching
+    }
+
+    fn embed(&self, encoder: &dyn Encoder, store: &Store, captions: bool) -> Result<(), Error> {
+        let started = Instant::now();
+        let stage = EmbedStage {
+            encoder,
+            options: self.config.encoder,
+            captions,
+            pass: store.pass()?,
+            access: self.resources.access.clone(),
+            throttle: self.resources.throttle.clone(),
+        };
+        let worked = stage.run(store, &self.stop, &*self.progress)?;
+        store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
+        Ok(())
+    }
+}
+
+/// What the stages before the answers need.
+struct Prepared {
+    encoder: Arc<dyn Encoder>,
+    stage: MatchStage,
+    store: Store,
+    ingest: IngestSummary,
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?
+}
+
+fn died(error: &tokio::task::JoinError) -> Error {
+    PipelineError::StageDied { what: error.to_string() }.into()
+}

@@ -1,0 +1,208 @@
+//! The job's answers: the backend, and the stage over it.
+
+use crate::base::failure::Failure;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::Error;
+use crate::answer::filter::Filters;
+use crate::answer::{AnswerBackend, BackendDown, Generator, ProbePolicy, PromptSet};
+use crate::config::Config;
+use crate::dataset::store::Store;
+use crate::llm::ChatModel;
+
+use super::super::answering::{AnswerOutcome, AnswerStage, filter_conf};
+use super::super::settings::{AnswerSettings, Settings};
+use super::{Job, OnDeadBackend, died};
+use crate::work::Phase;
+
+/// A backend that is being connected while the source is read.
+pub(super) struct Connecting {
+    backend: AnswerBackend,
+    model: tokio::task::JoinHandle<Result<Arc<dyn ChatModel>, BackendDown>>,
+}
+
+impl Connecting {
+    pub fn backend(&self) -> &AnswerBackend {
+        &self.backend
+    }
+
+    pub fn abort(&self) {
+        self.model.abort();
+    }
+}
+
+impl Job {
+    /// Begins to open the LLM backend and to ask whether it answers.
+    pub(super) fn connect(&self) -> Connecting {
+        let own = || AnswerBackend::new(self.config.llm.clone(), ProbePolicy::default());
+        let backend = self.resources.backend.clone().unwrap_or_else(own);
+        let asked = backend.clone();
+        let model = tokio::spawn(async move { asked.model().await });
+        Connecting { backend, model }
+    }
+
+    /// Answers every pair; what happens without a backend is [`OnDeadBackend`]'s to say.
+    pub(super) async fn answer_when_connected(
+        &self,
+        connecting: Connecting,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let outcome = match self.resources.on_dead_backend {
+            OnDeadBackend::GiveUp => self.answer_or_give_up(connecting, matched).await,
+            OnDeadBackend::Pause => self.answer_with_pauses(&connecting.backend, matched).await,
+        };
+        if outcome.is_err() {
+            self.stop.ask();
+        }
+        outcome
+    }
+
+    async fn answer_or_give_up(
+        &self,
+        connecting: Connecting,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let Connecting { backend, model } = connecting;
+        let error = match model.await.map_err(|error| died(&error))? {
+            Ok(model) => return self.answer(&backend, model, matched).await,
+            Err(down) => down.reason,
+        };
+        if self.nothing_left(matched).await? {
+            tracing::warn!("the LLM backend cannot be used, and nothing is left to ask: {error}");
+            return Ok(AnswerOutcome::default());
+        }
+        tracing::error!(code = error.code(), "no answers in this session: {error}");
+        Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() })
+    }
+
+    /// Answers in passes, each as long as the backend lasts. Calls that failed are made again in the
+    /// next pass, as long as a pass brings at least one answer or the backend is down.
+    async fn answer_with_pauses(
+        &self,
+        backend: &AnswerBackend,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let mut pairs = 0;
+        while let Some(model) = self.model_or_end(backend, matched).await? {
+            let pass = self.answer(backend, model, matched).await?;
+            pairs += pass.pairs;
+            let complete =
+                pass.gave_up.is_none() && self.folder.store()?.failure_counts()?.is_empty();
+            let hopeless =
+                pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
+            if complete || hopeless || self.stop.is_asked() {
+                break;
+            }
+        }
+        Ok(AnswerOutcome { pairs, gave_up: None })
+    }
+
+    /// The model once it is there; `None` when the job is stopped or nothing is left to ask.
+    async fn model_or_end(
+        &self,
+        backend: &AnswerBackend,
+        matched: &AtomicBool,
+    ) -> Result<Option<Arc<dyn ChatModel>>, Error> {
+        let nothing_left = async {
+            match self.nothing_left(matched).await {
+                Ok(false) => std::future::pending().await,
+                Ok(true) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let end = tokio::select! {
+            // What is left is only worth a look while there is no model.
+            biased;
+            model = backend.wait_telling(|down| self.progress.paused(Some(down))) => Ok(Some(model)),
+            () = self.stop.asked() => Ok(None),
+            end = nothing_left => end,
+        };
+        self.progress.paused(None);
+        end
+    }
+
+    /// Whether every pair has its answer, as far as can be told without the model; waits for the
+    /// matching to end.
+    async fn nothing_left(&self, matched: &AtomicBool) -> Result<bool, Error> {
+        while !matched.load(Ordering::Acquire) && !self.stop.is_asked() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let store = self.folder.store()?;
+        let settings = Settings::read(&store)?;
+        if !store.failure_counts()?.is_empty() {
+            return Ok(false);
+        }
+        let (matching, attempts) = (settings.match_conf(), self.config.answer.attempts);
+        // Under no key there is no answer, so that any pair is left.
+        let answering = match &settings.answering {
+            Some(last) if self.answers_as(last)? => &last.conf,
+            _ => "",
+        };
+        Ok(store.pairs_to_answer(matching, answering, attempts, (-1, 0), 1)?.is_empty())
+    }
+
+    /// Whether this job's answers are those of an earlier session, if its model is still the same.
+    fn answers_as(&self, last: &AnswerSettings) -> Result<bool, Error> {
+        let Config { answer, seed, filters, llm, .. } = &*self.config;
+        let settings = answer.resolved_settings(&llm.target);
+        let conf = Generator::conf_key(&self.prompts()?, &last.llm, &settings, *seed);
+        let same_model = llm.model.as_ref().is_none_or(|name| *name == last.llm);
+        Ok(same_model && conf == last.conf && filter_conf(filters) == last.filter_conf)
+    }
+
+    fn prompts(&self) -> Result<PromptSet, Error> {
+        let Config { answer, llm, .. } = &*self.config;
+        Ok(PromptSet::read(
+            answer.prompts.as_deref(),
+            answer.examples.as_deref(),
+            answer.resolved_examples(&llm.target),
+        )?)
+    }
+
+    async fn answer(
+        &self,
+        backend: &AnswerBackend,
+        model: Arc<dyn ChatModel>,
+        matched: &AtomicBool,
+    ) -> Result<AnswerOutcome, Error> {
+        let store = self.folder.store()?;
+        let before = model.stats();
+        let stage = self.answer_stage(&store, backend, Arc::clone(&model))?;
+        stage.settings(&self.config.llm).write(&store)?;
+        let started = Instant::now();
+        let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
+        let after = model.stats();
+        store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
+        Ok(outcome)
+    }
+
+    fn answer_stage(
+        &self,
+        store: &Store,
+        backend: &AnswerBackend,
+        model: Arc<dyn ChatModel>,
+    ) -> Result<AnswerStage, Error> {
+        let Config { answer, seed, filters, llm, .. } = &*self.config;
+        let prompts = self.prompts()?;
+        let settings = answer.resolved_settings(&llm.target);
+        let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
+        Ok(AnswerStage {
+            backend: backend.clone(),
+            match_conf: Settings::read(store)?.match_conf().to_owned(),
+            filter_conf: filter_conf(filters),
+            attempts: answer.attempts,
+            generator: Arc::new(Generator {
+                model,
+                prompts: Arc::new(prompts),
+                filters: Arc::new(Filters::new(filters)?),
+                settings,
+                seed: *seed,
+                conf,
+            }),
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! The match stage: draws instructions for every embedded photo, in source order.
+
+mod library;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::Error;
+use crate::base::hash;
+use crate::config::Config;
+use crate::dataset::record::{CandidateScore, Rejection, Stage};
+use crate::dataset::source::Source;
+use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
+use crate::encoder::Encoder;
+use crate::index::VectorSearch;
+use crate::instruction::{Instruction, Library};
+use crate::matching::{
+    Candidate, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
+    combined_query,
+};
+
+use self::library::{facts, library_index};
+use super::PipelineError;
+use super::settings::MatchSettings;
+use crate::work::{Phase, Progress, Stop};
+
+/// Items matched in one transaction.
+const PAGE: usize = 256;
+
+/// How long to wait before looking for embedded photos again while embedding goes on.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the match stage works with.
+pub struct MatchStage {
+    config: Config,
+    encoder: Arc<dyn Encoder>,
+    library: Library,
+    rules: MatchRules,
+    index: Arc<dyn VectorSearch>,
+    /// Key over everything a draw depends on beside its photo.
+    conf: String,
+    quota: Option<u64>,
+    planned: u64,
+    pass: i64,
+}
+
+impl MatchStage {
+    /// Embeds the library (or reads its index from the run folder) and settles the rules. Call it
+    /// after the source was listed: quotas are shares of all pairs planned.
+    ///
+    /// # Errors
+    /// Encoder, index or store failed, or the matching settings contradict each other.
+    pub fn prepare(
+        config: &Config,
+        encoder: Arc<dyn Encoder>,
+        library: Library,
+        store: &Store,
+        folder: &Path,
+    ) -> Result<Self, Error> {
+        let rules = MatchRules::new(&config.matching, encoder.manifest().defaults)?;
+        let index = library_index(&config.index, &*encoder, &library, folder)?;
+        store.put_instructions(&library.instructions, &library.hash)?;
+        let pass = store.pass()?;
+        let planned = store.count_items(pass)? * rules.config().per_image as u64;
+        let conf = conf_key(&*encoder, &library, &rules, config.seed);
+        let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
+        let (config, index) = (config.clone(), Arc::from(index));
+        Ok(Self { config, encoder, library, rules, index, conf, quota, planned, pass })
+    }
+
+    /// Whether the score uses descriptions.
+    pub fn uses_captions(&self) -> bool {
+        self.rules.caption_weight() > 0.0
+    }
+
+    /// What to keep with the run about this stage.
+    pub fn settings(&self, source: &dyn Source) -> MatchSettings {
+        let rules = self.rules.config();
+        MatchSettings {
+            conf: self.conf.clone(),
+            library: self.library.hash.clone(),
+            library_origin: self.library.origin.clone(),
+            strategy: rules.strategy.name().to_owned(),
+            encoder: facts(self.encoder.manifest(), self.encoder.hash()),
+            caption_weight: self.rules.caption_weight(),
+            min_similarity: self.rules.min_similarity(),
+            temperature: self.rules.config().temperature,
+            quota: self.quota,
+            image_root: source.image_root().map(Path::to_owned),
+            source: source.describe(),
+        }
+    }
+
+    /// Names and hashes for `run.toml`.
+    pub fn resolved(&self) -> [(&'static str, String); 4] {
+        [
+            ("encoder", self.encoder.manifest().name.clone()),
+            ("encoder_hash", self.encoder.hash().to_owned()),
+            ("library_hash", self.library.hash.clone()),
+            ("match_conf", self.conf.clone()),
+        ]
+    }
+
+    /// Matches every embedded item that has no match under these settings, while embedding still
+    /// brings new ones. Returns how many were matched in this session.
+    ///
+    /// # Errors
+    /// The store or the index failed. A stop ends early without an error.
+    pub fn run(
+        &self,
+        store: &Store,
+        embedded: &AtomicBool,
+        stop: &Stop,
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
+        progress.expect(Phase::Match, store.count_items(self.pass)?);
+        let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok(0) };
+        let matcher = Matcher::new(self.rules.clone(), Arc::clone(&self.index), hubness.stats)?;
+        let mut quota = self.restored_quota(store)?;
+        let (mut after, mut matched) = (0, 0);
+        while !stop.is_asked() {
+            // Read before the look into the store, so that the last items are not missed.
+            let last_look = embedded.load(Ordering::Acquire);
+            let items =
+                store.items_to_match(self.pass, &self.conf, self.encoder.hash(), after, PAGE)?;
+            let Some(last) = items.last() else {
+                if last_look {
+                    progress.finish(Phase::Match);
+                    break;
+                }
+                std::thread::sleep(IDLE);
+                continue;
+            };
+            after = last.seq;
+            let rows = self.match_items(&matcher, &mut quota, &items)?;
+            store.put_matches(&self.conf, &rows)?;
+            matched += rows.len() as u64;
+            progress.advance(Phase::Match, rows.len() as u64);
+        }
+        Ok(matched)
+    }
+
+    fn match_items(
+        &self,
+        matcher: &Matcher,
+        quota: &mut QuotaBook,
+        items: &[ItemToMatch],
+    ) -> Result<Vec<MatchRow>, Error> {
+        let keys: HashMap<&str, &Instruction> =
+            self.library.instructions.iter().map(|one| (one.id.as_str(), one)).collect();
+        let queries = items
+            .iter()
+            .map(|item| matcher.query(&item.image, item.caption.as_deref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let candidates = matcher.candidates(&queries)?;
+        items
+            .iter()
+            .zip(candidates)
+            .map(|(item, candidates)| {
+                let seed = hash::seed(self.config.seed, &["match", &item.item_key]);
+                let outcome = matcher.draw(candidates, quota, seed)?;
+                Ok(match_row(item, outcome, &keys))
+            })
+            .collect()
+    }
+
+    fn restored_quota(&self, store: &Store) -> Result<QuotaBook, Error> {
+        let mut quota = QuotaBook::with_share(self.rules.config().max_share, self.planned);
+        let ids: HashMap<String, String> =
+            self.library.instructions.iter().map(|one| (one.key(), one.id.clone())).collect();
+        let counts = store.pair_counts(&self.conf)?;
+        let by_id = counts.into_iter().filter_map(|(key, n)| Some((ids.get(&key)?.clone(), n)));
+        quota.restore(by_id);
+        Ok(quota)
+    }
+
+    /// The statistics the scores are corrected by: those this run fitted before, else over the
+    /// first photos of the source once they are embedded. `None` when stopped meanwhile.
+    fn hubness(
+        &self,
+        store: &Store,
+        embedded: &AtomicBool,
+        stop: &Stop,
+    ) -> Result<Option<Fitted>, Error> {
+        if self.rules.config().hubness == Hubness::None {
+            return Ok(Some(Fitted { stats: None }));
+        }
+        if let Some(json) = store.hubness(&self.conf)? {
+            let damaged =
+                |error: serde_json::Error| PipelineError::Hubness { message: error.to_string() };
+            return Ok(Some(Fitted { stats: Some(serde_json::from_str(&json).map_err(damaged)?) }));
+        }
+        let (hash, limit) = (self.encoder.hash(), self.rules.config().calibration);
+        while !stop.is_asked() {
+            let last_look = embedded.load(Ordering::Acquire);
+            let (items, full) = store.calibration_items(self.pass, hash, limit)?;
+            if full || last_look {
+                return self.fit(store, &items).map(Some);
+            }
+            std::thread::sleep(IDLE);
+        }
+        Ok(None)
+    }
+
+    fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {
+        let mut fit = HubnessFit::new(&*self.index);
+        let weight = self.rules.caption_weight();
+        for item in items {
+            fit.add(&combined_query(&item.image, item.caption.as_deref(), weight)?)?;
+        }
+        let stats = fit.finish()?;
+        let json = serde_json::to_string(&stats)
+            .map_err(|error| PipelineError::Hubness { message: error.to_string() })?;
+        store.set_hubness(&self.conf, &json)?;
+        Ok(Fitted { stats: Some(stats) })
+    }
+}
+
+struct Fitted {
+    stats: Option<HubnessStats>,
+}
+
+fn conf_key(encoder: &dyn Encoder, library: &Library, rules: &MatchRules, seed: u64) -> String {
+    let rules = format!("{rules:?}");
+    hash::key(&["match", encoder.hash(), &library.hash, &rules, &seed.to_string()])
+}
+
+fn match_row(
+    item: &ItemToMatch,
+    outcome: Outcome,
+    library: &HashMap<&str, &Instruction>,
+) -> MatchRow {
+    let pairs = outcome.picks.iter().filter_map(|pick| {
+        // Every id of the index is one of the library's.
+        let instruction_key = library.get(pick.id.as_str())?.key();
+        Some(PairRow {
+            pair_key: hash::key(&["pair", &item.item_key, &instruction_key]),
+            rank: pick.rank,
+            instruction_key,
+            similarity: rounded(pick.similarity),
+            score: rounded(pick.score),
+            probability: pick.probability.map(rounded),
+        })
+    });
+    let rejection = outcome.no_match.as_ref().map(|reason| Rejection {
+        stage: Stage::Match,
+        code: reason.code().to_owned(),
+        reason: reason.to_string(),
+        subject: item.id.clone(),
+    });
+    MatchRow {
+        seq: item.seq,
+        item_key: item.item_key.clone(),
+        pairs: pairs.collect(),
+        candidates: outcome.considered.iter().map(candidate_score).collect(),
+        rejection,
+    }
+}
+
+fn candidate_score(candidate: &Candidate) -> CandidateScore {
+    CandidateScore {
+        id: candidate.id.clone(),
+        similarity: rounded(candidate.similarity),
+        score: rounded(candidate.score),
+    }
+}
+
+/// Six decimals: beyond them a cosine of f32 vectors is noise.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}

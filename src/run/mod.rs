@@ -1,0 +1,82 @@
+//! A run: its folder, its stages, and how they work side by side (design 8).
+//!
+//! The stages talk through `run.sqlite` alone: each reads the rows the one before it finished,
+//! and commits its own. So a stage can run ahead of the next without holding anything in memory,
+//! and a killed run goes on where each stage stood.
+
+mod answering;
+mod embedding;
+mod exporting;
+pub(crate) mod folder;
+pub(crate) mod holding;
+mod ingest;
+mod job;
+mod matching;
+mod reporting;
+mod settings;
+mod summary;
+mod verify;
+
+use std::path::PathBuf;
+
+use crate::ErrorKind;
+use crate::base::failure::Failure;
+use crate::config::ConfigError;
+
+pub use folder::{RunFolder, store_path};
+pub use holding::hold_near_duplicates;
+pub use job::{Job, OnDeadBackend, Resources};
+pub use settings::Settings;
+pub use summary::Summary;
+pub use verify::{Finding, verify};
+
+/// Why a run could not go on, beside what the rooms below report themselves.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error("run folder {path}: {source}")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path} is in use by another pairwright; wait for it, or choose another --out")]
+    Busy { path: PathBuf },
+    #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
+    StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
+    #[error(
+        "no source: pass --source PATH (a folder of photos, a .jsonl manifest or a COCO captions .json), or --out with the folder of an earlier run"
+    )]
+    NoSource,
+    #[error(transparent)]
+    Config(ConfigError),
+    #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]
+    Hubness { message: String },
+    #[error("a stage's thread ended unexpectedly: {what}")]
+    StageDied { what: String },
+}
+
+impl Failure for PipelineError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Folder { source, .. } => ErrorKind::of_io(source),
+            Self::StageDied { .. } => ErrorKind::Internal,
+            Self::Busy { .. } | Self::StepMissing { .. } | Self::Hubness { .. } => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::NoSource => ErrorKind::InvalidInput,
+            Self::Config(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Folder { .. } => "run_folder",
+            Self::Busy { .. } => "run_busy",
+            Self::StepMissing { .. } => "step_missing",
+            Self::NoSource => "no_source",
+            Self::Config(error) => error.code(),
+            Self::Hubness { .. } => "hubness_damaged",
+            Self::StageDied { .. } => "internal",
+        }
+    }
+}

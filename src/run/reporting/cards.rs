@@ -1,0 +1,119 @@
+//! The report's sample cards: photo, instruction, candidates, answers and verdict.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::Error;
+use crate::config::Config;
+use crate::dataset::record::CandidateScore;
+use crate::dataset::store::{AttemptRow, SampleRow};
+use crate::image::{PreprocessConfig, Preprocessor};
+use crate::report;
+use crate::sandbox::FileAccess;
+
+use super::Page;
+
+/// JPEG quality of the photos in the page, 1 to 100.
+const QUALITY: u8 = 78;
+
+impl Page<'_> {
+    /// The cards shown, and how many pairs there are in all.
+    pub(super) fn samples(&self) -> Result<(Vec<report::SampleCard>, u64), Error> {
+        let conf = &self.matching.conf;
+        let rows = self.store.spread_pairs(conf, self.config.report.samples)?;
+        let texts: HashMap<String, String> =
+            self.instruction_use()?.into_iter().map(|one| (one.id, one.text)).collect();
+        let photos = Photos::new(self.config, self.access)?;
+        let cards = rows
+            .into_iter()
+            .map(|row| self.card(row, &texts, &photos))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((cards, self.store.count_current_pairs(self.store.pass()?, conf)?))
+    }
+
+    fn card(
+        &self,
+        row: SampleRow,
+        texts: &HashMap<String, String>,
+        photos: &Photos<'_>,
+    ) -> Result<report::SampleCard, Error> {
+        let attempts = self.store.attempts(&row.pair_key, self.answer_conf())?;
+        let accepted = attempts.iter().find(|one| one.verdict == "accepted");
+        let told = accepted.or(attempts.last());
+        let candidate = |one: &CandidateScore| report::Candidate {
+            id: one.id.clone(),
+            text: texts.get(&one.id).cloned().unwrap_or_default(),
+            similarity: one.similarity,
+            score: one.score,
+            chosen: one.id == row.instruction_id,
+        };
+        Ok(report::SampleCard {
+            id: format!("{}-{}", row.item_id, row.rank),
+            thumbnail: photos.thumbnail(Path::new(&row.image)),
+            candidates: row.candidates.iter().map(candidate).collect(),
+            width: row.width,
+            height: row.height,
+            description: row.description,
+            instruction_id: row.instruction_id,
+            instruction: row.instruction,
+            category: row.category,
+            similarity: row.similarity,
+            score: row.score,
+            probability: row.probability,
+            rank: row.rank,
+            strategy: self.matching.strategy.clone(),
+            answer: told.map(|one| one.text.clone()).unwrap_or_default(),
+            verdict: self.verdict(&row.pair_key, told)?,
+            llm: told.map(|one| one.llm.clone()).unwrap_or_default(),
+            seed: told.map(|one| one.seed).unwrap_or_default(),
+            example_ids: told.map(|one| one.examples.clone()).unwrap_or_default(),
+            attempts: attempts.into_iter().map(attempt).collect(),
+        })
+    }
+
+    fn verdict(&self, pair_key: &str, told: Option<&AttemptRow>) -> Result<report::Verdict, Error> {
+        Ok(match told {
+            Some(one) if one.verdict == "accepted" => report::Verdict::Accepted,
+            Some(one) => report::Verdict::Rejected {
+                filter: one.verdict.clone(),
+                reason: one.reason.clone(),
+            },
+            None => {
+                let (code, reason) = self.store.why_no_answer(pair_key)?;
+                report::Verdict::Failed { code, reason }
+            }
+        })
+    }
+}
+
+fn attempt(row: AttemptRow) -> report::Attempt {
+    report::Attempt {
+        attempt: row.attempt,
+        text: row.text,
+        verdict: row.verdict,
+        finish: row.finish,
+        tokens: row.completion_tokens as u32,
+    }
+}
+
+/// Makes the small photos of the page.
+struct Photos<'a> {
+    access: &'a FileAccess,
+    preprocessor: Preprocessor,
+    side: u32,
+}
+
+impl<'a> Photos<'a> {
+    fn new(config: &Config, access: &'a FileAccess) -> Result<Self, Error> {
+        let decode = config.image.decode_options();
+        let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
+        Ok(Self { access, preprocessor, side: config.report.thumbnail })
+    }
+
+    /// `None` when the photo is gone or no longer decodes: the card says so.
+    fn thumbnail(&self, path: &Path) -> Option<report::Thumbnail> {
+        let bytes = self.preprocessor.read_file_by(self.access, path).ok()?;
+        let small = self.preprocessor.thumbnail(&bytes, self.side, QUALITY).ok()?;
+        report::Thumbnail::from_encoded(&small).ok()
+    }
+}

@@ -1,0 +1,138 @@
+//! `verify`: whether a run is what it says, from the database to the last exported row.
+
+mod overlap;
+
+use std::path::Path;
+
+use crate::Error;
+use crate::base::hash;
+use crate::dataset::record::Sample;
+use crate::dataset::sink::llava;
+use crate::dataset::store::{ExportRow, SampleContext, Store};
+use crate::image::{DecodeOptions, PreprocessConfig, Preprocessor};
+
+use self::overlap::Overlap;
+use super::settings::Settings;
+use super::{PipelineError, RunFolder};
+
+/// Findings listed of one kind before only their number is told.
+const LISTED: usize = 20;
+
+/// One check and what it found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was checked, in words.
+    pub check: String,
+    /// What is wrong, empty when nothing is.
+    pub problems: Vec<String>,
+}
+
+impl Finding {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn new(check: impl Into<String>, mut problems: Vec<String>) -> Self {
+        let more = problems.len().saturating_sub(LISTED);
+        if more > 0 {
+            problems.truncate(LISTED);
+            problems.push(format!("and {more} more"));
+        }
+        Self { check: check.into(), problems }
+    }
+}
+
+/// Checks a run: SQLite's own check, each export's bytes against the record of its writing, the
+/// LLaVA file row by row with every photo decoded, each sample's photo against its hash, and, where a benchmark is held
+/// out, that no export shares an instruction, a photo or a near-duplicate of one with it.
+///
+/// # Errors
+/// The run cannot be read at all; what is merely wrong with it is a [`Finding`].
+pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>, Error> {
+    let store = folder.store()?;
+    let settings = Settings::read(&store)?;
+    let Some(context) = settings.sample_context() else {
+        let path = folder.path().to_owned();
+        return Err(PipelineError::StepMissing { path, step: "verify", needs: "run" }.into());
+    };
+    let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
+    let integrity = store.check_integrity().err().map(|error| error.to_string());
+    let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
+    findings.push(check_photos(&store, &context, &photos)?);
+    let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;
+    if let Some(overlap) = &overlap {
+        findings.push(overlap.check_benchmark(&store)?);
+    }
+    for export in store.exports()? {
+        findings.push(check_export(&export));
+        if let Some(overlap) = &overlap {
+            findings.push(overlap.check(&export)?);
+        }
+        if export.name == "llava" {
+            findings.push(check_llava(&export, context.image_root, &photos)?);
+        }
+    }
+    Ok(findings)
+}
+
+fn check_photos(
+    store: &Store,
+    context: &SampleContext<'_>,
+    photos: &Preprocessor,
+) -> Result<Finding, Error> {
+    let mut problems = Vec::new();
+    let mut samples = 0u64;
+    store.each_sample(context, |sample| {
+        samples += 1;
+        problems.extend(photo_problem(store, &sample, photos)?);
+        Ok::<(), Error>(())
+    })?;
+    Ok(Finding::new(format!("the photos of {samples} samples have their recorded hash"), problems))
+}
+
+fn photo_problem(
+    store: &Store,
+    sample: &Sample,
+    photos: &Preprocessor,
+) -> Result<Option<String>, Error> {
+    let Some((path, expected)) = store.image_of(&sample.lineage.item_id)? else {
+        return Ok(Some(format!("{}: its item is gone", sample.id)));
+    };
+    Ok(match photos.read_file(Path::new(&path)) {
+        Err(error) => Some(format!("{}: {path}: {error}", sample.id)),
+        Ok(bytes) if hash::sha256_hex(&bytes) != expected => {
+            Some(format!("{}: {path} was changed since it was embedded", sample.id))
+        }
+        Ok(_) => None,
+    })
+}
+
+fn check_export(export: &ExportRow) -> Finding {
+    let problem = match hash::sha256_file(Path::new(&export.path)) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if found != export.sha256 => {
+            Some(format!("SHA-256 is {found}, was written as {}", export.sha256))
+        }
+        Ok(_) => None,
+    };
+    Finding::new(format!("{} is as it was written", export.path), problem.into_iter().collect())
+}
+
+fn check_llava(
+    export: &ExportRow,
+    root: Option<&Path>,
+    photos: &Preprocessor,
+) -> Result<Finding, Error> {
+    let decodes = |path: &Path| {
+        let bytes = photos.read_file(path).map_err(|error| error.to_string())?;
+        photos.prepare(&bytes).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let report = llava::check(Path::new(&export.path), root, Some(&decodes))?;
+    let problems = report
+        .problems
+        .iter()
+        .map(|one| format!("row {} ({}): {}", one.row, one.code, one.message))
+        .collect();
+    Ok(Finding::new(format!("{} rows of {} fit for training", report.rows, export.path), problems))
+}

@@ -1,0 +1,176 @@
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cap_std::fs::Dir;
+
+use super::{ConfineError, ImageRoots};
+use crate::base::hash;
+
+/// Which files a run may read its photos and their texts from.
+#[derive(Debug, Clone, Default)]
+pub enum FileAccess {
+    /// Whatever the process may read: the command line, where the user is the operator.
+    #[default]
+    Anywhere,
+    /// Only what lies below these folders: the service, whose callers are not.
+    Below(Arc<ImageRoots>),
+}
+
+/// What stands at a path, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    File,
+    Folder,
+    /// A pipe, socket or device.
+    Other,
+}
+
+/// What is known of a file before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFacts {
+    pub kind: FileKind,
+    /// In bytes.
+    pub len: u64,
+    /// The time of its last change, where the file system keeps it.
+    pub modified: Option<SystemTime>,
+}
+
+/// One entry of a folder.
+#[derive(Debug)]
+pub struct FolderEntry {
+    pub name: OsString,
+    /// What it is, links followed; a broken link or one that leads out is an error.
+    pub kind: Result<FileKind, ConfineError>,
+}
+
+impl FileAccess {
+    /// Opens a file for reading. Below roots only a regular one, and without waiting; anywhere, as
+    /// the system does it.
+    ///
+    /// # Errors
+    /// As [`ImageRoots::open_file`]; anywhere, `Io`.
+    pub fn open(&self, path: &Path) -> Result<fs_err::File, ConfineError> {
+        match self {
+            Self::Anywhere => Ok(fs_err::File::open(path)?),
+            Self::Below(roots) => roots.open_file(path),
+        }
+    }
+
+    /// What stands at `path`, links followed.
+    ///
+    /// # Errors
+    /// As [`FileAccess::open`].
+    pub fn facts(&self, path: &Path) -> Result<FileFacts, ConfineError> {
+        match self {
+            Self::Anywhere => Ok(facts(&fs_err::metadata(path)?)),
+            Self::Below(roots) => {
+                let (_, found) = roots.look(path, |dir, path| dir.metadata(path))?;
+                Ok(confined_facts(&found))
+            }
+        }
+    }
+
+    /// The entries of a folder in the order of their names.
+    ///
+    /// # Errors
+    /// The folder itself cannot be listed, or lies outside.
+    pub fn list(&self, folder: &Path) -> Result<Vec<FolderEntry>, ConfineError> {
+        let mut entries = match self {
+            Self::Anywhere => list_anywhere(folder)?,
+            Self::Below(roots) => roots.look(folder, |dir, path| list_below(dir, path, folder))?.1,
+        };
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// The one path, links resolved, of what may be reached by several.
+    ///
+    /// # Errors
+    /// As [`FileAccess::open`].
+    pub fn real_path(&self, path: &Path) -> Result<PathBuf, ConfineError> {
+        match self {
+            Self::Anywhere => Ok(fs_err::canonicalize(path)?),
+            Self::Below(roots) => {
+                let (place, real) = roots.look(path, |dir, path| dir.canonicalize(path))?;
+                Ok(place.root.real(&real))
+            }
+        }
+    }
+
+    /// A path that means the same from any current folder: below roots it is absolute.
+    ///
+    /// # Errors
+    /// Below roots, as [`ImageRoots::resolve`]; anywhere, none.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf, ConfineError> {
+        match self {
+            Self::Anywhere => Ok(path.to_owned()),
+            Self::Below(roots) => roots.resolve(path),
+        }
+    }
+
+    /// Key over what decides which paths are refused; empty where none is.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Anywhere => String::new(),
+            Self::Below(roots) => hash::key(&["roots", &format!("{roots:?}")]),
+        }
+    }
+}
+
+fn facts(found: &std::fs::Metadata) -> FileFacts {
+    FileFacts { kind: kind(found.file_type()), len: found.len(), modified: found.modified().ok() }
+}
+
+fn confined_facts(found: &cap_std::fs::Metadata) -> FileFacts {
+    let modified = found.modified().ok().map(cap_std::time::SystemTime::into_std);
+    FileFacts { kind: confined_kind(found.file_type()), len: found.len(), modified }
+}
+
+fn kind(found: std::fs::FileType) -> FileKind {
+    match (found.is_file(), found.is_dir()) {
+        (true, _) => FileKind::File,
+        (_, true) => FileKind::Folder,
+        _ => FileKind::Other,
+    }
+}
+
+fn confined_kind(found: cap_std::fs::FileType) -> FileKind {
+    match (found.is_file(), found.is_dir()) {
+        (true, _) => FileKind::File,
+        (_, true) => FileKind::Folder,
+        _ => FileKind::Other,
+    }
+}
+
+fn list_anywhere(folder: &Path) -> io::Result<Vec<FolderEntry>> {
+    let entry = |entry: io::Result<fs_err::DirEntry>| {
+        let entry = entry?;
+        let link = |found: &std::fs::FileType| found.is_symlink();
+        let followed = || Ok(fs_err::metadata(entry.path())?.file_type());
+        let found = entry.file_type();
+        let found = if found.as_ref().is_ok_and(link) { followed() } else { found };
+        Ok(FolderEntry { name: entry.file_name(), kind: found.map(kind).map_err(Into::into) })
+    };
+    fs_err::read_dir(folder)?.map(entry).collect()
+}
+
+/// Links are followed from the root, not from the folder: they may lead anywhere below it.
+fn list_below(dir: &Dir, path: &Path, folder: &Path) -> io::Result<Vec<FolderEntry>> {
+    let entry = |entry: io::Result<cap_std::fs::DirEntry>| {
+        let entry = entry?;
+        let name = entry.file_name();
+        let found = match entry.file_type() {
+            Ok(found) if found.is_symlink() => {
+                dir.metadata(path.join(&name)).map(|found| found.file_type())
+            }
+            found => found,
+        };
+        let refused = |error| ConfineError::below(&folder.join(&name), error);
+        let kind = found.map(confined_kind).map_err(refused);
+        Ok(FolderEntry { name, kind })
+    };
+    dir.read_dir(path)?.map(entry).collect()
+}
