@@ -7,9 +7,10 @@ use std::time::UNIX_EPOCH;
 
 use crate::Error;
 use crate::base::Stopped;
+use crate::base::db::DbError;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceEvent};
-use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
+use crate::dataset::store::{IngestSummary, StampedRecord, Store};
 use crate::sandbox::FileAccess;
 
 use crate::work::{Phase, Progress, Stop};
@@ -54,7 +55,7 @@ struct Batches<'a> {
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
     changed: u64,
-    failed: Option<StoreError>,
+    failed: Option<DbError>,
 }
 
 impl<'a> Batches<'a> {
@@ -63,7 +64,7 @@ impl<'a> Batches<'a> {
         Self { store, access, pass, records, rejections, changed: 0, failed: None }
     }
 
-    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
+    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
         match event {
             SourceEvent::Record(record) => {
                 let stamp = stamp(&record.image, self.access);
@@ -77,7 +78,7 @@ impl<'a> Batches<'a> {
         self.flush(progress)
     }
 
-    fn flush(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
+    fn flush(&mut self, progress: &dyn Progress) -> Result<(), DbError> {
         progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
         self.changed += self.store.put_records(self.pass, &self.records)?;
         self.store.put_source_rejections(&self.rejections)?;
@@ -86,7 +87,7 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    fn close(mut self, progress: &dyn Progress) -> Result<u64, StoreError> {
+    fn close(mut self, progress: &dyn Progress) -> Result<u64, DbError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }

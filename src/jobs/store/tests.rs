@@ -121,3 +121,10 @@ fn jobs_of_the_first_version_go_on() {
     let task: JobTask = serde_json::from_str(&claimed.task).expect("a task");
     assert_eq!(task, JobTask::Match { config: Box::new(config), answers: true });
 }
+
+#[test]
+fn a_commit_reaches_the_disk_before_it_returns() {
+    let (_folder, store) = store();
+    let full = 2;
+    assert_eq!(store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
+}
