@@ -80,7 +80,7 @@ mod tests {
             instruction_key: format!("i{instruction}"),
             instruction: format!("Do {instruction}."),
             category: if instruction < 8 { "big" } else { "small" }.into(),
-            image: format!("{image}.jpg"),
+            image: crate::dataset::ImageRef::file(format!("{image}.jpg")),
             image_sha256: format!("{image}"),
             format: "jpeg".into(),
             description: String::new(),
