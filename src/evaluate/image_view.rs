@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
+use super::error::EvaluationError;
 use super::question::Question;
 use crate::base::hash;
 use crate::dataset::{ImageRef, Photos};
@@ -47,7 +47,7 @@ impl FromStr for Sight {
 
 /// How the questions of an evaluation are shown, checked for every one of them.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct ImageView {
     sight: Sight,
     images: PathBuf,
     access: FileAccess,
@@ -55,7 +55,7 @@ pub struct Scene {
     hashes: Vec<String>,
 }
 
-impl Scene {
+impl ImageView {
     /// Chooses how questions are shown and checks that each can be: every image is there, within
     /// the limits and of a known format, or every caption is there. `sight` unset means images
     /// where a folder of them is given, captions otherwise; they are read where `access` allows.
@@ -75,9 +75,9 @@ impl Scene {
         }
         let images = images.map(Path::to_owned).unwrap_or_default();
         let (access, limits) = (access.clone(), ImageLimits::default());
-        let mut scene = Self { sight, images, access, limits, hashes: Vec::new() };
-        scene.hashes = scene.hash_all(questions)?;
-        Ok(scene)
+        let mut view = Self { sight, images, access, limits, hashes: Vec::new() };
+        view.hashes = view.hash_all(questions)?;
+        Ok(view)
     }
 
     /// How the questions are shown.
@@ -177,12 +177,12 @@ mod tests {
         }
     }
 
-    fn check(questions: &[Question], images: Option<&Path>) -> Result<Scene, EvaluationError> {
-        Scene::check(questions, images, None, &FileAccess::Anywhere)
+    fn check(questions: &[Question], images: Option<&Path>) -> Result<ImageView, EvaluationError> {
+        ImageView::check(questions, images, None, &FileAccess::Anywhere)
     }
 
     fn problems(questions: &[Question], images: Option<&Path>, sight: Option<Sight>) -> String {
-        Scene::check(questions, images, sight, &FileAccess::Anywhere)
+        ImageView::check(questions, images, sight, &FileAccess::Anywhere)
             .expect_err("refused")
             .to_string()
     }
@@ -206,9 +206,9 @@ mod tests {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
         assert!(!said.contains("question 1"), "{said}");
-        let scene = check(&questions[..1], Some(folder.path())).expect("fine");
-        let images = scene.attachments(&questions[0]).expect("readable");
-        assert_eq!((scene.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
+        let view = check(&questions[..1], Some(folder.path())).expect("fine");
+        let images = view.attachments(&questions[0]).expect("readable");
+        assert_eq!((view.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
         assert_eq!(images[0].bytes, PNG);
     }
 
@@ -217,9 +217,9 @@ mod tests {
         let questions = [question(1, "a.png", "A cat."), question(2, "a.png", " ")];
         let said = problems(&questions, None, None);
         assert!(said.contains("question 2 has no caption"), "{said}");
-        let scene = check(&questions[..1], None).expect("fine");
-        assert_eq!((scene.sight(), scene.words(&questions[0])), (Sight::Caption, "A cat."));
-        assert!(scene.attachments(&questions[0]).expect("none").is_empty());
+        let view = check(&questions[..1], None).expect("fine");
+        assert_eq!((view.sight(), view.words(&questions[0])), (Sight::Caption, "A cat."));
+        assert!(view.attachments(&questions[0]).expect("none").is_empty());
         let said = problems(&questions[..1], None, Some(Sight::Image));
         assert!(said.contains("needs --images"), "{said}");
     }
