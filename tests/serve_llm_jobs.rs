@@ -16,6 +16,8 @@ mod judge;
 mod judge_stub;
 #[path = "support/run.rs"]
 mod run;
+#[path = "serve_llm_jobs/stop.rs"]
+mod stop;
 #[path = "support/serve.rs"]
 mod support;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Row, params};
 
-use super::Store;
+use super::{Store, image};
 use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{Lineage, Sample};
 
@@ -62,7 +62,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
     let rank: u32 = row.get(12)?;
     Ok(Sample {
         id: format!("{item_id}-{rank}"),
-        image: image_path(&row.get::<_, String>(1)?, context.image_root),
+        image: image(row, 1)?.export_name(context.image_root),
         instruction: row.get(7)?,
         answer: row.get(14)?,
         lineage: Lineage {
@@ -90,10 +90,4 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             filters_passed: json_column(row, 20)?,
         },
     })
-}
-
-/// The path trainers open: relative to the image root where there is one, with `/` between parts.
-fn image_path(path: &str, root: Option<&Path>) -> String {
-    let relative = root.and_then(|root| Path::new(path).strip_prefix(root).ok());
-    relative.map_or_else(|| path.to_owned(), |relative| relative.to_string_lossy().into_owned())
 }

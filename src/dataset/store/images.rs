@@ -2,8 +2,9 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Store, insert_rejection};
+use super::{Store, image, insert_rejection};
 use crate::base::db::{DbError, vector_bytes};
+use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, Stage};
 
 /// An item whose photo was not looked at yet.
@@ -11,7 +12,7 @@ use crate::dataset::record::{Rejection, Stage};
 pub struct NewItem {
     pub seq: i64,
     pub id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub description: String,
 }
 
@@ -92,7 +93,7 @@ impl Store {
                 Ok(NewItem {
                     seq: row.get(0)?,
                     id: row.get(1)?,
-                    image: row.get(2)?,
+                    image: image(row, 2)?,
                     description: row.get(3)?,
                 })
             },

@@ -13,8 +13,9 @@ mod stats;
 
 use std::path::Path;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
+use super::ImageRef;
 use super::record::Rejection;
 use crate::base::db::{Database, DbError, Migration, Schema};
 
@@ -83,6 +84,11 @@ impl Store {
     pub fn database(&self) -> &Database {
         &self.db
     }
+}
+
+/// A photo as a column names it.
+fn image(row: &Row<'_>, column: usize) -> rusqlite::Result<ImageRef> {
+    Ok(ImageRef::from_text(row.get_ref(column)?.as_str()?))
 }
 
 /// Writes a rejection row. `key` is the record's own key, `conf` the settings under which it was

@@ -2,8 +2,9 @@
 
 use rusqlite::{Row, params};
 
-use super::Store;
+use super::{Store, image};
 use crate::base::db::{DbError, vector_column};
+use crate::dataset::ImageRef;
 
 /// An embedded photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,7 +13,7 @@ pub struct ImageRow {
     pub seq: i64,
     /// The user's own id.
     pub id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub description: String,
     /// Unit vector.
     pub vector: Vec<f32>,
@@ -27,7 +28,7 @@ pub struct PairView {
     pub rank: u32,
     /// The user's own id of the photo.
     pub item_id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub instruction_id: String,
     pub instruction: String,
     /// Cosine, in [-1, 1].
@@ -85,7 +86,7 @@ impl Store {
                 Ok(ImageRow {
                     seq: row.get(0)?,
                     id: row.get(1)?,
-                    image: row.get(2)?,
+                    image: image(row, 2)?,
                     description: row.get(3)?,
                     vector: vector_column(row, 4)?,
                 })
@@ -113,7 +114,7 @@ fn pair_view(row: &Row<'_>) -> rusqlite::Result<PairView> {
         seq: row.get(0)?,
         rank: row.get(1)?,
         item_id: row.get(2)?,
-        image: row.get(3)?,
+        image: image(row, 3)?,
         instruction_id: row.get(4)?,
         instruction: row.get(5)?,
         similarity: row.get(6)?,

@@ -2,8 +2,9 @@
 
 use rusqlite::params;
 
-use super::Store;
+use super::{Store, image};
 use crate::base::db::DbError;
+use crate::dataset::ImageRef;
 use crate::dataset::sink::SinkSummary;
 
 /// How often one code refused something in one stage.
@@ -241,15 +242,15 @@ impl Store {
         Ok((number("llm_calls")?, number("llm_retries")?))
     }
 
-    /// The image path and hash of an item by its own id, for `verify`.
+    /// The photo and the hash of an item by its own id, for `verify`.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn image_of(&self, id: &str) -> Result<Option<(String, String)>, DbError> {
+    pub fn image_of(&self, id: &str) -> Result<Option<(ImageRef, String)>, DbError> {
         self.db.row(
             "SELECT image, image_sha256 FROM items WHERE id = ?1 AND state = 'ready'",
             [id],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((image(row, 0)?, row.get(1)?)),
         )
     }
 }
