@@ -108,7 +108,7 @@ fn jobs_of_the_first_version_go_on() {
     let folder = tempfile::tempdir().expect("temp dir");
     let path = folder.path().join("jobs.sqlite");
     let config = Config { seed: 41, ..Config::default() };
-    let old = Connection::open(&path).expect("a database");
+    let old = rusqlite::Connection::open(&path).expect("a database");
     old.execute_batch(VERSION_1).expect("made");
     let insert = "INSERT INTO jobs (id, run_id, fingerprint, config, answers, spec, state, place,
         created, progress) VALUES ('1', 'old', 'f', ?1, 1, '', 'running', 1, 0, '{}')";
