@@ -1,9 +1,10 @@
 //! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
 
 pub mod db;
-pub(crate) mod durable;
+pub mod durable;
 pub mod failure;
 pub mod hash;
+pub mod lock;
 pub mod paths;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};
