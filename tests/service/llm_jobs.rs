@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 mod generate;
 mod judge;
+mod stop;
 
 use crate::support::serve::Server;
 

@@ -31,7 +31,10 @@ fn images_and_pairs_are_read_page_by_page() {
     assert_eq!(ids, PHOTOS);
     for one in &images {
         let length = one.vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-        assert!((length - 1.0).abs() < 1e-4 && one.image.ends_with(&format!("{}.jpg", one.id)));
+        assert!(
+            (length - 1.0).abs() < 1e-4
+                && one.image.to_string().ends_with(&format!("{}.jpg", one.id))
+        );
         assert!(!one.description.is_empty());
     }
 

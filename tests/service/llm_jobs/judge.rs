@@ -16,7 +16,7 @@ const QUESTIONS: usize = 12;
 
 /// Questions about one photo, and two models' answers: the first one's are longer for ids below 8,
 /// as long for 8, shorter above.
-fn desk(folder: &Path) {
+pub fn desk(folder: &Path) {
     let desk = folder.join("photos");
     fs_err::create_dir_all(desk.join("images")).expect("create");
     fs_err::write(desk.join("images/cat.jpg"), photo("tabby-cat")).expect("write");
@@ -46,7 +46,7 @@ fn desk(folder: &Path) {
     });
 }
 
-fn request() -> pb::JudgeRequest {
+pub fn request() -> pb::JudgeRequest {
     pb::JudgeRequest {
         questions: "q.jsonl".into(),
         first_answers: "a.jsonl".into(),

@@ -2,14 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::evaluate::compare::Agreement;
-use crate::evaluate::leaderboard::LeaderboardResults;
-use crate::evaluate::results::{Group, JudgeResults, Length, Position, Tally};
-use crate::evaluate::rule::Rule;
-use crate::evaluate::stats::Share;
-
-/// A p-value below which the table says so in words.
-const SMALL: f64 = 0.01;
+use super::compare::Agreement;
+use super::results::{JudgeResults, LeaderboardResults};
+use super::rule::Rule;
+use super::tally::{Group, Tally};
 
 /// The table of a judged pair.
 pub fn judge_table(results: &JudgeResults) -> String {
@@ -32,8 +28,8 @@ pub fn judge_table(results: &JudgeResults) -> String {
         counts.agreed, counts.agreed_ties, counts.order_flips, counts.leaning, counts.unread
     );
     line(&mut text, "both orders", &orders);
-    line(&mut text, "position", &position(&results.position));
-    line(&mut text, "length", &length(&results.under(*rule).length));
+    line(&mut text, "position", &results.position.to_string());
+    line(&mut text, "length", &results.under(*rule).length.to_string());
     groups(&mut text, "by length difference", &results.under(*rule).by_length);
     groups(&mut text, "by category", &results.under(*rule).by_category);
     let cost = &results.cost;
@@ -66,7 +62,7 @@ fn cut(name: &str, width: usize) -> String {
 
 fn tally(tally: &Tally) -> String {
     let Tally { first, tie, second, unparsed, missing, forfeits, .. } = tally;
-    let mut text = format!("win {}  tie {}  loss {}", share(first), share(tie), share(second));
+    let mut text = format!("win {first}  tie {tie}  loss {second}");
     for (count, what) in [(unparsed, "unparsed"), (missing, "missing"), (forfeits, "forfeits")] {
         if *count > 0 {
             // Writing to a String cannot fail.
@@ -74,46 +70,6 @@ fn tally(tally: &Tally) -> String {
         }
     }
     text
-}
-
-/// `12/99 12.1 % [7.1, 20.0]`: count, share and 95 % interval.
-pub(super) fn share(share: &Share) -> String {
-    let percent = |value: f64| format!("{:.1}", 100.0 * value);
-    let Share { count, of, value, low, high } = share;
-    format!("{count}/{of} {} % [{}, {}]", percent(*value), percent(*low), percent(*high))
-}
-
-/// What position bias there is, in words that do not hide it.
-pub(super) fn position(position: &Position) -> String {
-    let Position { first_place, second_place, neither, unparsed, p_value, .. } = position;
-    let verdict = match (*p_value < SMALL, position.questions_first > position.questions_second) {
-        (false, _) => "no bias found",
-        (true, true) => "the judge favours the answer shown FIRST",
-        (true, false) => "the judge favours the answer shown SECOND",
-    };
-    format!(
-        "{verdict}: first place {first_place}, second {second_place}, neither {neither}, unparsed \
-         {unparsed}; questions {}:{}, sign test {}",
-        position.questions_first,
-        position.questions_second,
-        p(*p_value)
-    )
-}
-
-/// Whether longer answers win, in words.
-pub(super) fn length(length: &Length) -> String {
-    format!(
-        "longer answer wins {}, sign test {}; mean words {:.0} and {:.0}",
-        share(&length.longer_wins),
-        p(length.p_value),
-        length.first_mean_words,
-        length.second_mean_words
-    )
-}
-
-/// A p-value for people.
-pub(super) fn p(value: f64) -> String {
-    if value < 1e-4 { format!("p = {value:.1e}") } else { format!("p = {value:.4}") }
 }
 
 /// The table of two judges' agreement.
@@ -173,7 +129,7 @@ pub fn ranking_table(results: &LeaderboardResults) -> String {
             &tally(&pair.tally),
         );
     }
-    line(&mut text, "position", &position(&results.position));
+    line(&mut text, "position", &results.position.to_string());
     if results.smoothed {
         text.push_str("Some model won or lost everything: half a win each way was added to every pair that met.\n");
     }
@@ -185,9 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_shown_with_their_certainty() {
-        assert_eq!(share(&Share::new(12, 99)), "12/99 12.1 % [7.1, 20.0]");
-        assert_eq!((p(0.25).as_str(), p(3.2e-30).as_str()), ("p = 0.2500", "p = 3.2e-30"));
+    fn long_names_are_cut() {
         assert_eq!((cut("short", 6).as_str(), cut("too long", 6).as_str()), ("short", "too l…"));
     }
 }

@@ -1,25 +1,46 @@
 //! Results of one pair of models: derived from the stored replies, never from anything else.
 
-mod tally;
-
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::llm::SamplingSettings;
 
+use super::error::EvaluationError;
+use super::image_view::Sight;
 use super::judge::{Board, Judge};
-use super::question::QuestionId;
 use super::rule::{Consistency, Letter, Outcome, Rule};
-use super::scene::Sight;
 use super::store::{EvaluationStore, FailedCall, Reply};
-
-pub use tally::{ConsistencyCounts, Group, Length, Position, RuleResults, Tally};
+use super::tally::{ConsistencyCounts, Cost, Position, QuestionResult, RuleResults, Side, Tally};
 
 /// Version of the JSON that results are written as.
 pub const RESULTS_VERSION: u32 = 1;
+
+/// The program that results are made by.
+pub(super) const MADE_BY: &str = concat!("Pairwright ", env!("CARGO_PKG_VERSION"));
+
+/// Everything, for programs.
+pub const RESULTS_FILE: &str = "results.json";
+
+/// Reads results that an earlier evaluation wrote.
+///
+/// # Errors
+/// [`EvaluationError::NoResults`] where there are none, [`EvaluationError::OtherResults`] where
+/// they are of another version or kind.
+pub fn read_results<T: DeserializeOwned>(folder: &Path) -> Result<T, EvaluationError> {
+    let path = folder.join(RESULTS_FILE);
+    if !path.is_file() {
+        return Err(EvaluationError::NoResults { path: folder.to_owned(), file: RESULTS_FILE });
+    }
+    let bytes = fs_err::read(&path).map_err(EvaluationError::io(&path))?;
+    serde_json::from_slice(&bytes).map_err(|error| EvaluationError::OtherResults {
+        path,
+        message: format!("no results that this version reads: {error}"),
+    })
+}
 
 /// Who judged, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,77 +66,6 @@ pub struct FileFacts {
     pub name: String,
     pub path: PathBuf,
     pub sha256: String,
-}
-
-/// What the judge said in one order.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Side {
-    /// The verdict; none where it cannot be read or is missing.
-    pub letter: Option<Letter>,
-    /// Whether nothing more is to be asked.
-    pub settled: bool,
-    /// Every raw reply, in order of askings.
-    pub replies: Vec<Reply>,
-    /// The failure of the last call, if it failed.
-    pub failure: Option<FailedCall>,
-}
-
-/// One question with all that was said about it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct QuestionResult {
-    pub question_id: QuestionId,
-    pub image: String,
-    pub instruction: String,
-    pub caption: String,
-    pub category: String,
-    pub first_answer: String,
-    pub second_answer: String,
-    pub first_words: u64,
-    pub second_words: u64,
-    /// The first model's answer shown as A.
-    pub forward: Side,
-    /// The second model's answer shown as A.
-    pub backward: Side,
-    /// Won without a call, because the other answer is empty.
-    pub forfeit: bool,
-    pub consistency: Consistency,
-    pub strict: Outcome,
-    pub paper: Outcome,
-}
-
-impl QuestionResult {
-    /// The outcome under `rule`.
-    pub fn outcome(&self, rule: Rule) -> Outcome {
-        match rule {
-            Rule::Strict => self.strict,
-            Rule::Paper => self.paper,
-        }
-    }
-
-    /// Words of the first answer minus words of the second.
-    pub fn length_difference(&self) -> i64 {
-        self.first_words as i64 - self.second_words as i64
-    }
-}
-
-/// Sums over every reply that was paid for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cost {
-    pub replies: u64,
-    /// Requests sent, retries included.
-    pub requests: u64,
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
-}
-
-impl Cost {
-    /// Adds one reply.
-    pub(super) fn add(&mut self, reply: &Reply) {
-        self.replies += 1;
-        self.requests += u64::from(reply.calls);
-        self.prompt_tokens += reply.prompt_tokens;
-        self.completion_tokens += reply.completion_tokens;
-    }
 }
 
 /// Everything about one pair of models.
@@ -150,6 +100,65 @@ impl JudgeResults {
     /// Whether every question was judged to an end.
     pub fn is_complete(&self) -> bool {
         self.strict.total.missing == 0
+    }
+}
+
+/// A model in its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    pub name: String,
+    /// Bradley-Terry log-strength; the mean over all models is 0.
+    pub strength: f64,
+    /// 95 % bootstrap interval of the strength; none without resamplings.
+    pub interval: Option<(f64, f64)>,
+    /// The strength on Elo's scale, mean 1000.
+    pub elo: f64,
+    pub wins: u64,
+    pub ties: u64,
+    pub losses: u64,
+    pub file: FileFacts,
+}
+
+/// How the questions ended for two models that met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Matchup {
+    pub first: String,
+    pub second: String,
+    pub tally: Tally,
+}
+
+/// A leaderboard.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaderboardResults {
+    pub version: u32,
+    pub made_by: String,
+    pub questions: FileFacts,
+    pub judge: JudgeFacts,
+    pub rule: Rule,
+    /// The model that everyone met; none if everyone met everyone.
+    pub baseline: Option<String>,
+    /// Strongest first.
+    pub ranking: Vec<Ranked>,
+    pub pairs: Vec<Matchup>,
+    pub position: Position,
+    /// Half a win each way was added to every pair that met, since strengths would be infinite.
+    pub smoothed: bool,
+    pub bootstrap: u32,
+    pub cost: Cost,
+}
+
+impl LeaderboardResults {
+    /// Who met whom, in words.
+    pub fn opponents(&self) -> String {
+        match &self.baseline {
+            Some(name) => format!("everyone met {name}"),
+            None => "everyone met everyone".to_owned(),
+        }
+    }
+
+    /// Whether every question was judged to an end.
+    pub fn is_complete(&self) -> bool {
+        self.pairs.iter().all(|pair| pair.tally.missing == 0)
     }
 }
 
@@ -248,14 +257,9 @@ pub(super) fn of_pair(
     rule: Rule,
 ) -> JudgeResults {
     let (questions, first, second) = facts;
-    let mut cost = Cost::default();
-    for verdict in &verdicts {
-        let replies = verdict.forward.replies.iter().chain(&verdict.backward.replies);
-        replies.for_each(|reply| cost.add(reply));
-    }
     JudgeResults {
         version: RESULTS_VERSION,
-        made_by: concat!("Pairwright ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_by: MADE_BY.to_owned(),
         questions,
         first,
         second,
@@ -265,7 +269,7 @@ pub(super) fn of_pair(
         paper: RuleResults::of(&verdicts, Rule::Paper),
         consistency: ConsistencyCounts::of(&verdicts),
         position: Position::of(&verdicts),
-        cost,
+        cost: Cost::of(&verdicts),
         verdicts,
     }
 }

@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
+use super::error::EvaluationError;
 use super::question::Question;
 use crate::base::hash;
-use crate::image::{DecodeOptions, Format, ImageLimits, PreprocessConfig, Preprocessor};
+use crate::dataset::{ImageRef, Photos};
+use crate::image::{Format, ImageLimits};
 use crate::llm::ImageAttachment;
 use crate::sandbox::FileAccess;
 
@@ -46,15 +47,15 @@ impl FromStr for Sight {
 
 /// How the questions of an evaluation are shown, checked for every one of them.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct ImageView {
     sight: Sight,
     images: PathBuf,
     access: FileAccess,
-    reader: std::sync::Arc<Preprocessor>,
+    limits: ImageLimits,
     hashes: Vec<String>,
 }
 
-impl Scene {
+impl ImageView {
     /// Chooses how questions are shown and checks that each can be: every image is there, within
     /// the limits and of a known format, or every caption is there. `sight` unset means images
     /// where a folder of them is given, captions otherwise; they are read where `access` allows.
@@ -73,13 +74,10 @@ impl Scene {
             return Err(EvaluationError::Images { problems });
         }
         let images = images.map(Path::to_owned).unwrap_or_default();
-        let options = DecodeOptions { limits: ImageLimits::default(), ..DecodeOptions::default() };
-        let reader = Preprocessor::new(PreprocessConfig::default(), options)
-            .map_err(|error| EvaluationError::Images { problems: vec![error.to_string()] })?;
-        let access = access.clone();
-        let mut scene = Self { sight, images, access, reader: reader.into(), hashes: Vec::new() };
-        scene.hashes = scene.hash_all(questions)?;
-        Ok(scene)
+        let (access, limits) = (access.clone(), ImageLimits::default());
+        let mut view = Self { sight, images, access, limits, hashes: Vec::new() };
+        view.hashes = view.hash_all(questions)?;
+        Ok(view)
     }
 
     /// How the questions are shown.
@@ -155,7 +153,8 @@ impl Scene {
         }
         let path = self.images.join(name);
         let said = |error: &dyn std::fmt::Display| refuse(format!("{}: {error}", path.display()));
-        let bytes = self.reader.read_file_by(&self.access, &path).map_err(|error| said(&error))?;
+        let photo = ImageRef::file(&*path);
+        let bytes = self.access.read(&photo, &self.limits).map_err(|error| said(&error))?;
         let format = Format::sniff(&bytes).map_err(|error| said(&error))?;
         Ok(ImageAttachment { mime: format.mime().to_owned(), bytes })
     }
@@ -178,12 +177,12 @@ mod tests {
         }
     }
 
-    fn check(questions: &[Question], images: Option<&Path>) -> Result<Scene, EvaluationError> {
-        Scene::check(questions, images, None, &FileAccess::Anywhere)
+    fn check(questions: &[Question], images: Option<&Path>) -> Result<ImageView, EvaluationError> {
+        ImageView::check(questions, images, None, &FileAccess::Anywhere)
     }
 
     fn problems(questions: &[Question], images: Option<&Path>, sight: Option<Sight>) -> String {
-        Scene::check(questions, images, sight, &FileAccess::Anywhere)
+        ImageView::check(questions, images, sight, &FileAccess::Anywhere)
             .expect_err("refused")
             .to_string()
     }
@@ -207,9 +206,9 @@ mod tests {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
         assert!(!said.contains("question 1"), "{said}");
-        let scene = check(&questions[..1], Some(folder.path())).expect("fine");
-        let images = scene.attachments(&questions[0]).expect("readable");
-        assert_eq!((scene.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
+        let view = check(&questions[..1], Some(folder.path())).expect("fine");
+        let images = view.attachments(&questions[0]).expect("readable");
+        assert_eq!((view.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
         assert_eq!(images[0].bytes, PNG);
     }
 
@@ -218,9 +217,9 @@ mod tests {
         let questions = [question(1, "a.png", "A cat."), question(2, "a.png", " ")];
         let said = problems(&questions, None, None);
         assert!(said.contains("question 2 has no caption"), "{said}");
-        let scene = check(&questions[..1], None).expect("fine");
-        assert_eq!((scene.sight(), scene.words(&questions[0])), (Sight::Caption, "A cat."));
-        assert!(scene.attachments(&questions[0]).expect("none").is_empty());
+        let view = check(&questions[..1], None).expect("fine");
+        assert_eq!((view.sight(), view.words(&questions[0])), (Sight::Caption, "A cat."));
+        assert!(view.attachments(&questions[0]).expect("none").is_empty());
         let said = problems(&questions[..1], None, Some(Sight::Image));
         assert!(said.contains("needs --images"), "{said}");
     }

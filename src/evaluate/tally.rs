@@ -1,12 +1,105 @@
-//! Counts over questions, with what can be said about their certainty.
+//! What was said about each question, and counts over questions with what can be said about their
+//! certainty.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::QuestionResult;
-use crate::evaluate::rule::{Consistency, Letter, Outcome, Rule};
-use crate::evaluate::stats::{Share, sign_test};
+use super::question::QuestionId;
+use super::rule::{Consistency, Letter, Outcome, Rule};
+use super::stats::{Share, p_value, sign_test};
+use super::store::{FailedCall, Reply};
+
+/// What the judge said in one order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// The verdict; none where it cannot be read or is missing.
+    pub letter: Option<Letter>,
+    /// Whether nothing more is to be asked.
+    pub settled: bool,
+    /// Every raw reply, in order of askings.
+    pub replies: Vec<Reply>,
+    /// The failure of the last call, if it failed.
+    pub failure: Option<FailedCall>,
+}
+
+impl Side {
+    /// The letter, `unparsed`, or nothing where it is missing.
+    pub fn label(&self) -> &'static str {
+        match self.letter {
+            Some(letter) => letter.name(),
+            None if self.settled => "unparsed",
+            None => "",
+        }
+    }
+}
+
+/// One question with all that was said about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuestionResult {
+    pub question_id: QuestionId,
+    pub image: String,
+    pub instruction: String,
+    pub caption: String,
+    pub category: String,
+    pub first_answer: String,
+    pub second_answer: String,
+    pub first_words: u64,
+    pub second_words: u64,
+    /// The first model's answer shown as A.
+    pub forward: Side,
+    /// The second model's answer shown as A.
+    pub backward: Side,
+    /// Won without a call, because the other answer is empty.
+    pub forfeit: bool,
+    pub consistency: Consistency,
+    pub strict: Outcome,
+    pub paper: Outcome,
+}
+
+impl QuestionResult {
+    /// The outcome under `rule`.
+    pub fn outcome(&self, rule: Rule) -> Outcome {
+        match rule {
+            Rule::Strict => self.strict,
+            Rule::Paper => self.paper,
+        }
+    }
+
+    /// Words of the first answer minus words of the second.
+    pub fn length_difference(&self) -> i64 {
+        self.first_words as i64 - self.second_words as i64
+    }
+}
+
+/// Sums over every reply that was paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    pub replies: u64,
+    /// Requests sent, retries included.
+    pub requests: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+impl Cost {
+    /// The sum over all replies about `questions`.
+    pub(super) fn of<'a>(questions: impl IntoIterator<Item = &'a QuestionResult>) -> Self {
+        let mut cost = Self::default();
+        let sides = questions.into_iter().flat_map(|one| [&one.forward, &one.backward]);
+        sides.flat_map(|side| &side.replies).for_each(|reply| cost.add(reply));
+        cost
+    }
+
+    /// Adds one reply.
+    pub(super) fn add(&mut self, reply: &Reply) {
+        self.replies += 1;
+        self.requests += u64::from(reply.calls);
+        self.prompt_tokens += reply.prompt_tokens;
+        self.completion_tokens += reply.completion_tokens;
+    }
+}
 
 /// Bounds of the groups by length difference, in words (first minus second).
 const LENGTHS: [(i64, &str); 4] = [
@@ -15,6 +108,9 @@ const LENGTHS: [(i64, &str); 4] = [
     (25, "within 25 words"),
     (100, "first longer by 26 to 100 words"),
 ];
+
+/// A p-value below which the words about the position say that there is a bias.
+const SMALL: f64 = 0.01;
 
 const LONGEST: &str = "first longer by over 100 words";
 
@@ -155,6 +251,16 @@ impl Length {
     }
 }
 
+/// Whether longer answers win, in words.
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { longer_wins, p_value: p, first_mean_words, second_mean_words } = self;
+        let p = p_value(*p);
+        write!(f, "longer answer wins {longer_wins}, sign test {p}; ")?;
+        write!(f, "mean words {first_mean_words:.0} and {second_mean_words:.0}")
+    }
+}
+
 /// How often the two orders of a question agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsistencyCounts {
@@ -227,6 +333,23 @@ impl Position {
             questions_second: second,
             p_value: sign_test(first, second),
         }
+    }
+}
+
+/// What bias there is, in words that do not hide it.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first_place, second_place, neither, unparsed, .. } = self;
+        let (first, second) = (self.questions_first, self.questions_second);
+        let verdict = match (self.p_value < SMALL, first > second) {
+            (false, _) => "no bias found",
+            (true, true) => "the judge favours the answer shown FIRST",
+            (true, false) => "the judge favours the answer shown SECOND",
+        };
+        let p = p_value(self.p_value);
+        write!(f, "{verdict}: first place {first_place}, second {second_place}, ")?;
+        write!(f, "neither {neither}, unparsed {unparsed}; ")?;
+        write!(f, "questions {first}:{second}, sign test {p}")
     }
 }
 
