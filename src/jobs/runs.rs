@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{JobManager, ManagerError};
-use crate::dataset::store::{ImageRow, PairView, Store, StoreError};
+use crate::dataset::store::{AnsweredPair, ImageRow, Store, StoreError};
 use crate::run::{Settings, store_path};
 
 /// Tells whether a copy of a run's embedded photos is still whole: equal stamps, equal photos.
@@ -20,7 +20,7 @@ pub struct ImagesStamp {
 /// One page of a run's pairs, in source order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairPage {
-    pub pairs: Vec<PairView>,
+    pub pairs: Vec<AnsweredPair>,
     /// Gives the next page; `None` on the last of now.
     pub next_token: Option<String>,
 }
@@ -81,12 +81,13 @@ impl JobManager {
         let mut pairs = self
             .read_run(run_id, move |store, _, settings| {
                 let (matching, answering) = (settings.match_conf(), settings.answer_conf());
-                store.pair_views(matching, answering, after, page_size + 1)
+                store.answered_pairs(matching, answering, after, page_size + 1)
             })
             .await?;
         let more = pairs.len() > page_size;
         pairs.truncate(page_size);
-        let next = pairs.last().filter(|_| more).map(|one| format!("{}.{}", one.seq, one.rank));
+        let next =
+            pairs.last().filter(|_| more).map(|(pair, _)| format!("{}.{}", pair.seq, pair.rank));
         Ok(PairPage { pairs, next_token: next })
     }
 

@@ -3,8 +3,7 @@
 use rusqlite::{Row, Transaction, params};
 
 use super::{Store, StoreError, insert_rejection};
-use crate::dataset::record::{CandidateScore, Rejection};
-use crate::instruction::Instruction;
+use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
 #[derive(Debug, Clone, PartialEq)]

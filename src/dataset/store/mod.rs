@@ -2,11 +2,11 @@
 //! exports and the report are derived from it.
 
 mod answers;
-mod export;
 mod held_out;
 mod images;
 mod ingest;
 mod matches;
+mod pairs;
 mod serving;
 mod showing;
 mod stats;
@@ -21,14 +21,14 @@ use super::record::Rejection;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 
-pub use answers::{AnswerRow, AnswerToCheck, PairToAnswer};
-pub use export::SampleContext;
-pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, PairToHold, plain_words};
+pub use answers::AnswerToCheck;
+pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
-pub use serving::{ImageRow, PairAnswer, PairView, connect_to_read};
-pub use showing::{AttemptRow, InstructionUse, SampleRow};
+pub use pairs::{AnsweredPair, SampleContext};
+pub use serving::{ImageRow, connect_to_read};
+pub use showing::InstructionUse;
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
 /// Version of `schema.sql` with `held_out.sql`; a store of a later version is refused, so that no
@@ -238,6 +238,17 @@ pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
         _ => StoreError::Sqlite { path, source },
     }
+}
+
+/// A list in a column, as JSON.
+fn json_list<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Vec<T>> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| {
+        let kind = rusqlite::types::Type::Text;
+        rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
+    })
 }
 
 /// A photo as a column names it.
