@@ -1,5 +1,6 @@
 //! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
 
+pub mod db;
 pub(crate) mod durable;
 pub mod failure;
 pub mod hash;

@@ -86,7 +86,7 @@ impl EvaluationFolder {
     /// The store's; [`EvaluationError::OtherResults`] where the folder holds another kind.
     pub fn store(&self, kind: Kind) -> Result<EvaluationStore, Error> {
         let store = EvaluationStore::create(&self.file(STORE))?;
-        match store.meta(KIND)? {
+        match store.database().meta(KIND)? {
             Some(found) if found != kind.name() => {
                 let message = format!(
                     "this folder holds an evaluation of kind `{found}`; choose another --out for \
@@ -97,7 +97,7 @@ impl EvaluationFolder {
             }
             Some(_) => Ok(store),
             None => {
-                store.set_meta(KIND, kind.name())?;
+                store.database().set_meta(KIND, kind.name())?;
                 Ok(store)
             }
         }

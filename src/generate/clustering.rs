@@ -41,7 +41,7 @@ impl ClusterFacts {
     /// # Errors
     /// SQLite's.
     pub fn read(store: &GenerationStore) -> Result<Option<Self>, Error> {
-        Ok(store.meta(FACTS)?)
+        Ok(store.database().meta_json(FACTS)?)
     }
 }
 
@@ -109,7 +109,7 @@ impl ClusterStage<'_> {
             restarts: self.config.restarts,
         };
         vectors.store.put_clusters(&clusters, &members)?;
-        vectors.store.set_meta(FACTS, &facts)?;
+        vectors.store.database().set_meta_json(FACTS, &facts)?;
         Ok(facts)
     }
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::base::db::DbError;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
-use crate::dataset::store::StoreError;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::GenerationStore;
 
@@ -108,11 +108,11 @@ pub fn open(path: &Path) -> Result<GenerationStore, Error> {
 ///
 /// # Errors
 /// The store cannot be opened.
-pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, StoreError> {
+pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, DbError> {
     let Ok(place) = find(path) else { return Ok(None) };
     match GenerationStore::open_to_read(&place.join(STORE)) {
         Ok(store) => Ok(Some(store)),
-        Err(StoreError::NoRun { .. }) => Ok(None),
+        Err(absent) if absent.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
 }

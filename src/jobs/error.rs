@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
-use crate::dataset::store::StoreError;
 use crate::evaluate::EvaluationError;
 
 use super::{JobKind, JobState};
@@ -53,7 +53,7 @@ pub enum ManagerError {
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] DbError),
     #[error("a thread ended unexpectedly: {what}")]
     Died { what: String },
 }

@@ -3,8 +3,9 @@
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
+use crate::base::db::DbError;
 use crate::config::{Config, ConfigError, RESOLVED, RUN_FILE};
-use crate::dataset::store::{Store, StoreError};
+use crate::dataset::store::Store;
 
 use super::PipelineError;
 
@@ -36,15 +37,15 @@ impl RunFolder {
     ///
     /// # Errors
     /// The store's.
-    pub fn create_store(&self) -> Result<Store, StoreError> {
+    pub fn create_store(&self) -> Result<Store, DbError> {
         Store::create(&store_path(&self.path))
     }
 
     /// Opens the run's store.
     ///
     /// # Errors
-    /// The store's; `NoRun` where nothing was run yet.
-    pub fn store(&self) -> Result<Store, StoreError> {
+    /// The store's; an absent one where nothing was run yet.
+    pub fn store(&self) -> Result<Store, DbError> {
         Store::open(&store_path(&self.path))
     }
 

@@ -2,7 +2,8 @@
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, insert_rejection, json_list};
+use super::{Store, insert_rejection};
+use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, Refused, Rejection, Stage, Verdict};
 
 /// An answer whose verdict was made by other filter settings.
@@ -24,16 +25,16 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_pairs(&self, match_conf: &str) -> Result<u64, StoreError> {
-        self.count("SELECT count(*) FROM pairs WHERE conf = ?1", [match_conf])
+    pub fn count_pairs(&self, match_conf: &str) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM pairs WHERE conf = ?1", [match_conf])
     }
 
     /// Every attempt at one pair under `conf`, in order.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn attempts(&self, pair_key: &str, conf: &str) -> Result<Vec<AnswerRow>, StoreError> {
-        self.rows(
+    pub fn attempts(&self, pair_key: &str, conf: &str) -> Result<Vec<AnswerRow>, DbError> {
+        self.db.rows(
             &format!(
                 "SELECT {ANSWER} FROM answers a WHERE a.pair_key = ?1 AND a.conf = ?2
                  ORDER BY a.attempt"
@@ -47,8 +48,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn why_no_answer(&self, pair_key: &str) -> Result<(String, String), StoreError> {
-        let mut rows = self.rows(
+    pub fn why_no_answer(&self, pair_key: &str) -> Result<(String, String), DbError> {
+        let mut rows = self.db.rows(
             "SELECT code, reason FROM failures WHERE pair_key = ?1
              UNION ALL SELECT code, reason FROM rejections WHERE stage = 'answer' AND key = ?1",
             [pair_key],
@@ -67,30 +68,31 @@ impl Store {
         conf: &str,
         filter_conf: &str,
         row: &AnswerRow,
-    ) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT OR REPLACE INTO answers VALUES
+    ) -> Result<(), DbError> {
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO answers VALUES
              (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            params![
-                row.answer_key,
-                row.pair_key,
-                conf,
-                row.attempt,
-                row.text,
-                row.finish,
-                row.llm,
-                // Seeds are below 2^31: see `answer::prompt`.
-                row.seed as i64,
-                json(&row.examples),
-                row.prompt_tokens,
-                row.completion_tokens,
-                filter_conf,
-                row.verdict.code(),
-                row.verdict.reason(),
-                json(&row.filters),
-            ],
-        )
-        .map(|_| ())
+                params![
+                    row.answer_key,
+                    row.pair_key,
+                    conf,
+                    row.attempt,
+                    row.text,
+                    row.finish,
+                    row.llm,
+                    // Seeds are below 2^31: see `answer::prompt`.
+                    row.seed as i64,
+                    json(&row.examples),
+                    row.prompt_tokens,
+                    row.completion_tokens,
+                    filter_conf,
+                    row.verdict.code(),
+                    row.verdict.reason(),
+                    json(&row.filters),
+                ],
+            )
+            .map(|_| ())
     }
 
     /// Keeps a refusal that no second try would change (the server says the request is bad).
@@ -102,9 +104,9 @@ impl Store {
         conf: &str,
         pair_key: &str,
         rejection: &Rejection,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         debug_assert_eq!(rejection.stage, Stage::Answer);
-        self.write(|transaction| insert_rejection(transaction, rejection, pair_key, conf))
+        self.db.write(|transaction| insert_rejection(transaction, rejection, pair_key, conf))
     }
 
     /// Keeps a failed call, to be tried again at the next resume.
@@ -117,21 +119,22 @@ impl Store {
         pair_key: &str,
         failure: &Rejection,
         attempts: u32,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         let Rejection { code, reason, subject, .. } = failure;
-        self.execute(
-            "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![pair_key, conf, subject, code, reason, attempts],
-        )
-        .map(|_| ())
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![pair_key, conf, subject, code, reason, attempts],
+            )
+            .map(|_| ())
     }
 
     /// Forgets failed calls, so that they are tried again.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clear_failures(&self) -> Result<usize, StoreError> {
-        self.execute("DELETE FROM failures", [])
+    pub fn clear_failures(&self) -> Result<usize, DbError> {
+        self.db.execute("DELETE FROM failures", [])
     }
 
     /// Answers under `conf` that other filter settings judged, after `after`.
@@ -144,8 +147,8 @@ impl Store {
         filter_conf: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<AnswerToCheck>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<AnswerToCheck>, DbError> {
+        self.db.rows(
             "SELECT a.answer_key, a.text, a.finish, n.text, i.description
              FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
              JOIN items i ON i.seq = p.seq JOIN instructions n ON n.key = p.instruction_key
@@ -172,8 +175,8 @@ impl Store {
         &self,
         filter_conf: &str,
         verdicts: &[(String, Verdict, Vec<String>)],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE answers SET filter_conf = ?2, verdict = ?3, reason = ?4, filters = ?5
                  WHERE answer_key = ?1",
@@ -203,14 +206,14 @@ pub(super) fn answer(row: &Row<'_>, first: usize) -> rusqlite::Result<AnswerRow>
         finish: row.get(first + 4)?,
         llm: row.get(first + 5)?,
         seed: row.get::<_, i64>(first + 6)?.unsigned_abs(),
-        examples: json_list(row, first + 7)?,
+        examples: json_column(row, first + 7)?,
         prompt_tokens: row.get(first + 8)?,
         completion_tokens: row.get(first + 9)?,
         verdict: match &*code {
             Verdict::ACCEPTED => Verdict::Pass,
             _ => Verdict::Reject(Refused { code, reason }),
         },
-        filters: json_list(row, first + 12)?,
+        filters: json_column(row, first + 12)?,
     })
 }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use rusqlite::{Row, params};
 
 use super::answers::{ANSWER, answer};
-use super::{Store, StoreError, image, json_list};
+use super::{Store, image};
+use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 
 /// What the rows of [`PAIRS`] hold, in the order in which [`pair`] reads it.
@@ -52,8 +53,8 @@ impl Store {
         attempts: u32,
         after: (i64, u32),
         limit: usize,
-    ) -> Result<Vec<(Pair, u32)>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<(Pair, u32)>, DbError> {
+        self.db.rows(
             &format!(
                 "SELECT {PAIR},
                     (SELECT count(*) FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2)
@@ -75,8 +76,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn pairs(&self, match_conf: &str) -> Result<Vec<Pair>, StoreError> {
-        self.rows(
+    pub fn pairs(&self, match_conf: &str) -> Result<Vec<Pair>, DbError> {
+        self.db.rows(
             &format!("SELECT {PAIR} FROM {PAIRS} WHERE p.conf = ?1 ORDER BY p.seq, p.rank"),
             [match_conf],
             pair,
@@ -93,8 +94,8 @@ impl Store {
         answer_conf: &str,
         after: (i64, u32),
         limit: usize,
-    ) -> Result<Vec<AnsweredPair>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<AnsweredPair>, DbError> {
+        self.db.rows(
             &format!(
                 "SELECT {PAIR}, {ANSWER} FROM {PAIRS}
                  LEFT JOIN answers a ON a.answer_key = (
@@ -122,10 +123,10 @@ impl Store {
         &self,
         match_conf: &str,
         limit: u64,
-    ) -> Result<Vec<(Pair, Vec<CandidateScore>)>, StoreError> {
+    ) -> Result<Vec<(Pair, Vec<CandidateScore>)>, DbError> {
         let total = self.count_current_pairs(self.pass()?, match_conf)?;
         let step = total.div_ceil(limit.max(1)).max(1);
-        self.rows(
+        self.db.rows(
             &format!(
                 "SELECT * FROM (
                      SELECT {PAIR}, m.candidates,
@@ -134,7 +135,7 @@ impl Store {
                  WHERE place % ?2 = 0 ORDER BY place"
             ),
             params![match_conf, step],
-            |row| Ok((pair(row)?, json_list(row, ADDED)?)),
+            |row| Ok((pair(row)?, json_column(row, ADDED)?)),
         )
     }
 
@@ -143,12 +144,11 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's, or the first error of `each`.
-    pub fn each_sample<E: From<StoreError>>(
+    pub fn each_sample<E: From<DbError>>(
         &self,
         context: &SampleContext<'_>,
-        mut each: impl FnMut(Sample) -> Result<(), E>,
+        each: impl FnMut(Sample) -> Result<(), E>,
     ) -> Result<(), E> {
-        let fail = |source| E::from(self.fail(source));
         let sql = format!(
             "SELECT {PAIR}, m.candidates, {ANSWER} FROM {PAIRS}
              JOIN matches m ON m.seq = p.seq
@@ -162,13 +162,8 @@ impl Store {
                    WHERE h.kind = 'instruction' AND h.key = p.instruction_key)
              ORDER BY p.seq, p.rank"
         );
-        let mut statement = self.connection.prepare(&sql).map_err(fail)?;
-        let mut rows =
-            statement.query(params![context.match_conf, context.answer_conf]).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            each(sample(row, context).map_err(fail)?)?;
-        }
-        Ok(())
+        let values = params![context.match_conf, context.answer_conf];
+        self.db.each(&sql, values, |row| sample(row, context), each)
     }
 }
 
@@ -214,7 +209,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             probability: pair.probability,
             rank: pair.rank,
             strategy: context.strategy.to_owned(),
-            candidates: json_list(row, ADDED)?,
+            candidates: json_column(row, ADDED)?,
             examples: answer.examples,
             prompt_hash: context.prompt_hash.to_owned(),
             llm: answer.llm,

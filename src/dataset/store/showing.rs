@@ -1,6 +1,7 @@
 //! What the report shows beside its pairs: use of the instructions, and histograms' values.
 
-use super::{Store, StoreError};
+use super::Store;
+use crate::base::db::DbError;
 use crate::dataset::record::CandidateScore;
 
 /// How many instructions a run knows, how often each was drawn and led to an accepted sample.
@@ -16,8 +17,8 @@ impl Store {
         library: &str,
         match_conf: &str,
         conf: &str,
-    ) -> Result<Vec<InstructionUse>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<InstructionUse>, DbError> {
+        self.db.rows(
             "SELECT n.id, n.text, n.category, count(p.pair_key),
                     count(DISTINCT CASE WHEN a.verdict = 'accepted' THEN p.pair_key END)
              FROM instructions n
@@ -39,24 +40,20 @@ impl Store {
         &self,
         match_conf: &str,
         mut each: impl FnMut(f64, bool),
-    ) -> Result<(), StoreError> {
-        let mut read = || {
-            let mut statement = self.connection.prepare(
-                "SELECT m.candidates,
-                        (SELECT json_group_array(n.id) FROM pairs p
-                         JOIN instructions n ON n.key = p.instruction_key WHERE p.seq = m.seq)
-                 FROM matches m JOIN items i ON i.seq = m.seq AND i.state = 'ready'
-                 WHERE m.conf = ?1",
-            )?;
-            let mut rows = statement.query([match_conf])?;
-            while let Some(row) = rows.next()? {
-                let candidates: Vec<CandidateScore> = parse(&row.get::<_, String>(0)?);
-                let drawn: Vec<String> = parse(&row.get::<_, String>(1)?);
+    ) -> Result<(), DbError> {
+        self.db.each(
+            "SELECT m.candidates,
+                    (SELECT json_group_array(n.id) FROM pairs p
+                     JOIN instructions n ON n.key = p.instruction_key WHERE p.seq = m.seq)
+             FROM matches m JOIN items i ON i.seq = m.seq AND i.state = 'ready'
+             WHERE m.conf = ?1",
+            [match_conf],
+            |row| Ok((parse(&row.get::<_, String>(0)?), parse(&row.get::<_, String>(1)?))),
+            |(candidates, drawn): (Vec<CandidateScore>, Vec<String>)| {
                 candidates.iter().for_each(|one| each(one.similarity, drawn.contains(&one.id)));
-            }
-            Ok(())
-        };
-        read().map_err(|source| self.fail(source))
+                Ok(())
+            },
+        )
     }
 
     /// Gives the length in words of every accepted answer to `each`.
@@ -68,19 +65,17 @@ impl Store {
         match_conf: &str,
         conf: &str,
         mut each: impl FnMut(usize),
-    ) -> Result<(), StoreError> {
-        let mut read = || {
-            let mut statement = self.connection.prepare(
-                "SELECT a.text FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
-                 WHERE p.conf = ?1 AND a.conf = ?2 AND a.verdict = 'accepted'",
-            )?;
-            let mut rows = statement.query([match_conf, conf])?;
-            while let Some(row) = rows.next()? {
-                each(row.get_ref(0)?.as_str()?.split_whitespace().count());
-            }
-            Ok(())
-        };
-        read().map_err(|source| self.fail(source))
+    ) -> Result<(), DbError> {
+        self.db.each(
+            "SELECT a.text FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
+             WHERE p.conf = ?1 AND a.conf = ?2 AND a.verdict = 'accepted'",
+            [match_conf, conf],
+            |row| Ok(row.get_ref(0)?.as_str()?.split_whitespace().count()),
+            |words| {
+                each(words);
+                Ok(())
+            },
+        )
     }
 }
 

@@ -122,7 +122,8 @@ fn ready_index(
     let aligner = Aligner { rows, dim, stop: &|| false };
     let changes = aligner.align(&mut *index, &catalog.rows(None))?;
     if index.len() != len {
-        return Err(rows.damaged(format!("{len} instructions have {} vectors", index.len())));
+        let what = format!("{len} instructions have {} vectors", index.len());
+        return Err(rows.damaged(what).into());
     }
     Ok((index, changes))
 }
