@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{JobManager, ManagerError};
 use crate::base::db::DbError;
-use crate::dataset::store::{ImageRow, PairView, Store};
+use crate::dataset::store::{AnsweredPair, ImageRow, Store};
 use crate::run::{Settings, store_path};
 
 /// Tells whether a copy of a run's embedded photos is still whole: equal stamps, equal photos.
@@ -21,7 +21,7 @@ pub struct ImagesStamp {
 /// One page of a run's pairs, in source order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairPage {
-    pub pairs: Vec<PairView>,
+    pub pairs: Vec<AnsweredPair>,
     /// Gives the next page; `None` on the last of now.
     pub next_token: Option<String>,
 }
@@ -82,12 +82,13 @@ impl JobManager {
         let mut pairs = self
             .read_run(run_id, move |store, _, settings| {
                 let (matching, answering) = (settings.match_conf(), settings.answer_conf());
-                store.pair_views(matching, answering, after, page_size + 1)
+                store.answered_pairs(matching, answering, after, page_size + 1)
             })
             .await?;
         let more = pairs.len() > page_size;
         pairs.truncate(page_size);
-        let next = pairs.last().filter(|_| more).map(|one| format!("{}.{}", one.seq, one.rank));
+        let next =
+            pairs.last().filter(|_| more).map(|(pair, _)| format!("{}.{}", pair.seq, pair.rank));
         Ok(PairPage { pairs, next_token: next })
     }
 

@@ -47,13 +47,13 @@ fn images_and_pairs_are_read_page_by_page() {
     }
     assert_eq!(pairs.len(), 2 * PHOTOS.len());
     let verdicts = |wanted: &str| {
-        let answers = pairs.iter().filter_map(|one| one.answer.as_ref());
-        answers.filter(|one| (one.verdict == "accepted") == (wanted == "accepted")).count()
+        let answers = pairs.iter().filter_map(|(_, answer)| answer.as_ref());
+        answers.filter(|one| (one.verdict.code() == "accepted") == (wanted == "accepted")).count()
     };
     let accepted = server.query("read", "SELECT count(*) FROM answers WHERE verdict = 'accepted'");
     assert_eq!(verdicts("accepted").to_string(), accepted[0]);
     assert_eq!(verdicts("accepted") + verdicts("refused"), pairs.len());
-    assert!(pairs.iter().all(|one| one.score.is_finite() && !one.instruction.is_empty()));
+    assert!(pairs.iter().all(|(one, _)| one.score.is_finite() && !one.instruction.is_empty()));
     let wrong = server.block(manager.pairs("read", 5, "x")).expect_err("no token");
     assert_eq!(wrong.code(), "invalid_page_token");
     for run in ["none", "../read"] {
