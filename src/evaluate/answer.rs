@@ -14,13 +14,14 @@ use crate::work::{Phase, Progress, Stop};
 
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
+use super::image_view::{ImageView, Sight};
 use super::judge::{failure, raw_reply};
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
-use super::results::{Cost, Record};
-use super::scene::{Scene, Sight};
+use super::results::Record;
 use super::session::{Finished, remember};
 use super::store::{About, EvaluationStore};
+use super::tally::Cost;
 use super::work::{Ask, Crew, Keep};
 
 /// The answers in the published format.
@@ -101,7 +102,7 @@ pub fn estimate_answer(request: &AnswerRequest) -> Result<Estimate, Error> {
     let mut estimate = Estimate { calls: pad.questions.len() as u64, ..Estimate::default() };
     for question in &pad.questions {
         let characters = pad.text(question).chars().count();
-        estimate.add(characters, pad.scene.sight() == Sight::Image, pad.settings.max_tokens);
+        estimate.add(characters, pad.view.sight() == Sight::Image, pad.settings.max_tokens);
     }
     Ok(estimate)
 }
@@ -115,7 +116,7 @@ struct Task {
 /// The questions as they will be asked.
 struct Pad {
     questions: Vec<Question>,
-    scene: Scene,
+    view: ImageView,
     settings: SamplingSettings,
     seed: u64,
     model_id: Option<String>,
@@ -130,11 +131,11 @@ impl Pad {
         let file = QuestionFile::read(&request.questions, &access)?;
         // The same check as for answers: ids must be unique.
         super::align(&file, &[], Default::default())?;
-        let scene =
-            Scene::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
+        let view =
+            ImageView::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
         Ok(Self {
             questions: file.questions,
-            scene,
+            view,
             settings: request.settings.clone(),
             seed: request.seed,
             model_id: request.model_id.clone(),
@@ -145,8 +146,8 @@ impl Pad {
         let (settings, seed) = (format!("{:?}", self.settings), self.seed.to_string());
         let task = |(question, asked): (usize, &Question)| {
             let id = asked.question_id.to_string();
-            let sight = self.scene.sight().name();
-            let shown = self.scene.hash(question);
+            let sight = self.view.sight().name();
+            let shown = self.view.hash(question);
             let parts = ["answer", model, &settings, &seed, &id, &asked.text, sight, shown];
             Task { question, key: hash::key(&parts) }
         };
@@ -154,7 +155,7 @@ impl Pad {
     }
 
     fn text(&self, question: &Question) -> String {
-        match self.scene.sight() {
+        match self.view.sight() {
             Sight::Image => question.text.clone(),
             Sight::Caption => {
                 format!("{CAPTION_FRAME}{}\n\n{}", question.caption.trim(), question.text)
@@ -196,7 +197,7 @@ impl Pad {
                 "answer_id": task.key,
                 "model_id": self.model_id.as_deref().unwrap_or(model),
                 "metadata": {
-                    "shown": self.scene.sight(),
+                    "shown": self.view.sight(),
                     "seed": reply.seed,
                     "finish": reply.finish,
                 },
@@ -213,7 +214,7 @@ impl Ask for Pad {
 
     fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
         let question = &self.questions[task.question];
-        let images = self.scene.attachments(question)?;
+        let images = self.view.attachments(question)?;
         let message = Message { images, ..Message::user(self.text(question)) };
         let seed = hash::seed(self.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
         Ok(ChatRequest::new(vec![message], self.settings.clone(), seed))

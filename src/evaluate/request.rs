@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
 use super::align::EmptyAnswers;
+use super::error::EvaluationError;
+use super::image_view::Sight;
 use super::rule::Rule;
-use super::scene::Sight;
 use crate::Error;
 use crate::base::check::{self, Problem};
 use crate::llm::{ChatModel, LlmConfig, LlmError, SamplingSettings};
