@@ -1,5 +1,7 @@
-//! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
+//! What every room stands on and what knows none of them: failures, range checks, hashes, durable
+//! files, paths.
 
+pub mod check;
 pub mod db;
 pub mod durable;
 pub mod failure;
