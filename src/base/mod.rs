@@ -3,6 +3,7 @@
 pub(crate) mod durable;
 pub mod failure;
 pub mod hash;
+pub mod key;
 pub mod paths;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

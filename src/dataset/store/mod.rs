@@ -7,6 +7,7 @@ mod held_out;
 mod images;
 mod ingest;
 mod matches;
+mod rekey;
 mod serving;
 mod showing;
 mod stats;
