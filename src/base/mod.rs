@@ -1,9 +1,11 @@
 //! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
 
-pub(crate) mod durable;
+pub mod db;
+pub mod durable;
 pub mod failure;
 pub mod hash;
 pub mod key;
+pub mod lock;
 pub mod paths;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

@@ -1,10 +1,11 @@
 //! `embed`: photos or texts to a `.npy` file.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::base::durable::Staged;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
 use crate::dataset::{ImageRef, Photos};
@@ -176,7 +177,7 @@ impl TextEmbedder {
 /// `PREFIX.npy` and `PREFIX.jsonl`, row for row.
 struct Output {
     prefix: PathBuf,
-    files: Option<(NpyWriter, BufWriter<fs_err::File>)>,
+    files: Option<(NpyWriter, Staged)>,
     rows: u64,
     refused: u64,
 }
@@ -197,9 +198,9 @@ impl Output {
         let (array, lines) = match &mut self.files {
             Some(files) => files,
             empty => {
-                let lines = fs_err::File::create(&ids)
+                let lines = Staged::create(&ids)
                     .map_err(|source| SinkError::Io { path: ids.clone(), source })?;
-                empty.insert((NpyWriter::create(&npy, vector.len())?, BufWriter::new(lines)))
+                empty.insert((NpyWriter::create(&npy, vector.len())?, lines))
             }
         };
         array.push(vector)?;
@@ -214,9 +215,9 @@ impl Output {
 
     fn finish(self) -> Result<(), Error> {
         let ids = self.ids_path();
-        let Some((array, mut lines)) = self.files else { return Ok(()) };
+        let Some((array, lines)) = self.files else { return Ok(()) };
         array.finish()?;
-        lines.flush().map_err(|source| SinkError::Io { path: ids, source })?;
+        lines.commit().map_err(|source| SinkError::Io { path: ids, source })?;
         Ok(())
     }
 

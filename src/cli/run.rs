@@ -3,8 +3,9 @@
 use crate::base::failure::Failure;
 use std::path::Path;
 
+use crate::base::db::DbError;
 use crate::config::{Config, Layers, RUN_FILE};
-use crate::dataset::store::StoreError;
+use crate::dataset::store;
 use crate::run::{Job, PipelineError, RunFolder, Summary, store_path};
 use crate::work::Stop;
 use crate::{Error, ErrorKind};
@@ -61,7 +62,7 @@ fn require_run(out: &Path) -> Result<(), Error> {
     if store_path(out).is_file() && out.join(RUN_FILE).is_file() {
         return Ok(());
     }
-    Err(StoreError::NoRun { path: out.to_owned() }.into())
+    Err(DbError::absent(out, &store::SCHEMA).into())
 }
 
 fn quiet_job(out: &Path, config: Config) -> Result<Job, Error> {

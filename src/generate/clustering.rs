@@ -42,7 +42,7 @@ impl ClusterFacts {
     /// # Errors
     /// SQLite's.
     pub fn read(store: &GenerationStore) -> Result<Option<Self>, Error> {
-        Ok(store.meta(FACTS)?)
+        Ok(store.database().meta_json(FACTS)?)
     }
 }
 
@@ -108,7 +108,7 @@ impl ClusterStage<'_> {
         let points = raws.iter().map(|row| (row.place, row.key.as_str()));
         if facts.conf == old_keys::clusters(self.config, self.seed, encoder, points) {
             facts.conf = conf.to_owned();
-            store.set_meta(FACTS, &facts)?;
+            store.database().set_meta_json(FACTS, &facts)?;
         }
         Ok((facts.conf == conf).then_some(facts))
     }
@@ -137,7 +137,7 @@ impl ClusterStage<'_> {
             restarts: self.config.restarts,
         };
         vectors.store.put_clusters(&clusters, &members)?;
-        vectors.store.set_meta(FACTS, &facts)?;
+        vectors.store.database().set_meta_json(FACTS, &facts)?;
         Ok(facts)
     }
 

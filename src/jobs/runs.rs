@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::{JobManager, ManagerError};
-use crate::dataset::store::{ImageRow, PairView, Store, StoreError};
+use crate::base::db::DbError;
+use crate::dataset::store::{ImageRow, PairView, Store};
 use crate::run::{Settings, store_path};
 
 /// Tells whether a copy of a run's embedded photos is still whole: equal stamps, equal photos.
@@ -94,14 +95,14 @@ impl JobManager {
     async fn read_run<T: Send + 'static>(
         &self,
         run_id: &str,
-        read: impl FnOnce(&Store, &str, &Settings) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Store, &str, &Settings) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, ManagerError> {
         let path = store_path(&self.run_folder(run_id)?);
         let run_id = run_id.to_owned();
         let work = move || {
             let open = Store::open_to_read(&path);
             let store = open.map_err(|error| match error {
-                StoreError::NoRun { .. } => ManagerError::NoRun { run_id: run_id.clone() },
+                absent if absent.is_absent() => ManagerError::NoRun { run_id: run_id.clone() },
                 other => other.into(),
             })?;
             let settings = Settings::read(&store)?;

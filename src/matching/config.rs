@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MatchError;
 use crate::base::key::Key;
+use crate::model::manifest::ModelDefaults;
 
 /// How instructions are drawn from the eligible candidates, best score first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -168,22 +169,6 @@ impl MatchingConfig {
         check("top_p", self.top_p, 1e-6..=1.0);
         let coldest = if self.strategy == Strategy::Softmax { 1e-6 } else { 0.0 };
         check("temperature", self.temperature, coldest..=1000.0);
-    }
-}
-
-/// What a model's catalog entry says for settings that are unset.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ModelDefaults {
-    /// The lowest similarity that is eligible, in [-1, 1].
-    pub min_similarity: f64,
-    /// Share of the caption in the similarity, in [0, 1].
-    pub caption_weight: f64,
-}
-
-impl Default for ModelDefaults {
-    /// For a model that nobody measured: no floor, and the photo alone decides.
-    fn default() -> Self {
-        Self { min_similarity: -1.0, caption_weight: 0.0 }
     }
 }
 

@@ -22,7 +22,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Hubness, MatchRules, MatchingConfig, ModelDefaults, Strategy};
+pub use config::{Hubness, MatchRules, MatchingConfig, Strategy};
 pub use error::MatchError;
 pub use hubness::{HubnessFit, HubnessStats, InstructionStats};
 pub use matcher::{Matcher, match_one};

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::image::PreprocessConfig;
-use crate::matching::ModelDefaults;
 
 /// The SPDX expression of a model whose licence nobody stated.
 pub const UNKNOWN_LICENSE: &str = "NOASSERTION";
@@ -97,10 +96,25 @@ pub struct TextSpec {
     pub prompt: Option<String>,
     /// The vector of D floats (f32, little-endian) that the graph subtracts before its last
     /// normalisation, where it does: with it the text embeddings can be brought back to how they
-    /// were before ([`TextMean`](crate::encoder::TextMean)). Not part of the model's hash, which
-    /// covers what the graphs read.
+    /// were before. Not part of the model's hash, which covers what the graphs read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<ModelFile>,
+}
+
+/// What a model's catalog entry says for settings of the matching that are unset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModelDefaults {
+    /// The lowest similarity that is eligible, in [-1, 1].
+    pub min_similarity: f64,
+    /// Share of the caption in the similarity, in [0, 1].
+    pub caption_weight: f64,
+}
+
+impl Default for ModelDefaults {
+    /// For a model that nobody measured: no floor, and the photo alone decides.
+    fn default() -> Self {
+        Self { min_similarity: -1.0, caption_weight: 0.0 }
+    }
 }
 
 /// How a graph's output becomes one vector per row.

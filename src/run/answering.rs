@@ -12,8 +12,9 @@ use crate::answer::backend::concerns_one_call;
 use crate::answer::filter::{AnswerText, Verdict};
 use crate::answer::generate::{finish_name, passed};
 use crate::answer::{AnswerBackend, Generator};
+use crate::base::db::DbError;
 use crate::dataset::record::{Rejection, Stage};
-use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
+use crate::dataset::store::{AnswerRow, PairToAnswer, Store};
 use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
 use crate::{Error, ErrorKind};
 
@@ -117,7 +118,7 @@ impl AnswerStage {
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
-    fn judge_again(&self, store: &Store) -> Result<(), StoreError> {
+    fn judge_again(&self, store: &Store) -> Result<(), DbError> {
         let (conf, filter_conf) = (&self.generator.conf, &self.filter_conf);
         let mut after = String::new();
         loop {
@@ -170,7 +171,7 @@ impl Working<'_> {
     }
 
     /// Starts calls until as many are under way as may be.
-    fn fill(&mut self) -> Result<(), StoreError> {
+    fn fill(&mut self) -> Result<(), DbError> {
         // Other callers may have found it down. Kept, so that no pair is passed over when it is
         // back before the calls under way have ended.
         if let Some(down) = self.stage.backend.down() {
@@ -186,7 +187,7 @@ impl Working<'_> {
         Ok(())
     }
 
-    fn read_page(&mut self) -> Result<(), StoreError> {
+    fn read_page(&mut self) -> Result<(), DbError> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let page =
             self.store.pairs_to_answer(match_conf, &generator.conf, *attempts, self.after, PAGE)?;
@@ -199,7 +200,7 @@ impl Working<'_> {
     }
 
     /// Counting reads an index of the whole run: not more often than a person looks.
-    fn tell_total(&mut self) -> Result<(), StoreError> {
+    fn tell_total(&mut self) -> Result<(), DbError> {
         if self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY) {
             self.counted = Some(Instant::now());
             let total = self.store.count_pairs(&self.stage.match_conf)?;
@@ -221,7 +222,7 @@ impl Working<'_> {
         &mut self,
         mut pair: PairToAnswer,
         result: Result<AnswerRow, LlmError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         match result {
             Ok(row) => {
                 self.stage.backend.report_success();
@@ -247,7 +248,7 @@ impl Working<'_> {
         self.progress.advance(Phase::Answer, 1);
     }
 
-    fn fail(&mut self, pair: &PairToAnswer, error: LlmError) -> Result<(), StoreError> {
+    fn fail(&mut self, pair: &PairToAnswer, error: LlmError) -> Result<(), DbError> {
         let rejection = Rejection {
             stage: Stage::Answer,
             code: error.code().to_owned(),

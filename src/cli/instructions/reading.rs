@@ -144,6 +144,7 @@ pub fn stats(args: &StatsArgs) -> Result<Outcome, Error> {
 }
 
 /// To a file, or to standard output; a reader that has seen enough is no error.
+#[expect(clippy::disallowed_methods, reason = "the path may be that of a pipe or a device")]
 fn write_out(bytes: &[u8], to: Option<&Path>) -> Result<Outcome, Error> {
     let path = to.unwrap_or(Path::new("standard output"));
     let written = match to {

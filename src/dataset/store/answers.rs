@@ -2,8 +2,9 @@
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, insert_rejection};
+use super::{Store, insert_rejection};
 use crate::answer::filter::Verdict;
+use crate::base::db::DbError;
 use crate::dataset::record::{Rejection, Stage};
 
 /// A pair that has no accepted answer under the present configuration and attempts left.
@@ -65,8 +66,8 @@ impl Store {
         attempts: u32,
         after: (i64, u32),
         limit: usize,
-    ) -> Result<Vec<PairToAnswer>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<PairToAnswer>, DbError> {
+        self.db.rows(
             "SELECT p.seq, p.rank, p.pair_key, i.id, i.description, n.id, n.text,
                     (SELECT count(*) FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2)
              FROM pairs p
@@ -89,8 +90,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_pairs(&self, match_conf: &str) -> Result<u64, StoreError> {
-        self.count("SELECT count(*) FROM pairs WHERE conf = ?1", [match_conf])
+    pub fn count_pairs(&self, match_conf: &str) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM pairs WHERE conf = ?1", [match_conf])
     }
 
     /// Keeps an answer and its verdict.
@@ -102,31 +103,32 @@ impl Store {
         conf: &str,
         filter_conf: &str,
         row: &AnswerRow,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         let (verdict, reason) = verdict_columns(&row.verdict);
-        self.execute(
-            "INSERT OR REPLACE INTO answers VALUES
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO answers VALUES
              (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            params![
-                row.answer_key,
-                row.pair_key,
-                conf,
-                row.attempt,
-                row.text,
-                row.finish,
-                row.llm,
-                // Seeds are below 2^31: see `answer::prompt`.
-                row.seed as i64,
-                json(&row.examples),
-                row.prompt_tokens,
-                row.completion_tokens,
-                filter_conf,
-                verdict,
-                reason,
-                json(&row.filters),
-            ],
-        )
-        .map(|_| ())
+                params![
+                    row.answer_key,
+                    row.pair_key,
+                    conf,
+                    row.attempt,
+                    row.text,
+                    row.finish,
+                    row.llm,
+                    // Seeds are below 2^31: see `answer::prompt`.
+                    row.seed as i64,
+                    json(&row.examples),
+                    row.prompt_tokens,
+                    row.completion_tokens,
+                    filter_conf,
+                    verdict,
+                    reason,
+                    json(&row.filters),
+                ],
+            )
+            .map(|_| ())
     }
 
     /// Keeps a refusal that no second try would change (the server says the request is bad).
@@ -138,9 +140,9 @@ impl Store {
         conf: &str,
         pair_key: &str,
         rejection: &Rejection,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         debug_assert_eq!(rejection.stage, Stage::Answer);
-        self.write(|transaction| insert_rejection(transaction, rejection, pair_key, conf))
+        self.db.write(|transaction| insert_rejection(transaction, rejection, pair_key, conf))
     }
 
     /// Keeps a failed call, to be tried again at the next resume.
@@ -153,21 +155,22 @@ impl Store {
         pair_key: &str,
         failure: &Rejection,
         attempts: u32,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         let Rejection { code, reason, subject, .. } = failure;
-        self.execute(
-            "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![pair_key, conf, subject, code, reason, attempts],
-        )
-        .map(|_| ())
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![pair_key, conf, subject, code, reason, attempts],
+            )
+            .map(|_| ())
     }
 
     /// Forgets failed calls, so that they are tried again.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clear_failures(&self) -> Result<usize, StoreError> {
-        self.execute("DELETE FROM failures", [])
+    pub fn clear_failures(&self) -> Result<usize, DbError> {
+        self.db.execute("DELETE FROM failures", [])
     }
 
     /// Answers under `conf` that other filter settings judged, after `after`.
@@ -180,8 +183,8 @@ impl Store {
         filter_conf: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<AnswerToCheck>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<AnswerToCheck>, DbError> {
+        self.db.rows(
             "SELECT a.answer_key, a.text, a.finish, n.text, i.description
              FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
              JOIN items i ON i.seq = p.seq JOIN instructions n ON n.key = p.instruction_key
@@ -208,8 +211,8 @@ impl Store {
         &self,
         filter_conf: &str,
         verdicts: &[(String, Verdict, Vec<String>)],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             let mut update = transaction.prepare_cached(
                 "UPDATE answers SET filter_conf = ?2, verdict = ?3, reason = ?4, filters = ?5
                  WHERE answer_key = ?1",

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, image};
+use super::{Store, image};
+use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{Lineage, Sample};
 
 /// What all samples of a run share.
@@ -46,19 +47,13 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's, or the first error of `each`.
-    pub fn each_sample<E: From<StoreError>>(
+    pub fn each_sample<E: From<DbError>>(
         &self,
         context: &SampleContext<'_>,
-        mut each: impl FnMut(Sample) -> Result<(), E>,
+        each: impl FnMut(Sample) -> Result<(), E>,
     ) -> Result<(), E> {
-        let fail = |source| E::from(self.fail(source));
-        let mut statement = self.connection.prepare(ACCEPTED_SAMPLES).map_err(fail)?;
-        let mut rows =
-            statement.query(params![context.match_conf, context.answer_conf]).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            each(sample(row, context).map_err(fail)?)?;
-        }
-        Ok(())
+        let values = params![context.match_conf, context.answer_conf];
+        self.db.each(ACCEPTED_SAMPLES, values, |row| sample(row, context), each)
     }
 }
 
@@ -83,8 +78,8 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             probability: row.get(11)?,
             rank,
             strategy: context.strategy.to_owned(),
-            candidates: json(row, 13)?,
-            examples: json(row, 15)?,
+            candidates: json_column(row, 13)?,
+            examples: json_column(row, 15)?,
             prompt_hash: context.prompt_hash.to_owned(),
             llm: row.get(16)?,
             seed: row.get::<_, i64>(17)?.unsigned_abs(),
@@ -92,18 +87,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             completion_tokens: row.get(19)?,
             encoder: context.encoder.to_owned(),
             encoder_hash: context.encoder_hash.to_owned(),
-            filters_passed: json(row, 20)?,
+            filters_passed: json_column(row, 20)?,
         },
-    })
-}
-
-fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
     })
 }

@@ -2,7 +2,8 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{Store, StoreError};
+use super::Store;
+use crate::base::db::DbError;
 use crate::base::key::{Rekeyed, is_old};
 
 /// Names of `meta` that are set once nothing under an old key is left.
@@ -14,7 +15,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn rekey_matches(&self, old: &str, new: &str) -> Result<Rekeyed, StoreError> {
+    pub fn rekey_matches(&self, old: &str, new: &str) -> Result<Rekeyed, DbError> {
         self.rekey(MATCHES, "matches", |transaction| {
             let keys = [old, new];
             let moved =
@@ -37,7 +38,7 @@ impl Store {
         &self,
         answers: [&str; 2],
         filters: [&str; 2],
-    ) -> Result<Rekeyed, StoreError> {
+    ) -> Result<Rekeyed, DbError> {
         self.rekey(ANSWERS, "answers", |transaction| {
             let sql = "UPDATE answers SET filter_conf = ?2 WHERE filter_conf = ?1";
             transaction.execute(sql, filters)?;
@@ -56,11 +57,11 @@ impl Store {
         done: &str,
         table: &str,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<usize>,
-    ) -> Result<Rekeyed, StoreError> {
-        if self.meta(done)?.is_some() {
+    ) -> Result<Rekeyed, DbError> {
+        if self.db.meta(done)?.is_some() {
             return Ok(Rekeyed::default());
         }
-        self.write(|transaction| {
+        self.db.write(|transaction| {
             let moved = work(transaction)?;
             let sql = format!("SELECT count(*) FROM {table} WHERE {}", is_old("conf"));
             let left: usize = transaction.query_row(&sql, [], |row| row.get(0))?;

@@ -1,11 +1,9 @@
 //! What a service reads of a run, perhaps while a job writes it.
 
-use std::path::Path;
+use rusqlite::{Row, params};
 
-use rusqlite::{Connection, OpenFlags, Row, params};
-
-use super::matches::floats;
-use super::{BUSY_TIMEOUT, SCHEMA_VERSION, Store, StoreError, WITHOUT_HELD_OUT, image, sqlite};
+use super::{Store, image};
+use crate::base::db::{DbError, vector_column};
 use crate::dataset::ImageRef;
 
 /// An embedded photo.
@@ -67,46 +65,7 @@ const PAIRS: &str = "
                  CASE WHEN b.verdict = 'accepted' THEN b.attempt ELSE -b.attempt END LIMIT 1)
     WHERE p.conf = ?1 AND (p.seq, p.rank) > (?3, ?4) ORDER BY p.seq, p.rank LIMIT ?5";
 
-/// Connects to a store of one of the `known` versions for reading only, beside whoever writes it.
-/// Nothing is written on the way: a writer that is just making the store would be refused.
-///
-/// # Errors
-/// `NoRun` where there is none, or its making has only begun; `Version`; SQLite's.
-pub fn connect_to_read(
-    path: &Path,
-    known: std::ops::RangeInclusive<i64>,
-) -> Result<Connection, StoreError> {
-    if !path.is_file() {
-        return Err(StoreError::NoRun { path: path.to_owned() });
-    }
-    // Not SQLite's own read-only mode, which cannot open the log of a writer that has left.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || {
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.execute_batch("PRAGMA query_only = ON")?;
-        let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        Ok((connection, found))
-    };
-    let (connection, found): (_, i64) = open().map_err(|source| sqlite(path, source))?;
-    let path = path.to_owned();
-    match found {
-        0 => Err(StoreError::NoRun { path }),
-        found if known.contains(&found) => Ok(connection),
-        found => Err(StoreError::Version { path, found, wanted: *known.end() }),
-    }
-}
-
 impl Store {
-    /// Opens an existing store for reading only, beside whoever writes it.
-    ///
-    /// # Errors
-    /// As [`Store::open`]; `NoRun` also where its making has only begun.
-    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        let known = WITHOUT_HELD_OUT..=SCHEMA_VERSION;
-        Ok(Self { connection: connect_to_read(path, known)?, path: path.to_owned() })
-    }
-
     /// The embedded photos of the source in its order, after the one at `after`.
     ///
     /// # Errors
@@ -117,8 +76,8 @@ impl Store {
         encoder: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<ImageRow>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<ImageRow>, DbError> {
+        self.db.rows(
             "SELECT i.seq, i.id, i.image, i.description, e.vector FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?2
              WHERE i.state = 'ready' AND i.pass = ?1 AND i.seq > ?3 ORDER BY i.seq LIMIT ?4",
@@ -129,7 +88,7 @@ impl Store {
                     id: row.get(1)?,
                     image: image(row, 2)?,
                     description: row.get(3)?,
-                    vector: floats(&row.get::<_, Vec<u8>>(4)?),
+                    vector: vector_column(row, 4)?,
                 })
             },
         )
@@ -145,8 +104,8 @@ impl Store {
         answer_conf: &str,
         after: (i64, u32),
         limit: usize,
-    ) -> Result<Vec<PairView>, StoreError> {
-        self.rows(PAIRS, params![match_conf, answer_conf, after.0, after.1, limit], pair_view)
+    ) -> Result<Vec<PairView>, DbError> {
+        self.db.rows(PAIRS, params![match_conf, answer_conf, after.0, after.1, limit], pair_view)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use rusqlite::params;
 
-use super::{Store, StoreError, image};
+use super::{Store, image};
+use crate::base::db::DbError;
 use crate::dataset::ImageRef;
 use crate::dataset::record::CandidateScore;
 
@@ -48,10 +49,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn spread_pairs(&self, match_conf: &str, limit: u64) -> Result<Vec<SampleRow>, StoreError> {
+    pub fn spread_pairs(&self, match_conf: &str, limit: u64) -> Result<Vec<SampleRow>, DbError> {
         let total = self.count_current_pairs(self.pass()?, match_conf)?;
         let step = total.div_ceil(limit.max(1)).max(1);
-        self.rows(
+        self.db.rows(
             "SELECT * FROM (
                  SELECT p.pair_key, i.id, i.image, i.width, i.height, i.description, n.id, n.text,
                         n.category, p.similarity, p.score, p.probability, p.rank, m.candidates,
@@ -71,8 +72,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn attempts(&self, pair_key: &str, conf: &str) -> Result<Vec<AttemptRow>, StoreError> {
-        self.rows(
+    pub fn attempts(&self, pair_key: &str, conf: &str) -> Result<Vec<AttemptRow>, DbError> {
+        self.db.rows(
             "SELECT attempt, text, finish, verdict, reason, llm, seed, examples, prompt_tokens,
                     completion_tokens
              FROM answers WHERE pair_key = ?1 AND conf = ?2 ORDER BY attempt",
@@ -103,8 +104,8 @@ impl Store {
         library: &str,
         match_conf: &str,
         conf: &str,
-    ) -> Result<Vec<InstructionUse>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<InstructionUse>, DbError> {
+        self.db.rows(
             "SELECT n.id, n.text, n.category, count(p.pair_key),
                     count(DISTINCT CASE WHEN a.verdict = 'accepted' THEN p.pair_key END)
              FROM instructions n
@@ -126,24 +127,20 @@ impl Store {
         &self,
         match_conf: &str,
         mut each: impl FnMut(f64, bool),
-    ) -> Result<(), StoreError> {
-        let mut read = || {
-            let mut statement = self.connection.prepare(
-                "SELECT m.candidates,
-                        (SELECT json_group_array(n.id) FROM pairs p
-                         JOIN instructions n ON n.key = p.instruction_key WHERE p.seq = m.seq)
-                 FROM matches m JOIN items i ON i.seq = m.seq AND i.state = 'ready'
-                 WHERE m.conf = ?1",
-            )?;
-            let mut rows = statement.query([match_conf])?;
-            while let Some(row) = rows.next()? {
-                let candidates: Vec<CandidateScore> = parse(&row.get::<_, String>(0)?);
-                let drawn: Vec<String> = parse(&row.get::<_, String>(1)?);
+    ) -> Result<(), DbError> {
+        self.db.each(
+            "SELECT m.candidates,
+                    (SELECT json_group_array(n.id) FROM pairs p
+                     JOIN instructions n ON n.key = p.instruction_key WHERE p.seq = m.seq)
+             FROM matches m JOIN items i ON i.seq = m.seq AND i.state = 'ready'
+             WHERE m.conf = ?1",
+            [match_conf],
+            |row| Ok((parse(&row.get::<_, String>(0)?), parse(&row.get::<_, String>(1)?))),
+            |(candidates, drawn): (Vec<CandidateScore>, Vec<String>)| {
                 candidates.iter().for_each(|one| each(one.similarity, drawn.contains(&one.id)));
-            }
-            Ok(())
-        };
-        read().map_err(|source| self.fail(source))
+                Ok(())
+            },
+        )
     }
 
     /// Gives the length in words of every accepted answer to `each`.
@@ -155,27 +152,25 @@ impl Store {
         match_conf: &str,
         conf: &str,
         mut each: impl FnMut(usize),
-    ) -> Result<(), StoreError> {
-        let mut read = || {
-            let mut statement = self.connection.prepare(
-                "SELECT a.text FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
-                 WHERE p.conf = ?1 AND a.conf = ?2 AND a.verdict = 'accepted'",
-            )?;
-            let mut rows = statement.query([match_conf, conf])?;
-            while let Some(row) = rows.next()? {
-                each(row.get_ref(0)?.as_str()?.split_whitespace().count());
-            }
-            Ok(())
-        };
-        read().map_err(|source| self.fail(source))
+    ) -> Result<(), DbError> {
+        self.db.each(
+            "SELECT a.text FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
+             WHERE p.conf = ?1 AND a.conf = ?2 AND a.verdict = 'accepted'",
+            [match_conf, conf],
+            |row| Ok(row.get_ref(0)?.as_str()?.split_whitespace().count()),
+            |words| {
+                each(words);
+                Ok(())
+            },
+        )
     }
 
     /// Why a pair has no answer: (code, reason).
     ///
     /// # Errors
     /// SQLite's.
-    pub fn why_no_answer(&self, pair_key: &str) -> Result<(String, String), StoreError> {
-        let mut rows = self.rows(
+    pub fn why_no_answer(&self, pair_key: &str) -> Result<(String, String), DbError> {
+        let mut rows = self.db.rows(
             "SELECT code, reason FROM failures WHERE pair_key = ?1
              UNION ALL SELECT code, reason FROM rejections WHERE stage = 'answer' AND key = ?1",
             [pair_key],

@@ -1,6 +1,6 @@
 //! The service's instruction library: durable, changed and searched while it is used.
 //!
-//! `library.sqlite` is the truth (design 8). In memory lie the instructions (about 300 bytes each
+//! `library.sqlite` is the truth. In memory lie the instructions (about 300 bytes each
 //! beside the text) and the index of their vectors, derived from it. `instructions.index` is the
 //! index as it was some time ago, so that a start need not build it anew; what it lacks or has too
 //! much is found by comparing row numbers, which are never used again.
@@ -38,6 +38,7 @@ pub use new::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
 pub use page::InstructionPage;
 pub use search::Found;
 
+use crate::base::lock::FolderLock;
 use crate::index::{IndexConfig, IndexKind, VectorSearch};
 use live::{Live, LiveIndex};
 use lock::SharedLock;
@@ -68,8 +69,7 @@ pub struct InstructionStore {
     /// The number of the model in the library.
     model: i64,
     dim: usize,
-    // Held open: the lock ends with the process, however it ends.
-    _lock: fs_err::File,
+    _lock: FolderLock,
 }
 
 impl InstructionStore {

@@ -6,6 +6,7 @@ mod scores;
 mod settings;
 
 use super::*;
+use crate::model::manifest::ModelDefaults;
 
 const DEFAULTS: ModelDefaults = ModelDefaults { min_similarity: -1.0, caption_weight: 0.0 };
 
