@@ -6,6 +6,7 @@ pub mod db;
 pub mod durable;
 pub mod failure;
 pub mod hash;
+pub mod key;
 pub mod lock;
 pub mod paths;
 

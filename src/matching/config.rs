@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{MatchError, Strategy};
 use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
 use crate::model::manifest::ModelDefaults;
 
 /// The most candidates fetched, drawn from or recorded.
@@ -23,6 +24,17 @@ pub enum Hubness {
     /// the instruction's mean similarity to its nearest calibration photos − the photo's mean
     /// similarity to its nearest instructions.
     Csls,
+}
+
+impl Hubness {
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zscore => "zscore",
+            Self::Csls => "csls",
+        }
+    }
 }
 
 /// Settings of matching.
@@ -140,6 +152,26 @@ impl MatchRules {
     /// The settings, with `min_similarity` and `caption_weight` set.
     pub fn config(&self) -> &MatchingConfig {
         &self.config
+    }
+
+    /// Adds every rule to the key of what is drawn by them.
+    pub fn add_to(&self, key: Key) -> Key {
+        let MatchingConfig { strategy, per_image, pool, temperature, top_k, top_p, .. } =
+            &self.config;
+        let MatchingConfig { mmr_lambda, hubness, calibration, max_share, .. } = &self.config;
+        key.field("strategy", strategy.name())
+            .field("per_image", *per_image)
+            .field("pool", *pool)
+            .field("min_similarity", self.min_similarity)
+            .field("temperature", *temperature)
+            .field("top_k", *top_k)
+            .field("top_p", *top_p)
+            .field("mmr_lambda", *mmr_lambda)
+            .field("caption_weight", self.caption_weight)
+            .field("hubness", hubness.name())
+            .field("calibration", *calibration)
+            .field("max_share", *max_share)
+            .field("record_candidates", self.config.record_candidates)
     }
 
     /// The lowest similarity that is eligible.

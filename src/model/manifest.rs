@@ -136,6 +136,17 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// The name in manifests and in the hash of a model's folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::First => "first",
+            Self::End => "end",
+            Self::Last => "last",
+            Self::Mean => "mean",
+        }
+    }
+
     fn is_none(&self) -> bool {
         *self == Self::None
     }

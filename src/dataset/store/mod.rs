@@ -7,6 +7,7 @@ mod images;
 mod ingest;
 mod matches;
 mod pairs;
+mod rekey;
 mod serving;
 mod showing;
 mod stats;
