@@ -1,10 +1,16 @@
-//! Options of `evaluate`.
+//! Options of `evaluate`, and the requests they make.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::evaluate::{Rule, Sight};
+use crate::Error;
+use crate::cli::args::{LlmArgs, layers};
+use crate::evaluate::{
+    self, AnswerRequest, EmptyAnswers, EvaluationError, EvaluationFolder, JudgeOptions,
+    JudgeRequest, Kind, LeaderboardRequest, Rule, Sight,
+};
+use crate::llm::{LlmConfig, LlmError, SamplingSettings};
 
 /// What to evaluate.
 #[derive(Debug, Subcommand)]
@@ -45,17 +51,8 @@ pub struct AskArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// The LLM: local, local:FILE.gguf, or openai:http://HOST:PORT/v1.
-    #[arg(long, value_name = "BACKEND")]
-    pub llm: Option<String>,
-
-    /// Model name to ask the LLM server for; default: the server's only one.
-    #[arg(long, value_name = "NAME")]
-    pub llm_model: Option<String>,
-
-    /// LLM calls under way at once.
-    #[arg(long, value_name = "N")]
-    pub llm_in_flight: Option<u64>,
+    #[command(flatten)]
+    pub llm: LlmArgs,
 
     /// Sampling temperature, 0 to 2; default 0.2.
     #[arg(long, value_name = "T")]
@@ -203,4 +200,151 @@ pub struct BuildArgs {
     /// Seed of the choice.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+pub fn judge_request(
+    args: &JudgeArgs,
+    folder: Option<&EvaluationFolder>,
+) -> Result<JudgeRequest, Error> {
+    let mut request = match (&args.ask.questions, &args.a, &args.b) {
+        (Some(questions), Some(first), Some(second)) => JudgeRequest {
+            questions: absolute(questions),
+            first: absolute(first),
+            second: absolute(second),
+            options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
+        },
+        _ => earlier(folder, Kind::Judge, "--questions, --a and --b", &args.ask)?,
+    };
+    set_judge(&mut request.options, &args.ask, &args.judge)?;
+    Ok(request)
+}
+
+pub fn leaderboard_request(
+    args: &LeaderboardArgs,
+    folder: Option<&EvaluationFolder>,
+) -> Result<LeaderboardRequest, Error> {
+    let mut request = match &args.ask.questions {
+        Some(questions) => LeaderboardRequest {
+            questions: absolute(questions),
+            answers: args.answers.iter().map(|path| absolute(path)).collect(),
+            baseline: None,
+            bootstrap: 1000,
+            options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
+        },
+        None => earlier(folder, Kind::Leaderboard, "--questions and --answers", &args.ask)?,
+    };
+    set(&mut request.bootstrap, args.bootstrap);
+    if args.baseline.is_some() {
+        request.baseline.clone_from(&args.baseline);
+    }
+    set_judge(&mut request.options, &args.ask, &args.judge)?;
+    Ok(request)
+}
+
+pub fn answer_request(
+    args: &AnswerArgs,
+    folder: Option<&EvaluationFolder>,
+) -> Result<AnswerRequest, Error> {
+    let mut request = match &args.ask.questions {
+        Some(questions) => AnswerRequest {
+            questions: absolute(questions),
+            images: None,
+            sight: None,
+            llm: llm(&args.ask)?,
+            settings: SamplingSettings { temperature: 0.2, ..SamplingSettings::default() },
+            seed: 0,
+            model_id: None,
+        },
+        None => earlier(folder, Kind::Answer, "--questions", &args.ask)?,
+    };
+    let AskArgs { images, see, seed, .. } = &args.ask;
+    request.images = images.as_deref().map(absolute).or(request.images);
+    request.sight = see.or(request.sight);
+    set(&mut request.seed, *seed);
+    request.model_id = args.model_id.clone().or(request.model_id);
+    request.llm = override_llm(request.llm, &args.ask)?;
+    set_sampling(&mut request.settings, &args.ask);
+    Ok(request)
+}
+
+/// What the folder was last asked for, or a word about the flags that a new one needs.
+fn earlier<T: serde::de::DeserializeOwned>(
+    folder: Option<&EvaluationFolder>,
+    kind: Kind,
+    flags: &'static str,
+    ask: &AskArgs,
+) -> Result<T, Error> {
+    let missing = || EvaluationError::Setting {
+        setting: flags,
+        value: "not given".into(),
+        expected: format!("given for a new evaluation in {}", ask.out.display()),
+    };
+    let folder = folder.ok_or_else(missing)?;
+    evaluate::last_request(folder, kind).map_err(|error| match error {
+        error if matches!(error.get(), Some(EvaluationError::NoResults { .. })) => missing().into(),
+        other => other,
+    })
+}
+
+fn set_judge(
+    options: &mut JudgeOptions,
+    ask: &AskArgs,
+    judge: &JudgeOptionArgs,
+) -> Result<(), Error> {
+    let JudgeOptionArgs { rule, prompts, attempts, empty_answers } = judge;
+    if let Some(images) = &ask.images {
+        options.images = Some(absolute(images));
+    }
+    options.sight = ask.see.or(options.sight);
+    set(&mut options.rule, *rule);
+    if let Some(prompts) = prompts {
+        options.prompts = Some(absolute(prompts));
+    }
+    set(&mut options.attempts, *attempts);
+    set(&mut options.seed, ask.seed);
+    match empty_answers.as_deref() {
+        Some("lose") => options.empty = EmptyAnswers::Lose,
+        Some(_) => options.empty = EmptyAnswers::Refuse,
+        None => {}
+    }
+    options.llm = override_llm(std::mem::take(&mut options.llm), ask)?;
+    set_sampling(&mut options.settings, ask);
+    Ok(())
+}
+
+/// An evaluation must resume from any current folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+fn set_sampling(settings: &mut SamplingSettings, ask: &AskArgs) {
+    set(&mut settings.temperature, ask.temperature);
+    set(&mut settings.max_tokens, ask.max_tokens);
+}
+
+/// The [llm] section of the configuration, with the flags over it.
+fn llm(ask: &AskArgs) -> Result<LlmConfig, Error> {
+    Ok(ask.llm.layers(layers(ask.config.as_deref(), None)?)?.resolve()?.llm)
+}
+
+/// An earlier request's backend, with the flags over it.
+fn override_llm(earlier: LlmConfig, ask: &AskArgs) -> Result<LlmConfig, Error> {
+    if ask.config.is_some() {
+        return llm(ask);
+    }
+    let LlmArgs { llm: target, llm_model, llm_in_flight } = &ask.llm;
+    let mut changed = earlier;
+    if let Some(target) = target {
+        changed.target = target.parse().map_err(LlmError::from)?;
+    }
+    changed.model = llm_model.clone().or(changed.model);
+    let wanted = llm_in_flight.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    set(&mut changed.max_in_flight, wanted);
+    Ok(changed)
 }
