@@ -9,8 +9,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Error;
 use crate::base::hash;
+use crate::dataset::Photos;
 use crate::dataset::store::{HeldBenchmark, PairToHold, Store, plain_words};
+use crate::image::ImageLimits;
 use crate::run::{PipelineError, RunFolder, Settings, hold_near_duplicates};
+use crate::sandbox::FileAccess;
 
 use super::error::EvaluationError;
 use super::output;
@@ -179,11 +182,14 @@ fn copy_image(out: &Path, pair: &PairToHold) -> Result<String, Error> {
     let ending = if pair.format == "jpeg" { "jpg" } else { &pair.format };
     let name = format!("{:.32}.{ending}", pair.image_sha256);
     let target = out.join(IMAGES).join(&name);
-    let source = Path::new(&pair.image);
-    let bytes = fs_err::read(source).map_err(EvaluationError::io(source))?;
+    // It was within the run's limits when it was embedded, and must be the same still.
+    let limits = ImageLimits { max_file_bytes: u64::MAX, ..ImageLimits::default() };
+    let bytes = FileAccess::Anywhere.read(&pair.image, &limits)?;
     if hash::sha256_hex(&bytes) != pair.image_sha256 {
         let message = "this photo was changed since it was embedded; run the run again".to_owned();
-        return Err(EvaluationError::Benchmark { path: source.to_owned(), message }.into());
+        return Err(
+            EvaluationError::Benchmark { path: pair.image.to_string().into(), message }.into()
+        );
     }
     if !target.is_file() {
         output::save(&target, &bytes)?;
@@ -276,7 +282,7 @@ mod tests {
             instruction_key: format!("i{instruction}"),
             instruction: format!("Do {instruction}."),
             category: if instruction < 8 { "big" } else { "small" }.into(),
-            image: format!("{image}.jpg"),
+            image: crate::dataset::ImageRef::file(format!("{image}.jpg")),
             image_sha256: format!("{image}"),
             format: "jpeg".into(),
             description: String::new(),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::EvaluationError;
 use super::question::Question;
 use crate::base::hash;
-use crate::image::{DecodeOptions, Format, ImageLimits, PreprocessConfig, Preprocessor};
+use crate::dataset::{ImageRef, Photos};
+use crate::image::{Format, ImageLimits};
 use crate::llm::ImageAttachment;
 use crate::sandbox::FileAccess;
 
@@ -50,7 +51,7 @@ pub struct ImageView {
     sight: Sight,
     images: PathBuf,
     access: FileAccess,
-    reader: std::sync::Arc<Preprocessor>,
+    limits: ImageLimits,
     hashes: Vec<String>,
 }
 
@@ -73,11 +74,8 @@ impl ImageView {
             return Err(EvaluationError::Images { problems });
         }
         let images = images.map(Path::to_owned).unwrap_or_default();
-        let options = DecodeOptions { limits: ImageLimits::default(), ..DecodeOptions::default() };
-        let reader = Preprocessor::new(PreprocessConfig::default(), options)
-            .map_err(|error| EvaluationError::Images { problems: vec![error.to_string()] })?;
-        let access = access.clone();
-        let mut view = Self { sight, images, access, reader: reader.into(), hashes: Vec::new() };
+        let (access, limits) = (access.clone(), ImageLimits::default());
+        let mut view = Self { sight, images, access, limits, hashes: Vec::new() };
         view.hashes = view.hash_all(questions)?;
         Ok(view)
     }
@@ -155,7 +153,8 @@ impl ImageView {
         }
         let path = self.images.join(name);
         let said = |error: &dyn std::fmt::Display| refuse(format!("{}: {error}", path.display()));
-        let bytes = self.reader.read_file_by(&self.access, &path).map_err(|error| said(&error))?;
+        let photo = ImageRef::file(&*path);
+        let bytes = self.access.read(&photo, &self.limits).map_err(|error| said(&error))?;
         let format = Format::sniff(&bytes).map_err(|error| said(&error))?;
         Ok(ImageAttachment { mime: format.mime().to_owned(), bytes })
     }
