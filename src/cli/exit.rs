@@ -124,3 +124,49 @@ impl From<Exit> for ExitCode {
         Self::from(outcome.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::failure::Stopped;
+    use crate::llm::LlmFault;
+
+    fn gave_up(fault: LlmFault) -> Ended {
+        Ended { partial: true, gave_up: Some(LlmError { fault, attempts: 5 }), ..Ended::default() }
+    }
+
+    #[test]
+    fn each_end_has_its_code_and_says_how_to_go_on() {
+        let gone = || LlmFault::Disconnected { url: "U".into(), cause: "C".into() };
+        let wrong =
+            || LlmFault::NotFound { url: "U".into(), model: "M".into(), excerpt: String::new() };
+        let kept = "stopped; everything finished is kept. To resume: GO";
+        let missing = "some LLM calls are missing; the same command makes them: GO";
+        let down = "error: the LLM backend cannot be used: ";
+        for (ended, code, lines) in [
+            (Ended::default(), 0, vec![]),
+            (Ended { partial: true, ..Ended::default() }, 3, vec![missing]),
+            (Ended { stopped: true, ..Ended::default() }, 130, vec![kept]),
+            // A stop comes first: what is missing was not tried.
+            (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
+            (gave_up(gone()), 4, vec![down, missing]),
+            (gave_up(wrong()), 2, vec![down, missing]),
+        ] {
+            let said = ended.lines("GO");
+            assert_eq!(ended.exit().code(), code, "{ended:?}");
+            assert_eq!(said.len(), lines.len(), "{said:?}");
+            assert!(said.iter().zip(lines).all(|(said, line)| said.starts_with(line)), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_stop_that_comes_as_an_error_is_an_interruption() {
+        let ended = conclude("GO", true, Err(Stopped.into()), |()| Ended::default());
+        assert_eq!(ended.expect("no error").code(), 130);
+        let fault =
+            LlmFault::NotFound { url: "U".into(), model: "M".into(), excerpt: String::new() };
+        let error = Error::from(LlmError { fault, attempts: 1 });
+        let ended = conclude("GO", true, Err(error), |()| Ended::default());
+        assert_eq!(Exit::of(&ended.expect_err("an error")).code(), 2);
+    }
+}

@@ -408,3 +408,62 @@ fn write_out(bytes: &[u8], to: Option<&Path>) -> Result<Exit, Error> {
         _ => Ok(Exit::Done),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(flags: &[&str]) -> GenerateArgs {
+        let line = ["pairwright", "instructions", "generate"].iter().chain(flags);
+        match Cli::try_parse_from(line).expect("parses").command {
+            Command::Instructions(InstructionsArgs {
+                command: InstructionsCommand::Generate(args),
+            }) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        for (flag, key, value) in [
+            ("--source=/s", "/source/path", serde_json::json!("/s")),
+            ("--source-kind=jsonl", "/source/kind", "jsonl".into()),
+            ("--images=/i", "/source/images", "/i".into()),
+            ("--descriptions=/d", "/generate/descriptions", "/d".into()),
+            ("--seeds=/s", "/generate/seeds", "/s".into()),
+            ("--prompts=/p", "/generate/prompts", "/p".into()),
+            ("--limit=7", "/generate/limit", 7.into()),
+            ("--seeds-per-prompt=4", "/generate/seeds_per_prompt", 4.into()),
+            ("--per-description=3", "/generate/per_description", 3.into()),
+            ("--text-model=BGESmallENV15", "/generate/text_model", "BGESmallENV15".into()),
+            ("--k=12", "/cluster/k", 12.into()),
+            ("--llm=local:/m.gguf", "/llm/target", "local:/m.gguf".into()),
+            ("--llm-model=q", "/llm/model", "q".into()),
+            ("--llm-in-flight=3", "/llm/max_in_flight", 3.into()),
+            ("--model=/m", "/model/path", "/m".into()),
+            ("--seed=9", "/seed", 9.into()),
+        ] {
+            let config = configure(&parse(&["--out=/nowhere", flag])).expect(flag);
+            let config = serde_json::to_value(config).expect("serialises");
+            assert_eq!(config.pointer(key), Some(&value), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_source_on_the_command_line_stands_in_the_place_of_a_list_in_a_file() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let earlier = "seed = 4\n[generate]\ndescriptions = \"/list.txt\"\n";
+        fs_err::write(folder.path().join(folder::CONFIG), earlier).expect("write");
+        let out = format!("--out={}", folder.path().display());
+        let config = configure(&parse(&[&out])).expect("resumes");
+        assert_eq!((config.seed, config.generate.descriptions), (4, Some("/list.txt".into())));
+        let config = configure(&parse(&[&out, "--source=/photos"])).expect("valid");
+        assert_eq!(
+            (config.source.path, config.generate.descriptions),
+            (Some("/photos".into()), None)
+        );
+    }
+}

@@ -22,8 +22,6 @@ use clap::{Parser, Subcommand};
 use crate::model::store::offline;
 use exit::Exit;
 
-pub(crate) use signals::interrupted;
-
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).
 ///
 /// The usual way: `pairwright run --source PHOTOS --out RUN`. It embeds the photos, draws

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::Error;
+use crate::base::signal::interrupted;
 use crate::model::catalog::{Catalog, CatalogModel};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
@@ -14,7 +15,7 @@ use crate::model::store::{
 use crate::model::{ModelFolder, Precision};
 
 use super::exit::Exit;
-use super::{progress, signals};
+use super::progress;
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]
@@ -103,7 +104,7 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Exit, Error> {
         let transfer = progress::of_transfer();
         tokio::select! {
             pulled = store.pull(&hub, model, precision, &*transfer) => pulled?,
-            () = signals::interrupted() => {
+            () = interrupted() => {
                 eprintln!("stopped; what came is kept, and the same command goes on from there");
                 return Ok(Exit::Interrupted);
             }

@@ -202,3 +202,102 @@ pub fn verify(args: &FolderArgs) -> Result<Exit, Error> {
     let sound = findings.iter().all(run::Finding::is_sound);
     Ok(if sound { Exit::Done } else { Exit::Unsound })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(flags: &[&str]) -> RunArgs {
+        let line = ["pairwright", "run"].iter().chain(flags);
+        match Cli::try_parse_from(line).expect("parses").command {
+            Command::Run(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let settings = |flags: &[&str]| {
+            let base = ["--out=/nowhere", "--source=/photos"];
+            let config = configure(&parse(&[&base[..], flags].concat())).expect("valid");
+            serde_json::to_value(config).expect("serialises")
+        };
+        for (flags, key, value) in [
+            (&[][..], "/source/path", serde_json::json!("/photos")),
+            (&["--source-kind=coco"], "/source/kind", "coco".into()),
+            (&["--images=/i"], "/source/images", "/i".into()),
+            (&["--model=/m"], "/model/path", "/m".into()),
+            (&["--model=/m", "--model-text=/t"], "/model/text_path", "/t".into()),
+            (&["--model-precision=fp16"], "/model/precision", "fp16".into()),
+            (&["--device=cuda:1"], "/encoder/device", "cuda:1".into()),
+            (&["--instructions=/l.txt"], "/library/instructions", "/l.txt".into()),
+            (&["--generate-instructions"], "/generate/enabled", true.into()),
+            (&["--seeds=/s.txt"], "/generate/seeds", "/s.txt".into()),
+            (&["--examples=/e"], "/answer/examples", "/e".into()),
+            (&["--prompts=/p"], "/answer/prompts", "/p".into()),
+            (&["--strategy=mmr"], "/matching/strategy", "mmr".into()),
+            (&["--per-image=5"], "/matching/per_image", 5.into()),
+            (&["--llm=openai:http://h:1/v1"], "/llm/target", "openai:http://h:1/v1".into()),
+            (&["--llm-model=q"], "/llm/model", "q".into()),
+            (&["--llm-in-flight=3"], "/llm/max_in_flight", 3.into()),
+            (&["--seed=9"], "/seed", 9.into()),
+        ] {
+            assert_eq!(settings(flags).pointer(key), Some(&value), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_there_needs_nothing_but_its_folder() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let out = format!("--out={}", folder.path().display());
+        let error = configure(&parse(&[&out])).expect_err("no source yet").to_string();
+        assert!(error.contains("--source"), "{error}");
+        let earlier = "seed = 4\n[source]\npath = \"/photos\"\n[llm]\nmax_in_flight = 3\n";
+        fs_err::write(folder.path().join(RUN_FILE), earlier).expect("write");
+        let config = configure(&parse(&[&out, "--llm-in-flight=5"])).expect("resumes");
+        assert_eq!(config.source.path.as_deref(), Some("/photos".as_ref()));
+        assert_eq!((config.seed, config.llm.max_in_flight), (4, 5));
+        // A file that is named stands in the place of the earlier one.
+        let other = folder.path().join("other.toml");
+        fs_err::write(&other, "[source]\npath = \"/other\"\n").expect("write");
+        let config = format!("--config={}", other.display());
+        let config = configure(&parse(&[&out, &config])).expect("valid");
+        assert_eq!((config.seed, config.source.path), (0, Some("/other".into())));
+    }
+
+    #[test]
+    fn what_ends_early_tells_how_to_go_on() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let args = parse(&[&format!("--out={}", folder.path().display())]);
+        let stopped = end(&args, Err(crate::base::Stopped.into())).expect("no error");
+        assert_eq!(stopped, Exit::Interrupted);
+        let error = existing(folder.path()).expect_err("there is no run");
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert_eq!(end(&args, Err(error)).map_err(|error| Exit::of(&error)), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_by_name() {
+        for (flags, named) in [
+            (&["run"][..], "--out"),
+            (&["run", "--out=r", "--strategy=best"], "top1"),
+            (&["run", "--out=r", "--seed=9223372036854775808"], "--seed"),
+            (&["run", "--out=r", "--model-text=t"], "--model"),
+            (&["export", "--out=r", "--format=csv"], "parquet"),
+            (&["embed", "--out=p"], "--images"),
+            (&["embed", "--out=p", "--images=i", "--texts=t"], "--texts"),
+            (&["embed", "--out=p", "--images=i", "--batch-size=0"], "1..=256"),
+            (&["models", "add", "m"], "--repo"),
+            (&["evaluate", "judge", "--out=e", "--a=a"], "--questions"),
+            (&["evaluate", "judge", "--out=e", "--price-in=1"], "--dry-run"),
+            (&["evaluate", "compare", "--a=a", "--b=b", "--rule=x"], "strict or paper"),
+        ] {
+            let line = ["pairwright"].iter().chain(flags);
+            let error = Cli::try_parse_from(line).expect_err(named).to_string();
+            assert!(error.contains(named), "{flags:?}: {error}");
+        }
+    }
+}

@@ -348,3 +348,68 @@ fn override_llm(earlier: LlmConfig, ask: &AskArgs) -> Result<LlmConfig, Error> {
     set(&mut changed.max_in_flight, wanted);
     Ok(changed)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn parse(flags: &[&str]) -> EvaluateCommand {
+        let line = ["pairwright", "evaluate"].iter().chain(flags);
+        match Cli::try_parse_from(line).expect("parses").command {
+            Command::Evaluate(command) => command,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn judge(flags: &[&str]) -> Result<JudgeRequest, Error> {
+        let EvaluateCommand::Judge(args) = parse(flags) else { panic!("{flags:?}") };
+        judge_request(&args, None)
+    }
+
+    #[test]
+    fn every_flag_of_a_judge_reaches_its_request() {
+        let base = ["judge", "--out=/e", "--questions=/q", "--a=/a", "--b=/b"];
+        for (flag, key, value) in [
+            ("--dry-run", "/second", serde_json::json!("/b")),
+            ("--images=/i", "/options/images", "/i".into()),
+            ("--see=caption", "/options/sight", "caption".into()),
+            ("--llm=openai:http://h:1/v1", "/options/llm/target", "openai:http://h:1/v1".into()),
+            ("--llm-model=q", "/options/llm/model", "q".into()),
+            ("--llm-in-flight=3", "/options/llm/max_in_flight", 3.into()),
+            ("--temperature=0.5", "/options/settings/temperature", 0.5.into()),
+            ("--max-tokens=9", "/options/settings/max_tokens", 9.into()),
+            ("--seed=9", "/options/seed", 9.into()),
+            ("--rule=paper", "/options/rule", "paper".into()),
+            ("--prompts=/p", "/options/prompts", "/p".into()),
+            ("--attempts=2", "/options/attempts", 2.into()),
+            ("--empty-answers=lose", "/options/empty", "lose".into()),
+        ] {
+            let request = judge(&[&base[..], &[flag]].concat()).expect(flag);
+            let request = serde_json::to_value(request).expect("serialises");
+            assert_eq!(request.pointer(key), Some(&value), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_new_evaluation_says_which_flags_it_needs() {
+        let error = judge(&["judge", "--out=/e"]).expect_err("nothing was asked before");
+        let expected =
+            "--questions, --a and --b is not given, must be given for a new evaluation in /e";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_leaderboard_and_an_answerer_begin_with_their_own_defaults() {
+        let flags = ["leaderboard", "--out=/e", "--questions=/q", "--answers", "/a", "/b"];
+        let EvaluateCommand::Leaderboard(args) = parse(&flags) else { panic!("{flags:?}") };
+        let request = leaderboard_request(&args, None).expect("valid");
+        assert_eq!((request.answers.len(), request.bootstrap, request.baseline), (2, 1000, None));
+        let flags = ["answer", "--out=/e", "--questions=/q", "--model-id=m"];
+        let EvaluateCommand::Answer(args) = parse(&flags) else { panic!("{flags:?}") };
+        let request = answer_request(&args, None).expect("valid");
+        assert_eq!((request.model_id.as_deref(), request.settings.temperature), (Some("m"), 0.2));
+    }
+}
