@@ -9,5 +9,6 @@ pub mod hash;
 pub mod key;
 pub mod lock;
 pub mod paths;
+pub mod signal;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};
