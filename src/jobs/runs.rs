@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{JobManager, ManagerError};
-use crate::dataset::store::{AnsweredPair, ImageRow, Store};
+use crate::dataset::store::{AnsweredPair, Store};
 use crate::matching::{PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
 use crate::run::{Settings, store_path};
 
