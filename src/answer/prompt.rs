@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::AnswerError;
 use crate::base::hash;
 use crate::llm::Message;
+use crate::llm::template::{placeholders, render};
 
 const BUILT_IN_SYSTEM: &str = include_str!("../../prompts/answer.system.txt");
 const BUILT_IN_USER: &str = include_str!("../../prompts/answer.user.txt");
@@ -167,35 +168,6 @@ fn check_placeholders(path: &Path, template: &str) -> Result<(), AnswerError> {
     Ok(())
 }
 
-/// The names of the `{name}` placeholders of a template.
-pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
-    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
-}
-
-/// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are.
-pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        text.push_str(before);
-        let value = after.split_once('}').and_then(|(name, tail)| {
-            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value, tail))
-        });
-        match value {
-            Some((value, tail)) => {
-                text.push_str(value.trim());
-                rest = tail;
-            }
-            None => {
-                text.push('{');
-                rest = after;
-            }
-        }
-    }
-    text.push_str(rest);
-    text
-}
-
 fn parse_examples(path: &Path, text: &str) -> Result<Vec<Example>, AnswerError> {
     let mut examples: Vec<Example> = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -249,13 +221,6 @@ mod tests {
     #[test]
     fn the_built_in_texts_are_those_of_0_1_0() {
         assert_eq!(built_in(2).hash, "84ef911ceefce5bdc979c4117639b201");
-    }
-
-    #[test]
-    fn braces_in_values_are_not_placeholders() {
-        let values = [(DESCRIPTION, "{instruction}"), (INSTRUCTION, "do {it}")];
-        let text = render("See: {description} {other} -> {instruction}", &values);
-        assert_eq!(text, "See: {instruction} {other} -> do {it}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::lock::LockError;
 use crate::evaluate::EvaluationError;
+use crate::matching::MatchError;
 
 use super::{JobKind, JobState};
 
@@ -55,6 +56,8 @@ pub enum ManagerError {
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
     Store(#[from] DbError),
+    #[error(transparent)]
+    Search(#[from] MatchError),
     #[error("a thread ended unexpectedly: {what}")]
     Died { what: String },
 }
@@ -79,6 +82,7 @@ impl Failure for ManagerError {
             Self::Died { .. } => ErrorKind::Internal,
             Self::Evaluation(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Search(error) => error.kind(),
         }
     }
 
@@ -101,6 +105,7 @@ impl Failure for ManagerError {
             Self::Config { .. } => "config_invalid",
             Self::Evaluation(error) => error.code(),
             Self::Store(_) => "job_store",
+            Self::Search(error) => error.code(),
             Self::Died { .. } => "internal",
         }
     }

@@ -14,6 +14,7 @@ mod openai;
 pub mod retry;
 mod settings;
 mod stats;
+pub(crate) mod template;
 
 use std::sync::Arc;
 

@@ -1,44 +1,14 @@
 //! Settings of matching, and the rules they make together with a model's defaults.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
-use super::MatchError;
+use super::{MatchError, Strategy};
+use crate::base::check::{Checks, Settings};
 use crate::base::key::Key;
 use crate::model::manifest::ModelDefaults;
 
-/// How instructions are drawn from the eligible candidates, best score first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The best one. Not random.
-    Top1,
-    /// `per_image` of the `top_k` best, each equally likely, none twice.
-    Topk,
-    /// `per_image` draws from the `top_k` best, none twice. Each draw has
-    /// p ∝ exp(score / temperature) over what is left, cut to the smallest set of best ones
-    /// whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020).
-    #[default]
-    Softmax,
-    /// Maximal marginal relevance (Carbonell and Goldstein 1998) over all eligible candidates:
-    /// each step values `mmr_lambda` · score − (1 − `mmr_lambda`) · (largest cosine to one
-    /// already picked). Temperature 0 takes the best value, a higher one draws with
-    /// p ∝ exp(value / temperature). Score and cosine are subtracted, so `zscore` does not suit.
-    Mmr,
-}
-
-impl Strategy {
-    /// The name used in settings and in the lineage.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Topk => "topk",
-            Self::Softmax => "softmax",
-            Self::Mmr => "mmr",
-        }
-    }
-}
+/// The most candidates fetched, drawn from or recorded.
+pub(super) const MOST: usize = 10_000;
 
 /// The correction for instructions that are near to every photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -121,54 +91,35 @@ impl Default for MatchingConfig {
     }
 }
 
+impl Settings for MatchingConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("pool", self.pool, 1, MOST);
+        checks.range("top_k", self.top_k, 1, MOST);
+        checks.range("record_candidates", self.record_candidates, 0, MOST);
+        checks.range("calibration", self.calibration, 2, 10_000_000);
+        checks.range("min_similarity", self.min_similarity, -1.0, 1.0);
+        checks.range("caption_weight", self.caption_weight, 0.0, 1.0);
+        checks.range("mmr_lambda", self.mmr_lambda, 0.0, 1.0);
+        checks.range("max_share", self.max_share, 0.0, 1.0);
+        checks.range("top_p", self.top_p, 1e-6, 1.0);
+        checks.range("temperature", self.temperature, 0.0, 1000.0);
+        self.check_strategy(checks);
+    }
+}
+
 impl MatchingConfig {
-    /// Every setting that is out of range or contradicts another one: its name, its value and
-    /// the range. Empty when all is well.
-    pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        self.check_counts(&mut problems);
-        self.check_fractions(&mut problems);
-        problems
-    }
-
-    fn check_counts(&self, problems: &mut Vec<String>) {
-        const MOST: usize = 10_000;
-        let (pool, top_k) = (", the last being pool", ", the last being top_k");
-        // What one photo can get is bounded by what its strategy draws from.
-        let (most_top_k, most_per_image) = match self.strategy {
-            Strategy::Top1 => ((MOST, ""), (1, " with strategy top1")),
-            Strategy::Topk | Strategy::Softmax => ((self.pool, pool), (self.top_k, top_k)),
-            Strategy::Mmr => ((MOST, ""), (self.pool, pool)),
-        };
-        let ranges = [
-            ("pool", self.pool, 1..=MOST, ""),
-            ("top_k", self.top_k, 1..=most_top_k.0, most_top_k.1),
-            ("per_image", self.per_image, 1..=most_per_image.0, most_per_image.1),
-            ("calibration", self.calibration, 2..=10_000_000, ""),
-            ("record_candidates", self.record_candidates, 0..=MOST, ""),
-        ];
-        for (name, value, range, why) in ranges {
-            if !range.contains(&value) {
-                let (low, high) = range.into_inner();
-                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]{why}"));
-            }
+    /// What one photo can get is bounded by what its strategy draws from.
+    fn check_strategy(&self, checks: &mut Checks) {
+        let (most_top_k, most_per_image) = self.strategy.bounds(self);
+        for (name, value, (most, why)) in
+            [("top_k", self.top_k, most_top_k), ("per_image", self.per_image, most_per_image)]
+        {
+            checks.require((1..=most).contains(&value), name, value, format!("1 to {most}{why}"));
         }
-    }
-
-    fn check_fractions(&self, problems: &mut Vec<String>) {
-        let mut check = |name: &str, value: f64, range: RangeInclusive<f64>| {
-            if !range.contains(&value) {
-                let (low, high) = range.into_inner();
-                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]"));
-            }
-        };
-        check("min_similarity", self.min_similarity.unwrap_or(0.0), -1.0..=1.0);
-        check("caption_weight", self.caption_weight.unwrap_or(0.0), 0.0..=1.0);
-        check("mmr_lambda", self.mmr_lambda, 0.0..=1.0);
-        check("max_share", self.max_share, 0.0..=1.0);
-        check("top_p", self.top_p, 1e-6..=1.0);
-        let coldest = if self.strategy == Strategy::Softmax { 1e-6 } else { 0.0 };
-        check("temperature", self.temperature, coldest..=1000.0);
+        let coldest = self.strategy.coldest();
+        let frozen = (0.0..coldest).contains(&self.temperature);
+        let expected = format!("{coldest} to 1000 with strategy {}", self.strategy.name());
+        checks.require(!frozen, "temperature", self.temperature, expected);
     }
 }
 
@@ -184,7 +135,7 @@ impl MatchRules {
     /// Checks `config` and fills what it leaves unset.
     ///
     /// # Errors
-    /// [`MatchError::Config`] with everything that [`MatchingConfig::validate`] finds, in the
+    /// [`MatchError::Config`] with everything that is out of range or contradicts, in the
     /// settings or in the defaults.
     pub fn new(config: &MatchingConfig, defaults: ModelDefaults) -> Result<Self, MatchError> {
         let min_similarity = config.min_similarity.unwrap_or(defaults.min_similarity);
@@ -194,10 +145,7 @@ impl MatchRules {
             caption_weight: Some(caption_weight),
             ..config.clone()
         };
-        let problems = filled.validate();
-        if !problems.is_empty() {
-            return Err(MatchError::Config { problems });
-        }
+        filled.validate_as("matching")?;
         Ok(Self { config: filled, min_similarity, caption_weight })
     }
 

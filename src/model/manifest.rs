@@ -96,7 +96,8 @@ pub struct TextSpec {
     pub prompt: Option<String>,
     /// The vector of D floats (f32, little-endian) that the graph subtracts before its last
     /// normalisation, where it does: with it the text embeddings can be brought back to how they
-    /// were before. Not part of the model's hash, which covers what the graphs read.
+    /// were before (the encoder's `TextMean`). Not part of the model's hash, which
+    /// covers what the graphs read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<ModelFile>,
 }

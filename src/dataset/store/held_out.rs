@@ -2,31 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, image};
+use super::Store;
 use crate::base::db::{DbError, vector_column};
-use crate::dataset::ImageRef;
 
 /// The meta value that says what was held out for which benchmark.
 const BENCHMARK: &str = "held_out:benchmark";
-
-/// A pair that a benchmark may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairToHold {
-    pub pair_key: String,
-    pub instruction_key: String,
-    pub instruction: String,
-    /// The instruction's category or cluster; empty where it has none.
-    pub category: String,
-    pub image: ImageRef,
-    /// What the photo was embedded with.
-    pub image_sha256: String,
-    /// The photo's format, such as `jpeg`.
-    pub format: String,
-    pub description: String,
-}
 
 /// A benchmark as the run remembers it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,24 +45,6 @@ pub struct HeldOut {
 }
 
 impl Store {
-    /// Every pair of the present source under `match_conf`, in its order.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn pairs_to_hold(&self, match_conf: &str) -> Result<Vec<PairToHold>, DbError> {
-        self.db.rows(
-            "SELECT p.pair_key, n.key, n.text, ifnull(n.category, ''), i.image, i.image_sha256,
-                    i.format, i.description
-             FROM pairs p
-             JOIN items i ON i.seq = p.seq AND i.state = 'ready'
-                 AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
-             JOIN instructions n ON n.key = p.instruction_key
-             WHERE p.conf = ?1 ORDER BY p.seq, p.rank",
-            [match_conf],
-            pair_to_hold,
-        )
-    }
-
     /// Keys and texts of every instruction that the run knows.
     ///
     /// # Errors
@@ -176,19 +141,6 @@ impl Store {
             },
         )
     }
-}
-
-fn pair_to_hold(row: &Row<'_>) -> rusqlite::Result<PairToHold> {
-    Ok(PairToHold {
-        pair_key: row.get(0)?,
-        instruction_key: row.get(1)?,
-        instruction: row.get(2)?,
-        category: row.get(3)?,
-        image: image(row, 4)?,
-        image_sha256: row.get(5)?,
-        format: row.get(6)?,
-        description: row.get(7)?,
-    })
 }
 
 fn hold(transaction: &Transaction<'_>, kind: &str, keys: &BTreeSet<&str>) -> rusqlite::Result<()> {

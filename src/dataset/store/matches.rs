@@ -5,8 +5,7 @@ use rusqlite::{Row, Transaction, params};
 
 use super::{Store, insert_rejection};
 use crate::base::db::{DbError, vector_column};
-use crate::dataset::record::{CandidateScore, Rejection};
-use crate::instruction::Instruction;
+use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,11 +2,11 @@
 //! exports and the report are derived from it.
 
 mod answers;
-mod export;
 mod held_out;
 mod images;
 mod ingest;
 mod matches;
+mod pairs;
 mod rekey;
 mod serving;
 mod showing;
@@ -20,14 +20,14 @@ use super::ImageRef;
 use super::record::Rejection;
 use crate::base::db::{Database, DbError, Migration, Schema};
 
-pub use answers::{AnswerRow, AnswerToCheck, PairToAnswer};
-pub use export::SampleContext;
-pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, PairToHold, plain_words};
+pub use answers::AnswerToCheck;
+pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
-pub use serving::{ImageRow, PairAnswer, PairView};
-pub use showing::{AttemptRow, InstructionUse, SampleRow};
+pub use pairs::{AnsweredPair, SampleContext};
+pub use serving::ImageRow;
+pub use showing::InstructionUse;
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
 
 /// A later version is refused, so that no program exports what it does not know to be held out.

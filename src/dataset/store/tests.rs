@@ -1,7 +1,5 @@
 use super::*;
-use crate::answer::filter::{FilterName, Refused, Verdict};
-use crate::dataset::record::{SourceRecord, Stage};
-use crate::instruction::Instruction;
+use crate::dataset::record::{AnswerRow, Instruction, Pair, Refused, SourceRecord, Stage, Verdict};
 
 const ENCODER: &str = "encoder";
 const IMAGE: &str = "image-conf";
@@ -93,15 +91,15 @@ impl Run {
         self.store.put_matches(MATCH, &rows).expect("matches");
     }
 
-    fn to_answer(&self) -> Vec<PairToAnswer> {
+    fn to_answer(&self) -> Vec<(Pair, u32)> {
         self.store.pairs_to_answer(MATCH, ANSWER, 2, (-1, 0), 100).expect("pairs")
     }
 
-    fn answer(&self, pair: &PairToAnswer, verdict: Verdict) {
+    fn answer(&self, (pair, attempt): &(Pair, u32), verdict: Verdict) {
         let row = AnswerRow {
-            answer_key: format!("{}-{}", pair.pair_key, pair.attempt),
-            pair_key: pair.pair_key.clone(),
-            attempt: pair.attempt,
+            answer_key: format!("{}-{attempt}", pair.key),
+            pair_key: pair.key.clone(),
+            attempt: *attempt,
             text: "An answer.".into(),
             finish: "stop".into(),
             llm: "stub".into(),
@@ -136,11 +134,7 @@ impl Run {
 }
 
 fn reject() -> Verdict {
-    Verdict::Reject(Refused {
-        filter: FilterName::Empty,
-        code: "empty".into(),
-        reason: "no words".into(),
-    })
+    Verdict::Reject(Refused { code: "empty".into(), reason: "no words".into() })
 }
 
 #[test]
@@ -251,7 +245,7 @@ fn a_pair_is_answered_until_accepted_or_out_of_attempts() {
     run.answer(&pairs[1], reject());
     let again = run.to_answer();
     assert_eq!(again.len(), 1);
-    assert_eq!((again[0].item_id.as_str(), again[0].attempt), ("b", 2));
+    assert_eq!((again[0].0.item_id.as_str(), again[0].1), ("b", 2));
     run.answer(&again[0], reject());
     assert!(run.to_answer().is_empty());
     assert_eq!(run.samples(), ["a-1 a.jpg"]);
@@ -263,14 +257,14 @@ fn a_failed_call_waits_for_the_next_start_only() {
     let pass = run.ingest(&[record("a", "1")]);
     run.embed(pass);
     run.match_all(pass);
-    let pair = run.to_answer().remove(0);
+    let (pair, _) = run.to_answer().remove(0);
     let failure = Rejection {
         stage: Stage::Answer,
         code: "timeout".into(),
         reason: "slow".into(),
         subject: "a".into(),
     };
-    run.store.put_failure(ANSWER, &pair.pair_key, &failure, 3).expect("failure");
+    run.store.put_failure(ANSWER, &pair.key, &failure, 3).expect("failure");
     assert!(run.to_answer().is_empty());
     assert_eq!(run.store.clear_failures().expect("clear"), 1);
     assert_eq!(run.to_answer().len(), 1);

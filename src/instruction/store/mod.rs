@@ -104,6 +104,17 @@ impl InstructionStore {
         self.live.read().instruction(key).cloned()
     }
 
+    /// The vector of the instruction with this id, of length 1.
+    pub fn vector(&self, id: &str) -> Option<Vec<f32>> {
+        let live = self.live.read();
+        live.vector(&live.catalog.id(id)?.row.to_string())
+    }
+
+    /// The keys of all vectors in the index, sorted as strings.
+    pub fn index_keys(&self) -> Vec<String> {
+        self.live.read().index.ids()
+    }
+
     /// Each category and how many instructions it has, by name.
     pub fn categories(&self) -> Vec<(Arc<str>, usize)> {
         self.live.read().catalog.categories()
