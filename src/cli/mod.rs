@@ -19,13 +19,18 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::model::store::offline;
 use args::{Cli, Command};
 use exit::Outcome;
 
 pub(crate) use signals::interrupted;
+
+/// The command line's grammar: every subcommand and flag.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
