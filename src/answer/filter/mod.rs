@@ -1,4 +1,4 @@
-//! Filters: which answers are not good enough to train on (design 10).
+//! Filters: which answers are not good enough to train on.
 //!
 //! Each filter is named, looks at one answer, and passes it or refuses it with a reason code. They
 //! run in the configured order; the first refusal counts.

@@ -1,4 +1,4 @@
-//! Sources: where captioned photos come from (design 9).
+//! Sources: where captioned photos come from.
 //!
 //! A source streams its items in an order that depends on its content alone. An item that cannot
 //! be used becomes a [`Rejection`] and the reading goes on; only a source that is unusable as a
