@@ -23,6 +23,7 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::matching::MatchingConfig;
+use crate::measure::MeasureConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -56,6 +57,7 @@ pub struct Config {
     pub llm: LlmConfig,
     pub answer: AnswerConfig,
     pub filters: FilterConfig,
+    pub measure: MeasureConfig,
     pub export: ExportConfig,
     pub report: ReportConfig,
     /// The service's own settings; no run depends on them.
@@ -241,6 +243,7 @@ impl Config {
                 self.summarize.settings.as_ref(),
             ),
             one_problem("filters", self.filters.validate()),
+            one_problem("measure", self.measure.validate()),
             one_problem("llm", self.llm.validate()),
             one_problem(
                 "answer.settings",
