@@ -6,5 +6,6 @@ pub(crate) mod durable;
 pub mod failure;
 pub mod hash;
 pub mod paths;
+pub mod signal;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

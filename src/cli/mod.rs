@@ -6,6 +6,8 @@ mod evaluate;
 mod evaluate_args;
 mod evaluate_build;
 mod exit;
+#[cfg(test)]
+mod flag_tests;
 mod instructions;
 mod keys;
 mod log;
@@ -24,8 +26,6 @@ use clap::Parser;
 use crate::model::store::offline;
 use args::{Cli, Command};
 use exit::Outcome;
-
-pub(crate) use signals::interrupted;
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {

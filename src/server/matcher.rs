@@ -91,10 +91,10 @@ impl App {
             return Err(Fault::library_empty());
         }
         let matcher = Matcher::new(draw.rules.clone(), self.library.live_index(), None)
-            .map_err(|error| Fault::from(&error))?;
+            .map_err(Fault::from)?;
         let queries = vectors.into_iter().map(|vectors| query(&matcher, &vectors?));
         let (queries, gaps) = split(queries);
-        let candidates = matcher.candidates(&queries).map_err(|error| Fault::from(&error))?;
+        let candidates = matcher.candidates(&queries).map_err(Fault::from)?;
         let candidates = merge(candidates.into_iter().map(Ok).collect(), gaps);
         let results = ids.into_iter().zip(candidates).map(|(id, candidates)| {
             let drawn = candidates.and_then(|found| self.draw(&matcher, &id, found, draw.seed));
@@ -116,7 +116,7 @@ impl App {
     ) -> Result<pb::Match, Fault> {
         let mut no_quota = QuotaBook::with_share(0.0, 0);
         let outcome = matcher.draw(candidates, &mut no_quota, hash::seed(seed, &["match", id]));
-        Ok(self.shown(outcome.map_err(|error| Fault::from(&error))?))
+        Ok(self.shown(outcome.map_err(Fault::from)?))
     }
 
     fn shown(&self, outcome: Outcome) -> pb::Match {
@@ -215,5 +215,5 @@ fn query(matcher: &Matcher, vectors: &Vectors) -> Result<Query, Fault> {
         (None, Some(caption)) => matcher.query(caption, None),
         (None, None) => return Err(Fault::required("an image or a caption")),
     };
-    query.map_err(|error| Fault::from(&error))
+    query.map_err(Fault::from)
 }

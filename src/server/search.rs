@@ -54,11 +54,11 @@ impl App {
         top_k: usize,
         floor: f32,
     ) -> Result<(Vec<pb::ScoredImage>, usize), Fault> {
-        let record = self.jobs.get(job).await.map_err(|error| Fault::from(&error))?;
+        let record = self.jobs.get(job).await.map_err(Fault::from)?;
         let stamp = match self.jobs.run_images_stamp(&record.run_id).await {
             // The job has not begun: there is nothing to search yet.
             Err(ManagerError::NoRun { .. }) => return Ok((Vec::new(), 0)),
-            stamp => stamp.map_err(|error| Fault::from(&error))?,
+            stamp => stamp.map_err(Fault::from)?,
         };
         if stamp.encoder != self.encoder.hash() {
             return Err(Fault::other_model(job));
@@ -97,7 +97,7 @@ impl ImageSet {
         if self.photos.is_empty() {
             return Ok((Vec::new(), 0));
         }
-        let hits = self.index.search(vector, top_k).map_err(|error| Fault::from(&error))?;
+        let hits = self.index.search(vector, top_k).map_err(Fault::from)?;
         let found = hits.into_iter().filter(|hit| hit.similarity >= floor).filter_map(|hit| {
             // Keys are positions in `photos`.
             let photo = self.photos.get(hit.id.parse::<usize>().ok()?)?;
@@ -115,19 +115,17 @@ impl ImageSet {
 fn build(app: &App, run_id: &str, stamp: ImagesStamp, runtime: &Handle) -> Result<ImageSet, Fault> {
     let expected = usize::try_from(stamp.count).unwrap_or(usize::MAX);
     let index = index::build(&app.config.index, app.dim(), expected);
-    let mut set =
-        ImageSet { index: index.map_err(|error| Fault::from(&error))?, photos: Vec::new(), stamp };
+    let mut set = ImageSet { index: index.map_err(Fault::from)?, photos: Vec::new(), stamp };
     // The source's first photo has place 0.
     let mut after = -1;
     loop {
-        let page: Vec<ImageRow> = runtime
-            .block_on(app.jobs.run_images(run_id, after, PAGE))
-            .map_err(|error| Fault::from(&error))?;
+        let page: Vec<ImageRow> =
+            runtime.block_on(app.jobs.run_images(run_id, after, PAGE)).map_err(Fault::from)?;
         let Some(last) = page.last() else { return Ok(set) };
         after = last.seq;
         for ImageRow { id, image, description, vector, .. } in page {
             let key = set.photos.len().to_string();
-            set.index.add(&key, &vector).map_err(|error| Fault::from(&error))?;
+            set.index.add(&key, &vector).map_err(Fault::from)?;
             set.photos.push(Photo { id, path: image.to_string(), caption: description });
         }
     }

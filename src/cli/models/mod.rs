@@ -6,6 +6,7 @@ mod transfer;
 use std::path::Path;
 
 use crate::Error;
+use crate::base::signal::interrupted;
 use crate::model::catalog::{Catalog, CatalogModel};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
@@ -14,7 +15,6 @@ use crate::model::{ModelFolder, Precision};
 
 use super::args::{AddArgs, ModelsCommand, PullArgs};
 use super::exit::Outcome;
-use super::signals;
 
 /// `pairwright models`.
 pub async fn models(command: &ModelsCommand) -> Result<Outcome, Error> {
@@ -46,7 +46,7 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
         let transfer = transfer::for_terminal();
         tokio::select! {
             pulled = store.pull(&hub, model, precision, &*transfer) => pulled?,
-            () = signals::interrupted() => {
+            () = interrupted() => {
                 eprintln!("stopped; what came is kept, and the same command goes on from there");
                 return Ok(Outcome::Interrupted);
             }
