@@ -1,6 +1,7 @@
 //! One typed configuration tree: defaults < file < environment < flags, checked once, refused if
 //! wrong.
 
+mod keys;
 mod load;
 mod serve;
 
@@ -32,6 +33,7 @@ use crate::model::{ModelSource, Precision};
 /// The bundled encoder's folder.
 const BUNDLED_MODEL: &str = "models/mini";
 
+pub use keys::{Key, keys, settings};
 pub use load::{Layers, RESOLVED, RUN_FILE};
 pub use serve::{
     AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
