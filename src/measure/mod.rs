@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::dataset::record::SampleView;
 use crate::base::check::{Checks, Settings};
+use crate::dataset::record::SampleView;
 use crate::encoder::Encoder;
 
 /// Which measures a run takes.
