@@ -34,7 +34,11 @@ pub fn keys() -> Vec<Key> {
     config.check(&mut checks);
     let ranges: HashMap<_, _> = checks.ranges().iter().cloned().collect();
     let key = |(path, default)| Key { range: ranges.get(&path).cloned(), path, default };
-    settings(&config).into_iter().map(key).collect()
+    let mut found = settings(&config);
+    for path in settings(&given(config)).into_keys() {
+        found.entry(path).or_insert(Value::Null);
+    }
+    found.into_iter().map(key).collect()
 }
 
 /// Every key of a configuration with its value.
@@ -53,6 +57,26 @@ fn filled() -> Config {
     config.generate.llm = Some(Default::default());
     config.summarize.settings = Some(Default::default());
     config.summarize.llm = Some(Default::default());
+    config
+}
+
+/// `config` with what its text leaves out while it is unset.
+fn given(mut config: Config) -> Config {
+    let llms = [&mut config.generate.llm, &mut config.summarize.llm].into_iter().flatten();
+    for llm in llms.chain([&mut config.llm]) {
+        llm.model = Some(String::new());
+        llm.api_key_env = Some(String::new());
+        llm.local.server = Some(Default::default());
+        llm.local.threads = Some(1);
+        llm.local.log_dir = Some(Default::default());
+    }
+    let stages =
+        [&mut config.answer.settings, &mut config.generate.settings, &mut config.summarize.settings];
+    for settings in stages.into_iter().flatten() {
+        settings.repeat_penalty = Some(1.0);
+        settings.frequency_penalty = Some(0.0);
+        settings.presence_penalty = Some(0.0);
+    }
     config
 }
 
