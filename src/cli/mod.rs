@@ -157,12 +157,21 @@ mod tests {
 
     use super::*;
 
-    /// The help of `command` and of every command below it, as a terminal of 100 columns shows it.
-    fn help(command: &mut clap::Command, path: &str) -> String {
-        let mut text = format!("$ {path} --help\n{}\n", command.render_long_help());
-        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
-            let path = format!("{path} {}", below.get_name());
-            text += &help(below, &path);
+    /// What the environment holds at the moment is not part of a page.
+    fn without_environment(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|arg| arg.hide_env_values(true));
+        command.mut_subcommands(without_environment)
+    }
+
+    /// What `--help` prints after `path`, and after the path of every command below it, on a
+    /// terminal of 100 columns.
+    fn help(root: &clap::Command, path: &[&str], command: &clap::Command) -> String {
+        let line = path.iter().copied().chain(["--help"]);
+        let page = root.clone().try_get_matches_from(line.clone()).expect_err("a page");
+        let line: Vec<&str> = line.collect();
+        let mut text = format!("$ {}\n{page}\n", line.join(" "));
+        for below in command.get_subcommands() {
+            text += &help(root, &[path, &[below.get_name()]].concat(), below);
         }
         text
     }
@@ -170,16 +179,12 @@ mod tests {
     /// What the documents say about flags is checked against these pages.
     #[test]
     fn help_reads_as_before() {
-        // What the environment holds at the moment is not part of the page.
-        let mut root = Cli::command().term_width(100).mut_args(|arg| arg.hide_env_values(true));
-        root.build();
-        insta::assert_snapshot!(
-            "help",
-            format!("$ pairwright --help\n{}", root.render_long_help())
-        );
-        for command in root.get_subcommands_mut().filter(|below| below.get_name() != "help") {
-            let name = command.get_name().to_owned();
-            let text = help(command, &format!("pairwright {name}"));
+        let root = without_environment(Cli::command().term_width(100));
+        let own = help(&root, &["pairwright"], &clap::Command::new("pairwright"));
+        insta::assert_snapshot!("help", own.trim_end());
+        for command in root.get_subcommands() {
+            let name = command.get_name();
+            let text = help(&root, &["pairwright", name], command);
             insta::assert_snapshot!(format!("help_{name}"), text.trim_end());
         }
     }

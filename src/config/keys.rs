@@ -70,8 +70,11 @@ fn given(mut config: Config) -> Config {
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
     }
-    let stages =
-        [&mut config.answer.settings, &mut config.generate.settings, &mut config.summarize.settings];
+    let stages = [
+        &mut config.answer.settings,
+        &mut config.generate.settings,
+        &mut config.summarize.settings,
+    ];
     for settings in stages.into_iter().flatten() {
         settings.repeat_penalty = Some(1.0);
         settings.frequency_penalty = Some(0.0);
