@@ -34,7 +34,7 @@ impl BesideJob {
 
 /// As the embed stage of a run does it.
 fn work(service: &EncoderService, photos: &Photos, stop: &AtomicBool) -> f64 {
-    let (encoder, gate) = (service.bulk_encoder(), service.bulk_gate());
+    let (encoder, gate) = (service.bulk_encoder(), service.bulk_throttle());
     let options = EncoderOptions::default();
     let batch_size = options.batch_size;
     let pool = OrderedPool { threads: options.resolved_decode_threads(), ahead: batch_size * 4 };

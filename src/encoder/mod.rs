@@ -1,25 +1,20 @@
 //! Dual encoders: photos and texts into one space of unit vectors.
 
-mod bound;
-mod check;
 mod onnx;
 mod ordered;
-mod pooling;
 pub mod queue;
-mod retry;
+mod rows;
 mod sentence;
 mod sessions;
 mod text;
-mod text_mean;
 mod tokens;
 mod vision;
 
 pub use onnx::OnnxEncoder;
 pub use ordered::{OrderedPool, WorkPanicked, in_order};
-pub use retry::whole_or_one_by_one;
+pub use rows::whole_or_one_by_one;
 pub use sentence::SentenceEncoder;
-pub use text::TextTower;
-pub use text_mean::TextMean;
+pub use text::{TextMean, TextTower};
 pub use tokens::{TextTokenizer, Tokens};
 pub use vision::VisionTower;
 

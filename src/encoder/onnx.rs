@@ -1,12 +1,13 @@
-//! The ONNX Runtime encoder.
+//! The ONNX Runtime encoder, and what it must show before it is used: that it answers, and what its
+//! manifest expects.
 
-use super::check;
 use super::{
     Embedding, Encoder, EncoderError, EncoderOptions, StagedEncoder, TextEmbedding, TextTower,
     Tokens, VisionTower,
 };
 use crate::image::{DecodeOptions, Pixels, Preprocessor};
-use crate::model::{Device, ModelError, ModelFolder, ModelManifest, ModelSource};
+use crate::model::onnx::Graph;
+use crate::model::{Device, ModelError, ModelFolder, ModelManifest, ModelSource, Precision};
 
 /// Both towers of a model folder.
 pub struct OnnxEncoder {
@@ -37,7 +38,7 @@ impl OnnxEncoder {
             TextTower::open(&folder, &EncoderOptions { device: vision.device(), ..*options })?;
         let encoder = Self { folder, preprocessor, vision, text };
         encoder.report();
-        check::check(&encoder)?;
+        check(&encoder)?;
         Ok(encoder)
     }
 
@@ -103,4 +104,79 @@ impl StagedEncoder for OnnxEncoder {
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
         self.text.embed_tokens(batch)
     }
+}
+
+/// A text of a few common words.
+const TEXT: &str = "a photo of a cat";
+
+/// Fewer values than this say nothing of a direction.
+const LEAST_VALUES: usize = 8;
+
+/// Runs both towers once where the manifest was made from the files or holds golden vectors.
+///
+/// # Errors
+/// A tower does not answer as wanted, or its answer is not the golden vector.
+pub(super) fn check(encoder: &OnnxEncoder) -> Result<(), ModelError> {
+    let folder = encoder.folder();
+    let golden = folder.manifest.golden.as_ref();
+    if golden.is_none() && !folder.detected {
+        return Ok(());
+    }
+    let text = embed_text(encoder, golden.map_or(TEXT, |golden| &golden.text))?;
+    let image = embed_image(encoder)?;
+    let Some(golden) = golden else { return Ok(()) };
+    if golden.text_vector.len() < LEAST_VALUES {
+        let message = format!("golden.text_vector has fewer than {LEAST_VALUES} values");
+        return Err(ModelError::Manifest { path: folder.path.clone(), message });
+    }
+    compare(encoder, "text", &text, &golden.text_vector)?;
+    compare(encoder, "vision", &image, &golden.image_vector)
+}
+
+fn embed_text(encoder: &OnnxEncoder, text: &str) -> Result<Embedding, ModelError> {
+    let embedded = encoder.embed_texts(&[text]).map_err(|error| failed(encoder, &error))?;
+    Ok(embedded.into_iter().map(|one| one.vector).next().unwrap_or_default())
+}
+
+fn embed_image(encoder: &OnnxEncoder) -> Result<Embedding, ModelError> {
+    let card = Pixels::test_card(encoder.preprocessor().config().crop);
+    let embedded = encoder.embed_images(&[card]).map_err(|error| failed(encoder, &error))?;
+    Ok(embedded.into_iter().next().unwrap_or_default())
+}
+
+fn failed(encoder: &OnnxEncoder, error: &super::EncoderError) -> ModelError {
+    ModelError::Probe { path: encoder.folder().path.clone(), message: error.to_string() }
+}
+
+fn compare(
+    encoder: &OnnxEncoder,
+    tower: &'static str,
+    found: &[f32],
+    golden: &[f32],
+) -> Result<(), ModelError> {
+    let folder = encoder.folder();
+    let file = match tower {
+        "text" => &folder.manifest.text.file,
+        _ => &folder.manifest.vision.file,
+    };
+    let path = folder.file(file);
+    let least = match Graph::read(&path)?.precision() {
+        Precision::Fp32 | Precision::Fp16 => 0.999,
+        Precision::Int8 | Precision::Q4 => 0.98,
+    };
+    let cosine = cosine(found, golden);
+    if golden.is_empty() || cosine >= least {
+        return Ok(());
+    }
+    Err(ModelError::Golden { path, tower, cosine, least })
+}
+
+/// Over the values that both have.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let shared = a.len().min(b.len());
+    let (a, b) = (&a[..shared], &b[..shared]);
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }

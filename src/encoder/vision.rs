@@ -1,6 +1,6 @@
 //! The vision tower: pixels to unit vectors.
 
-use super::pooling::Answer;
+use super::rows::Answer;
 use super::sessions::SessionPool;
 use super::{Embedding, EncoderError, EncoderOptions};
 use crate::image::{Pixels, Preprocessor};

@@ -6,8 +6,8 @@ use ndarray::Axis;
 
 use crate::Error;
 use crate::encoder::Embedding;
+use crate::instruction::embed::two_components;
 use crate::instruction::lineage::{GenerationStore, RawRow};
-use crate::instruction::pca::two_components;
 use crate::report::{ClusterMap, MAX_POINTS, MapPoint};
 
 use super::clustering::matrix;

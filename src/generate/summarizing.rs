@@ -8,7 +8,7 @@ use crate::instruction::lineage::{ACCEPTED, FinalRow, MERGED, RawRow, ReadingRow
 use crate::instruction::prompt::SummarizePrompts;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::instruction::wording::{normal_form, words};
-use crate::instruction::{Seeds, reply, rouge::RougeIndex};
+use crate::instruction::{Seeds, diversity::RougeIndex, reply};
 
 use super::asking::{Asker, Question, Replies};
 use super::vectors::Vectors;

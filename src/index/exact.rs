@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
 use super::vector::{check_id, check_many, clamp, dot, unit};
-use super::{Among, Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, parallel};
+use super::{Among, Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, threads};
 use crate::base::check::{Problem, Problems};
 
 /// All vectors in one row-major f32 matrix.
@@ -29,7 +29,7 @@ impl ExactIndex {
         if dim == 0 {
             return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
-        let threads = parallel::threads(threads);
+        let threads = threads::threads(threads);
         Ok(Self { dim, threads, ids: Vec::new(), rows: HashMap::new(), values: Vec::new() })
     }
 
@@ -106,7 +106,7 @@ impl VectorSearch for ExactIndex {
     ) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(k)?;
         let rows = distinct(among, |id| self.rows.get(id).copied());
-        parallel::map(queries, self.threads, |position, query| {
+        threads::map(queries, self.threads, |position, query| {
             let (query, _) = unit(query, self.dim, || format!("query {position}"))?;
             Ok(self.nearest(&query, k, rows.as_deref()))
         })

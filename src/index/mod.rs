@@ -10,9 +10,8 @@ mod config;
 mod container;
 mod error;
 mod exact;
-mod gate;
 mod ids;
-mod parallel;
+mod threads;
 mod usearch;
 mod vector;
 

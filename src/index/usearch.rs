@@ -19,12 +19,11 @@ use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind, inconsistent};
 use super::exact::{check_k, distinct};
-use super::gate::Gate;
 use super::ids::IdMap;
+use super::threads::{self, Gate};
 use super::vector::{check_id, check_many, clamp, dot, unit};
 use super::{
     Among, Hit, IndexConfig, IndexError, IndexKind, LocalIndex, Scalar, VectorSearch, VectorStore,
-    parallel,
 };
 use crate::base::check::{Problem, Problems, Settings};
 
@@ -72,7 +71,7 @@ impl UsearchIndex {
             return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
         let inner = create(dim, config)?;
-        let gate = Gate::new(parallel::threads(config.threads));
+        let gate = Gate::new(threads::threads(config.threads));
         let (config, ids, compared_beside) = (config.clone(), IdMap::default(), AtomicU64::new(0));
         let index = Self { inner, config, ids, gate, compared_beside };
         index.reserve(MIN_CAPACITY)?;
@@ -127,7 +126,7 @@ impl UsearchIndex {
         self.make_room(vectors.len())?;
         let first = self.ids.next_key();
         let link = |at, vector: &Vec<f32>| self.inner.add(first + at as u64, vector);
-        let linked = parallel::map(vectors, self.gate.places(), link);
+        let linked = threads::map(vectors, self.gate.places(), link);
         linked.map(drop).map_err(|error| {
             // Some may be in the graph by now.
             self.ids.skip(vectors.len());
@@ -175,7 +174,7 @@ impl UsearchIndex {
                 near.any(|(&key, &away)| key == first + *at as u64 || twin(key, away)),
             )
         };
-        let found = parallel::map(positions, self.gate.places(), find)?;
+        let found = threads::map(positions, self.gate.places(), find)?;
         let unfound = positions.iter().zip(found).filter(|(_, found)| !found);
         Ok(unfound.map(|(at, _)| *at).collect())
     }
@@ -298,7 +297,7 @@ impl VectorSearch for UsearchIndex {
     ) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(k)?;
         let keys = distinct(among, |id| self.ids.key(id));
-        parallel::map(queries, self.gate.places(), |position, query| {
+        threads::map(queries, self.gate.places(), |position, query| {
             let (query, _) = unit(query, self.dim(), || format!("query {position}"))?;
             match &keys {
                 None => self.nearest(&query, k),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{IndexError, parallel};
+use super::{IndexError, threads};
 
 /// Below this Euclidean length a vector has no direction that rounding has not made up.
 const SHORTEST: f64 = 1e-12;
@@ -64,7 +64,7 @@ pub(super) fn check_many(
             return Err(IndexError::DuplicateId { id: id.clone() });
         }
     }
-    parallel::map(items, threads, |_, (id, vector)| {
+    threads::map(items, threads, |_, (id, vector)| {
         unit(vector, dim, || format!("the vector of {id:?}")).map(|(unit, _)| unit)
     })
 }

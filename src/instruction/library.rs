@@ -1,13 +1,52 @@
-//! Reading a library of final instructions.
+//! What an instruction is, and reading a library of final instructions.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::text;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::dataset::record::Instruction;
+
+/// Longest instruction in bytes.
+pub const MAX_TEXT_BYTES: usize = 4096;
+
+/// Why a text cannot be an instruction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadText {
+    #[error("text must not be empty")]
+    Empty,
+    #[error("text is {seen} bytes long, the limit is {MAX_TEXT_BYTES}")]
+    TooLong { seen: usize },
+    #[error("text must not contain <image>: the export places it")]
+    ImageToken,
+}
+
+impl BadText {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "instruction_text_empty",
+            Self::TooLong { .. } => "instruction_text_too_long",
+            Self::ImageToken => "instruction_text_image_token",
+        }
+    }
+}
+
+/// The text without white space around it, if it can be an instruction.
+pub(super) fn check_text(text: &str) -> Result<&str, BadText> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(BadText::Empty);
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(BadText::TooLong { seen: text.len() });
+    }
+    if text.contains("<image>") {
+        return Err(BadText::ImageToken);
+    }
+    Ok(text)
+}
 
 /// The library compiled into the binary, so that one command on a folder of photos is enough.
 const BUILT_IN: &str = include_str!("../../samples/instructions.jsonl");
@@ -116,7 +155,7 @@ fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, Stri
     if instruction.id.is_empty() {
         return Err("id must not be empty".into());
     }
-    let text = text::check(&instruction.text).map_err(|problem| problem.to_string())?;
+    let text = check_text(&instruction.text).map_err(|problem| problem.to_string())?;
     instruction.text = text.to_owned();
     Ok(instruction)
 }

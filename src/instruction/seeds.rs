@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::GenerateError;
-use super::text;
 use super::wording::normal_form;
+use super::{GenerateError, library};
 use crate::base::hash;
 
 /// The seeds compiled into the binary.
@@ -87,7 +86,7 @@ fn read_line(line: &str, number: usize, plain: bool, earlier: &[Seed]) -> Result
     if seed.id.is_empty() || normal_form(&seed.text).is_empty() {
         return Err("id and text must not be empty".into());
     }
-    text::check(&seed.text).map_err(|bad| bad.to_string())?;
+    library::check_text(&seed.text).map_err(|bad| bad.to_string())?;
     if earlier.iter().any(|other| other.id == seed.id) {
         return Err(format!("the id {:?} is there already", seed.id));
     }
@@ -109,7 +108,7 @@ mod tests {
         let verbs: std::collections::HashSet<_> = seeds
             .seeds
             .iter()
-            .filter_map(|seed| super::super::grammar::opening(&seed.text))
+            .filter_map(|seed| super::super::wording::opening(&seed.text))
             .map(|(verb, _)| verb)
             .collect();
         assert!(verbs.len() >= 10, "{verbs:?}");

@@ -1,13 +1,150 @@
-//! From embeddings to drawn instructions.
+//! From embeddings to drawn instructions: what matching one photo comes to, and how often one
+//! instruction may be used.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::strategy::{Eligible, Vectors, draw};
-use super::{
-    Candidate, Hubness, HubnessStats, MatchError, MatchRules, NoMatch, Outcome, Pick, Query,
-    QuotaBook, Refused, combined_query,
-};
+use super::{Hubness, HubnessStats, MatchError, MatchRules, Query, combined_query};
 use crate::index::{Among, Hit, VectorSearch};
+
+/// An instruction that may be drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The instruction's id.
+    pub id: String,
+    /// Caption-weighted cosine similarity, in [-1, 1].
+    pub similarity: f64,
+    /// What the draw goes by: the similarity after the correction for hubs.
+    pub score: f64,
+}
+
+/// An instruction that was drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pick {
+    /// The instruction's id.
+    pub id: String,
+    /// Caption-weighted cosine similarity, in [-1, 1].
+    pub similarity: f64,
+    /// What the draw went by.
+    pub score: f64,
+    /// Probability of this draw among what was left at its step, in (0, 1]; `None` where the
+    /// strategy is not random.
+    pub probability: Option<f64>,
+    /// 1 for the first drawn.
+    pub rank: u32,
+}
+
+/// How many candidates were not eligible, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Refused {
+    /// Less similar than the floor.
+    pub below_floor: usize,
+    /// Similar enough, but the instruction has had its share of all pairs.
+    pub over_quota: usize,
+}
+
+/// Why a photo got no instruction.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NoMatch {
+    /// The index gave nothing.
+    #[error("there is no instruction to choose from")]
+    NoCandidates,
+    /// No candidate is similar enough.
+    #[error("the best similarity is {best:.4}, the floor is {floor:.4}")]
+    BelowSimilarityFloor { best: f64, floor: f64 },
+    /// All that are similar enough have had their share.
+    #[error("all {candidates} instructions above the floor have their {cap} pairs already")]
+    AllOverQuota { candidates: usize, cap: u64 },
+}
+
+impl NoMatch {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoCandidates => "no_candidates",
+            Self::BelowSimilarityFloor { .. } => "below_similarity_floor",
+            Self::AllOverQuota { .. } => "all_over_quota",
+        }
+    }
+}
+
+/// What matching one photo comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The instructions drawn, in the order of the draws; empty exactly when `no_match` is set.
+    pub picks: Vec<Pick>,
+    /// The best eligible candidates, best score first, and any that were picked beyond them.
+    pub considered: Vec<Candidate>,
+    /// Candidates that were not eligible.
+    pub refused: Refused,
+    /// Why nothing was drawn.
+    pub no_match: Option<NoMatch>,
+}
+
+/// Counts the pairs of each instruction and refuses those beyond the cap.
+#[derive(Debug, Clone, Default)]
+pub struct QuotaBook {
+    cap: Option<u64>,
+    counts: HashMap<String, u64>,
+}
+
+impl QuotaBook {
+    /// No bound; counts all the same.
+    pub fn unlimited() -> Self {
+        Self::default()
+    }
+
+    /// At most `cap` pairs for each instruction.
+    pub fn with_cap(cap: u64) -> Self {
+        Self { cap: Some(cap), counts: HashMap::new() }
+    }
+
+    /// At most `max_share` of `planned` pairs for each instruction, rounded down, but never less
+    /// than 1. A share of 0 or 1 sets no bound.
+    pub fn with_share(max_share: f64, planned: u64) -> Self {
+        if max_share <= 0.0 || max_share >= 1.0 {
+            return Self::unlimited();
+        }
+        // The margin keeps shares such as 0.29 of 100 from rounding down to 28.
+        let cap = (max_share * planned as f64 * (1.0 + 1e-12)).floor() as u64;
+        Self::with_cap(cap.max(1))
+    }
+
+    /// Adds pairs that stand already, as a resumed run finds them. Counts above the cap are
+    /// kept: such an instruction is simply not used again.
+    pub fn restore(&mut self, counts: impl IntoIterator<Item = (String, u64)>) {
+        for (id, count) in counts {
+            *self.counts.entry(id).or_default() += count;
+        }
+    }
+
+    /// The most pairs one instruction may have; `None` when there is no bound.
+    pub fn cap(&self) -> Option<u64> {
+        self.cap
+    }
+
+    /// The pairs an instruction has.
+    pub fn count(&self, id: &str) -> u64 {
+        self.counts.get(id).copied().unwrap_or(0)
+    }
+
+    /// Whether the instruction may have one more pair.
+    pub fn allows(&self, id: &str) -> bool {
+        self.cap.is_none_or(|cap| self.count(id) < cap)
+    }
+
+    /// Counts one more pair; `false`, and no count, when that would be beyond the cap.
+    pub fn take(&mut self, id: &str) -> bool {
+        let allowed = self.allows(id);
+        if allowed {
+            *self.counts.entry(id.to_owned()).or_default() += 1;
+        }
+        allowed
+    }
+}
 
 /// Matches photos against one instruction index by one set of rules.
 #[derive(Clone)]

@@ -13,15 +13,11 @@
 //! which candidates come, on threads or on time.
 
 mod config;
-mod draw;
 mod error;
 mod hubness;
 mod matcher;
-mod outcome;
 mod photos;
 mod queries;
-mod query;
-mod quota;
 mod strategy;
 
 #[cfg(test)]
@@ -31,10 +27,9 @@ pub use crate::model::manifest::ModelDefaults;
 pub use config::{Hubness, MatchRules, MatchingConfig};
 pub use error::MatchError;
 pub use hubness::{HubnessFit, HubnessStats, InstructionStats};
-pub use matcher::{Matcher, match_one};
-pub use outcome::{Candidate, NoMatch, Outcome, Pick, Refused};
+pub use matcher::{Candidate, Matcher, NoMatch, Outcome, Pick, QuotaBook, Refused, match_one};
 pub use photos::{PhotoHit, PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
-pub use queries::{Drawing, MatchQuery, QueryVectors, Subject, embed_queries, match_queries};
-pub use query::{Query, combined_query};
-pub use quota::QuotaBook;
+pub use queries::{
+    Drawing, MatchQuery, Query, QueryVectors, Subject, combined_query, embed_queries, match_queries,
+};
 pub use strategy::{Strategy, Vectors};

@@ -13,7 +13,7 @@ use super::{Limits, ServerError};
 use crate::Error;
 use crate::answer::{AnswerBackend, AnswerWriter, ProbePolicy};
 use crate::config::{Config, LibrarySeed};
-use crate::encoder::queue::{BulkGate, EncoderService};
+use crate::encoder::queue::{BulkThrottle, EncoderService};
 use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
 use crate::instruction::Library;
 use crate::instruction::store::{InstructionStore, LibraryStoreError};
@@ -148,7 +148,7 @@ fn open_jobs(
         on_dead_backend: OnDeadBackend::Pause,
         access,
         library: Some(Arc::clone(library)),
-        throttle: Some(Arc::new(CallersFirst(queue.bulk_gate()))),
+        throttle: Some(Arc::new(CallersFirst(queue.bulk_throttle()))),
     };
     let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let options = ManagerOptions {
@@ -160,7 +160,7 @@ fn open_jobs(
 }
 
 /// A job's own threads let callers go first.
-struct CallersFirst(BulkGate);
+struct CallersFirst(BulkThrottle);
 
 impl Throttle for CallersFirst {
     fn with(&self, work: &mut dyn FnMut()) {

@@ -3,7 +3,7 @@
 //! ```text
 //! embed_images ─► places ─► lanes ─► decode threads ─► lanes ─► session workers ─► answers
 //! embed_texts  ─► places ─► lanes ─► tokenizer ──────► lanes ─► text worker ─────► answers
-//! bulk_encoder ──────────────────────── turns ────────► bulk lane
+//! bulk_encoder ──────────────────────── loans ────────► bulk lane
 //! ```
 //!
 //! - A batch forms when a session is free to take it and not before: there are no timers, an idle
@@ -16,38 +16,34 @@
 //! - A caller that goes away, or whose deadline passes, takes its items out of the queue.
 //! - Two lanes share the decode threads and the sessions by weight ([`Lane`]). Jobs run their own
 //!   batches through [`EncoderService::bulk_encoder`] and let callers go first when they decode
-//!   ([`BulkGate`]).
+//!   ([`BulkThrottle`]).
 //! - Texts of like length share a batch. When a batch fails its items are tried one by one.
 
-mod attend;
-mod batch;
-mod bulk;
+mod admission;
+mod bulk_throttle;
 mod call;
 mod config;
 mod error;
-mod gate;
 mod lane;
-mod line;
 mod observe;
-mod pace;
-mod places;
-mod results;
 mod service;
-mod state;
+mod session_loan;
+mod throughput;
 mod tower;
-mod turn;
-mod warm;
+mod tower_queue;
+mod waiting;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use call::{Admission, CallContext, Timings};
+pub use bulk_throttle::{BulkPass, BulkThrottle};
+pub use call::{
+    Admission, CallContext, Embeddings, ImageEmbedded, ImagesEmbedded, TextEmbedded, TextsEmbedded,
+    Timings,
+};
 pub use config::QueueConfig;
 pub use error::{ItemError, ProbeError, QueueError, Resource, StartError};
-pub use gate::{BulkGate, BulkPass};
 pub use lane::{Lane, TowerKind};
 pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Unobserved};
-pub use results::{Embeddings, ImageEmbedded, ImagesEmbedded, TextEmbedded, TextsEmbedded};
-pub use service::EncoderService;
-pub use warm::WarmUp;
+pub use service::{EncoderService, WarmUp};

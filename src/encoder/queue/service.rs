@@ -1,29 +1,29 @@
-//! The encoder as many callers share it.
+//! The encoder as many callers share it, and as a job works with it.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::batch::BatchLimits;
-use super::bulk::BulkEncoder;
-use super::call::CallContext;
+use super::admission::Size;
+use super::bulk_throttle::BulkThrottle;
+use super::call::{CallContext, ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::config::QueueConfig;
 use super::error::{ProbeError, QueueError, StartError};
-use super::gate::BulkGate;
 use super::lane::{Lane, PerLane};
-use super::line::{Line, LineParts};
 use super::observe::{LaneSnapshot, QueueObserver, Shielded};
-use super::places::Size;
-use super::results::{ImagesEmbedded, TextsEmbedded, first_error, images, texts};
-use super::state::Limits;
+use super::session_loan::SessionLoan;
 use super::tower::{Photos, Texts, Tower};
-use super::warm::{WarmUp, warm_up};
-use super::worker::{prepare_items, run_batches};
+use super::tower_queue::{QueueParts, TowerQueue};
+use super::waiting::{BatchLimits, Limits};
+use super::worker::{guarded, prepare_items, run_batches};
 use crate::base::check::Settings;
-use crate::encoder::{Encoder, EncoderError, StagedEncoder};
+use crate::encoder::text::embed_by_length;
+use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
+use crate::image::{Pixels, Preprocessor};
+use crate::model::{Device, ModelManifest};
 
 /// A white dot, for probes.
 const DOT: &[u8] = b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0\
@@ -39,9 +39,9 @@ pub struct EncoderService {
 struct Inner {
     encoder: Arc<dyn StagedEncoder>,
     config: QueueConfig,
-    photos: Arc<Line<Photos>>,
-    texts: Arc<Line<Texts>>,
-    gate: BulkGate,
+    photos: Arc<TowerQueue<Photos>>,
+    texts: Arc<TowerQueue<Texts>>,
+    throttle: BulkThrottle,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -58,17 +58,19 @@ impl EncoderService {
     ) -> Result<Self, StartError> {
         config.validate_as("queue")?;
         let config = &config.with(encoder.manifest());
-        let gate = BulkGate::default();
+        let throttle = BulkThrottle::default();
         let observer: Arc<dyn QueueObserver> = Arc::new(Shielded(observer));
-        let photos = Line::new(
+        let photos = TowerQueue::new(
             Photos(encoder.clone()),
-            parts(config, photo_limits(config), &gate, &observer),
+            parts(config, photo_limits(config), &throttle, &observer),
         );
-        let texts =
-            Line::new(Texts(encoder.clone()), parts(config, text_limits(config), &gate, &observer));
+        let texts = TowerQueue::new(
+            Texts(encoder.clone()),
+            parts(config, text_limits(config), &throttle, &observer),
+        );
         let threads = Mutex::default();
         let config = config.clone();
-        let inner = Arc::new(Inner { encoder, config, photos, texts, gate, threads });
+        let inner = Arc::new(Inner { encoder, config, photos, texts, throttle, threads });
         inner.start_threads().map_err(StartError::Thread)?;
         Ok(Self { inner })
     }
@@ -115,8 +117,8 @@ impl EncoderService {
     }
 
     /// The gate for what a job does in threads of its own.
-    pub fn bulk_gate(&self) -> BulkGate {
-        self.inner.gate.clone()
+    pub fn bulk_throttle(&self) -> BulkThrottle {
+        self.inner.throttle.clone()
     }
 
     /// Embeds a dot and a word before all others and without places: an overloaded service is
@@ -152,7 +154,7 @@ impl EncoderService {
         Lane::ALL.into_iter().flat_map(both).collect()
     }
 
-    /// Refuses new calls and turns of jobs, waits at most `limit` for what is queued, then closes.
+    /// Refuses new calls and loans to jobs, waits at most `limit` for what is queued, then closes.
     /// Returns whether everything was finished.
     pub async fn drain(&self, limit: Duration) -> bool {
         let Inner { photos, texts, .. } = &*self.inner;
@@ -188,12 +190,12 @@ impl Inner {
     fn spawn<T: Tower>(
         &self,
         name: &str,
-        line: &Arc<Line<T>>,
-        work: fn(&Line<T>),
+        queue: &Arc<TowerQueue<T>>,
+        work: fn(&TowerQueue<T>),
     ) -> io::Result<()> {
-        let line = line.clone();
+        let queue = queue.clone();
         let thread = std::thread::Builder::new().name(name.to_owned());
-        let handle = thread.spawn(move || work(&line))?;
+        let handle = thread.spawn(move || work(&queue))?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
         Ok(())
     }
@@ -201,7 +203,7 @@ impl Inner {
     fn close(&self) {
         self.photos.close();
         self.texts.close();
-        self.gate.open();
+        self.throttle.open();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -220,14 +222,14 @@ impl Drop for Inner {
 fn parts(
     config: &QueueConfig,
     limits: Limits,
-    gate: &BulkGate,
+    throttle: &BulkThrottle,
     observer: &Arc<dyn QueueObserver>,
-) -> LineParts {
-    LineParts {
+) -> QueueParts {
+    QueueParts {
         limits,
         weights: config.weights(),
         places: Size { items: config.max_queue_items, bytes: config.max_queue_bytes },
-        gate: gate.clone(),
+        throttle: throttle.clone(),
         observer: observer.clone(),
     }
 }
@@ -253,4 +255,100 @@ fn text_limits(config: &QueueConfig) -> Limits {
         ahead: items * config.batches_ahead,
         sessions: 1,
     }
+}
+
+/// Runs a job's batches when the bulk lane has its turn. Nothing of other callers is mixed in and
+/// the cuts depend on the batch alone, so that a vector does not depend on who else calls.
+pub(super) struct BulkEncoder {
+    pub encoder: Arc<dyn StagedEncoder>,
+    pub photos: Arc<TowerQueue<Photos>>,
+    pub texts: Arc<TowerQueue<Texts>>,
+    /// Photos per inference call; `None` runs a batch whole.
+    pub cut: Option<usize>,
+}
+
+impl Encoder for BulkEncoder {
+    fn device(&self) -> Device {
+        self.encoder.device()
+    }
+
+    fn manifest(&self) -> &ModelManifest {
+        self.encoder.manifest()
+    }
+
+    fn hash(&self) -> &str {
+        self.encoder.hash()
+    }
+
+    fn preprocessor(&self) -> &Preprocessor {
+        self.encoder.preprocessor()
+    }
+
+    fn embed_images(&self, batch: &[Pixels]) -> Result<Vec<Embedding>, EncoderError> {
+        let mut vectors = Vec::with_capacity(batch.len());
+        for part in batch.chunks(self.cut.unwrap_or(batch.len()).max(1)) {
+            let run = || self.encoder.embed_images(part);
+            vectors.extend(on_loan(&self.photos, part.len(), run)?);
+        }
+        Ok(vectors)
+    }
+
+    fn embed_texts(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
+        let tokens: Result<Vec<_>, _> =
+            texts.iter().map(|text| self.encoder.tokenize(text)).collect();
+        embed_by_length(&tokens?, |batch| {
+            on_loan(&self.texts, batch.len(), || self.encoder.embed_tokens(batch))
+        })
+    }
+}
+
+/// Waits for the bulk lane's turn and runs the batch on this thread.
+fn on_loan<T: Tower, R>(
+    queue: &TowerQueue<T>,
+    items: usize,
+    run: impl FnOnce() -> Result<R, EncoderError>,
+) -> Result<R, EncoderError> {
+    let (loan, taker) = SessionLoan::new(items);
+    queue.enqueue_loan(loan)?;
+    taker.run(|| guarded(T::KIND.name(), run))?
+}
+
+/// Seconds that a warm-up took, per tower.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct WarmUp {
+    pub vision_seconds: f64,
+    pub text_seconds: f64,
+}
+
+/// Runs real shapes: a full batch and a single photo on each session, short texts and texts that
+/// fill the context.
+pub(super) fn warm_up(
+    encoder: &dyn StagedEncoder,
+    batch: usize,
+    sessions: usize,
+) -> Result<WarmUp, EncoderError> {
+    if batch == 0 {
+        return Ok(WarmUp::default());
+    }
+    let started = Instant::now();
+    let photos = vec![grey(encoder); batch];
+    for rows in [batch, 1] {
+        // Sessions are lent longest idle first, so that as many calls meet each of them.
+        for _ in 0..sessions {
+            encoder.embed_images(&photos[..rows])?;
+        }
+    }
+    let vision_seconds = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    let long = "photo ".repeat(encoder.manifest().text.context_length);
+    for text in ["a photo", &long] {
+        let tokens = encoder.tokenize(text)?;
+        encoder.embed_tokens(&vec![&tokens; batch])?;
+    }
+    Ok(WarmUp { vision_seconds, text_seconds: started.elapsed().as_secs_f64() })
+}
+
+fn grey(encoder: &dyn StagedEncoder) -> Pixels {
+    let preprocessor = encoder.preprocessor();
+    Pixels { side: preprocessor.config().crop, rgb: vec![127; preprocessor.tensor_len()] }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::admission::Size;
 use super::error::ItemError;
 use super::lane::TowerKind;
-use super::places::Size;
 use crate::encoder::{Embedding, EncoderError, StagedEncoder, Tokens};
 use crate::image::{ImageInfo, Pixels};
 use crate::model::manifest::Padding;

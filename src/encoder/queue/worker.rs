@@ -3,40 +3,39 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::batch::padded_share;
 use super::call::{Embedded, Item, Timings};
 use super::error::ItemError;
 use super::lane::{Lane, PerLane};
-use super::line::Line;
 use super::observe::{BatchReport, DropReason};
-use super::state::{RawItem, ReadyItem, Work};
 use super::tower::Tower;
+use super::tower_queue::TowerQueue;
+use super::waiting::{RawItem, ReadyItem, Work, padded_share};
 use crate::encoder::{Embedding, EncoderError, whole_or_one_by_one};
 
-/// Decodes or tokenises until the line is closed.
-pub(super) fn prepare_items<T: Tower>(line: &Line<T>) {
-    while let Some(mut item) = line.next_raw() {
+/// Decodes or tokenises until the queue is closed.
+pub(super) fn prepare_items<T: Tower>(queue: &TowerQueue<T>) {
+    while let Some(mut item) = queue.next_raw() {
         let started = Instant::now();
         item.stop_waiting(started);
         let (raw, mut item) = item.open();
-        let prepared = catch_unwind(AssertUnwindSafe(|| line.tower.prepare(&raw)));
+        let prepared = catch_unwind(AssertUnwindSafe(|| queue.tower.prepare(&raw)));
         item.timings.decode = started.elapsed();
-        item.place.release_bytes(line.tower.raw_bytes(&raw));
+        item.place.release_bytes(queue.tower.raw_bytes(&raw));
         drop(raw);
-        line.prepared(item, prepared.unwrap_or(Err(ItemError::Panicked)));
+        queue.prepared(item, prepared.unwrap_or(Err(ItemError::Panicked)));
     }
 }
 
-/// Runs batches and lends the session to jobs until the line is closed.
-pub(super) fn run_batches<T: Tower>(line: &Line<T>) {
-    while let Some(work) = line.next_work() {
+/// Runs batches and lends the session to jobs until the queue is closed.
+pub(super) fn run_batches<T: Tower>(queue: &TowerQueue<T>) {
+    while let Some(work) = queue.next_work() {
         match work {
-            Work::Batch(lane, items) => line.run_batch(lane, items),
-            Work::Turn(turn) => {
-                let (started, items) = (Instant::now(), turn.items);
-                turn.give();
-                line.ran(Lane::Bulk, items, started);
-                line.report(Lane::Bulk, items, 0.0, started.elapsed());
+            Work::Batch(lane, items) => queue.run_batch(lane, items),
+            Work::Loan(loan) => {
+                let (started, items) = (Instant::now(), loan.items);
+                loan.give();
+                queue.ran(Lane::Bulk, items, started);
+                queue.report(Lane::Bulk, items, 0.0, started.elapsed());
             }
         }
     }
@@ -50,8 +49,8 @@ pub(super) fn guarded<R>(
     catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(EncoderError::Panicked { tower }))
 }
 
-impl<T: Tower> Line<T> {
-    /// The next item to prepare; `None` when the line is closed.
+impl<T: Tower> TowerQueue<T> {
+    /// The next item to prepare; `None` when the queue is closed.
     fn next_raw(&self) -> Option<RawItem<T>> {
         let mut state = self.lock();
         loop {
@@ -72,7 +71,7 @@ impl<T: Tower> Line<T> {
         }
     }
 
-    /// The next work for a session; `None` when the line is closed.
+    /// The next work for a session; `None` when the queue is closed.
     fn next_work(&self) -> Option<Work<T>> {
         let mut state = self.lock();
         loop {
@@ -151,7 +150,7 @@ impl<T: Tower> Line<T> {
         let mut state = self.lock();
         state.running[lane] -= items;
         state.bulk_batches -= usize::from(lane == Lane::Bulk);
-        state.pace.finished(items, started, Instant::now());
+        state.throughput.finished(items, started, Instant::now());
         drop(state);
         self.wake();
     }

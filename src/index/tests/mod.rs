@@ -1,11 +1,9 @@
 //! Tests of both implementations through the trait, mostly side by side.
 
 mod behaviour;
-mod churn;
+mod changes;
 mod files;
-mod many;
 mod model;
-mod removed;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,12 +1,99 @@
-//! Judging new instructions in order: the filters, then duplicates of seeds and of what was
-//! accepted before.
+//! What stands around the calls that augment: the seeds drawn for each, the form of the reply, and
+//! the judging of what came.
 
 use std::collections::HashMap;
 
+use rand::SeedableRng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::super::diversity::RougeIndex;
 use super::super::filter::{self, InstructionFilterConfig, Refusal};
-use super::super::rouge::RougeIndex;
+use super::super::seeds::Seeds;
 use super::super::wording::{normal_form, words};
+use super::Structured;
 use crate::encoder::Embedding;
+
+/// An instruction that may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolEntry {
+    /// A seed's id, or `raw:KEY` of an accepted instruction.
+    pub id: String,
+    pub text: String,
+}
+
+/// What prompts draw from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedPool {
+    entries: Vec<PoolEntry>,
+}
+
+impl SeedPool {
+    /// The seeds.
+    pub fn new(seeds: &Seeds) -> Self {
+        let entry = |id: &str, text: &str| PoolEntry { id: id.into(), text: text.into() };
+        Self { entries: seeds.seeds.iter().map(|seed| entry(&seed.id, &seed.text)).collect() }
+    }
+
+    /// Adds an accepted instruction.
+    pub fn add(&mut self, entry: PoolEntry) {
+        self.entries.push(entry);
+    }
+
+    /// `count` different entries in drawn order; equal seeds over equal pools draw alike.
+    pub fn draw(&self, count: usize, seed: u64) -> Vec<&PoolEntry> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        self.entries.sample(&mut random, count).collect()
+    }
+}
+
+/// Verbs that a small model may begin with.
+const VERBS: &str = "Write|Describe|Explain|Suggest|Plan|Invent|Imagine|Compare|List|Create|Design|\
+    Draft|Tell|Give|Propose|Compose|Turn|Make";
+
+/// Longest instruction a schema allows, in characters.
+const MAX_CHARS: usize = 240;
+
+fn instruction(structured: Structured) -> Value {
+    match structured {
+        Structured::Verbs => {
+            let ends = "in|from|about|of|for|inspired by|based on|shown in";
+            // Word by word, so that none is cut and none goes on for ever.
+            let pattern =
+                format!("^({VERBS})( [A-Za-z'-]{{1,14}},?){{2,12}} ({ends}) the image\\.$");
+            json!({"type": "string", "pattern": pattern})
+        }
+        Structured::Schema | Structured::Off => {
+            json!({"type": "string", "minLength": 10, "maxLength": MAX_CHARS})
+        }
+    }
+}
+
+fn object(name: &str, value: Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": { name: value },
+        "required": [name],
+        "additionalProperties": false,
+    })
+}
+
+/// `{"instructions": [...]}` with exactly `count` of them; `None` when no schema is wanted.
+pub fn list_schema(structured: Structured, count: usize) -> Option<Value> {
+    let list = json!({
+        "type": "array",
+        "items": instruction(structured),
+        "minItems": count,
+        "maxItems": count,
+    });
+    (structured != Structured::Off).then(|| object("instructions", list))
+}
+
+/// `{"instruction": "..."}`; `None` when no schema is wanted.
+pub fn one_schema(structured: Structured) -> Option<Value> {
+    (structured != Structured::Off).then(|| object("instruction", instruction(structured)))
+}
 
 /// A new instruction with what it was written for.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +209,18 @@ pub(in crate::instruction) fn cosine(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn draws_follow_the_seed_and_hold_no_entry_twice() {
+        let pool = SeedPool::new(&Seeds::read(None).expect("built in"));
+        let ids =
+            |seed| -> Vec<&str> { pool.draw(5, seed).iter().map(|one| one.id.as_str()).collect() };
+        assert_eq!(ids(3), ids(3));
+        let draws: std::collections::HashSet<_> = (0..20).map(ids).collect();
+        assert!(draws.len() > 15);
+        let one: std::collections::HashSet<_> = ids(3).into_iter().collect();
+        assert_eq!(one.len(), 5);
+    }
 
     fn judge() -> Judge {
         let mut judge = Judge::new(InstructionFilterConfig::default());

@@ -1,13 +1,9 @@
 //! Clustering of instructions by their sentence embeddings: K-means with k-means++ starts, k
 //! given or chosen (paper, section 3.1).
 
-mod assign;
 mod choose;
 mod config;
 mod kmeans;
-mod seeding;
-mod silhouette;
-mod threads;
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +11,9 @@ mod tests;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 
-pub use choose::{Tried, choose, ladder};
+pub use choose::{SilhouetteSample, Tried, choose, ladder};
 pub use config::ClusterConfig;
 pub use kmeans::{KMeans, Partition};
-pub use silhouette::SilhouetteSample;
 
 /// Why nothing could be clustered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,9 +2,7 @@
 //! configured order; the first refusal counts.
 
 mod config;
-mod content;
-mod detail;
-mod form;
+mod rules;
 
 #[cfg(test)]
 mod tests;
@@ -73,15 +71,15 @@ type Finding = Result<(), Refusal>;
 /// The first refusal.
 pub fn check(config: &InstructionFilterConfig, text: &str, descriptions: &[&str]) -> Finding {
     config.enabled.iter().try_for_each(|filter| match filter {
-        InstructionFilter::Garbage => form::garbage(text),
-        InstructionFilter::Language => content::language(config.language, text),
-        InstructionFilter::Length => form::length(config, text),
-        InstructionFilter::Question => form::question(text),
-        InstructionFilter::Imperative => form::imperative(text),
-        InstructionFilter::Reference => content::reference(text),
-        InstructionFilter::Unsafe => content::harmless(text),
+        InstructionFilter::Garbage => rules::garbage(text),
+        InstructionFilter::Language => rules::language(config.language, text),
+        InstructionFilter::Length => rules::length(config, text),
+        InstructionFilter::Question => rules::question(text),
+        InstructionFilter::Imperative => rules::imperative(text),
+        InstructionFilter::Reference => rules::reference(text),
+        InstructionFilter::Unsafe => rules::harmless(text),
         InstructionFilter::Detail => {
-            descriptions.iter().try_for_each(|description| detail::general(text, description))
+            descriptions.iter().try_for_each(|description| rules::general(text, description))
         }
     })
 }

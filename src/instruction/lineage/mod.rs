@@ -4,7 +4,6 @@
 mod calls;
 mod library;
 mod results;
-mod rows;
 
 use std::path::Path;
 
@@ -12,8 +11,7 @@ use crate::base::db::{Database, DbError, Migration, Schema};
 
 pub use calls::{StoredFailure, StoredReply};
 pub use library::LineageRow;
-pub use results::Count;
-pub use rows::{ClusterRow, FinalRow, MemberRow, RawRow, ReadingRow, RefusalRow};
+pub use results::{ClusterRow, Count, FinalRow, MemberRow, RawRow, ReadingRow, RefusalRow};
 
 static SCHEMA: Schema = Schema {
     name: "instruction generation",

@@ -1,11 +1,163 @@
-//! What is searched: the instructions and the index of their vectors, always changed together.
+//! What is searched: every instruction in memory, without its vector, and the index of their
+//! vectors, always changed together, behind a lock whose writer does not keep readers waiting.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::catalog::{Catalog, StoredInstruction};
-use super::lock::SharedLock;
 use crate::index::{Among, Hit, IndexError, LocalIndex, VectorSearch, unit};
+
+/// An instruction of the library. Cloning copies no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInstruction {
+    /// Grows with each instruction created and is never used again: the order of lists, and the
+    /// name of the vector in the index.
+    pub row: u64,
+    /// The user's id, or one made from the text.
+    pub id: Arc<str>,
+    pub text: Arc<str>,
+    pub category: Option<Arc<str>>,
+    /// Microseconds since 1970-01-01 UTC.
+    pub create_time: i64,
+}
+
+/// Instructions by row, id and category.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    by_row: BTreeMap<u64, StoredInstruction>,
+    by_id: HashMap<Arc<str>, u64>,
+    categories: BTreeMap<Arc<str>, BTreeSet<u64>>,
+}
+
+impl Catalog {
+    /// Adds an instruction whose row and id are not there yet.
+    pub fn insert(&mut self, mut instruction: StoredInstruction) {
+        if let Some(category) = &mut instruction.category {
+            // One string for all instructions of the category.
+            if let Some((known, _)) = self.categories.get_key_value(category) {
+                *category = Arc::clone(known);
+            }
+            self.categories.entry(Arc::clone(category)).or_default().insert(instruction.row);
+        }
+        self.by_id.insert(Arc::clone(&instruction.id), instruction.row);
+        self.by_row.insert(instruction.row, instruction);
+    }
+
+    pub fn remove(&mut self, row: u64) -> Option<StoredInstruction> {
+        let removed = self.by_row.remove(&row)?;
+        self.by_id.remove(&removed.id);
+        if let Some(category) = &removed.category {
+            let left = self.categories.get_mut(category);
+            if left.is_some_and(|rows| rows.remove(&row) && rows.is_empty()) {
+                self.categories.remove(category);
+            }
+        }
+        Some(removed)
+    }
+
+    pub fn row(&self, row: u64) -> Option<&StoredInstruction> {
+        self.by_row.get(&row)
+    }
+
+    pub fn id(&self, id: &str) -> Option<&StoredInstruction> {
+        self.row(*self.by_id.get(id)?)
+    }
+
+    /// Number of instructions, of one category if it is given.
+    pub fn len(&self, category: Option<&str>) -> usize {
+        match category {
+            None => self.by_row.len(),
+            Some(category) => self.categories.get(category).map_or(0, BTreeSet::len),
+        }
+    }
+
+    /// The instructions whose row is above `row`, in order, of one category if it is given.
+    pub fn after<'a>(
+        &'a self,
+        row: u64,
+        category: Option<&str>,
+    ) -> Box<dyn Iterator<Item = &'a StoredInstruction> + 'a> {
+        let above = (Excluded(row), Unbounded);
+        match category.map(|category| self.categories.get(category)) {
+            None => Box::new(self.by_row.range(above).map(|(_, one)| one)),
+            Some(None) => Box::new(std::iter::empty()),
+            Some(Some(rows)) => Box::new(rows.range(above).filter_map(|row| self.row(*row))),
+        }
+    }
+
+    /// All rows, of one category if it is given, in order.
+    pub fn rows(&self, category: Option<&str>) -> Vec<u64> {
+        match category {
+            None => self.by_row.keys().copied().collect(),
+            Some(category) => {
+                self.categories.get(category).into_iter().flatten().copied().collect()
+            }
+        }
+    }
+
+    /// Each category and how many instructions it has, by name.
+    pub fn categories(&self) -> Vec<(Arc<str>, usize)> {
+        self.categories.iter().map(|(name, rows)| (Arc::clone(name), rows.len())).collect()
+    }
+}
+
+/// How long a writer works before it lets readers in.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// How long it then waits for them to come in. They only need to be woken.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// `std`'s lock may give itself back to the writer that has just left it; this one counts who
+/// waits to read.
+#[derive(Debug)]
+pub(super) struct SharedLock<T> {
+    inner: RwLock<T>,
+    waiting: AtomicUsize,
+}
+
+impl<T> SharedLock<T> {
+    pub fn new(value: T) -> Self {
+        Self { inner: RwLock::new(value), waiting: AtomicUsize::new(0) }
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let held = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        held
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` for each item, letting readers in between.
+    pub fn write_each<I>(
+        &self,
+        items: impl IntoIterator<Item = I>,
+        mut work: impl FnMut(&mut T, I),
+    ) {
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            let (mut held, begun) = (self.write(), Instant::now());
+            while let Some(item) = items.next_if(|_| begun.elapsed() < SLICE) {
+                work(&mut held, item);
+            }
+            drop(held);
+            self.let_readers_in();
+        }
+    }
+
+    fn let_readers_in(&self) {
+        let begun = Instant::now();
+        while self.waiting.load(Ordering::Relaxed) > 0 && begun.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+}
 
 /// Deleted instructions remembered. A match that found one just before it was deleted can then
 /// still compare and name it.
@@ -96,5 +248,31 @@ impl VectorSearch for LiveIndex {
     fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
         let live = self.0.read();
         Ok(ids.iter().map(|id| live.vector(id)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_come_in_between_the_slices_of_a_long_write() {
+        let lock = SharedLock::new(0u32);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                lock.write_each(0..400, |value, _| {
+                    thread::sleep(Duration::from_millis(1));
+                    *value += 1;
+                });
+            });
+            let mut seen = Vec::new();
+            while !writer.is_finished() {
+                seen.push(*lock.read());
+                thread::sleep(Duration::from_micros(200));
+            }
+            let between = seen.iter().filter(|&&value| value > 0 && value < 400).count();
+            assert!(between > 5, "{between} reads came in while it wrote");
+        });
+        assert_eq!(*lock.read(), 400);
     }
 }

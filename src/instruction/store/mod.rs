@@ -9,19 +9,12 @@
 //! moment leaves nothing to repair that the next start does not repair. One writer works at a
 //! time; searches go on beside it.
 
-mod align;
-mod catalog;
-mod embed;
 mod error;
-mod export;
 mod live;
-mod lock;
-mod maintain;
-mod new;
 mod open;
-mod page;
+mod read;
 mod rows;
-mod search;
+mod upkeep;
 mod write;
 
 #[cfg(test)]
@@ -30,18 +23,16 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use catalog::StoredInstruction;
-pub use embed::EmbedTexts;
 pub use error::{CreateError, LibraryStoreError, NoInstruction};
-pub use export::LibraryExport;
-pub use new::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
-pub use page::InstructionPage;
-pub use search::Found;
+pub use live::StoredInstruction;
+pub use open::EmbedTexts;
+pub use read::{Found, InstructionPage, LibraryExport};
+pub use write::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
 
 use crate::base::lock::FolderLock;
 use crate::index::{IndexConfig, IndexKind, VectorSearch};
+use live::SharedLock;
 use live::{Live, LiveIndex};
-use lock::SharedLock;
 use open::Snapshot;
 use rows::Rows;
 

@@ -1,20 +1,20 @@
-//! Opening a library, whatever the last process left.
+//! Opening a library, whatever the last process left, and vectors from the encoder for one that
+//! another model embedded.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use super::align::Aligner;
-use super::catalog::Catalog;
 use super::error::LibraryStoreError;
-use super::live::Live;
-use super::lock::SharedLock;
-use super::rows::Rows;
-use super::{EmbedTexts, InstructionStore, SNAPSHOT_FILE, embed};
+use super::live::{Catalog, Live, SharedLock};
+use super::rows::{self, Rows};
+use super::upkeep::Aligner;
+use super::{InstructionStore, SNAPSHOT_FILE};
 use crate::base::hash;
 use crate::base::lock::{FolderLock, LockFile};
-use crate::index::{self, IndexConfig, IndexError, LocalIndex};
+use crate::encoder::EncoderError;
+use crate::index::{self, IndexConfig, IndexError, LocalIndex, unit};
 
 const LIBRARY_FILE: &str = "library.sqlite";
 
@@ -47,7 +47,7 @@ impl InstructionStore {
         let lock = FolderLock::take(folder, &LOCK)?;
         let writer = Rows::open(&folder.join(LIBRARY_FILE))?;
         let model = writer.model(model_hash)?;
-        embed::refresh(&writer, model, dim, embed)?;
+        refresh(&writer, model, dim, embed)?;
         let catalog = writer.catalog()?;
         let library_id = writer.library_id()?;
         let snapshot = Snapshot {
@@ -132,4 +132,71 @@ fn ready_index(
         return Err(rows.damaged(what).into());
     }
     Ok((index, changes))
+}
+
+/// Texts embedded in one call, and rows changed in one transaction.
+const BATCH: usize = 256;
+
+/// Embeds texts: one vector each, in order, of the library's width.
+pub type EmbedTexts<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<Vec<f32>>, EncoderError>;
+
+/// Vectors of length 1 for all texts.
+pub(super) fn embed_all(
+    texts: &[&str],
+    dim: usize,
+    embed: EmbedTexts<'_>,
+) -> Result<Vec<Vec<f32>>, LibraryStoreError> {
+    let mut vectors = Vec::with_capacity(texts.len());
+    for part in texts.chunks(BATCH) {
+        vectors.extend(batch(part, dim, embed)?);
+    }
+    Ok(vectors)
+}
+
+fn batch(
+    texts: &[&str],
+    dim: usize,
+    embed: EmbedTexts<'_>,
+) -> Result<Vec<Vec<f32>>, LibraryStoreError> {
+    let vectors = embed(texts)?;
+    if vectors.len() != texts.len() {
+        let (tower, found) = ("text", format!("{} vectors", vectors.len()));
+        return Err(EncoderError::Shape { tower, found, rows: texts.len(), dim }.into());
+    }
+    let unit = |(vector, text): (&Vec<f32>, &&str)| {
+        unit(vector, dim, || format!("the vector of {text:?}")).map(|(unit, _)| unit)
+    };
+    Ok(vectors.iter().zip(texts).map(unit).collect::<Result<_, _>>()?)
+}
+
+/// Embeds anew what another model embedded. Each batch is kept, so an interrupted pass goes on
+/// where it was.
+pub(super) fn refresh(
+    rows: &Rows,
+    model: i64,
+    dim: usize,
+    embed: EmbedTexts<'_>,
+) -> Result<(), LibraryStoreError> {
+    let of = rows.count_stale(model)?;
+    let (mut done, mut last) = (0, 0);
+    if of > 0 {
+        tracing::info!(of, "another model embedded these instructions: embedding them anew");
+    }
+    loop {
+        let stale = rows.stale(model, last, BATCH)?;
+        let Some((row, _)) = stale.last() else {
+            return Ok(());
+        };
+        last = *row;
+        let texts: Vec<&str> = stale.iter().map(|(_, text)| text.as_str()).collect();
+        let vectors = batch(&texts, dim, embed)?;
+        rows.write(|transaction| {
+            for ((row, _), vector) in stale.iter().zip(&vectors) {
+                rows::replace_vector(transaction, *row, model, vector)?;
+            }
+            rows::raise_revision(transaction)
+        })?;
+        done += stale.len() as u64;
+        tracing::info!(done, of, "embedded anew");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::catalog::{Catalog, StoredInstruction};
+use super::live::{Catalog, StoredInstruction};
 use crate::base::db::{Database, DbError, Migration, Schema, vector_bytes, vector_column};
 
 static SCHEMA: Schema = Schema {

@@ -79,12 +79,12 @@ fn the_nucleus_is_cut_at_each_step() {
     let counts = sequences(&[0.3, 0.2, 0.1, 0.0], softmax_of(8, 0.5, 2));
     assert_eq!(counts.keys().collect::<Vec<_>>(), ["c0 c1"]);
     let mut probabilities = vec![0.5, 0.25, 0.2, 0.05];
-    draw::nucleus(&mut probabilities, 0.75);
+    strategy::nucleus(&mut probabilities, 0.75);
     assert_eq!(probabilities, [0.5 / 0.75, 0.25 / 0.75]);
     for top_p in [0.01, 0.3, 0.5, 0.79, 0.81, 0.96, 1.0] {
         let all = [0.5, 0.3, 0.15, 0.05];
         let mut kept = all.to_vec();
-        draw::nucleus(&mut kept, top_p);
+        strategy::nucleus(&mut kept, top_p);
         let mass = |count: usize| all[..count].iter().sum::<f64>();
         assert!(mass(kept.len()) >= top_p - 1e-12 && mass(kept.len() - 1) < top_p);
         assert!((kept.iter().sum::<f64>() - 1.0).abs() < 1e-12);

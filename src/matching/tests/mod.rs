@@ -3,7 +3,6 @@
 mod frequencies;
 mod laws;
 mod scores;
-mod settings;
 
 use super::*;
 use crate::index::IndexError;

@@ -140,11 +140,11 @@ async fn a_job_decodes_one_photo_at_a_time_while_a_caller_waits() {
     let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let threads: Vec<_> = (0..4)
         .map(|shade| {
-            let (bulk, gate) = (service.bulk_encoder(), service.bulk_gate());
+            let (bulk, throttle) = (service.bulk_encoder(), service.bulk_throttle());
             let (inside, most) = (inside.clone(), most.clone());
             tokio::task::spawn_blocking(move || {
                 for _ in 0..20 {
-                    let _pass = gate.enter();
+                    let _pass = throttle.enter();
                     most.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
                     bulk.preprocessor().prepare(&dot(shade)).expect("decodes");
                     inside.fetch_sub(1, SeqCst);
@@ -159,6 +159,6 @@ async fn a_job_decodes_one_photo_at_a_time_while_a_caller_waits() {
     door.open();
     assert!(call.await.expect("no panic").is_ok());
     // Nobody waits now: two are let in together.
-    let gate = service.bulk_gate();
-    let _both = (gate.enter(), gate.enter());
+    let throttle = service.bulk_throttle();
+    let _both = (throttle.enter(), throttle.enter());
 }

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
+use crate::encoder::queue::admission::{Full, Places, Refused, Reservation, Size};
 use crate::encoder::queue::error::{QueueError, Resource};
-use crate::encoder::queue::places::{Full, Places, Refused, Reservation, Size};
 
 type Wait = Pin<Box<dyn Future<Output = Result<Reservation, QueueError>>>>;
 
@@ -55,7 +55,7 @@ fn nobody_overtakes_a_large_call_that_waits() {
     assert!(poll(&mut small).is_none());
     assert!(matches!(places.try_reserve(size(1)), Err(Refused::Full(_))));
     drop(held);
-    let large = poll(&mut large).expect("first in line");
+    let large = poll(&mut large).expect("first in queue");
     assert!(poll(&mut small).is_none());
     drop(large);
     assert!(poll(&mut small).is_some());

@@ -1,10 +1,8 @@
 //! Tests of the library through its public calls.
 
 mod behaviour;
-mod concurrent;
 mod growth;
 mod model;
-mod pages;
 mod reopen;
 
 use crate::base::failure::Failure;

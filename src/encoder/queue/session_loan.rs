@@ -1,4 +1,4 @@
-//! A job's turn at a session: the worker that owns the session lends it to the job's own thread.
+//! A session lent to a job: the worker that owns it lends it to the job's own thread.
 
 use std::convert::Infallible;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::encoder::EncoderError;
 
-/// A turn that waits in the bulk lane. Dropped, it tells its job that there will be none.
+/// A loan that waits in the bulk lane. Dropped, it tells its job that there will be none.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct SessionLoan {
     /// Rows of the batch that will be run.
     pub items: usize,
     /// Since when it waits.
@@ -18,18 +18,18 @@ pub(super) struct Turn {
     over: Receiver<Infallible>,
 }
 
-/// The job's side of a turn.
-pub(super) struct TurnTaker {
+/// The job's side of a loan.
+pub(super) struct Borrower {
     go: Receiver<()>,
     finish: Sender<Infallible>,
 }
 
-impl Turn {
-    pub(super) fn new(items: usize) -> (Self, TurnTaker) {
+impl SessionLoan {
+    pub(super) fn new(items: usize) -> (Self, Borrower) {
         let (go, started) = bounded(1);
         let (finish, over) = bounded(0);
-        let turn = Self { items, since: Instant::now(), go, over };
-        (turn, TurnTaker { go: started, finish })
+        let loan = Self { items, since: Instant::now(), go, over };
+        (loan, Borrower { go: started, finish })
     }
 
     /// Lets the job run and waits for its end.
@@ -41,8 +41,8 @@ impl Turn {
     }
 }
 
-impl TurnTaker {
-    /// Runs `work` when the turn comes.
+impl Borrower {
+    /// Runs `work` when the session is lent.
     ///
     /// # Errors
     /// The service closed.

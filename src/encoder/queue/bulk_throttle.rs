@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Enter for one photo at a time and leave before anything that waits for other threads: a thread
 /// that enters twice would wait for itself.
 #[derive(Debug, Clone, Default)]
-pub struct BulkGate(Arc<Gate>);
+pub struct BulkThrottle(Arc<Gate>);
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -29,7 +29,7 @@ impl State {
     }
 }
 
-impl BulkGate {
+impl BulkThrottle {
     /// Waits to be let through; the guard is the stay inside. Blocks the thread: not for async
     /// code.
     pub fn enter(&self) -> BulkPass {
@@ -60,7 +60,7 @@ impl BulkGate {
 
 /// A stay inside the gate.
 #[derive(Debug)]
-pub struct BulkPass(BulkGate);
+pub struct BulkPass(BulkThrottle);
 
 impl Drop for BulkPass {
     fn drop(&mut self) {
@@ -71,7 +71,7 @@ impl Drop for BulkPass {
 
 /// A caller that waits for an answer.
 #[derive(Debug)]
-pub(super) struct Caller(BulkGate);
+pub(super) struct Caller(BulkThrottle);
 
 impl Drop for Caller {
     fn drop(&mut self) {
@@ -92,14 +92,14 @@ mod tests {
 
     #[test]
     fn one_at_a_time_while_a_caller_waits() {
-        let gate = BulkGate::default();
-        let caller = gate.caller();
-        let first = gate.enter();
+        let throttle = BulkThrottle::default();
+        let caller = throttle.caller();
+        let first = throttle.enter();
         let (entered, entries) = channel();
         std::thread::scope(|scope| {
-            let gate = &gate;
+            let throttle = &throttle;
             scope.spawn(move || {
-                let _second = gate.enter();
+                let _second = throttle.enter();
                 entered.send(()).expect("the test listens");
             });
             assert!(entries.recv_timeout(Duration::from_millis(50)).is_err());
@@ -108,27 +108,27 @@ mod tests {
             entries.recv_timeout(Duration::from_secs(10)).expect("let in");
         });
         drop(first);
-        let _again = (gate.caller(), gate.enter());
+        let _again = (throttle.caller(), throttle.enter());
     }
 
     #[test]
     fn a_pass_given_back_lets_the_next_in() {
-        let gate = BulkGate::default();
-        let _caller = gate.caller();
-        let first = gate.enter();
+        let throttle = BulkThrottle::default();
+        let _caller = throttle.caller();
+        let first = throttle.enter();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| drop(gate.enter()));
+            let second = scope.spawn(|| drop(throttle.enter()));
             drop(first);
             second.join().expect("ended");
         });
-        assert_eq!(gate.lock().inside, 0);
+        assert_eq!(throttle.lock().inside, 0);
     }
 
     #[test]
     fn an_open_gate_holds_nobody() {
-        let gate = BulkGate::default();
-        let _caller = gate.caller();
-        gate.open();
-        let _both = (gate.enter(), gate.enter());
+        let throttle = BulkThrottle::default();
+        let _caller = throttle.caller();
+        throttle.open();
+        let _both = (throttle.enter(), throttle.enter());
     }
 }

@@ -1,4 +1,5 @@
-//! One tower's queue: admission in front, the lock and the wake-ups around its [`State`].
+//! One tower's queue: admission in front, the lock and the wake-ups around what waits, and the guard
+//! of each call.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,19 +8,18 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::attend::{Attended, within};
+use super::admission::{Full, Places, Refused, Reservation, Size};
+use super::bulk_throttle::{BulkThrottle, Caller};
 use super::call::{Admission, Answer, CallContext, Item, Ticket};
 use super::error::QueueError;
-use super::gate::{BulkGate, Caller};
 use super::lane::{Lane, PerLane};
 use super::observe::{DropReason, LaneSnapshot, QueueObserver};
-use super::places::{Full, Places, Refused, Reservation, Size};
-use super::state::{Limits, State};
+use super::session_loan::SessionLoan;
 use super::tower::Tower;
-use super::turn::Turn;
+use super::waiting::{Limits, State};
 use crate::encoder::EncoderError;
 
-pub(super) struct Line<T: Tower> {
+pub(super) struct TowerQueue<T: Tower> {
     pub(super) tower: T,
     pub(super) limits: Limits,
     pub(super) observer: Arc<dyn QueueObserver>,
@@ -31,23 +31,23 @@ pub(super) struct Line<T: Tower> {
     work: Condvar,
     /// Something left the queue.
     left: Notify,
-    gate: BulkGate,
+    throttle: BulkThrottle,
     next_call: AtomicU64,
 }
 
-/// What a line is made of, besides its tower.
-pub(super) struct LineParts {
+/// What a queue is made of, besides its tower.
+pub(super) struct QueueParts {
     pub limits: Limits,
     pub weights: PerLane<usize>,
     /// Places of each lane.
     pub places: Size,
-    pub gate: BulkGate,
+    pub throttle: BulkThrottle,
     pub observer: Arc<dyn QueueObserver>,
 }
 
-impl<T: Tower> Line<T> {
-    pub(super) fn new(tower: T, parts: LineParts) -> Arc<Self> {
-        let LineParts { limits, weights, places, gate, observer } = parts;
+impl<T: Tower> TowerQueue<T> {
+    pub(super) fn new(tower: T, parts: QueueParts) -> Arc<Self> {
+        let QueueParts { limits, weights, places, throttle, observer } = parts;
         Arc::new(Self {
             tower,
             limits,
@@ -57,7 +57,7 @@ impl<T: Tower> Line<T> {
             prepare: Condvar::new(),
             work: Condvar::new(),
             left: Notify::new(),
-            gate,
+            throttle,
             next_call: AtomicU64::new(0),
         })
     }
@@ -115,7 +115,7 @@ impl<T: Tower> Line<T> {
         let Full { what, wanted, free, limit } = full;
         let retry_after = {
             let state = self.lock();
-            state.pace.retry_after(state.before_inference(lane) + state.running[lane])
+            state.throughput.retry_after(state.before_inference(lane) + state.running[lane])
         };
         let [wanted, free, limit] = [wanted, free, limit].map(|value| value as u64);
         QueueError::Overloaded { what, wanted, free, limit, retry_after }
@@ -129,7 +129,7 @@ impl<T: Tower> Line<T> {
     ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
         let count = raws.len();
         let (replies, mut answers) = unbounded_channel();
-        let mut attended = Attended::new(self, &ticket);
+        let mut attended = CallGuard::new(self, &ticket);
         self.enqueue(raws, &ticket, places, replies)?;
         let mut answered = Vec::with_capacity(count);
         while answered.len() < count {
@@ -171,12 +171,12 @@ impl<T: Tower> Line<T> {
     }
 
     /// Puts a job's turn into the bulk lane.
-    pub(super) fn enqueue_turn(&self, turn: Turn) -> Result<(), EncoderError> {
+    pub(super) fn enqueue_loan(&self, loan: SessionLoan) -> Result<(), EncoderError> {
         let mut state = self.lock();
         if state.draining || state.closed {
             return Err(EncoderError::Closed);
         }
-        state.turns.push_back(turn);
+        state.loans.push_back(loan);
         drop(state);
         self.work.notify_all();
         Ok(())
@@ -184,7 +184,7 @@ impl<T: Tower> Line<T> {
 
     /// Notes a caller at the gate.
     pub(super) fn caller(&self) -> Caller {
-        self.gate.caller()
+        self.throttle.caller()
     }
 
     /// Drops what is left of a call whose caller is gone.
@@ -240,14 +240,14 @@ impl<T: Tower> Line<T> {
     pub(super) fn snapshot(&self, lane: Lane) -> LaneSnapshot {
         let Size { items: held_items, bytes: held_bytes } = self.places[lane].used();
         let state = self.lock();
-        let turns =
-            if lane == Lane::Bulk { state.turns.iter().map(|turn| turn.items).sum() } else { 0 };
+        let loans =
+            if lane == Lane::Bulk { state.loans.iter().map(|loan| loan.items).sum() } else { 0 };
         LaneSnapshot {
             tower: T::KIND,
             lane,
             waiting: state.raw[lane].len(),
             preparing: state.preparing[lane],
-            ready: state.ready[lane].len() + turns,
+            ready: state.ready[lane].len() + loans,
             running: state.running[lane],
             held_items,
             held_bytes,
@@ -279,5 +279,43 @@ impl<T: Tower> Line<T> {
         self.prepare.notify_all();
         self.work.notify_all();
         self.left.notify_waiters();
+    }
+}
+
+/// Bounds the work of a call by its deadline.
+pub(super) async fn within<R>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<R, QueueError>>,
+) -> Result<R, QueueError> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or(Err(QueueError::DeadlineExceeded)),
+    }
+}
+
+/// A call that is waited for. Dropped before it is complete, what is left of it leaves the queue.
+pub(super) struct CallGuard<T: Tower> {
+    queue: Arc<TowerQueue<T>>,
+    ticket: Arc<Ticket>,
+    pub complete: bool,
+    _caller: Option<Caller>,
+}
+
+impl<T: Tower> CallGuard<T> {
+    pub(super) fn new(queue: &Arc<TowerQueue<T>>, ticket: &Arc<Ticket>) -> Self {
+        let caller = (ticket.lane == Lane::Interactive).then(|| queue.caller());
+        Self { queue: queue.clone(), ticket: ticket.clone(), complete: false, _caller: caller }
+    }
+}
+
+impl<T: Tower> Drop for CallGuard<T> {
+    fn drop(&mut self) {
+        if !self.complete {
+            // First, so that an item which a thread holds now is not put back.
+            self.ticket.end();
+            self.queue.purge(&self.ticket);
+        }
     }
 }

@@ -1,15 +1,14 @@
-//! What waits in a tower's queue, and the rules by which it is taken. Plain data: the lock and the
-//! threads are around it.
+//! What waits in a tower's queue, and the rules by which it is taken and put into batches. Plain
+//! data: the lock and the threads are around it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::batch::{BatchLimits, choose};
 use super::call::{Item, Ticket};
 use super::lane::{Claim, Lane, PerLane, Share};
-use super::pace::Pace;
+use super::session_loan::SessionLoan;
+use super::throughput::Throughput;
 use super::tower::Tower;
-use super::turn::Turn;
 
 /// Waiting items that a batch is chosen from.
 const LOOK_AHEAD: usize = 256;
@@ -31,20 +30,20 @@ pub(super) struct Limits {
 /// What a session worker does next.
 pub(super) enum Work<T: Tower> {
     Batch(Lane, Vec<ReadyItem<T>>),
-    Turn(Turn),
+    Loan(SessionLoan),
 }
 
 pub(super) struct State<T: Tower> {
     pub raw: PerLane<VecDeque<RawItem<T>>>,
     pub ready: PerLane<VecDeque<ReadyItem<T>>>,
-    pub turns: VecDeque<Turn>,
+    pub loans: VecDeque<SessionLoan>,
     pub preparing: PerLane<usize>,
     pub running: PerLane<usize>,
     /// Batches of the bulk lane that run now.
     pub bulk_batches: usize,
     /// Session workers that wait for work, besides the one that asks.
     pub idle: usize,
-    pub pace: Pace,
+    pub throughput: Throughput,
     /// Nothing new comes in; what is there is finished.
     pub draining: bool,
     /// The threads end.
@@ -58,12 +57,12 @@ impl<T: Tower> State<T> {
         Self {
             raw: PerLane { interactive: VecDeque::new(), bulk: VecDeque::new() },
             ready: PerLane { interactive: VecDeque::new(), bulk: VecDeque::new() },
-            turns: VecDeque::new(),
+            loans: VecDeque::new(),
             preparing: PerLane::default(),
             running: PerLane::default(),
             bulk_batches: 0,
             idle: 0,
-            pace: Pace::default(),
+            throughput: Throughput::default(),
             draining: false,
             closed: false,
             prepare_share: Share::new(weights),
@@ -79,7 +78,7 @@ impl<T: Tower> State<T> {
     /// Whether nothing waits and nothing is in work.
     pub(super) fn is_empty(&self) -> bool {
         let nothing = |lane| self.before_inference(lane) + self.running[lane] == 0;
-        self.turns.is_empty() && Lane::ALL.into_iter().all(nothing)
+        self.loans.is_empty() && Lane::ALL.into_iter().all(nothing)
     }
 
     pub(super) fn push_ready(&mut self, item: ReadyItem<T>) {
@@ -105,7 +104,7 @@ impl<T: Tower> State<T> {
         !self.raw[lane].is_empty() && ahead < limits.ahead
     }
 
-    /// The next batch for a session, or a job's turn.
+    /// The next batch for a session, or a loan to a job.
     pub(super) fn take_work(&mut self, tower: &T, limits: &Limits) -> Option<Work<T>> {
         let claim = match self.ready.interactive.len() {
             0 if self.before_inference(Lane::Interactive) == 0 => Claim::None,
@@ -130,17 +129,17 @@ impl<T: Tower> State<T> {
 
     /// Items that the bulk lane would take at most.
     fn next_bulk(&self, limits: &Limits) -> Option<usize> {
-        let turn = self.turns.front().map(|turn| turn.items);
+        let loan = self.loans.front().map(|loan| loan.items);
         let items = self.ready.bulk.len().min(limits.batch.bulk.items);
-        turn.into_iter().chain((items > 0).then_some(items)).max()
+        loan.into_iter().chain((items > 0).then_some(items)).max()
     }
 
     /// Jobs and bulk calls by age.
     fn take_bulk(&mut self, tower: &T, limits: &Limits) -> Option<Work<T>> {
         let oldest = self.ready.bulk.front().map(|item| item.since);
-        let turn_first = |turn: &Turn| oldest.is_none_or(|since| turn.since <= since);
-        if self.turns.front().is_some_and(turn_first) {
-            return self.turns.pop_front().map(Work::Turn);
+        let loan_first = |loan: &SessionLoan| oldest.is_none_or(|since| loan.since <= since);
+        if self.loans.front().is_some_and(loan_first) {
+            return self.loans.pop_front().map(Work::Loan);
         }
         Some(Work::Batch(Lane::Bulk, self.take_batch(Lane::Bulk, tower, limits)))
     }
@@ -187,7 +186,7 @@ impl<T: Tower> State<T> {
             self.raw[lane].clear();
             self.ready[lane].clear();
         }
-        self.turns.clear();
+        self.loans.clear();
         dropped
     }
 }
@@ -202,7 +201,87 @@ impl<T: Tower> Work<T> {
     pub(super) fn items(&self) -> usize {
         match self {
             Self::Batch(_, items) => items.len(),
-            Self::Turn(turn) => turn.items,
+            Self::Loan(loan) => loan.items,
+        }
+    }
+}
+
+/// Bounds of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchLimits {
+    /// Items at most, at least 1.
+    pub items: usize,
+    /// Dearest item times items at most; one item always goes.
+    pub cost: usize,
+}
+
+/// The places, ascending, of the items that make a batch: the oldest, and those whose cost is
+/// closest to its own, since a batch is padded to its dearest item. Among equals the older goes.
+/// Each batch holds the oldest, so nothing waits for ever.
+pub(super) fn choose(costs: &[usize], limits: BatchLimits) -> Vec<usize> {
+    let Some(oldest) = costs.first().copied() else { return Vec::new() };
+    let mut others: Vec<usize> = (1..costs.len()).collect();
+    others.sort_by_key(|place| costs[*place].abs_diff(oldest));
+    let mut chosen = vec![0];
+    let mut dearest = oldest;
+    for place in others {
+        let padded = dearest.max(costs[place]);
+        if chosen.len() == limits.items || padded.saturating_mul(chosen.len() + 1) > limits.cost {
+            break;
+        }
+        dearest = padded;
+        chosen.push(place);
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Share of a batch that is padding, 0 to 1.
+pub(super) fn padded_share(costs: &[usize]) -> f64 {
+    let dearest = costs.iter().copied().max().unwrap_or(0);
+    if dearest == 0 {
+        return 0.0;
+    }
+    let real: usize = costs.iter().sum();
+    1.0 - real as f64 / (dearest * costs.len()) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn like_lengths_go_together() {
+        let limits = BatchLimits { items: 3, cost: 1000 };
+        assert_eq!(choose(&[10, 77, 11, 5, 10, 76], limits), [0, 2, 4]);
+    }
+
+    #[test]
+    fn equals_go_in_order() {
+        assert_eq!(choose(&[4; 9], BatchLimits { items: 5, cost: 100 }), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn padding_is_what_is_not_text() {
+        assert!((padded_share(&[10, 5, 5]) - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(padded_share(&[7, 7]), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_batch_keeps_its_limits_and_takes_the_oldest(
+            costs in prop::collection::vec(1usize..200, 1..40),
+            items in 1usize..20,
+            cost in 1usize..2000,
+        ) {
+            let chosen = choose(&costs, BatchLimits { items, cost });
+            let dearest = chosen.iter().map(|place| costs[*place]).max().unwrap_or(0);
+            prop_assert_eq!(chosen[0], 0);
+            prop_assert!(chosen.is_sorted_by(|left, right| left < right));
+            prop_assert!(chosen.len() <= items);
+            prop_assert!(chosen.len() == 1 || dearest * chosen.len() <= cost);
         }
     }
 }

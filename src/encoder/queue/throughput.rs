@@ -11,12 +11,12 @@ const LATEST: Duration = Duration::from_secs(30);
 
 /// The running mean of the time that a tower takes for an item while it has work.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     seconds_per_item: Option<f64>,
     last: Option<Instant>,
 }
 
-impl Pace {
+impl Throughput {
     /// Notes a batch that ran from `started` to `now`. Batches of several sessions overlap: only
     /// the time since the last end counts, or their items would be too slow by as many.
     pub(super) fn finished(&mut self, items: usize, started: Instant, now: Instant) {
@@ -40,16 +40,16 @@ mod tests {
 
     #[test]
     fn the_hint_follows_the_pace_within_its_bounds() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        assert_eq!(pace.retry_after(1000), SOONEST);
+        let (mut throughput, start) = (Throughput::default(), Instant::now());
+        assert_eq!(throughput.retry_after(1000), SOONEST);
         let at = |ms| start + Duration::from_millis(ms);
         // Two sessions, 4 items each in 80 ms, half overlapped: 10 ms an item.
         for step in 1..100 {
-            pace.finished(4, at(step * 40 - 40), at(step * 40 + 40));
+            throughput.finished(4, at(step * 40 - 40), at(step * 40 + 40));
         }
-        let hint = pace.retry_after(100).as_secs_f64();
+        let hint = throughput.retry_after(100).as_secs_f64();
         assert!((hint - 1.0).abs() < 0.01, "{hint}");
-        assert_eq!(pace.retry_after(1_000_000), LATEST);
-        assert_eq!(pace.retry_after(1), SOONEST);
+        assert_eq!(throughput.retry_after(1_000_000), LATEST);
+        assert_eq!(throughput.retry_after(1), SOONEST);
     }
 }
