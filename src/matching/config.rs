@@ -2,40 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MatchError;
+use super::{MatchError, Strategy};
 use crate::base::check::{Checks, Settings};
+use crate::model::ModelDefaults;
 
-/// How instructions are drawn from the eligible candidates, best score first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The best one. Not random.
-    Top1,
-    /// `per_image` of the `top_k` best, each equally likely, none twice.
-    Topk,
-    /// `per_image` draws from the `top_k` best, none twice. Each draw has
-    /// p ∝ exp(score / temperature) over what is left, cut to the smallest set of best ones
-    /// whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020).
-    #[default]
-    Softmax,
-    /// Maximal marginal relevance (Carbonell and Goldstein 1998) over all eligible candidates:
-    /// each step values `mmr_lambda` · score − (1 − `mmr_lambda`) · (largest cosine to one
-    /// already picked). Temperature 0 takes the best value, a higher one draws with
-    /// p ∝ exp(value / temperature). Score and cosine are subtracted, so `zscore` does not suit.
-    Mmr,
-}
-
-impl Strategy {
-    /// The name used in settings and in the lineage.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Topk => "topk",
-            Self::Softmax => "softmax",
-            Self::Mmr => "mmr",
-        }
-    }
-}
+/// The most candidates fetched, drawn from or recorded.
+pub(super) const MOST: usize = 10_000;
 
 /// The correction for instructions that are near to every photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,7 +81,6 @@ impl Default for MatchingConfig {
 
 impl Settings for MatchingConfig {
     fn check(&self, checks: &mut Checks) {
-        const MOST: usize = 10_000;
         checks.range("pool", self.pool, 1, MOST);
         checks.range("top_k", self.top_k, 1, MOST);
         checks.range("record_candidates", self.record_candidates, 0, MOST);
@@ -120,45 +91,16 @@ impl Settings for MatchingConfig {
         checks.range("max_share", self.max_share, 0.0, 1.0);
         checks.range("top_p", self.top_p, 1e-6, 1.0);
         checks.range("temperature", self.temperature, 0.0, 1000.0);
-        self.check_strategy(checks);
-    }
-}
-
-impl MatchingConfig {
-    /// What one photo can get is bounded by what its strategy draws from.
-    fn check_strategy(&self, checks: &mut Checks) {
-        let (most, why) = match self.strategy {
-            Strategy::Top1 => (1, "with strategy top1"),
-            Strategy::Topk | Strategy::Softmax => (self.top_k, "top_k"),
-            Strategy::Mmr => (self.pool, "pool"),
-        };
-        let fits = (1..=most).contains(&self.per_image);
-        checks.require(fits, "per_image", self.per_image, format!("1 to {most}, {why}"));
-        if matches!(self.strategy, Strategy::Topk | Strategy::Softmax) {
-            let (top_k, pool) = (self.top_k, self.pool);
-            checks.require(top_k <= pool, "top_k", top_k, format!("1 to {pool}, pool"));
-        }
-        if self.strategy == Strategy::Softmax {
-            let frozen = (0.0..1e-6).contains(&self.temperature);
-            let expected = "0.000001 to 1000 with strategy softmax";
-            checks.require(!frozen, "temperature", self.temperature, expected);
-        }
-    }
-}
-
-/// What a model's catalog entry says for settings that are unset.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ModelDefaults {
-    /// The lowest similarity that is eligible, in [-1, 1].
-    pub min_similarity: f64,
-    /// Share of the caption in the similarity, in [0, 1].
-    pub caption_weight: f64,
-}
-
-impl Default for ModelDefaults {
-    /// For a model that nobody measured: no floor, and the photo alone decides.
-    fn default() -> Self {
-        Self { min_similarity: -1.0, caption_weight: 0.0 }
+        let ((most_top_k, why), (most, per_image_why)) = self.strategy.bounds(self);
+        let fits = self.top_k <= most_top_k || self.top_k > MOST;
+        checks.require(fits, "top_k", self.top_k, format!("1 to {most_top_k}{why}"));
+        let (fits, expected) =
+            ((1..=most).contains(&self.per_image), format!("1 to {most}{per_image_why}"));
+        checks.require(fits, "per_image", self.per_image, expected);
+        let coldest = self.strategy.coldest();
+        let frozen = (0.0..coldest).contains(&self.temperature);
+        let expected = format!("{coldest} to 1000 with this strategy");
+        checks.require(!frozen, "temperature", self.temperature, expected);
     }
 }
 

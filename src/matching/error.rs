@@ -26,6 +26,8 @@ pub enum MatchError {
     UnknownInstruction { id: String },
     #[error("hubness statistics need at least {least} calibration photos, got {found}")]
     TooFewCalibration { least: u64, found: u64 },
+    #[error("the photos of run {run:?} were embedded by another model than this one")]
+    OtherEncoder { run: String },
 }
 
 impl Failure for MatchError {
@@ -36,7 +38,8 @@ impl Failure for MatchError {
             Self::NoVector { .. } => ErrorKind::Internal,
             Self::NoHubnessStats
             | Self::UnknownInstruction { .. }
-            | Self::TooFewCalibration { .. } => ErrorKind::FailedPrecondition,
+            | Self::TooFewCalibration { .. }
+            | Self::OtherEncoder { .. } => ErrorKind::FailedPrecondition,
         }
     }
 
@@ -49,6 +52,7 @@ impl Failure for MatchError {
             Self::NoHubnessStats => "no_hubness_statistics",
             Self::UnknownInstruction { .. } => "hubness_statistics_outdated",
             Self::TooFewCalibration { .. } => "too_few_calibration_photos",
+            Self::OtherEncoder { .. } => "other_model",
         }
     }
 }

@@ -25,7 +25,6 @@ pub mod observe;
 mod options;
 mod probe;
 mod routes;
-mod search;
 mod serve;
 mod services;
 mod start;
