@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::PromptSet;
 use super::filter::{AnswerText, Filters, Verdict};
 use crate::base::hash;
-use crate::dataset::store::{AnswerRow, PairToAnswer};
+use crate::base::key::Key;
+use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
 };
@@ -96,8 +97,8 @@ impl Generator {
         settings: &SamplingSettings,
         seed: u64,
     ) -> String {
-        let settings = format!("{settings:?}");
-        hash::key(&["answer", &prompts.hash, model, &settings, &seed.to_string()])
+        let key = Key::new("answer", 2).field("prompts", prompts.hash.as_str());
+        settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
     /// Makes one attempt at one pair.
@@ -106,7 +107,7 @@ impl Generator {
     /// The LLM's, after its retries.
     pub async fn attempt(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
@@ -121,7 +122,7 @@ impl Generator {
     /// As [`ChatModel::chat_stream`].
     pub async fn attempt_streamed(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
@@ -131,9 +132,9 @@ impl Generator {
         Ok(self.judge(pair, attempt, asked, reply))
     }
 
-    fn ask(&self, pair: &PairToAnswer, attempt: u32) -> Asked {
+    fn ask(&self, pair: &Pair, attempt: u32) -> Asked {
         let number = attempt.to_string();
-        let seed = |what| hash::seed(self.seed, &[what, &pair.pair_key, &number]);
+        let seed = |what| hash::seed(self.seed, &[what, &pair.key, &number]);
         let prompt = self.prompts.build(&pair.description, &pair.instruction, seed("examples"));
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = seed("answer") & 0x7fff_ffff;
@@ -141,13 +142,7 @@ impl Generator {
         Asked { request, examples: prompt.examples }
     }
 
-    fn judge(
-        &self,
-        pair: &PairToAnswer,
-        attempt: u32,
-        asked: Asked,
-        reply: ChatReply,
-    ) -> AnswerRow {
+    fn judge(&self, pair: &Pair, attempt: u32, asked: Asked, reply: ChatReply) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
         let verdict = self.filters.check(&AnswerText {
@@ -158,8 +153,8 @@ impl Generator {
             prompt_texts: &self.prompts.texts(),
         });
         AnswerRow {
-            answer_key: hash::key(&[&pair.pair_key, &self.conf, &attempt.to_string()]),
-            pair_key: pair.pair_key.clone(),
+            answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
+            pair_key: pair.key.clone(),
             attempt,
             text,
             finish: finish_name(reply.finish).to_owned(),

@@ -6,7 +6,7 @@ use super::filter::Filters;
 use super::{AnswerBackend, BackendDown, Generator, PromptSet};
 use crate::Error;
 use crate::config::Config;
-use crate::dataset::store::AnswerRow;
+use crate::dataset::record::AnswerRow;
 use crate::llm::{LlmError, SamplingSettings};
 
 /// Prompts, filters and settings, read once, and the backend.

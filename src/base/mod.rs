@@ -2,9 +2,12 @@
 //! files, paths.
 
 pub mod check;
-pub(crate) mod durable;
+pub mod db;
+pub mod durable;
 pub mod failure;
 pub mod hash;
+pub mod key;
+pub mod lock;
 pub mod paths;
 pub mod signal;
 

@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
-use super::args::{Cli, Command};
 use super::serve::configure;
+use super::{Cli, Command};
 use crate::config::{Config, Layers, keys, settings};
 
 /// Values that some flag takes, most peculiar ones last.

@@ -109,7 +109,7 @@ impl Prepared {
             Some(model) => Arc::clone(model),
             None => connect(&options.llm).await?,
         };
-        session.store.set_meta(MODEL, model.name())?;
+        session.store.database().set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
         let in_flight = options.llm.in_flight();
         let worked = judge.run(&self.board, model, in_flight, session).await?;
@@ -122,6 +122,7 @@ impl Prepared {
         store: &EvaluationStore,
     ) -> Result<Option<Arc<Judge>>, Error> {
         let Some(judge) = self.judge_by_name(options, store)? else { return Ok(None) };
+        judge.rekey(&self.board, store)?;
         let (_, open) = count_open(&self.board, &judge, store)?;
         Ok((open == 0).then_some(judge))
     }
@@ -134,7 +135,7 @@ impl Prepared {
     ) -> Result<Option<Arc<Judge>>, Error> {
         let name = match &options.llm.model {
             Some(name) => Some(name.clone()),
-            None => store.meta(MODEL)?,
+            None => store.database().meta(MODEL)?,
         };
         Ok(name.map(|name| self.judge(options, name)))
     }
@@ -151,6 +152,9 @@ impl Prepared {
         };
         let name = options.llm.model.clone().unwrap_or_default();
         let judge = known.unwrap_or_else(|| self.judge(options, name));
+        if let Some(store) = store {
+            judge.rekey(&self.board, store)?;
+        }
         let replies = store.map(EvaluationStore::replies).transpose()?.unwrap_or_default();
         judge.estimate(&self.board, &replies)
     }
@@ -221,7 +225,7 @@ fn prepare(request: &JudgeRequest, access: &FileAccess) -> Result<Prepared, Erro
 pub(super) fn remember<T: Serialize>(store: &EvaluationStore, request: &T) -> Result<(), Error> {
     // Paths that are no Unicode cannot be kept; such a folder needs its flags again.
     if let Ok(text) = serde_json::to_string(request) {
-        store.set_meta(REQUEST, &text)?;
+        store.database().set_meta(REQUEST, &text)?;
     }
     Ok(())
 }
@@ -236,7 +240,7 @@ pub fn last_request<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let none =
         || EvaluationError::NoResults { path: PathBuf::from(folder.path()), file: "request" };
-    let text = folder.store(kind)?.meta(REQUEST)?.ok_or_else(none)?;
+    let text = folder.store(kind)?.database().meta(REQUEST)?.ok_or_else(none)?;
     Ok(serde_json::from_str(&text).map_err(|_| none())?)
 }
 

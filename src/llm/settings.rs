@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LlmFault;
 use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
 
 /// Sampling settings of one role; part of an answer's key, so every field matters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,19 @@ impl Settings for SamplingSettings {
 }
 
 impl SamplingSettings {
+    /// Adds every setting to the key of what is sampled.
+    pub fn add_to(&self, key: Key) -> Key {
+        let Self { temperature, top_p, max_tokens, stop, .. } = self;
+        let Self { repeat_penalty, frequency_penalty, presence_penalty, .. } = self;
+        key.field("temperature", *temperature)
+            .field("top_p", *top_p)
+            .field("max_tokens", *max_tokens)
+            .list("stop", stop.iter().map(String::as_str))
+            .optional("repeat_penalty", *repeat_penalty)
+            .optional("frequency_penalty", *frequency_penalty)
+            .optional("presence_penalty", *presence_penalty)
+    }
+
     /// Checks every range.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{MatchError, Strategy};
 use crate::base::check::{Checks, Settings};
-use crate::model::ModelDefaults;
+use crate::base::key::Key;
+use crate::model::manifest::ModelDefaults;
 
 /// The most candidates fetched, drawn from or recorded.
 pub(super) const MOST: usize = 10_000;
@@ -23,6 +24,17 @@ pub enum Hubness {
     /// the instruction's mean similarity to its nearest calibration photos − the photo's mean
     /// similarity to its nearest instructions.
     Csls,
+}
+
+impl Hubness {
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zscore => "zscore",
+            Self::Csls => "csls",
+        }
+    }
 }
 
 /// Settings of matching.
@@ -91,15 +103,22 @@ impl Settings for MatchingConfig {
         checks.range("max_share", self.max_share, 0.0, 1.0);
         checks.range("top_p", self.top_p, 1e-6, 1.0);
         checks.range("temperature", self.temperature, 0.0, 1000.0);
-        let ((most_top_k, why), (most, per_image_why)) = self.strategy.bounds(self);
-        let fits = self.top_k <= most_top_k || self.top_k > MOST;
-        checks.require(fits, "top_k", self.top_k, format!("1 to {most_top_k}{why}"));
-        let (fits, expected) =
-            ((1..=most).contains(&self.per_image), format!("1 to {most}{per_image_why}"));
-        checks.require(fits, "per_image", self.per_image, expected);
+        self.check_strategy(checks);
+    }
+}
+
+impl MatchingConfig {
+    /// What one photo can get is bounded by what its strategy draws from.
+    fn check_strategy(&self, checks: &mut Checks) {
+        let (most_top_k, most_per_image) = self.strategy.bounds(self);
+        for (name, value, (most, why)) in
+            [("top_k", self.top_k, most_top_k), ("per_image", self.per_image, most_per_image)]
+        {
+            checks.require((1..=most).contains(&value), name, value, format!("1 to {most}{why}"));
+        }
         let coldest = self.strategy.coldest();
         let frozen = (0.0..coldest).contains(&self.temperature);
-        let expected = format!("{coldest} to 1000 with this strategy");
+        let expected = format!("{coldest} to 1000 with strategy {}", self.strategy.name());
         checks.require(!frozen, "temperature", self.temperature, expected);
     }
 }
@@ -133,6 +152,26 @@ impl MatchRules {
     /// The settings, with `min_similarity` and `caption_weight` set.
     pub fn config(&self) -> &MatchingConfig {
         &self.config
+    }
+
+    /// Adds every rule to the key of what is drawn by them.
+    pub fn add_to(&self, key: Key) -> Key {
+        let MatchingConfig { strategy, per_image, pool, temperature, top_k, top_p, .. } =
+            &self.config;
+        let MatchingConfig { mmr_lambda, hubness, calibration, max_share, .. } = &self.config;
+        key.field("strategy", strategy.name())
+            .field("per_image", *per_image)
+            .field("pool", *pool)
+            .field("min_similarity", self.min_similarity)
+            .field("temperature", *temperature)
+            .field("top_k", *top_k)
+            .field("top_p", *top_p)
+            .field("mmr_lambda", *mmr_lambda)
+            .field("caption_weight", self.caption_weight)
+            .field("hubness", hubness.name())
+            .field("calibration", *calibration)
+            .field("max_share", *max_share)
+            .field("record_candidates", self.config.record_candidates)
     }
 
     /// The lowest similarity that is eligible.

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::answer::backend::concerns_one_call;
-use crate::answer::filter::{AnswerText, FilterConfig, Verdict};
+use crate::answer::filter::{AnswerText, Verdict};
 use crate::answer::generate::{finish_name, passed};
 use crate::answer::{AnswerBackend, Generator};
-use crate::dataset::record::{Rejection, Stage};
-use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
+use crate::base::db::DbError;
+use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
+use crate::dataset::store::Store;
 use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
 use crate::{Error, ErrorKind};
 
@@ -56,7 +57,8 @@ pub struct AnswerStage {
     pub attempts: u32,
 }
 
-type Attempt = (PairToAnswer, Result<AnswerRow, LlmError>);
+/// A pair, the number of the attempt, and what came of it.
+type Attempt = (Pair, u32, Result<AnswerRow, LlmError>);
 
 /// The stage while it works.
 struct Working<'a> {
@@ -65,7 +67,7 @@ struct Working<'a> {
     stop: &'a Stop,
     progress: &'a dyn Progress,
     calls: JoinSet<Attempt>,
-    waiting: VecDeque<PairToAnswer>,
+    waiting: VecDeque<(Pair, u32)>,
     after: (i64, u32),
     counted: Option<Instant>,
     outcome: AnswerOutcome,
@@ -103,7 +105,7 @@ impl AnswerStage {
             let last_look = matching_done.load(Ordering::Acquire);
             working.fill()?;
             match working.calls.join_next().await {
-                Some(Ok((pair, result))) => working.settle(pair, result)?,
+                Some(Ok((pair, attempt, result))) => working.settle(pair, attempt, result)?,
                 // Calls are neither aborted nor do they panic; a lost one is found at resume.
                 Some(Err(error)) => tracing::error!(%error, "an answer task ended unexpectedly"),
                 None if working.is_over(last_look) => break,
@@ -117,7 +119,7 @@ impl AnswerStage {
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
-    fn judge_again(&self, store: &Store) -> Result<(), StoreError> {
+    fn judge_again(&self, store: &Store) -> Result<(), DbError> {
         let (conf, filter_conf) = (&self.generator.conf, &self.filter_conf);
         let mut after = String::new();
         loop {
@@ -160,11 +162,6 @@ impl AnswerStage {
     }
 }
 
-/// The key of a filter configuration.
-pub fn filter_conf(filters: &FilterConfig) -> String {
-    crate::base::hash::key(&["filters", &format!("{filters:?}")])
-}
-
 impl Working<'_> {
     fn stopping(&self) -> bool {
         self.stop.is_asked() || self.outcome.gave_up.is_some()
@@ -175,7 +172,7 @@ impl Working<'_> {
     }
 
     /// Starts calls until as many are under way as may be.
-    fn fill(&mut self) -> Result<(), StoreError> {
+    fn fill(&mut self) -> Result<(), DbError> {
         // Other callers may have found it down. Kept, so that no pair is passed over when it is
         // back before the calls under way have ended.
         if let Some(down) = self.stage.backend.down() {
@@ -185,17 +182,17 @@ impl Working<'_> {
             if self.waiting.is_empty() {
                 self.read_page()?;
             }
-            let Some(pair) = self.waiting.pop_front() else { return Ok(()) };
-            self.call(pair);
+            let Some((pair, attempt)) = self.waiting.pop_front() else { return Ok(()) };
+            self.call(pair, attempt);
         }
         Ok(())
     }
 
-    fn read_page(&mut self) -> Result<(), StoreError> {
+    fn read_page(&mut self) -> Result<(), DbError> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let page =
             self.store.pairs_to_answer(match_conf, &generator.conf, *attempts, self.after, PAGE)?;
-        if let Some(last) = page.last() {
+        if let Some((last, _)) = page.last() {
             self.after = (last.seq, last.rank);
             self.tell_total()?;
         }
@@ -204,7 +201,7 @@ impl Working<'_> {
     }
 
     /// Counting reads an index of the whole run: not more often than a person looks.
-    fn tell_total(&mut self) -> Result<(), StoreError> {
+    fn tell_total(&mut self) -> Result<(), DbError> {
         if self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY) {
             self.counted = Some(Instant::now());
             let total = self.store.count_pairs(&self.stage.match_conf)?;
@@ -213,30 +210,30 @@ impl Working<'_> {
         Ok(())
     }
 
-    fn call(&mut self, pair: PairToAnswer) {
+    fn call(&mut self, pair: Pair, attempt: u32) {
         let generator = Arc::clone(&self.stage.generator);
         let abort = self.stop.abort_token();
         self.calls.spawn(async move {
-            let result = generator.attempt(&pair, pair.attempt, &abort).await;
-            (pair, result)
+            let result = generator.attempt(&pair, attempt, &abort).await;
+            (pair, attempt, result)
         });
     }
 
     fn settle(
         &mut self,
-        mut pair: PairToAnswer,
+        pair: Pair,
+        attempt: u32,
         result: Result<AnswerRow, LlmError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         match result {
             Ok(row) => {
                 self.stage.backend.report_success();
                 let conf = &self.stage.generator.conf;
                 self.store.put_answer(conf, &self.stage.filter_conf, &row)?;
                 let again =
-                    matches!(row.verdict, Verdict::Reject(_)) && pair.attempt < self.stage.attempts;
+                    matches!(row.verdict, Verdict::Reject(_)) && attempt < self.stage.attempts;
                 if again && !self.stopping() {
-                    pair.attempt += 1;
-                    self.call(pair);
+                    self.call(pair, attempt + 1);
                 } else if !again {
                     self.done();
                 }
@@ -252,7 +249,7 @@ impl Working<'_> {
         self.progress.advance(Phase::Answer, 1);
     }
 
-    fn fail(&mut self, pair: &PairToAnswer, error: LlmError) -> Result<(), StoreError> {
+    fn fail(&mut self, pair: &Pair, error: LlmError) -> Result<(), DbError> {
         let rejection = Rejection {
             stage: Stage::Answer,
             code: error.code().to_owned(),
@@ -262,12 +259,12 @@ impl Working<'_> {
         let conf = &self.stage.generator.conf;
         // The server refused this one prompt: asking again is no use, and others may pass.
         if concerns_one_call(&error) {
-            self.store.put_answer_rejection(conf, &pair.pair_key, &rejection)?;
+            self.store.put_answer_rejection(conf, &pair.key, &rejection)?;
             self.done();
             return Ok(());
         }
         tracing::warn!(pair = rejection.subject, code = rejection.code, "{}", rejection.reason);
-        self.store.put_failure(conf, &pair.pair_key, &rejection, error.attempts)?;
+        self.store.put_failure(conf, &pair.key, &rejection, error.attempts)?;
         if self.stage.backend.report_failure(&error) {
             self.outcome.gave_up.get_or_insert(error);
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FilterName;
 use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
 
 /// Which filters run, and their limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,28 @@ impl Default for RepetitionConfig {
             max_top_4gram: 0.16,
             max_repeated_5grams: 0.20,
         }
+    }
+}
+
+impl FilterConfig {
+    /// The key of what these filters say.
+    pub fn key(&self) -> String {
+        let Self { enabled, min_words, max_words, echo_words, repetition } = self;
+        let RepetitionConfig { max_word_run, max_phrase_run, max_repeated_sentences, .. } =
+            repetition;
+        let RepetitionConfig { max_top_3gram, max_top_4gram, max_repeated_5grams, .. } = repetition;
+        Key::new("filters", 2)
+            .list("enabled", enabled.iter().map(|name| name.name()))
+            .field("min_words", *min_words)
+            .field("max_words", *max_words)
+            .field("echo_words", *echo_words)
+            .field("max_word_run", *max_word_run)
+            .field("max_phrase_run", *max_phrase_run)
+            .field("max_repeated_sentences", *max_repeated_sentences)
+            .field("max_top_3gram", *max_top_3gram)
+            .field("max_top_4gram", *max_top_4gram)
+            .field("max_repeated_5grams", *max_repeated_5grams)
+            .done()
     }
 }
 
