@@ -8,7 +8,6 @@ use clap::{Args, Subcommand};
 
 use crate::Error;
 use crate::base::signal::interrupted;
-use crate::base::signal::interrupted;
 use crate::model::catalog::{Catalog, CatalogModel, ModelKind};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
