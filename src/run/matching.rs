@@ -61,7 +61,10 @@ impl MatchStage {
         store: &Store,
         folder: &Path,
     ) -> Result<Self, Error> {
-        let rules = MatchRules::new(&config.matching, encoder.manifest().defaults)?;
+        // A model's entry may change; this run goes on with what it said when the run began.
+        let began = format!("matching defaults of {}", encoder.hash());
+        let defaults = store.database().began_with(&began, encoder.manifest().defaults)?;
+        let rules = MatchRules::new(&config.matching, defaults)?;
         let index = library_index(&config.index, &*encoder, &library, folder)?;
         store.put_instructions(&library.instructions, &library.hash)?;
         let pass = store.pass()?;

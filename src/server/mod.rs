@@ -1,4 +1,4 @@
-//! The gRPC service (design 5, 12, 13): the public contract of `proto/` over the engine.
+//! The gRPC service: the public contract of `proto/` over the engine.
 //!
 //! A call passes the layers ([`observe`], [`auth`], [`layers`]), its service checks it
 //! ([`validate`]), calls the engine and maps the reply ([`convert`]) or the error ([`fault`]).
