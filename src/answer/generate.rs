@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::PromptSet;
 use super::filter::{Filters, SampleView, Verdict};
 use crate::base::hash;
+use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
@@ -96,8 +97,8 @@ impl Generator {
         settings: &SamplingSettings,
         seed: u64,
     ) -> String {
-        let settings = format!("{settings:?}");
-        hash::key(&["answer", &prompts.hash, model, &settings, &seed.to_string()])
+        let key = Key::new("answer", 2).field("prompts", prompts.hash.as_str());
+        settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
     /// Makes one attempt at one pair.

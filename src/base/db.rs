@@ -366,6 +366,23 @@ impl Database {
         self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [name, value]).map(drop)
     }
 
+    /// What this database was begun with: the value kept under `name`, or else `today`'s, which is
+    /// kept from now on. So a default that changes holds for what begins after the change.
+    ///
+    /// # Errors
+    /// SQLite's, or the kept value has another form.
+    pub fn began_with<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        today: T,
+    ) -> Result<T, DbError> {
+        let name = format!("began with: {name}");
+        match self.meta_json(&name)? {
+            Some(kept) => Ok(kept),
+            None => self.set_meta_json(&name, &today).map(|()| today),
+        }
+    }
+
     /// A named value that is kept as JSON.
     ///
     /// # Errors

@@ -122,6 +122,7 @@ impl Prepared {
         store: &EvaluationStore,
     ) -> Result<Option<Arc<Judge>>, Error> {
         let Some(judge) = self.judge_by_name(options, store)? else { return Ok(None) };
+        judge.rekey(&self.board, store)?;
         let (_, open) = count_open(&self.board, &judge, store)?;
         Ok((open == 0).then_some(judge))
     }
@@ -151,6 +152,9 @@ impl Prepared {
         };
         let name = options.llm.model.clone().unwrap_or_default();
         let judge = known.unwrap_or_else(|| self.judge(options, name));
+        if let Some(store) = store {
+            judge.rekey(&self.board, store)?;
+        }
         let replies = store.map(EvaluationStore::replies).transpose()?.unwrap_or_default();
         judge.estimate(&self.board, &replies)
     }

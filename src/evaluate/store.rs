@@ -7,6 +7,10 @@ use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::base::db::{Database, DbError, Migration, Schema};
+use crate::base::key::{Rekeyed, is_old};
+
+/// Before a key in the name of the row of `meta` that holds its old one.
+const OLD_KEY: &str = "old key:";
 
 static SCHEMA: Schema = Schema {
     name: "evaluation",
@@ -142,6 +146,48 @@ impl EvaluationStore {
             found.entry(key).or_default().push(reply);
         }
         Ok(found)
+    }
+
+    /// Gives replies kept under a key of release 0.1.0 today's: `keys` gives pairs of both. With
+    /// `names`, the old key is kept as well, see [`EvaluationStore::old_key`].
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn rekey(
+        &self,
+        keys: impl FnOnce() -> Vec<(String, String)>,
+        names: bool,
+    ) -> Result<Rekeyed, DbError> {
+        let count = format!("SELECT count(*) FROM replies WHERE {}", is_old("task_key"));
+        let left = || self.db.value::<usize>(&count, []);
+        if left()? == 0 {
+            return Ok(Rekeyed::default());
+        }
+        let keys = keys();
+        let moved = self.db.write(|transaction| {
+            let mut moved = 0;
+            for (old, new) in &keys {
+                let sql = "UPDATE OR IGNORE replies SET task_key = ?2 WHERE task_key = ?1";
+                let rows = transaction.prepare_cached(sql)?.execute([old, new])?;
+                moved += rows;
+                if names && rows > 0 {
+                    let name = format!("{OLD_KEY}{new}");
+                    let sql = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+                    transaction.prepare_cached(sql)?.execute([&name, old])?;
+                }
+            }
+            Ok(moved)
+        })?;
+        Ok(Rekeyed { moved, left: left()? })
+    }
+
+    /// The key that release 0.1.0 gave to what is kept under `key` now, where it was the name of
+    /// something published.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn old_key(&self, key: &str) -> Result<Option<String>, DbError> {
+        self.db.meta(&format!("{OLD_KEY}{key}"))
     }
 
     /// Keeps a failed call, to be made again at the next start.

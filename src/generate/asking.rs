@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::generate::finish_name;
 use crate::base::hash;
+use crate::base::key::Key;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{
@@ -20,6 +21,7 @@ use crate::llm::{
 };
 use crate::{Error, ErrorKind};
 
+use super::old_keys;
 use crate::work::{Phase, Progress, Stop};
 
 /// One question, asked anew with another seed until a reply is good or attempts run out.
@@ -77,6 +79,7 @@ impl Asker<'_> {
         questions: &[Question],
         good: &(dyn Fn(usize, &str) -> bool + Sync),
     ) -> Result<Vec<Replies>, Error> {
+        self.rekey(questions)?;
         let mut asking = Asking {
             asker: self,
             questions,
@@ -111,13 +114,40 @@ impl Asker<'_> {
 
     /// Over everything a reply depends on. A server that takes no schema is another server.
     fn key(&self, request: &ChatRequest) -> String {
-        let settings = format!("{:?}", self.settings);
-        let schema = self.schema.as_ref().map(Value::to_string).unwrap_or_default();
-        let seed = request.seed.to_string();
-        let mut parts = vec![self.role, self.model.name(), &settings, &schema, &seed];
-        parts.extend(request.messages.iter().map(|message| message.text.as_str()));
-        hash::key(&parts)
+        call_key(self.role, self.model.name(), self.schema.as_ref(), request)
     }
+
+    /// Gives the replies that release 0.1.0 kept for these questions today's keys.
+    fn rekey(&self, questions: &[Question]) -> Result<(), Error> {
+        let schema = self.schema.as_ref().map(Value::to_string).unwrap_or_default();
+        let keys = || {
+            let attempts = (0..questions.len())
+                .flat_map(|number| (1..=self.attempts).map(move |attempt| (number, attempt)));
+            let both = attempts.map(|(number, attempt)| {
+                let Call { key, request, .. } = self.call(&questions[number], number, attempt);
+                (old_keys::call(self.role, self.model.name(), &schema, &request), key)
+            });
+            both.collect()
+        };
+        let rekeyed = self.store.rekey(self.role, keys)?;
+        // Where some fit, the others are those of later questions, or of inputs that changed.
+        if rekeyed.moved == 0 {
+            rekeyed.report("replies");
+        }
+        Ok(())
+    }
+}
+
+/// Over everything a reply depends on.
+fn call_key(role: &str, model: &str, schema: Option<&Value>, request: &ChatRequest) -> String {
+    let ChatRequest { messages, settings, seed, .. } = request;
+    let key = Key::new("call", 2).field("role", role).field("model", model);
+    settings
+        .add_to(key)
+        .optional("schema", schema.map(Value::to_string))
+        .field("seed", *seed)
+        .list("messages", messages.iter().map(|message| message.text.as_str()))
+        .done()
 }
 
 struct Asking<'a> {

@@ -9,6 +9,7 @@ pub mod folder;
 mod importing;
 mod map;
 mod models;
+mod old_keys;
 mod reporting;
 mod summarizing;
 pub mod summary;

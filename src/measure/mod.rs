@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::base::check::{Checks, Settings};
 use crate::dataset::record::SampleView;
 use crate::encoder::Encoder;
 
@@ -22,17 +23,12 @@ pub struct MeasureConfig {
     pub enabled: Vec<MeasureName>,
 }
 
-impl MeasureConfig {
-    /// Refuses a measure that is named twice.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    pub fn validate(&self) -> Result<(), String> {
+impl Settings for MeasureConfig {
+    fn check(&self, checks: &mut Checks) {
         let twice = |(index, name): &(usize, &MeasureName)| self.enabled[..*index].contains(name);
-        match self.enabled.iter().enumerate().find(twice) {
-            Some((_, name)) => Err(format!("enabled names {} twice", name.name())),
-            None => Ok(()),
-        }
+        let twice = self.enabled.iter().enumerate().find(twice);
+        let name = twice.map(|(_, name)| format!("{} twice", name.name())).unwrap_or_default();
+        checks.require(twice.is_none(), "enabled", name, "each measure once");
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::answer::backend::concerns_one_call;
-use crate::answer::filter::{FilterConfig, SampleView, Verdict};
+use crate::answer::filter::{SampleView, Verdict};
 use crate::answer::generate::{finish_name, passed};
 use crate::answer::{AnswerBackend, Generator};
 use crate::base::db::DbError;
@@ -161,11 +161,6 @@ impl AnswerStage {
             notice: local.then(|| LOCAL_NOTICE.to_owned()),
         }
     }
-}
-
-/// The key of a filter configuration.
-pub fn filter_conf(filters: &FilterConfig) -> String {
-    crate::base::hash::key(&["filters", &format!("{filters:?}")])
 }
 
 impl Working<'_> {

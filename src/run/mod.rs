@@ -1,4 +1,4 @@
-//! A run: its folder, its stages, and how they work side by side (design 8).
+//! A run: its folder, its stages, and how they work side by side.
 //!
 //! The stages talk through `run.sqlite` alone: each reads the rows the one before it finished,
 //! and commits its own. So a stage can run ahead of the next without holding anything in memory,
@@ -13,6 +13,7 @@ mod ingest;
 mod job;
 mod matching;
 mod measuring;
+mod old_keys;
 mod reporting;
 mod settings;
 mod summary;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 use crate::ErrorKind;
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
@@ -40,8 +42,8 @@ pub enum PipelineError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is in use by another pairwright; wait for it, or choose another --out")]
-    Busy { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
     StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
     #[error(
@@ -61,9 +63,8 @@ impl Failure for PipelineError {
         match self {
             Self::Folder { source, .. } => ErrorKind::of_io(source),
             Self::StageDied { .. } => ErrorKind::Internal,
-            Self::Busy { .. } | Self::StepMissing { .. } | Self::Hubness { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Lock(error) => error.kind(),
+            Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
             Self::NoSource => ErrorKind::InvalidInput,
             Self::Config(error) => error.kind(),
         }
@@ -72,7 +73,7 @@ impl Failure for PipelineError {
     fn code(&self) -> &'static str {
         match self {
             Self::Folder { .. } => "run_folder",
-            Self::Busy { .. } => "run_busy",
+            Self::Lock(error) => error.code(),
             Self::StepMissing { .. } => "step_missing",
             Self::NoSource => "no_source",
             Self::Config(error) => error.code(),
@@ -81,3 +82,6 @@ impl Failure for PipelineError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod durable;
 mod evaluate;
 mod faults;
 mod generate_local;
 mod generate_stub;
 mod incremental;
 mod kill;
+mod old_folders;
 mod source;

@@ -14,9 +14,10 @@ mod repetition;
 use serde::{Deserialize, Serialize};
 
 use self::prepared::Prepared;
+use crate::base::check::{Problems, Settings};
 
 pub use crate::dataset::record::{Refused, SampleView, Verdict};
-pub use config::{FilterConfig, FilterConfigError, RepetitionConfig};
+pub use config::{FilterConfig, RepetitionConfig};
 
 /// A filter's finding: the code and the reason.
 type Fault = (&'static str, String);
@@ -105,9 +106,9 @@ impl Filters {
     /// Builds the enabled filters in their order.
     ///
     /// # Errors
-    /// The configuration does not pass [`FilterConfig::validate`].
-    pub fn new(config: &FilterConfig) -> Result<Self, FilterConfigError> {
-        config.validate()?;
+    /// A value is out of its range.
+    pub fn new(config: &FilterConfig) -> Result<Self, Problems> {
+        config.validate_as("filters")?;
         let chain = config.enabled.iter().map(|name| (*name, name.build(config))).collect();
         Ok(Self { chain })
     }

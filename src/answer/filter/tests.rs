@@ -102,7 +102,8 @@ fn the_first_refusal_counts_and_a_dry_run_shows_all() {
 #[test]
 fn a_wrong_configuration_builds_no_filters() {
     let config = FilterConfig { max_words: 0, ..FilterConfig::default() };
-    assert_eq!(Filters::new(&config).err().map(|error| error.field), Some("max_words"));
+    let problems = Filters::new(&config).err().expect("refused");
+    assert_eq!(problems.0[0].field, "filters.max_words");
 }
 
 proptest! {

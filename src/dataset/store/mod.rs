@@ -1,4 +1,4 @@
-//! `run.sqlite`: every record of a run and its state (design 8). SQLite is the truth; indexes,
+//! `run.sqlite`: every record of a run and its state. SQLite is the truth; indexes,
 //! exports and the report are derived from it.
 
 mod answers;
@@ -8,6 +8,7 @@ mod ingest;
 mod matches;
 mod measures;
 mod pairs;
+mod rekey;
 mod serving;
 mod showing;
 mod stats;

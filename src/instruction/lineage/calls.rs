@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use super::GenerationStore;
 use crate::base::db::{DbError, vector_bytes, vector_column};
+use crate::base::key::{Rekeyed, is_old};
 use crate::encoder::Embedding;
 
 /// A reply as it is kept.
@@ -71,6 +72,49 @@ impl GenerationStore {
             )?;
             Ok(())
         })
+    }
+
+    /// Gives the replies and refusals of `role` that are kept under keys of release 0.1.0 today's:
+    /// `keys` gives pairs of both. Rows that refer to them follow.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn rekey(
+        &self,
+        role: &str,
+        keys: impl FnOnce() -> Vec<(String, String)>,
+    ) -> Result<Rekeyed, DbError> {
+        let old = is_old("key");
+        let left = |table: &str| format!("SELECT count(*) FROM {table} WHERE role = ?1 AND {old}");
+        let count = |table| self.db.value::<usize>(&left(table), [role]);
+        if count("calls")? + count("failures")? == 0 {
+            return Ok(Rekeyed::default());
+        }
+        let keys = keys();
+        let moved = self.db.write(|transaction| {
+            transaction.execute_batch(
+                "CREATE TEMP TABLE renamed (old TEXT PRIMARY KEY, new TEXT NOT NULL)",
+            )?;
+            let mut insert =
+                transaction.prepare("INSERT OR IGNORE INTO renamed VALUES (?1, ?2)")?;
+            keys.iter().try_for_each(|(old, new)| insert.execute([old, new]).map(drop))?;
+            drop(insert);
+            let rename = |table: &str, column: &str| {
+                let sql = format!(
+                    "UPDATE OR IGNORE {table}
+                     SET {column} = (SELECT new FROM renamed WHERE old = {column})
+                     WHERE {column} IN (SELECT old FROM renamed)"
+                );
+                transaction.execute(&sql, [])
+            };
+            let moved = rename("calls", "key")? + rename("failures", "key")?;
+            for table in ["readings", "raws", "finals", "refusals"] {
+                rename(table, "call_key")?;
+            }
+            transaction.execute_batch("DROP TABLE renamed")?;
+            Ok(moved)
+        })?;
+        Ok(Rekeyed { moved, left: count("calls")? })
     }
 
     /// Keeps a failure.

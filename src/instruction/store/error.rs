@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::ErrorKind;
 use crate::base::db::{Cause, DbError};
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::dataset::sink::SinkError;
 use crate::encoder::EncoderError;
 use crate::index::IndexError;
@@ -19,8 +20,8 @@ pub enum LibraryStoreError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path}: another process works in this folder")]
-    Busy { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
@@ -46,7 +47,8 @@ impl Failure for LibraryStoreError {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Db(error) => error.kind(),
-            Self::Busy { .. } | Self::Empty => ErrorKind::FailedPrecondition,
+            Self::Lock(error) => error.kind(),
+            Self::Empty => ErrorKind::FailedPrecondition,
             Self::Encoder(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::BadPageToken => ErrorKind::InvalidInput,
@@ -58,7 +60,7 @@ impl Failure for LibraryStoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "library_io",
-            Self::Busy { .. } => "library_busy",
+            Self::Lock(error) => error.code(),
             Self::Db(error) => match error.cause() {
                 Cause::Version { .. } => "library_version",
                 Cause::Damaged(_) => "library_damaged",
