@@ -82,3 +82,6 @@ impl Failure for PipelineError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
