@@ -152,9 +152,7 @@ fn a_later_version_is_refused_and_left_alone() {
 
 #[test]
 fn an_older_version_is_brought_up_by_writers_and_views() {
-    let opens: [fn(&Path, &'static Schema) -> Result<Database, DbError>; 2] =
-        [Database::open, Database::open_to_read];
-    for open in opens {
+    for open in [Database::open, Database::open_to_read] {
         let (_folder, path) = place();
         add(&Database::create(&path, &FIRST_VERSION).expect("made"), 21).expect("added");
         assert_eq!(numbers(&open(&path, &SECOND_VERSION).expect("brought up")), [42]);
