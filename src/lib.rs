@@ -22,6 +22,7 @@ pub mod instruction;
 pub mod jobs;
 pub mod llm;
 pub mod matching;
+pub mod measure;
 pub mod model;
 pub mod report;
 pub mod run;

@@ -5,6 +5,8 @@ mod args;
 mod embed;
 mod evaluate;
 mod exit;
+#[cfg(test)]
+mod flag_tests;
 mod instructions;
 mod keys;
 mod log;

@@ -27,7 +27,7 @@ use crate::instruction::augment::{Structured, list_schema, one_schema};
 use crate::instruction::descriptions::Descriptions;
 use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
-use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
+use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
 use crate::llm::{ChatModel, LlmConfig, LlmTarget, SamplingSettings};
 use crate::model::ModelSource;
@@ -64,6 +64,8 @@ struct Inputs {
     descriptions: Descriptions,
     augment: AugmentPrompts,
     summarize: SummarizePrompts,
+    augment_settings: SamplingSettings,
+    summarize_settings: SamplingSettings,
 }
 
 impl Generation {
@@ -117,12 +119,40 @@ impl Generation {
         }
         let mut descriptions = self.descriptions()?;
         descriptions.limit(generate.limit, self.config.seed);
+        let folder = generate.prompts.as_deref();
         Ok(Inputs {
             seeds,
             descriptions,
-            augment: AugmentPrompts::read(generate.prompts.as_deref())?,
-            summarize: SummarizePrompts::read(generate.prompts.as_deref())?,
+            augment: AugmentPrompts::read(folder)?,
+            summarize: SummarizePrompts::read(folder)?,
+            augment_settings: generate.resolved_settings(&augment_llm(&self.config).target),
+            summarize_settings: {
+                let llm = summarize_llm(&self.config);
+                self.config.summarize.resolved_settings(&llm.target)
+            },
         })
+    }
+
+    /// With what the generation in `store` began with in place of today's built-in prompts and
+    /// default settings. What is set by the user stays.
+    fn going_on(&self, mut inputs: Inputs, store: &GenerationStore) -> Result<Inputs, Error> {
+        let (generate, store) = (&self.config.generate, store.database());
+        let built_in = store.began_with("prompts", prompt::built_in())?;
+        let folder = generate.prompts.as_deref();
+        inputs.augment = AugmentPrompts::read_with(folder, &built_in)?;
+        inputs.summarize = SummarizePrompts::read_with(folder, &built_in)?;
+        // Defaults follow from the backend, and the room for a reply from what is asked for.
+        if generate.settings.is_none() {
+            let (kind, wanted) =
+                (augment_llm(&self.config).target.kind(), generate.per_description);
+            let name = format!("generate.settings, {kind}, {wanted}");
+            inputs.augment_settings = store.began_with(&name, inputs.augment_settings)?;
+        }
+        if self.config.summarize.settings.is_none() {
+            let name = format!("summarize.settings, {}", summarize_llm(&self.config).target.kind());
+            inputs.summarize_settings = store.began_with(&name, inputs.summarize_settings)?;
+        }
+        Ok(inputs)
     }
 
     fn descriptions(&self) -> Result<Descriptions, Error> {
@@ -139,6 +169,7 @@ impl Generation {
 
     async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
         let store = self.folder.create_store()?;
+        let inputs = self.going_on(inputs, &store)?;
         let embedder = self.open_embedder()?;
         self.remember(&store, &inputs, &models, &embedder)?;
         let mut vectors = Vectors { store: &store, embedder };
@@ -165,14 +196,14 @@ impl Generation {
         let found = &inputs.descriptions.found;
         self.progress.expect(Phase::Augment, found.len() as u64);
         let started = Instant::now();
-        let asker = self.augment_asker(store, models);
+        let asker = self.augment_asker(store, inputs, models);
         self.augment_stage(inputs).run(found, &asker, vectors).await?;
         store.add_stage_time("augment", found.len() as u64, started.elapsed().as_secs_f64())?;
         let started = Instant::now();
         let facts = self.cluster_stage().run(vectors)?;
         store.add_stage_time("cluster", facts.points as u64, started.elapsed().as_secs_f64())?;
         let started = Instant::now();
-        let asker = self.summarize_asker(store, models);
+        let asker = self.summarize_asker(store, inputs, models);
         self.summarize_stage(inputs).run(&asker, vectors).await?;
         store.add_stage_time("summarise", facts.k as u64, started.elapsed().as_secs_f64())?;
         Ok(())
@@ -194,7 +225,12 @@ impl Generation {
         SummarizeStage { config, filters: &generate.filters, prompts, seeds, seed: *seed }
     }
 
-    fn augment_asker<'a>(&'a self, store: &'a GenerationStore, models: &Models) -> Asker<'a> {
+    fn augment_asker<'a>(
+        &'a self,
+        store: &'a GenerationStore,
+        inputs: &Inputs,
+        models: &Models,
+    ) -> Asker<'a> {
         let (llm, generate) = (augment_llm(&self.config), &self.config.generate);
         let schema = list_schema(self.structured(llm), generate.per_description);
         self.asker(
@@ -204,14 +240,19 @@ impl Generation {
                 role: "augment",
                 phase: Phase::Augment,
                 model: Arc::clone(&models.augment),
-                settings: generate.resolved_settings(&llm.target),
+                settings: inputs.augment_settings.clone(),
                 schema,
                 attempts: generate.attempts,
             },
         )
     }
 
-    fn summarize_asker<'a>(&'a self, store: &'a GenerationStore, models: &Models) -> Asker<'a> {
+    fn summarize_asker<'a>(
+        &'a self,
+        store: &'a GenerationStore,
+        inputs: &Inputs,
+        models: &Models,
+    ) -> Asker<'a> {
         let (llm, summarize) = (summarize_llm(&self.config), &self.config.summarize);
         self.asker(
             store,
@@ -220,7 +261,7 @@ impl Generation {
                 role: "summarize",
                 phase: Phase::Summarize,
                 model: Arc::clone(&models.summarize),
-                settings: summarize.resolved_settings(&llm.target),
+                settings: inputs.summarize_settings.clone(),
                 schema: one_schema(self.structured(llm)),
                 attempts: summarize.attempts,
             },

@@ -12,6 +12,7 @@ pub(crate) mod holding;
 mod ingest;
 mod job;
 mod matching;
+mod measuring;
 mod old_keys;
 mod reporting;
 mod settings;
