@@ -31,8 +31,8 @@ mod session;
 mod stats;
 mod store;
 pub mod verdict;
-mod work;
 
+pub use crate::work::Worked;
 pub use align::{EmptyAnswers, Entrant, align};
 pub use answer::{AnswerRequest, AnswerResults, answer, estimate_answer};
 pub use bradley_terry::{Wins, strengths};
@@ -58,4 +58,3 @@ pub use scene::{Scene, Sight};
 pub use session::{Finished, estimate_judge, judge, judge_with, last_request};
 pub use stats::{Kappa, Share, cohens_kappa, sign_test};
 pub use store::{EvaluationStore, FailedCall, Reply};
-pub use work::Worked;

@@ -1,7 +1,6 @@
 //! What a caller asks for: the command line today, a job of the service alike.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +9,9 @@ use super::align::EmptyAnswers;
 use super::rule::Rule;
 use super::scene::Sight;
 use crate::Error;
-use crate::llm::{ChatModel, LlmConfig, LlmError, SamplingSettings};
+use crate::llm::{LlmConfig, LlmError, SamplingSettings};
 use crate::sandbox::FileAccess;
+use crate::work::Backend;
 
 /// How a judge works; shared by `judge` and `leaderboard`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ impl JudgeOptions {
 pub struct Shared {
     /// Which files questions, answers and images may be read from.
     pub access: FileAccess,
-    /// In place of a judge connected by the request's `llm`, whose settings it was opened with.
-    pub model: Option<Arc<dyn ChatModel>>,
+    /// In place of one made from the request's `llm`, with whose settings it was made.
+    pub backend: Option<Backend>,
 }
 
 /// Two models on the same questions.

@@ -43,12 +43,19 @@ pub struct Reply {
 
 /// What a reply is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About<'a> {
-    pub task_key: &'a str,
-    pub question_id: &'a str,
+pub struct About {
+    pub task_key: String,
+    pub question_id: String,
     /// The model whose answer was shown as A; empty where none was.
-    pub shown_a: &'a str,
-    pub shown_b: &'a str,
+    pub shown_a: String,
+    pub shown_b: String,
+}
+
+/// What a call leaves in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Reply(About, Reply),
+    Failure(About, FailedCall),
 }
 
 /// A call that failed after its retries.
@@ -85,6 +92,27 @@ impl EvaluationStore {
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let connection = connect_to_read(path, SCHEMA_VERSION..=SCHEMA_VERSION)?;
         Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Another connection to the same store.
+    ///
+    /// # Errors
+    /// As [`EvaluationStore::create`].
+    pub fn reopen(&self) -> Result<Self, StoreError> {
+        Self::create(&self.path)
+    }
+
+    /// Keeps what calls left.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put(&self, rows: &[Entry]) -> Result<(), StoreError> {
+        rows.iter().try_for_each(|row| match row {
+            Entry::Reply(about, reply) => self.put_reply(about, reply),
+            Entry::Failure(About { task_key, question_id, .. }, failure) => {
+                self.put_failure(task_key, question_id, failure)
+            }
+        })
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
@@ -136,7 +164,7 @@ impl EvaluationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_reply(&self, about: &About<'_>, reply: &Reply) -> Result<(), StoreError> {
+    pub fn put_reply(&self, about: &About, reply: &Reply) -> Result<(), StoreError> {
         let About { task_key, question_id, shown_a, shown_b } = about;
         self.execute(
             "INSERT OR REPLACE INTO replies VALUES

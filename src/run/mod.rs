@@ -51,15 +51,12 @@ pub enum PipelineError {
     Config(ConfigError),
     #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]
     Hubness { message: String },
-    #[error("a stage's thread ended unexpectedly: {what}")]
-    StageDied { what: String },
 }
 
 impl Failure for PipelineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Folder { source, .. } => ErrorKind::of_io(source),
-            Self::StageDied { .. } => ErrorKind::Internal,
             Self::Busy { .. } | Self::StepMissing { .. } | Self::Hubness { .. } => {
                 ErrorKind::FailedPrecondition
             }
@@ -76,7 +73,6 @@ impl Failure for PipelineError {
             Self::NoSource => "no_source",
             Self::Config(error) => error.code(),
             Self::Hubness { .. } => "hubness_damaged",
-            Self::StageDied { .. } => "internal",
         }
     }
 }

@@ -8,7 +8,6 @@ use tonic::Code;
 
 use super::fault::{Fault, engine};
 use crate::ErrorKind;
-use crate::answer::BackendDown;
 use crate::encoder::queue::{ItemError, QueueError};
 use crate::image::ImageError;
 use crate::index::IndexError;
@@ -17,6 +16,7 @@ use crate::jobs::ManagerError;
 use crate::llm::LlmError;
 use crate::matching::MatchError;
 use crate::sandbox::ConfineError;
+use crate::work::BackendDown;
 
 /// How soon a failed call to the language model is worth repeating.
 const LLM_RETRY: Duration = Duration::from_secs(5);

@@ -36,6 +36,7 @@ mod switch;
 mod telemetry;
 pub mod tls;
 mod validate;
+mod writer;
 
 pub use error::ServerError;
 #[doc(hidden)]

@@ -57,6 +57,14 @@ impl GenerationStore {
         Ok(Self { connection, path: path.to_owned() })
     }
 
+    /// Another connection to the same store.
+    ///
+    /// # Errors
+    /// As [`GenerationStore::create`].
+    pub fn reopen(&self) -> Result<Self, StoreError> {
+        Self::create(&self.path)
+    }
+
     /// The store's file.
     pub fn path(&self) -> &Path {
         &self.path
