@@ -4,8 +4,10 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use pairwright::dataset::{ImageRef, Photos};
 use pairwright::encoder::{Encoder, OnnxEncoder, OrderedPool, in_order};
 use pairwright::image::Pixels;
+use pairwright::sandbox::FileAccess;
 
 /// The COCO photos beside the project, else the samples.
 pub fn folder() -> PathBuf {
@@ -28,7 +30,8 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
 /// A photo as the encoder wants it.
 pub fn prepare(encoder: &OnnxEncoder, path: &Path) -> Pixels {
     let preprocessor = encoder.preprocessor();
-    let bytes = preprocessor.read_file(path).expect("reads");
+    let limits = &preprocessor.options().limits;
+    let bytes = FileAccess::Anywhere.read(&ImageRef::file(path), limits).expect("reads");
     preprocessor.prepare(&bytes).expect("decodes").0
 }
 

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
+use crate::dataset::{ImageRef, Photos};
 use crate::encoder::{
     Embedding, Encoder, EncoderOptions, OnnxEncoder, OrderedPool, SentenceEncoder, in_order,
 };
 use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
+use crate::sandbox::FileAccess;
 use crate::work::Phase;
 
 use super::args::EmbedArgs;
@@ -108,7 +110,8 @@ fn decode_threads(args: &EmbedArgs) -> usize {
 }
 
 fn prepare(preprocessor: &Preprocessor, path: &Path) -> Result<Pixels, ImageError> {
-    let bytes = preprocessor.read_file(path)?;
+    let limits = &preprocessor.options().limits;
+    let bytes = FileAccess::Anywhere.read(&ImageRef::file(path), limits)?;
     preprocessor.prepare(&bytes).map(|(pixels, _)| pixels)
 }
 

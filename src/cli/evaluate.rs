@@ -1,8 +1,8 @@
 //! `evaluate`: judge, compare, leaderboard, answer, build.
 
-use crate::base::failure::Failure;
 use std::path::{Path, PathBuf};
 
+use crate::Error;
 use crate::config::Layers;
 use crate::evaluate::{
     self, AnswerRequest, EmptyAnswers, Estimate, EvaluationError, EvaluationFolder, JudgeOptions,
@@ -10,7 +10,6 @@ use crate::evaluate::{
 };
 use crate::llm::{LlmConfig, SamplingSettings};
 use crate::work::{Progress, Stop};
-use crate::{Error, ErrorKind};
 
 use super::evaluate_args::{
     AnswerArgs, AskArgs, CompareArgs, EvaluateCommand, JudgeArgs, JudgeOptionArgs, LeaderboardArgs,
@@ -125,12 +124,7 @@ fn conclude(ask: &AskArgs, command: &str, worked: &Worked, complete: bool) -> Ou
     if !complete {
         eprintln!("some calls are missing; to make them: {resume}");
     }
-    match &worked.gave_up {
-        Some(error) if error.kind() == ErrorKind::InvalidInput => Outcome::Usage,
-        Some(_) => Outcome::Unavailable,
-        None if !complete => Outcome::Partial,
-        None => Outcome::Done,
-    }
+    Outcome::of_work(worked.gave_up.as_ref(), !complete)
 }
 
 fn judge_request(

@@ -1,13 +1,12 @@
 //! `run` and its steps.
 
-use crate::base::failure::Failure;
 use std::path::Path;
 
+use crate::Error;
 use crate::config::{Config, Layers, RUN_FILE};
 use crate::dataset::store::StoreError;
 use crate::run::{Job, PipelineError, RunFolder, Summary, store_path};
 use crate::work::Stop;
-use crate::{Error, ErrorKind};
 
 use super::args::{ExportArgs, FolderArgs, RunArgs};
 use super::exit::Outcome;
@@ -132,14 +131,5 @@ fn conclude(args: &RunArgs, result: Result<Summary, Error>) -> Result<Outcome, E
     if summary.is_partial() {
         eprintln!("answers are missing; the same command tries them again: {resume}");
     }
-    Ok(outcome(&summary))
-}
-
-fn outcome(summary: &Summary) -> Outcome {
-    match &summary.gave_up {
-        Some(error) if error.kind() == ErrorKind::InvalidInput => Outcome::Usage,
-        Some(_) => Outcome::Unavailable,
-        None if summary.is_partial() => Outcome::Partial,
-        None => Outcome::Done,
-    }
+    Ok(Outcome::of_work(summary.gave_up.as_ref(), summary.is_partial()))
 }

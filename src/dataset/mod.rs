@@ -1,6 +1,9 @@
-//! Records, their durable store, and the formats they come from and go to (design 8, 9).
+//! Records, their durable store, and the formats they come from and go to.
 
+pub mod photos;
 pub mod record;
 pub mod sink;
 pub mod source;
 pub mod store;
+
+pub use photos::{ImageRef, Photos};

@@ -1,8 +1,8 @@
 //! The typed records that move through a run.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
+
+use super::ImageRef;
 
 /// A record that did not go on: where it stopped, why, and what it was about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct SourceRecord {
     /// The user's own id, unique in the source.
     pub id: String,
     /// Where the photo's bytes are.
-    pub image: PathBuf,
+    pub image: ImageRef,
     /// The detailed description (several captions are joined by the source).
     pub description: String,
     /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.

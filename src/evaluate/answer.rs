@@ -14,13 +14,14 @@ use crate::work::{Asking, Outcome, Phase, Progress, Stop, Whose};
 
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
+use super::image_view::{ImageView, Sight};
 use super::judge::{Session, failure, raw_reply};
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
-use super::results::{Cost, Record};
-use super::scene::{Scene, Sight};
+use super::results::Record;
 use super::session::{Finished, own, remember};
 use super::store::{About, Entry};
+use super::tally::Cost;
 
 /// The answers in the published format.
 const ANSWERS_FILE: &str = "answers.jsonl";
@@ -95,7 +96,7 @@ pub fn estimate_answer(request: &AnswerRequest) -> Result<Estimate, Error> {
     let mut estimate = Estimate { calls: pad.questions.len() as u64, ..Estimate::default() };
     for question in &pad.questions {
         let characters = pad.text(question).chars().count();
-        estimate.add(characters, pad.scene.sight() == Sight::Image, pad.settings.max_tokens);
+        estimate.add(characters, pad.view.sight() == Sight::Image, pad.settings.max_tokens);
     }
     Ok(estimate)
 }
@@ -109,7 +110,7 @@ struct Task {
 /// The questions as they will be asked.
 struct Pad {
     questions: Vec<Question>,
-    scene: Scene,
+    view: ImageView,
     settings: SamplingSettings,
     seed: u64,
     model_id: Option<String>,
@@ -124,11 +125,11 @@ impl Pad {
         let file = QuestionFile::read(&request.questions, &access)?;
         // The same check as for answers: ids must be unique.
         super::align(&file, &[], Default::default())?;
-        let scene =
-            Scene::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
+        let view =
+            ImageView::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
         Ok(Self {
             questions: file.questions,
-            scene,
+            view,
             settings: request.settings.clone(),
             seed: request.seed,
             model_id: request.model_id.clone(),
@@ -139,8 +140,8 @@ impl Pad {
         let (settings, seed) = (format!("{:?}", self.settings), self.seed.to_string());
         let task = |(question, asked): (usize, &Question)| {
             let id = asked.question_id.to_string();
-            let sight = self.scene.sight().name();
-            let shown = self.scene.hash(question);
+            let sight = self.view.sight().name();
+            let shown = self.view.hash(question);
             let parts = ["answer", model, &settings, &seed, &id, &asked.text, sight, shown];
             Task { question, key: hash::key(&parts) }
         };
@@ -148,7 +149,7 @@ impl Pad {
     }
 
     fn text(&self, question: &Question) -> String {
-        match self.scene.sight() {
+        match self.view.sight() {
             Sight::Image => question.text.clone(),
             Sight::Caption => {
                 format!("{CAPTION_FRAME}{}\n\n{}", question.caption.trim(), question.text)
@@ -190,7 +191,7 @@ impl Pad {
                 "answer_id": task.key,
                 "model_id": self.model_id.as_deref().unwrap_or(model),
                 "metadata": {
-                    "shown": self.scene.sight(),
+                    "shown": self.view.sight(),
                     "seed": reply.seed,
                     "finish": reply.finish,
                 },
@@ -222,7 +223,7 @@ impl Asking for Scribe {
     fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
         let pad = &self.pad;
         let question = &pad.questions[task.question];
-        let images = pad.scene.attachments(question)?;
+        let images = pad.view.attachments(question)?;
         let message = Message { images, ..Message::user(pad.text(question)) };
         let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
         Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))

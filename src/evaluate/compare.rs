@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
+use super::error::EvaluationError;
 use super::error::listed;
-use super::output::read_results;
 use super::question::QuestionId;
-use super::results::{JudgeResults, QuestionResult};
+use super::results::{JudgeResults, read_results};
 use super::rule::{Outcome, Rule};
 use super::stats::{Kappa, cohens_kappa};
+use super::tally::QuestionResult;
 
 /// How far two judges agree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use std::fmt;
 
 use crate::Error;
 
+use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::prompt::Turn;
-use super::scene::Sight;
 use super::store::Reply;
 
 /// Characters of English text per token: a rule of thumb, said as such.
@@ -77,11 +77,11 @@ impl Judge {
         let open = self.open(tasks, replies);
         let mut estimate =
             Estimate { calls, kept: calls - open.len() as u64, ..Default::default() };
-        let image = board.scene.sight() == Sight::Image;
+        let image = board.view.sight() == Sight::Image;
         for task in open {
             let question = &board.questions[task.question];
             let user = self.prompts.turn(Turn {
-                image: board.scene.words(question),
+                image: board.view.words(question),
                 instruction: &question.text,
                 answer_a: &board.entrants[task.a].answers[task.question],
                 answer_b: &board.entrants[task.b].answers[task.question],

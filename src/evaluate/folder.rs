@@ -3,7 +3,7 @@
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
-use super::EvaluationError;
+use super::error::EvaluationError;
 use super::store::EvaluationStore;
 use crate::Error;
 

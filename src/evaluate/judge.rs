@@ -13,9 +13,9 @@ use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingS
 use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose, Worked};
 
 use super::align::Entrant;
+use super::image_view::ImageView;
 use super::prompt::{JudgePrompts, Turn};
 use super::question::Question;
-use super::scene::Scene;
 use super::store::{About, Entry, EvaluationStore, FailedCall, Reply};
 use super::verdict::{self, PARSER_VERSION};
 
@@ -26,7 +26,7 @@ pub struct Board {
     pub entrants: Vec<Entrant>,
     /// Pairs of entrants by their numbers, the first model of the pair first.
     pub pairs: Vec<(usize, usize)>,
-    pub scene: Scene,
+    pub view: ImageView,
 }
 
 /// How it is judged. All of it is part of every reply's key.
@@ -84,8 +84,8 @@ impl Board {
             conf,
             &asked.question_id.to_string(),
             &asked.text,
-            self.scene.sight().name(),
-            self.scene.hash(question),
+            self.view.sight().name(),
+            self.view.hash(question),
             &one.name,
             &one.answers[question],
             &other.name,
@@ -126,13 +126,13 @@ impl Judge {
     fn request(&self, board: &Board, task: &Task) -> Result<ChatRequest, Error> {
         let question = &board.questions[task.question];
         let turn = Turn {
-            image: board.scene.words(question),
+            image: board.view.words(question),
             instruction: &question.text,
             answer_a: &board.entrants[task.a].answers[task.question],
             answer_b: &board.entrants[task.b].answers[task.question],
         };
         let user = Message {
-            images: board.scene.attachments(question)?,
+            images: board.view.attachments(question)?,
             ..Message::user(self.prompts.turn(turn))
         };
         let messages = vec![Message::system(self.prompts.system.trim()), user];

@@ -1,84 +1,25 @@
 //! Many models judged against each other or against one baseline, and ranked.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Error;
 use crate::sandbox::FileAccess;
 use crate::work::{Progress, Stop};
 
-use super::EvaluationError;
 use super::align::Entrant;
+use super::bootstrap::Games;
+use super::error::EvaluationError;
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
-use super::games::Games;
 use super::judge::Session;
 use super::output;
 use super::request::LeaderboardRequest;
-use super::results::{Cost, FileFacts, JudgeFacts, Position, QuestionResult, Record, Tally};
-use super::rule::Rule;
+use super::results::{
+    FileFacts, JudgeFacts, LeaderboardResults, MADE_BY, Matchup, RESULTS_VERSION, Ranked, Record,
+};
 use super::session::{Finished, Prepared, remember};
+use super::tally::{Cost, Position, QuestionResult, Tally};
 
 /// Elo points per unit of log-strength, around 1000.
 const ELO: f64 = 400.0 / std::f64::consts::LN_10;
-
-/// A model in its place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ranked {
-    pub name: String,
-    /// Bradley-Terry log-strength; the mean over all models is 0.
-    pub strength: f64,
-    /// 95 % bootstrap interval of the strength; none without resamplings.
-    pub interval: Option<(f64, f64)>,
-    /// The strength on Elo's scale, mean 1000.
-    pub elo: f64,
-    pub wins: u64,
-    pub ties: u64,
-    pub losses: u64,
-    pub file: FileFacts,
-}
-
-/// Two models that met.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pair {
-    pub first: String,
-    pub second: String,
-    pub tally: Tally,
-}
-
-/// A leaderboard.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LeaderboardResults {
-    pub version: u32,
-    pub made_by: String,
-    pub questions: FileFacts,
-    pub judge: JudgeFacts,
-    pub rule: Rule,
-    /// The model that everyone met; none if everyone met everyone.
-    pub baseline: Option<String>,
-    /// Strongest first.
-    pub ranking: Vec<Ranked>,
-    pub pairs: Vec<Pair>,
-    pub position: Position,
-    /// Half a win each way was added to every pair that met, since strengths would be infinite.
-    pub smoothed: bool,
-    pub bootstrap: u32,
-    pub cost: Cost,
-}
-
-impl LeaderboardResults {
-    /// Who met whom, in words.
-    pub fn opponents(&self) -> String {
-        match &self.baseline {
-            Some(name) => format!("everyone met {name}"),
-            None => "everyone met everyone".to_owned(),
-        }
-    }
-
-    /// Whether every question was judged to an end.
-    pub fn is_complete(&self) -> bool {
-        self.pairs.iter().all(|pair| pair.tally.missing == 0)
-    }
-}
 
 /// Judges every pair, or goes on where an earlier start ended, and writes `results.json` and
 /// `report.html` into `folder`.
@@ -169,8 +110,8 @@ fn assemble(
     ranking.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.name.cmp(&b.name)));
     let all: Vec<QuestionResult> = games.verdicts.iter().flatten().cloned().collect();
     Ok(LeaderboardResults {
-        version: super::results::RESULTS_VERSION,
-        made_by: concat!("Pairwright ", env!("CARGO_PKG_VERSION")).to_owned(),
+        version: RESULTS_VERSION,
+        made_by: MADE_BY.to_owned(),
         questions: prepared.questions.clone(),
         judge,
         rule: games.rule,
@@ -180,13 +121,13 @@ fn assemble(
         position: Position::of(&all),
         smoothed: fit.smoothed,
         bootstrap: request.bootstrap,
-        cost: cost(&all),
+        cost: Cost::of(&all),
     })
 }
 
-fn tallies(games: &Games, prepared: &Prepared) -> Vec<Pair> {
+fn tallies(games: &Games, prepared: &Prepared) -> Vec<Matchup> {
     let name = |player: usize| prepared.board.entrants[player].name.clone();
-    let pair = |((one, other), verdicts): (&(usize, usize), &Vec<QuestionResult>)| Pair {
+    let pair = |((one, other), verdicts): (&(usize, usize), &Vec<QuestionResult>)| Matchup {
         first: name(*one),
         second: name(*other),
         tally: Tally::of(verdicts, games.rule),
@@ -204,13 +145,21 @@ fn ranked(
     Ranked { name, strength, interval, elo, wins, ties, losses, file }
 }
 
-fn cost(questions: &[QuestionResult]) -> Cost {
-    let mut cost = Cost::default();
-    let sides = questions.iter().flat_map(|one| [&one.forward, &one.backward]);
-    sides.flat_map(|side| &side.replies).for_each(|reply| cost.add(reply));
-    cost
-}
-
 #[cfg(test)]
-#[path = "leaderboard_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn entrant(name: &str) -> Entrant {
+        let path = format!("{name}.json").into();
+        Entrant { name: name.into(), path, sha256: String::new(), answers: Vec::new() }
+    }
+
+    #[test]
+    fn everyone_meets_everyone_or_the_baseline() {
+        let entrants = ["a", "b", "c"].map(entrant);
+        assert_eq!(pairs(&entrants, None).expect("pairs"), [(0, 1), (0, 2), (1, 2)]);
+        assert_eq!(pairs(&entrants, Some("b")).expect("pairs"), [(0, 1), (2, 1)]);
+        let error = pairs(&entrants, Some("d")).expect_err("unknown").to_string();
+        assert_eq!(error, "baseline is d, must be one of a, b, c");
+    }
+}

@@ -1,4 +1,4 @@
-//! Evaluation: judging that can be trusted and repeated (design 11; paper, section 4.1).
+//! Evaluation: judging that can be trusted and repeated (MM-Instruct, section 4.1).
 //!
 //! [`judge`] has a model compare two files of answers, every question in both orders, and says how
 //! far the judge itself can be believed: order flips, unread replies, position and length bias.
@@ -10,26 +10,27 @@
 
 mod align;
 mod answer;
+mod bootstrap;
 mod bradley_terry;
 mod build;
 mod compare;
 mod error;
 mod estimate;
 mod folder;
-mod games;
+mod image_view;
 mod judge;
 mod leaderboard;
 mod output;
 mod prompt;
 mod question;
-mod read;
 mod request;
 mod results;
 mod rule;
-mod scene;
 mod session;
 mod stats;
 mod store;
+mod table;
+mod tally;
 pub mod verdict;
 
 pub use crate::work::Worked;
@@ -41,20 +42,21 @@ pub use compare::{Agreement, compare};
 pub use error::EvaluationError;
 pub use estimate::{Estimate, Prices};
 pub use folder::{EvaluationFolder, Kind};
-pub use leaderboard::{LeaderboardResults, Pair, Ranked, estimate_leaderboard, leaderboard};
-pub use output::{
-    REPORT_FILE, RESULTS_FILE, VERDICTS_FILE, agreement_table, judge_table, ranking_table,
-    read_results,
-};
+pub use image_view::{ImageView, Sight};
+pub use leaderboard::{estimate_leaderboard, leaderboard};
+pub use output::{REPORT_FILE, VERDICTS_FILE};
 pub use prompt::JudgePrompts;
 pub use question::{Answer, AnswerFile, Question, QuestionFile, QuestionId};
 pub use request::{JudgeOptions, JudgeRequest, LeaderboardRequest, Shared};
 pub use results::{
-    ConsistencyCounts, Cost, FileFacts, Group, JudgeFacts, JudgeResults, Length, Position,
-    QuestionResult, RuleResults, Side, Tally,
+    FileFacts, JudgeFacts, JudgeResults, LeaderboardResults, Matchup, RESULTS_FILE, Ranked,
+    read_results,
 };
 pub use rule::{Consistency, Letter, Outcome, Rule};
-pub use scene::{Scene, Sight};
 pub use session::{Finished, estimate_judge, judge, judge_with, last_request};
 pub use stats::{Kappa, Share, cohens_kappa, sign_test};
 pub use store::{EvaluationStore, FailedCall, Reply};
+pub use table::{agreement_table, judge_table, ranking_table};
+pub use tally::{
+    ConsistencyCounts, Cost, Group, Length, Position, QuestionResult, RuleResults, Side, Tally,
+};

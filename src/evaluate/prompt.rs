@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::EvaluationError;
+use super::error::EvaluationError;
 use crate::answer::prompt::{placeholders, render};
 use crate::base::hash;
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::EvaluationError;
 use super::align::EmptyAnswers;
+use super::error::EvaluationError;
+use super::image_view::Sight;
 use super::rule::Rule;
-use super::scene::Sight;
 use crate::Error;
 use crate::llm::{LlmConfig, LlmError, SamplingSettings};
 use crate::sandbox::FileAccess;

@@ -52,6 +52,19 @@ pub enum Outcome {
     Missing,
 }
 
+impl Outcome {
+    /// The name in tables and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Tie => "tie",
+            Self::Second => "second",
+            Self::Unparsed => "unparsed",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 /// How two letters become an outcome. `forward` is the reply with the first file's answer shown as
 /// A, `backward` the one with the second file's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +147,16 @@ pub enum Consistency {
 }
 
 impl Consistency {
+    /// The name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agreed => "agreed",
+            Self::Flip => "order flip",
+            Self::Leaning => "leaning",
+            Self::Unread => "unread",
+        }
+    }
+
     /// What a pair of letters is.
     pub fn of(forward: Option<Letter>, backward: Option<Letter>) -> Self {
         match (forward, backward) {
@@ -155,15 +178,8 @@ mod tests {
 
     /// Every pair of replies, as `forward backward outcome`.
     fn table(rule: Rule) -> Vec<String> {
-        let name = |outcome| match outcome {
-            Outcome::First => "first",
-            Outcome::Second => "second",
-            Outcome::Tie => "tie",
-            Outcome::Unparsed => "unparsed",
-            Outcome::Missing => "missing",
-        };
         let pairs = READ.iter().flat_map(|f| READ.iter().map(move |b| (f, b)));
-        pairs.map(|(f, b)| format!("{}{} {}", f.0, b.0, name(rule.outcome(f.1, b.1)))).collect()
+        pairs.map(|(f, b)| format!("{}{} {}", f.0, b.0, rule.outcome(f.1, b.1).name())).collect()
     }
 
     #[test]

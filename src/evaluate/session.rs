@@ -11,16 +11,16 @@ use crate::llm::LlmConfig;
 use crate::sandbox::FileAccess;
 use crate::work::{Backend, ProbePolicy, Progress, Stop, Worked};
 
-use super::EvaluationError;
 use super::align::{Entrant, align};
+use super::error::EvaluationError;
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
+use super::image_view::ImageView;
 use super::judge::{Board, Judge, Session, count_open};
 use super::prompt::JudgePrompts;
 use super::question::{AnswerFile, QuestionFile};
 use super::request::{JudgeOptions, JudgeRequest, Shared};
 use super::results::{self, FileFacts, JudgeFacts, JudgeResults, Record};
-use super::scene::Scene;
 use super::store::EvaluationStore;
 
 /// Names in the store's `meta`: what was last asked for, and the judge's own name.
@@ -56,12 +56,12 @@ impl Prepared {
             answers.iter().map(|path| AnswerFile::read(path, access)).collect::<Result<_, _>>()?;
         let entrants = align(&file, &answers, options.empty)?;
         let images = options.images.as_deref();
-        let scene = Scene::check(&file.questions, images, options.sight, access)?;
+        let view = ImageView::check(&file.questions, images, options.sight, access)?;
         let prompts = JudgePrompts::read(options.prompts.as_deref())?;
         let facts =
             FileFacts { name: String::new(), path: file.path.clone(), sha256: file.sha256.clone() };
         let pairs = pairs(&entrants)?;
-        let board = Arc::new(Board { questions: file.questions, entrants, pairs, scene });
+        let board = Arc::new(Board { questions: file.questions, entrants, pairs, view });
         Ok(Self { board, prompts, questions: facts })
     }
 
@@ -84,7 +84,7 @@ impl Prepared {
         JudgeFacts {
             model: judge.model.clone(),
             backend: llm.target.to_string(),
-            sight: self.board.scene.sight(),
+            sight: self.board.view.sight(),
             prompt_hash: judge.prompts.hash.clone(),
             system_prompt: judge.prompts.system.clone(),
             user_prompt: judge.prompts.user.clone(),

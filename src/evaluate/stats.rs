@@ -1,5 +1,7 @@
 //! The statistics of an evaluation: pure functions.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The normal quantile of a 95 % interval.
@@ -28,6 +30,20 @@ impl Share {
         let half = Z95 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
         Self { count, of, value: p, low: (centre - half).max(0.0), high: (centre + half).min(1.0) }
     }
+}
+
+/// `12/99 12.1 % [7.1, 20.0]`: count, share and interval.
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |value: f64| format!("{:.1}", 100.0 * value);
+        let Self { count, of, value, low, high } = *self;
+        write!(f, "{count}/{of} {} % [{}, {}]", percent(value), percent(low), percent(high))
+    }
+}
+
+/// A p-value for people, such as `p = 0.2500` or `p = 3.2e-30`.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 1e-4 { format!("p = {p:.1e}") } else { format!("p = {p:.4}") }
 }
 
 /// Two-sided exact sign test: how likely a fair coin gives a split at least this uneven, in (0, 1].
@@ -126,6 +142,15 @@ mod tests {
         near(kappa.kappa.expect("defined"), 0.4);
         assert_eq!(cohens_kappa(&[[0; 3]; 3]), None);
         assert_eq!(cohens_kappa(&[[9, 0], [0, 0]]).expect("items").kappa, None);
+    }
+
+    #[test]
+    fn numbers_are_shown_with_their_certainty() {
+        assert_eq!(Share::new(12, 99).to_string(), "12/99 12.1 % [7.1, 20.0]");
+        assert_eq!(
+            (p_value(0.25).as_str(), p_value(3.2e-30).as_str()),
+            ("p = 0.2500", "p = 3.2e-30")
+        );
     }
 
     proptest! {

@@ -33,7 +33,10 @@ impl Default for ImageLimits {
 
 impl ImageLimits {
     /// Refuses files that are empty or over the size limit.
-    pub(super) fn check_file(&self, bytes: u64) -> Result<(), ImageError> {
+    ///
+    /// # Errors
+    /// [`ImageError::EmptyFile`] or [`ImageError::FileTooLarge`].
+    pub fn check_file(&self, bytes: u64) -> Result<(), ImageError> {
         match bytes {
             0 => Err(ImageError::EmptyFile),
             _ if bytes > self.max_file_bytes => {

@@ -3,7 +3,7 @@
 //! The order is binding, because each step protects the next: file size → header only (format,
 //! sides, pixels, decoded bytes) → decode → RGB over white → resize of the shortest edge → centre
 //! crop → EXIF orientation → mean and deviation, NCHW. Resizing agrees with Pillow's; the golden
-//! tests in `tests/image_golden.rs` hold it to that.
+//! tests in `tests/engine/image_golden.rs` hold it to that.
 //!
 //! Two shortcuts leave the pixels as they would be: only the part of the photo that the crop keeps
 //! is resized, and the orientation turns the small crop rather than the whole photo.

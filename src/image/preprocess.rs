@@ -1,8 +1,5 @@
 //! From the bytes of a photo to the pixels of an encoder.
 
-use std::io::Read;
-use std::path::Path;
-
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use serde::{Deserialize, Serialize};
@@ -13,7 +10,6 @@ use super::pixels::Normaliser;
 use super::raster::{Channels, Raster};
 use super::resize::{Order, resize};
 use super::{DecodeOptions, Format, ImageError, Pixels};
-use crate::sandbox::{FileAccess, FileKind};
 
 /// The largest side an encoder may ask for, in pixels.
 const MAX_CROP: u32 = 4096;
@@ -199,35 +195,6 @@ impl Preprocessor {
     pub fn tensor_len(&self) -> usize {
         let side = self.config.crop as usize;
         3 * side * side
-    }
-
-    /// Reads a file whole, unless it is over the size limit: its size is asked first, and no more
-    /// than the limit is read even if the file grows meanwhile.
-    ///
-    /// # Errors
-    /// [`ImageError::Io`] (naming the path), `NotAFile`, `EmptyFile` or `FileTooLarge`.
-    pub fn read_file(&self, path: &Path) -> Result<Vec<u8>, ImageError> {
-        self.read_file_by(&FileAccess::Anywhere, path)
-    }
-
-    /// As [`read_file`](Self::read_file), where `access` allows.
-    ///
-    /// # Errors
-    /// As [`read_file`](Self::read_file), and [`ImageError::Confined`].
-    pub fn read_file_by(&self, access: &FileAccess, path: &Path) -> Result<Vec<u8>, ImageError> {
-        let limits = &self.options.limits;
-        let facts = access.facts(path)?;
-        // Opening a pipe would wait for a writer for ever.
-        if facts.kind != FileKind::File {
-            return Err(ImageError::NotAFile { path: path.to_owned() });
-        }
-        limits.check_file(facts.len)?;
-        let file = access.open(path)?;
-        let mut bytes = Vec::with_capacity(facts.len as usize + 1);
-        let bounded = limits.max_file_bytes.saturating_add(1);
-        file.take(bounded).read_to_end(&mut bytes).map_err(ImageError::Io)?;
-        limits.check_file(bytes.len() as u64)?;
-        Ok(bytes)
     }
 
     /// Decodes, resizes, crops and turns one photo.

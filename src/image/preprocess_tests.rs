@@ -1,9 +1,8 @@
 //! Tests of the preprocessor on images made here; Pillow's references are in `tests/`.
 
-use crate::base::failure::Failure;
 use image::ImageFormat;
 
-use super::super::{ImageLimits, fixtures};
+use super::super::fixtures;
 use super::*;
 
 fn prepare(bytes: &[u8]) -> (Pixels, ImageInfo) {
@@ -111,27 +110,4 @@ fn the_manifest_table_is_read_and_typing_errors_are_not() {
     let config: PreprocessConfig = toml::from_str(table).expect("a valid table");
     assert_eq!((config.crop, config.resample), (260, Resample::Bilinear));
     assert!(toml::from_str::<PreprocessConfig>(&format!("{table}crp = 1")).is_err());
-}
-
-#[test]
-fn files_are_read_within_the_limit_only() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("photo.png");
-    let write = |bytes: &[u8]| fs_err::write(&path, bytes).expect("writing");
-    let limits = ImageLimits { max_file_bytes: 10, ..ImageLimits::default() };
-    let options = DecodeOptions { limits, ..DecodeOptions::default() };
-    let tool = Preprocessor::new(fixtures::config(), options).expect("valid");
-
-    let missing = tool.read_file(&path).expect_err("not there yet");
-    assert_eq!(missing.kind(), crate::ErrorKind::NotFound);
-    assert!(missing.to_string().contains("photo.png"), "{missing}");
-    write(b"");
-    assert_eq!(tool.read_file(&path).expect_err("empty").code(), "image_empty_file");
-    write(b"0123456789");
-    assert_eq!(tool.read_file(&path).expect("at the limit"), b"0123456789");
-    write(b"0123456789a");
-    let large = tool.read_file(&path).expect_err("over the limit");
-    assert!(matches!(large, ImageError::FileTooLarge { bytes: 11, limit: 10 }), "{large:?}");
-    let folder = tool.read_file(folder.path()).expect_err("a folder");
-    assert_eq!(folder.code(), "image_not_a_file");
 }

@@ -2,17 +2,16 @@
 
 use crate::base::failure::Failure;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::hash;
+use crate::dataset::Photos;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
 use crate::encoder::{
     Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
 };
 use crate::image::{ImageError, ImageInfo, Pixels};
-use crate::sandbox::FileAccess;
 use crate::{Error, ErrorKind};
 
 use crate::work::{Feeder, Phase, Progress, Stop, Throttle};
@@ -30,7 +29,7 @@ pub struct EmbedStage<'a> {
     /// Whether descriptions are embedded too, because the score uses them.
     pub captions: bool,
     pub pass: i64,
-    pub access: FileAccess,
+    pub photos: &'a dyn Photos,
     pub throttle: Option<Arc<dyn Throttle>>,
 }
 
@@ -126,9 +125,9 @@ impl EmbedStage<'_> {
     /// Key over the settings that decide which photos are refused.
     fn conf(&self) -> String {
         let key = hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())]);
-        match self.access {
-            FileAccess::Anywhere => key,
-            FileAccess::Below(_) => hash::key(&[&key, &self.access.key()]),
+        match self.photos.key() {
+            all if all.is_empty() => key,
+            some => hash::key(&[&key, &some]),
         }
     }
 
@@ -143,7 +142,7 @@ impl EmbedStage<'_> {
 
     fn decode(&self, item: &NewItem) -> Result<ReadyPhoto, ImageError> {
         let preprocessor = self.encoder.preprocessor();
-        let bytes = preprocessor.read_file_by(&self.access, Path::new(&item.image))?;
+        let bytes = self.photos.read(&item.image, &preprocessor.options().limits)?;
         let (pixels, info) = preprocessor.prepare(&bytes)?;
         Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
     }

@@ -2,15 +2,13 @@
 //! over grown input finds what is new.
 
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use crate::Error;
 use crate::base::Stopped;
+use crate::dataset::Photos;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceEvent};
 use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
-use crate::sandbox::FileAccess;
 
 use crate::work::{Phase, Progress, Stop};
 
@@ -23,13 +21,13 @@ const BATCH: usize = 500;
 /// The source as a whole cannot be read, the store cannot be written, or the user stopped it.
 pub fn ingest(
     source: &dyn Source,
-    access: &FileAccess,
+    photos: &dyn Photos,
     store: &Store,
     stop: &Stop,
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
-    let mut batches = Batches::new(store, access, pass);
+    let mut batches = Batches::new(store, photos, pass);
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -49,7 +47,7 @@ pub fn ingest(
 
 struct Batches<'a> {
     store: &'a Store,
-    access: &'a FileAccess,
+    photos: &'a dyn Photos,
     pass: i64,
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
@@ -58,15 +56,15 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(store: &'a Store, access: &'a FileAccess, pass: i64) -> Self {
+    fn new(store: &'a Store, photos: &'a dyn Photos, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, access, pass, records, rejections, changed: 0, failed: None }
+        Self { store, photos, pass, records, rejections, changed: 0, failed: None }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
         match event {
             SourceEvent::Record(record) => {
-                let stamp = stamp(&record.image, self.access);
+                let stamp = self.photos.stamp(&record.image);
                 self.records.push((record, stamp));
             }
             SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
@@ -93,13 +91,4 @@ impl<'a> Batches<'a> {
         self.flush(progress)?;
         Ok(self.changed)
     }
-}
-
-/// Size and time of change: a file that differs in neither is taken as unchanged.
-fn stamp(path: &Path, access: &FileAccess) -> String {
-    let Ok(facts) = access.facts(path) else {
-        return String::new();
-    };
-    let changed = facts.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{}:{}", facts.len, changed.unwrap_or_default().as_nanos())
 }

@@ -272,7 +272,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
-            access: self.resources.access.clone(),
+            photos: &self.resources.access,
             throttle: self.resources.throttle.clone(),
         };
         let worked = stage.run(store, embedded, &self.stop, &*self.progress)?;

@@ -97,7 +97,7 @@ pub fn pair(pair: PairView) -> pb::JobPair {
     let accepted = pair.answer.filter(|answer| answer.verdict == ACCEPTED);
     pb::JobPair {
         image_id: pair.item_id,
-        path: pair.image,
+        path: pair.image.to_string(),
         instruction: instruction_name(&pair.instruction_id),
         instruction_text: pair.instruction,
         similarity: pair.similarity,

@@ -128,7 +128,7 @@ fn build(app: &App, run_id: &str, stamp: ImagesStamp, runtime: &Handle) -> Resul
         for ImageRow { id, image, description, vector, .. } in page {
             let key = set.photos.len().to_string();
             set.index.add(&key, &vector).map_err(|error| Fault::from(&error))?;
-            set.photos.push(Photo { id, path: image, caption: description });
+            set.photos.push(Photo { id, path: image.to_string(), caption: description });
         }
     }
 }

@@ -2,7 +2,7 @@
 
     python tour.py HOST:PORT --photo FILE [--path NAME] [--source DIR] [--describe]
 
-Prints one JSON object with what came back, for tests/serve_clients.rs to check.
+Prints one JSON object with what came back, for tests/service/clients.rs to check.
 """
 
 import argparse

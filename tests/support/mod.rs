@@ -1,5 +1,9 @@
-//! What several integration tests share.
+//! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod judge_stub;
 pub mod npy;
 pub mod paths;
+pub mod run;
+pub mod serve;
+pub mod stub_llm;

@@ -1,5 +1,4 @@
 //! Runs the real `pairwright` against a stub LLM, and reads what it left behind.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,10 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-#[path = "stub_llm.rs"]
-pub mod stub_llm;
-
-use stub_llm::{StubLlm, StubOptions};
+pub use super::paths::root;
+use super::stub_llm::{StubLlm, StubOptions};
 
 /// Photos of `samples/photos`, each with its description beside it.
 pub const PHOTOS: [&str; 6] =
@@ -19,11 +16,6 @@ pub const PHOTOS: [&str; 6] =
 /// The exports, below the run folder.
 pub const EXPORTS: [&str; 3] =
     ["dataset/llava.json", "dataset/samples.jsonl", "dataset/samples.parquet"];
-
-/// The repository's root, from which the program finds its model and ONNX Runtime.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A stub server and the runtime it lives in, for tests that are not async.
 pub struct Llm {

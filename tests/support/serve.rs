@@ -1,5 +1,4 @@
 //! A real `pairwright serve` for tests: its own folders, a free port, ended when dropped.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,10 +10,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_types::{ErrorInfo, RpcStatusExt, StatusExt};
 
-/// The repository's root, from which the program finds its model and ONNX Runtime.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+pub use super::paths::root;
 
 /// The sample photos, which every server here may read.
 pub fn samples() -> PathBuf {

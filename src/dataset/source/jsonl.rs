@@ -7,6 +7,7 @@ use super::ids::{IdBook, printable};
 use super::lines::{BoundedLines, Line};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
+use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
 
@@ -94,7 +95,7 @@ impl JsonlSource {
             return (subject, Err(refusal.at(place)));
         }
         let read = || -> Result<SourceRecord, Refusal> {
-            let image = self.images.join(fields.image()?);
+            let image = ImageRef::file(self.images.join(fields.image()?));
             let description = fields.description()?;
             Ok(SourceRecord { id, image, description, origin: place.to_owned() })
         };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, image};
 use crate::dataset::record::{Lineage, Sample};
 
 /// What all samples of a run share.
@@ -67,7 +67,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
     let rank: u32 = row.get(12)?;
     Ok(Sample {
         id: format!("{item_id}-{rank}"),
-        image: image_path(&row.get::<_, String>(1)?, context.image_root),
+        image: image(row, 1)?.export_name(context.image_root),
         instruction: row.get(7)?,
         answer: row.get(14)?,
         lineage: Lineage {
@@ -95,12 +95,6 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             filters_passed: json(row, 20)?,
         },
     })
-}
-
-/// The path trainers open: relative to the image root where there is one, with `/` between parts.
-fn image_path(path: &str, root: Option<&Path>) -> String {
-    let relative = root.and_then(|root| Path::new(path).strip_prefix(root).ok());
-    relative.map_or_else(|| path.to_owned(), |relative| relative.to_string_lossy().into_owned())
 }
 
 fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {

@@ -6,7 +6,8 @@ use rusqlite::{Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::matches::floats;
-use super::{Store, StoreError};
+use super::{Store, StoreError, image};
+use crate::dataset::ImageRef;
 
 /// The meta value that says what was held out for which benchmark.
 const BENCHMARK: &str = "held_out:benchmark";
@@ -19,8 +20,8 @@ pub struct PairToHold {
     pub instruction: String,
     /// The instruction's category or cluster; empty where it has none.
     pub category: String,
-    /// The photo's path and the SHA-256 it was embedded with.
-    pub image: String,
+    pub image: ImageRef,
+    /// What the photo was embedded with.
     pub image_sha256: String,
     /// The photo's format, such as `jpeg`.
     pub format: String,
@@ -192,7 +193,7 @@ fn pair_to_hold(row: &Row<'_>) -> rusqlite::Result<PairToHold> {
         instruction_key: row.get(1)?,
         instruction: row.get(2)?,
         category: row.get(3)?,
-        image: row.get(4)?,
+        image: image(row, 4)?,
         image_sha256: row.get(5)?,
         format: row.get(6)?,
         description: row.get(7)?,

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Store, StoreError, insert_rejection};
+use super::{Store, StoreError, image, insert_rejection};
+use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, Stage};
 
 /// An item whose photo was not looked at yet.
@@ -10,7 +11,7 @@ use crate::dataset::record::{Rejection, Stage};
 pub struct NewItem {
     pub seq: i64,
     pub id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub description: String,
 }
 
@@ -96,7 +97,7 @@ impl Store {
                 Ok(NewItem {
                     seq: row.get(0)?,
                     id: row.get(1)?,
-                    image: row.get(2)?,
+                    image: image(row, 2)?,
                     description: row.get(3)?,
                 })
             },

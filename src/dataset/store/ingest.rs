@@ -94,7 +94,7 @@ fn put_record(
     stamp: &str,
 ) -> rusqlite::Result<u64> {
     let SourceRecord { id, image, description, origin } = record;
-    let image = image.to_string_lossy();
+    let image = image.to_text();
     let unchanged = transaction
         .prepare_cached(
             "UPDATE items SET pass = ?1, origin = ?2

@@ -14,8 +14,9 @@ mod stats;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::ImageRef;
 use super::record::Rejection;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
@@ -237,6 +238,11 @@ pub(crate) fn sqlite(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::DiskFull { path },
         _ => StoreError::Sqlite { path, source },
     }
+}
+
+/// A photo as a column names it.
+fn image(row: &Row<'_>, column: usize) -> rusqlite::Result<ImageRef> {
+    Ok(ImageRef::from_text(row.get_ref(column)?.as_str()?))
 }
 
 fn add_held_out(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

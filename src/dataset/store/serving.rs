@@ -5,7 +5,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::matches::floats;
-use super::{BUSY_TIMEOUT, SCHEMA_VERSION, Store, StoreError, WITHOUT_HELD_OUT, sqlite};
+use super::{BUSY_TIMEOUT, SCHEMA_VERSION, Store, StoreError, WITHOUT_HELD_OUT, image, sqlite};
+use crate::dataset::ImageRef;
 
 /// An embedded photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +15,7 @@ pub struct ImageRow {
     pub seq: i64,
     /// The user's own id.
     pub id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub description: String,
     /// Unit vector.
     pub vector: Vec<f32>,
@@ -29,7 +30,7 @@ pub struct PairView {
     pub rank: u32,
     /// The user's own id of the photo.
     pub item_id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub instruction_id: String,
     pub instruction: String,
     /// Cosine, in [-1, 1].
@@ -126,7 +127,7 @@ impl Store {
                 Ok(ImageRow {
                     seq: row.get(0)?,
                     id: row.get(1)?,
-                    image: row.get(2)?,
+                    image: image(row, 2)?,
                     description: row.get(3)?,
                     vector: floats(&row.get::<_, Vec<u8>>(4)?),
                 })
@@ -154,7 +155,7 @@ fn pair_view(row: &Row<'_>) -> rusqlite::Result<PairView> {
         seq: row.get(0)?,
         rank: row.get(1)?,
         item_id: row.get(2)?,
-        image: row.get(3)?,
+        image: image(row, 3)?,
         instruction_id: row.get(4)?,
         instruction: row.get(5)?,
         similarity: row.get(6)?,

@@ -2,7 +2,8 @@
 
 use rusqlite::params;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, image};
+use crate::dataset::ImageRef;
 use crate::dataset::record::CandidateScore;
 
 /// A pair with what the report shows of it.
@@ -10,7 +11,7 @@ use crate::dataset::record::CandidateScore;
 pub struct SampleRow {
     pub pair_key: String,
     pub item_id: String,
-    pub image: String,
+    pub image: ImageRef,
     pub width: u32,
     pub height: u32,
     pub description: String,
@@ -189,7 +190,7 @@ fn sample_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SampleRow> {
     Ok(SampleRow {
         pair_key: row.get(0)?,
         item_id: row.get(1)?,
-        image: row.get(2)?,
+        image: image(row, 2)?,
         width: row.get(3)?,
         height: row.get(4)?,
         description: row.get(5)?,

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, image};
+use crate::dataset::ImageRef;
 use crate::dataset::sink::SinkSummary;
 
 /// How often one code refused something in one stage.
@@ -234,16 +235,16 @@ impl Store {
         Ok((number("llm_calls")?, number("llm_retries")?))
     }
 
-    /// The image path and hash of an item by its own id, for `verify`.
+    /// The photo and the hash of an item by its own id, for `verify`.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn image_of(&self, id: &str) -> Result<Option<(String, String)>, StoreError> {
+    pub fn image_of(&self, id: &str) -> Result<Option<(ImageRef, String)>, StoreError> {
         self.connection
             .query_row(
                 "SELECT image, image_sha256 FROM items WHERE id = ?1 AND state = 'ready'",
                 [id],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((image(row, 0)?, row.get(1)?)),
             )
             .optional()
             .map_err(|source| self.fail(source))

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use super::*;
 use crate::answer::filter::{FilterName, Refused, Verdict};
 use crate::dataset::record::{SourceRecord, Stage};
@@ -27,7 +25,7 @@ fn run() -> Run {
 fn record(id: &str, description: &str) -> StampedRecord {
     let record = SourceRecord {
         id: id.into(),
-        image: PathBuf::from(format!("/photos/{id}.jpg")),
+        image: ImageRef::file(format!("/photos/{id}.jpg")),
         description: description.into(),
         origin: "test".into(),
     };

@@ -1,15 +1,14 @@
 //! The report's sample cards: photo, instruction, candidates, answers and verdict.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::record::CandidateScore;
 use crate::dataset::store::{AttemptRow, SampleRow};
+use crate::dataset::{ImageRef, Photos};
 use crate::image::{PreprocessConfig, Preprocessor};
 use crate::report;
-use crate::sandbox::FileAccess;
 
 use super::Page;
 
@@ -23,10 +22,10 @@ impl Page<'_> {
         let rows = self.store.spread_pairs(conf, self.config.report.samples)?;
         let texts: HashMap<String, String> =
             self.instruction_use()?.into_iter().map(|one| (one.id, one.text)).collect();
-        let photos = Photos::new(self.config, self.access)?;
+        let thumbnails = Thumbnails::new(self.config, self.access)?;
         let cards = rows
             .into_iter()
-            .map(|row| self.card(row, &texts, &photos))
+            .map(|row| self.card(row, &texts, &thumbnails))
             .collect::<Result<Vec<_>, _>>()?;
         Ok((cards, self.store.count_current_pairs(self.store.pass()?, conf)?))
     }
@@ -35,7 +34,7 @@ impl Page<'_> {
         &self,
         row: SampleRow,
         texts: &HashMap<String, String>,
-        photos: &Photos<'_>,
+        thumbnails: &Thumbnails<'_>,
     ) -> Result<report::SampleCard, Error> {
         let attempts = self.store.attempts(&row.pair_key, self.answer_conf())?;
         let accepted = attempts.iter().find(|one| one.verdict == "accepted");
@@ -49,7 +48,7 @@ impl Page<'_> {
         };
         Ok(report::SampleCard {
             id: format!("{}-{}", row.item_id, row.rank),
-            thumbnail: photos.thumbnail(Path::new(&row.image)),
+            thumbnail: thumbnails.make(&row.image),
             candidates: row.candidates.iter().map(candidate).collect(),
             width: row.width,
             height: row.height,
@@ -97,22 +96,22 @@ fn attempt(row: AttemptRow) -> report::Attempt {
 }
 
 /// Makes the small photos of the page.
-struct Photos<'a> {
-    access: &'a FileAccess,
+struct Thumbnails<'a> {
+    photos: &'a dyn Photos,
     preprocessor: Preprocessor,
     side: u32,
 }
 
-impl<'a> Photos<'a> {
-    fn new(config: &Config, access: &'a FileAccess) -> Result<Self, Error> {
+impl<'a> Thumbnails<'a> {
+    fn new(config: &Config, photos: &'a dyn Photos) -> Result<Self, Error> {
         let decode = config.image.decode_options();
         let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
-        Ok(Self { access, preprocessor, side: config.report.thumbnail })
+        Ok(Self { photos, preprocessor, side: config.report.thumbnail })
     }
 
     /// `None` when the photo is gone or no longer decodes: the card says so.
-    fn thumbnail(&self, path: &Path) -> Option<report::Thumbnail> {
-        let bytes = self.preprocessor.read_file_by(self.access, path).ok()?;
+    fn make(&self, photo: &ImageRef) -> Option<report::Thumbnail> {
+        let bytes = self.photos.read(photo, &self.preprocessor.options().limits).ok()?;
         let small = self.preprocessor.thumbnail(&bytes, self.side, QUALITY).ok()?;
         report::Thumbnail::from_encoded(&small).ok()
     }

@@ -11,6 +11,7 @@ use self::scan::Scan;
 use self::table::{Image, Table};
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError, text};
+use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
 
@@ -95,7 +96,7 @@ impl CocoSource {
         }
         Ok(SourceRecord {
             id: table.id(image).to_owned(),
-            image: self.images.join(&*image.file_name),
+            image: ImageRef::file(self.images.join(&*image.file_name)),
             description: text::description(&joined).map_err(|refusal| refusal.at(&origin))?,
             origin,
         })

@@ -22,7 +22,7 @@ fn captions_join_in_the_order_of_their_ids() {
     assert_eq!(said.error_code(), None);
     let record = |id: &str, image: &str, description: &str| SourceRecord {
         id: id.into(),
-        image: image.into(),
+        image: ImageRef::file(image),
         description: description.into(),
         origin: format!("c.json: image {id}"),
     };
@@ -131,7 +131,7 @@ fn the_published_captions_are_read() {
     let source = super::super::open(path, &Default::default()).expect("a COCO file");
     let said = Said::of(source.as_ref());
     assert_eq!((said.records().len(), said.codes().len()), (80, 0));
-    assert!(said.records().iter().all(|record| record.image.is_file()));
+    assert!(said.records().iter().all(|record| record.image.path().is_some_and(Path::is_file)));
     let first = said.records().into_iter().find(|r| r.id == "790").expect("a known image");
     assert_eq!(
         first.description,

@@ -12,6 +12,7 @@ use self::sidecar::Sidecars;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
 use super::{Emit, Source, SourceError};
+use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::{ConfineError, FileAccess};
 
@@ -159,7 +160,7 @@ impl Walk<'_, '_> {
         if let Err(refusal) = self.ids.claim(id, place.as_str().into(), |place| place.to_string()) {
             return self.out.refuse(stem, refusal.at(&file));
         }
-        let image = folder.path.join(photo);
+        let image = ImageRef::file(folder.path.join(photo));
         match text.description {
             Ok(description) => self.out.record(SourceRecord {
                 id: id.to_owned(),

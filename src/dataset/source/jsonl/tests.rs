@@ -17,7 +17,7 @@ fn rows_become_records() {
     assert_eq!(said.error_code(), None);
     let record = |id: &str, image: &str, description: &str, line: u32| SourceRecord {
         id: id.into(),
-        image: image.into(),
+        image: ImageRef::file(image),
         description: description.into(),
         origin: format!("m.jsonl:{line}"),
     };

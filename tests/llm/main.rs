@@ -1,0 +1,7 @@
+//! Language models: the managed local server, and servers that speak the OpenAI protocol.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod local;
+mod openai;

@@ -1,0 +1,13 @@
+//! `pairwright run`, `instructions generate` and `evaluate`: the real program, stub language models.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod calls;
+mod evaluate;
+mod faults;
+mod generate_local;
+mod generate_stub;
+mod incremental;
+mod kill;
+mod source;
