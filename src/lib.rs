@@ -4,7 +4,7 @@
 //! Three layers, each looks only down: the wire ([`cli`], [`server`]), the engine ([`image`], [`encoder`],
 //! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`],
 //! [`evaluation`]) and
-//! the backends, small traits with real implementations ([`index::VectorIndex`],
+//! the backends, small traits with real implementations ([`index::LocalIndex`],
 //! [`llm::ChatModel`], [`dataset::source::Source`]).
 
 pub mod answer;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::AnswerError;
 use crate::base::hash;
 use crate::llm::Message;
+use crate::llm::template::{placeholders, render};
 
 const BUILT_IN_SYSTEM: &str = include_str!("../../prompts/answer.system.txt");
 const BUILT_IN_USER: &str = include_str!("../../prompts/answer.user.txt");
@@ -135,35 +136,6 @@ fn check_placeholders(path: &Path, template: &str) -> Result<(), AnswerError> {
     Ok(())
 }
 
-/// The names of the `{name}` placeholders of a template.
-pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
-    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
-}
-
-/// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are.
-pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        text.push_str(before);
-        let value = after.split_once('}').and_then(|(name, tail)| {
-            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value, tail))
-        });
-        match value {
-            Some((value, tail)) => {
-                text.push_str(value.trim());
-                rest = tail;
-            }
-            None => {
-                text.push('{');
-                rest = after;
-            }
-        }
-    }
-    text.push_str(rest);
-    text
-}
-
 fn parse_examples(path: &Path, text: &str) -> Result<Vec<Example>, AnswerError> {
     let mut examples: Vec<Example> = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -210,13 +182,6 @@ mod tests {
         assert_ne!(shown[0], shown[1]);
         let draws: std::collections::HashSet<_> = (0..20).map(|seed| set.shown(seed)).collect();
         assert!(draws.len() > 5, "seeds must matter: {draws:?}");
-    }
-
-    #[test]
-    fn braces_in_values_are_not_placeholders() {
-        let values = [(DESCRIPTION, "{instruction}"), (INSTRUCTION, "do {it}")];
-        let text = render("See: {description} {other} -> {instruction}", &values);
-        assert_eq!(text, "See: {instruction} {other} -> do {it}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::dataset::sink::ExportFormat;
+use crate::matching::Strategy;
 
 use super::evaluate_args::EvaluateCommand;
 
@@ -148,8 +149,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub prompts: Option<PathBuf>,
 
-    /// Sampling strategy: top1, topk, softmax, mmr.
-    #[arg(long, value_name = "NAME", value_parser = ["top1", "topk", "softmax", "mmr"])]
+    /// Sampling strategy.
+    #[arg(long, value_name = "NAME", value_parser = Strategy::ALL.map(Strategy::name))]
     pub strategy: Option<String>,
 
     /// Instructions drawn per photo.
@@ -216,7 +217,7 @@ pub struct EmbedArgs {
     #[command(flatten)]
     pub model_choice: ModelArgs,
 
-    /// Embed texts with this fastembed model instead (downloaded by name, e.g. BGESmallENV15).
+    /// Embed texts with this fastembed model instead (e.g. BGESmallENV15, fetched by `models pull`).
     #[arg(long, value_name = "NAME", requires = "texts", conflicts_with = "model")]
     pub text_model: Option<String>,
 

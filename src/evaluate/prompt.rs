@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::error::EvaluationError;
-use crate::answer::prompt::{placeholders, render};
 use crate::base::hash;
+use crate::llm::template::{placeholders, render};
 
 const BUILT_IN_SYSTEM: &str = include_str!("../../prompts/judge.system.txt");
 const BUILT_IN_USER: &str = include_str!("../../prompts/judge.user.txt");

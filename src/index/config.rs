@@ -114,6 +114,18 @@ impl IndexConfig {
         }
     }
 
+    /// The kind that `len` vectors should be in when they are in `current`. An index that has become
+    /// a graph stays one until it is half as large as the limit, so that vectors that come and go
+    /// near the limit do not build it again and again.
+    pub fn kind_for(&self, current: IndexKind, len: usize) -> IndexKind {
+        match self.resolve(len) {
+            IndexKind::Exact if current == IndexKind::Usearch => {
+                self.resolve(len.saturating_mul(2))
+            }
+            wanted => wanted,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), IndexError> {
         let problems = self.validate();
         if problems.is_empty() { Ok(()) } else { Err(IndexError::Config { problems }) }

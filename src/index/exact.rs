@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
 use super::vector::{check_id, check_many, clamp, dot, unit};
-use super::{Hit, IndexError, IndexKind, VectorIndex, VectorSearch, parallel};
+use super::{Among, Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, parallel};
 
 /// All vectors in one row-major f32 matrix.
 #[derive(Debug)]
@@ -72,9 +72,12 @@ impl ExactIndex {
         b.0.total_cmp(&a.0).then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
     }
 
-    fn nearest(&self, query: &[f32], k: usize) -> Vec<Hit> {
-        let rows = self.values.chunks_exact(self.dim);
-        let mut scored: Vec<_> = rows.map(|row| clamp(dot(row, query))).zip(0..).collect();
+    fn nearest(&self, query: &[f32], k: usize, rows: Option<&[usize]>) -> Vec<Hit> {
+        let score = |row: &[f32]| clamp(dot(row, query));
+        let mut scored: Vec<_> = match rows {
+            None => self.values.chunks_exact(self.dim).map(score).zip(0..).collect(),
+            Some(rows) => rows.iter().map(|&row| (score(self.row(row)), row)).collect(),
+        };
         if k < scored.len() {
             scored.select_nth_unstable_by(k, |a, b| self.order(a, b));
             scored.truncate(k);
@@ -91,40 +94,30 @@ impl VectorSearch for ExactIndex {
         self.dim
     }
 
-    fn len(&self) -> usize {
-        self.ids.len()
+    fn count(&self) -> Result<usize, IndexError> {
+        Ok(self.len())
     }
 
-    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
+    fn search_many(
+        &self,
+        queries: &[&[f32]],
+        k: usize,
+        among: Among<'_>,
+    ) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(k)?;
-        let (query, _) = unit(query, self.dim, || "the query".to_owned())?;
-        Ok(self.nearest(&query, k))
-    }
-
-    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
-        check_k(k)?;
+        let rows = distinct(among, |id| self.rows.get(id).copied());
         parallel::map(queries, self.threads, |position, query| {
             let (query, _) = unit(query, self.dim, || format!("query {position}"))?;
-            Ok(self.nearest(&query, k))
+            Ok(self.nearest(&query, k, rows.as_deref()))
         })
     }
 
-    fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        self.rows.get(id).map(|&row| self.row(row).to_vec())
-    }
-
-    fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.ids.iter().map(ToString::to_string).collect();
-        ids.sort_unstable();
-        ids
+    fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
+        Ok(ids.iter().map(|id| self.vector(id)).collect())
     }
 }
 
-impl VectorIndex for ExactIndex {
-    fn kind(&self) -> IndexKind {
-        IndexKind::Exact
-    }
-
+impl VectorStore for ExactIndex {
     fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
         check_id(id)?;
         if self.rows.contains_key(id) {
@@ -155,6 +148,26 @@ impl VectorIndex for ExactIndex {
         }
         Ok(true)
     }
+}
+
+impl LocalIndex for ExactIndex {
+    fn kind(&self) -> IndexKind {
+        IndexKind::Exact
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.ids.iter().map(ToString::to_string).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn vector(&self, id: &str) -> Option<Vec<f32>> {
+        self.rows.get(id).map(|&row| self.row(row).to_vec())
+    }
 
     fn removed(&self) -> usize {
         0
@@ -170,6 +183,18 @@ impl VectorIndex for ExactIndex {
         let payload = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Ok(IndexSnapshot::new(header, payload))
     }
+}
+
+/// The places of the ids that a search is limited to, each once; `None` where it is not.
+pub(super) fn distinct<T: Ord>(
+    among: Among<'_>,
+    place: impl Fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    let Among::Ids(ids) = among else { return None };
+    let mut places: Vec<T> = ids.iter().filter_map(|id| place(id)).collect();
+    places.sort_unstable();
+    places.dedup();
+    Some(places)
 }
 
 pub(super) fn check_k(k: usize) -> Result<(), IndexError> {

@@ -1,9 +1,10 @@
-//! Nearest-neighbour search by cosine similarity, with the users' own strings as ids (design 6).
+//! Nearest-neighbour search by cosine similarity, with the users' own strings as ids.
 //!
-//! Two implementations stand behind [`VectorIndex`]: [`ExactIndex`] compares with every vector,
-//! [`UsearchIndex`] walks an HNSW graph (Malkov and Yashunin 2018, library `usearch`).
-//! [`build`] chooses by [`IndexConfig`], [`load`] by what the file holds. Who only searches needs
-//! no more than [`VectorSearch`].
+//! Who searches needs [`VectorSearch`], who also changes what is searched [`VectorStore`]; both
+//! could be a database. Two implementations live in this process, behind [`LocalIndex`]:
+//! [`ExactIndex`] compares with every vector, [`UsearchIndex`] walks an HNSW graph (Malkov and
+//! Yashunin 2018, library `usearch`). [`build`] chooses by [`IndexConfig`], [`load`] by what the
+//! file holds.
 
 mod config;
 mod container;
@@ -38,12 +39,89 @@ pub struct Hit {
     pub similarity: f32,
 }
 
-/// The reading half of an index: a set of vectors of one width, searched by cosine similarity.
+/// Which vectors a search may give.
+#[derive(Debug, Clone, Copy)]
+pub enum Among<'a> {
+    /// All there are.
+    All,
+    /// Those of these ids, as far as they are there. The work grows with their number.
+    Ids(&'a [&'a str]),
+}
+
+/// A set of vectors of one width, searched by cosine similarity: no more than an engine in
+/// another process can do, so that one may stand behind it.
 ///
 /// Queries need not be of length 1: every implementation brings them to it.
 pub trait VectorSearch: Send + Sync {
     /// Width of the vectors.
     fn dim(&self) -> usize;
+
+    /// Number of vectors.
+    ///
+    /// # Errors
+    /// The engine failed.
+    fn count(&self) -> Result<usize, IndexError>;
+
+    /// For each query, in order, the `k` nearest vectors of those in `among`, most similar first,
+    /// equal ones by id; fewer where fewer are found.
+    ///
+    /// # Errors
+    /// `k` is 0, the engine failed, or a query is refused as [`VectorStore::add`] refuses vectors:
+    /// the first one, named by its position.
+    fn search_many(
+        &self,
+        queries: &[&[f32]],
+        k: usize,
+        among: Among<'_>,
+    ) -> Result<Vec<Vec<Hit>>, IndexError>;
+
+    /// [`Self::search_many`] for one query among all vectors.
+    ///
+    /// # Errors
+    /// As [`Self::search_many`].
+    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
+        Ok(self.search_many(&[query], k, Among::All)?.pop().unwrap_or_default())
+    }
+
+    /// The vectors of ids, in their order, of length 1, as precisely as they are stored; `None`
+    /// for an id that is not there.
+    ///
+    /// # Errors
+    /// The engine failed.
+    fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError>;
+}
+
+/// Vectors that can be changed.
+///
+/// Vectors need not be of length 1. An id is any string that is not empty and holds no NUL.
+pub trait VectorStore: VectorSearch {
+    /// Adds one vector.
+    ///
+    /// # Errors
+    /// The id is unusable or already there; the vector has the wrong width, a value that is not
+    /// finite, or length zero. The store is unchanged then.
+    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
+        self.add_many(&[(id.to_owned(), vector.to_vec())])
+    }
+
+    /// Adds many vectors; `usearch` on all allowed threads. Its graph then depends on how the
+    /// threads ran: equal calls may give slightly different results, as good on average.
+    ///
+    /// # Errors
+    /// As [`Self::add`], for the first item refused. The store holds none of the items then.
+    fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError>;
+
+    /// Removes one vector; `false` when the id is not there.
+    ///
+    /// # Errors
+    /// The engine failed.
+    fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
+}
+
+/// An index in this process's memory: listed, measured and saved to a file.
+pub trait LocalIndex: VectorStore {
+    /// The implementation: never [`IndexKind::Auto`].
+    fn kind(&self) -> IndexKind;
 
     /// Number of vectors.
     fn len(&self) -> usize;
@@ -53,51 +131,11 @@ pub trait VectorSearch: Send + Sync {
         self.len() == 0
     }
 
-    /// The `min(k, len)` nearest vectors, most similar first, equal ones by id.
-    ///
-    /// # Errors
-    /// `k` is 0, or the query is refused as [`VectorIndex::add`] refuses vectors.
-    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError>;
-
-    /// [`Self::search`] for many queries, on all allowed threads; results in the queries' order.
-    ///
-    /// # Errors
-    /// As [`Self::search`]; the error of the first query refused, named by its position.
-    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError>;
+    /// All ids, sorted.
+    fn ids(&self) -> Vec<String>;
 
     /// The vector of an id, of length 1, as precisely as the index stores it.
     fn vector(&self, id: &str) -> Option<Vec<f32>>;
-
-    /// All ids, sorted.
-    fn ids(&self) -> Vec<String>;
-}
-
-/// An index that can be changed and saved.
-///
-/// Vectors need not be of length 1. An id is any string that is not empty and holds no NUL.
-pub trait VectorIndex: VectorSearch {
-    /// The implementation: never [`IndexKind::Auto`].
-    fn kind(&self) -> IndexKind;
-
-    /// Adds one vector.
-    ///
-    /// # Errors
-    /// The id is unusable or already there; the vector has the wrong width, a value that is not
-    /// finite, or length zero. The index is unchanged then.
-    fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError>;
-
-    /// Adds many vectors; `usearch` on all allowed threads. Its graph then depends on how the
-    /// threads ran: equal calls may give slightly different results, as good on average.
-    ///
-    /// # Errors
-    /// As [`Self::add`], for the first item refused. The index holds none of the items then.
-    fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError>;
-
-    /// Removes one vector; `false` when the id is not there.
-    ///
-    /// # Errors
-    /// The backend failed.
-    fn remove(&mut self, id: &str) -> Result<bool, IndexError>;
 
     /// Number of removed vectors that still take as much memory and search time as those that are
     /// there. Building the index anew gives that back.
@@ -109,7 +147,7 @@ pub trait VectorIndex: VectorSearch {
     /// `model_hash` names the encoder that made the vectors: [`load`] refuses another one.
     ///
     /// # Errors
-    /// The backend failed.
+    /// The engine failed.
     fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError>;
 
     /// Takes a [`Self::snapshot`] and writes it.
@@ -130,7 +168,7 @@ pub fn build(
     config: &IndexConfig,
     dim: usize,
     expected: usize,
-) -> Result<Box<dyn VectorIndex>, IndexError> {
+) -> Result<Box<dyn LocalIndex>, IndexError> {
     config.check()?;
     Ok(match config.resolve(expected) {
         IndexKind::Usearch => Box::new(UsearchIndex::new(dim, config)?),
@@ -138,7 +176,7 @@ pub fn build(
     })
 }
 
-/// Reads an index that [`VectorIndex::save`] wrote, of whichever kind.
+/// Reads an index that [`LocalIndex::save`] wrote, of whichever kind.
 ///
 /// `expansion_search` and `threads` come from `config`. The file must otherwise agree with what
 /// `config` asks for (`auto` takes either kind), so that a changed setting is never ignored.
@@ -150,7 +188,7 @@ pub fn load(
     path: &Path,
     model_hash: &str,
     config: &IndexConfig,
-) -> Result<Box<dyn VectorIndex>, IndexError> {
+) -> Result<Box<dyn LocalIndex>, IndexError> {
     config.check()?;
     let container = Container::read(path, model_hash)?;
     config.check_stored(path, &container.header.kind)?;

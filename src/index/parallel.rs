@@ -3,6 +3,9 @@
 use std::num::NonZero;
 use std::thread;
 
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
+
 /// Fewer items than this are not worth a thread.
 const MIN_SHARE: usize = 4;
 
@@ -28,14 +31,8 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     if items.len() <= share {
         return run((0, items));
     }
-    let chunks = thread::scope(|scope| {
-        let run = &run;
-        let running: Vec<_> =
-            items.chunks(share).enumerate().map(|part| scope.spawn(move || run(part))).collect();
-        running
-            .into_iter()
-            .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Result<Vec<_>, E>>()
-    })?;
+    let mut chunks = Vec::new();
+    items.par_chunks(share).enumerate().map(run).collect_into_vec(&mut chunks);
+    let chunks = chunks.into_iter().collect::<Result<Vec<_>, E>>()?;
     Ok(chunks.into_iter().flatten().collect())
 }

@@ -1,32 +1,43 @@
 //! Approximate search over `usearch`'s HNSW graph, its sharp edges covered: capacity is reserved
 //! inside `add`, again with the threads after a load (unum-cloud/USearch #507, #458), files are
 //! loaded and never viewed (#624), searches wait for a place instead of failing, and a search
-//! that the graph leaves short is answered exactly.
+//! that the graph leaves short goes on from other places, within a bound.
 //!
 //! A removed vector stays in the graph, passed through by searches and never given. `usearch`
 //! would put the next vector in its place and drop that node's links, which now and then cuts a
-//! neighbour off for good. So the graph only grows, until [`VectorIndex::removed`] says that it
+//! neighbour off for good. So the graph only grows, until [`LocalIndex::removed`] says that it
 //! should be built anew. Threads that add at once also cut off a vector now and then, because a
 //! node under way may drop the links that others give it: what they added is looked for, and added
 //! again if it is not found.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::usearch::ffi::Matches;
 use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind, inconsistent};
-use super::exact::check_k;
+use super::exact::{check_k, distinct};
 use super::gate::Gate;
 use super::ids::IdMap;
 use super::vector::{check_id, check_many, clamp, dot, unit};
-use super::{Hit, IndexConfig, IndexError, IndexKind, Scalar, VectorIndex, VectorSearch, parallel};
+use super::{
+    Among, Hit, IndexConfig, IndexError, IndexKind, LocalIndex, Scalar, VectorSearch, VectorStore,
+    parallel,
+};
 
 /// Places reserved at first.
 const MIN_CAPACITY: usize = 64;
 
 /// Neighbours of a vector among which it, or one that is the same, is looked for.
 const NEIGHBOURS: usize = 8;
+
+/// Vectors compared one by one when a walk comes back short: some 10 ms at width 384.
+pub(super) const COMPARED: usize = 16_384;
+
+/// Walks begun elsewhere when a walk comes back short.
+pub(super) const STARTS: usize = 8;
 
 /// Candidates kept while looking for vectors just added: all but a few are found by that, in a
 /// fifth of the time that adding takes.
@@ -40,12 +51,13 @@ const ALIKE: f32 = 1e-6;
 const SAME: f32 = 1e-5;
 
 /// An HNSW index. The graph depends on the order in which vectors were added, so equal sequences
-/// of calls give equal results, as long as none is [`VectorIndex::add_many`].
+/// of calls give equal results, as long as none is [`VectorStore::add_many`].
 pub struct UsearchIndex {
     inner: Index,
     config: IndexConfig,
     ids: IdMap,
     gate: Gate,
+    compared_beside: AtomicU64,
 }
 
 impl UsearchIndex {
@@ -61,9 +73,16 @@ impl UsearchIndex {
         }
         let inner = create(dim, config)?;
         let gate = Gate::new(parallel::threads(config.threads));
-        let index = Self { inner, config: config.clone(), ids: IdMap::default(), gate };
+        let (config, ids, compared_beside) = (config.clone(), IdMap::default(), AtomicU64::new(0));
+        let index = Self { inner, config, ids, gate, compared_beside };
         index.reserve(MIN_CAPACITY)?;
         Ok(index)
+    }
+
+    /// Vectors compared one by one so far, because walks through the graph came back short. A
+    /// number that grows says that many vectors are alike.
+    pub fn compared_beside(&self) -> u64 {
+        self.compared_beside.load(Ordering::Relaxed)
     }
 
     /// Takes over a container whose settings agree with `config`.
@@ -196,43 +215,69 @@ impl UsearchIndex {
             return Ok(Vec::new());
         }
         let _place = self.gate.enter();
+        let matches = self.walk(query, wanted)?;
+        // Where many vectors are alike, the walk can end among them.
+        if matches.keys.len() < wanted {
+            return self.widened(query, wanted, &matches);
+        }
+        let similarities = matches.distances.iter().map(|distance| clamp(1.0 - distance));
+        Ok(self.best(matches.keys.iter().copied().zip(similarities).collect(), wanted))
+    }
+
+    fn walk(&self, query: &[f32], wanted: usize) -> Result<Matches, IndexError> {
         let found = if self.removed() == 0 {
             self.inner.search(query, wanted)
         } else {
             self.inner.filtered_search(query, wanted, |key| self.ids.id(key).is_some())
         };
-        let matches = found.map_err(|error| IndexError::backend("search", error))?;
-        // Where many vectors are alike the walk can end early.
-        if matches.keys.len() < wanted {
-            return Ok(self.compare_all(query, wanted));
+        found.map_err(|error| IndexError::backend("search", error))
+    }
+
+    /// Answers a search whose walk was shut in among vectors that are alike. A wider walk from the
+    /// same place would find nothing more, so it goes on from others: vectors from everywhere
+    /// are compared with the query, then walks begin at the nearest of them. The work is bounded by
+    /// [`COMPARED`] and [`STARTS`], however large the index; up to [`COMPARED`] vectors the answer
+    /// is exact.
+    fn widened(
+        &self,
+        query: &[f32],
+        wanted: usize,
+        shut_in: &Matches,
+    ) -> Result<Vec<Hit>, IndexError> {
+        let every = self.len().div_ceil(COMPARED).max(1);
+        let sample = self.ids.entries().step_by(every).map(|(_, key)| key);
+        let mut scored = self.compared(query, sample);
+        if every > 1 {
+            scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
+            let mut keys: HashSet<u64> = shut_in.keys.iter().copied().collect();
+            for (start, _) in scored.iter().take(STARTS) {
+                let Some(start) = self.stored(*start) else { continue };
+                keys.extend(self.walk(&start, wanted)?.keys);
+            }
+            for (key, _) in &scored {
+                keys.remove(key);
+            }
+            scored.extend(self.compared(query, keys));
         }
-        self.hits(&matches)
+        self.compared_beside.fetch_add(scored.len() as u64, Ordering::Relaxed);
+        Ok(self.best(scored, wanted))
     }
 
-    fn compare_all(&self, query: &[f32], wanted: usize) -> Vec<Hit> {
-        let compared = self.ids.entries().filter_map(|(id, key)| {
-            let similarity = clamp(dot(&self.stored(key)?, query));
-            Some(Hit { id: id.to_owned(), similarity })
+    /// The similarity of each key's vector with a query of length 1.
+    fn compared(&self, query: &[f32], keys: impl IntoIterator<Item = u64>) -> Vec<(u64, f32)> {
+        let similarity = |key| Some((key, clamp(dot(&self.stored(key)?, query))));
+        keys.into_iter().filter_map(similarity).collect()
+    }
+
+    /// The first `k`, most similar first, equal ones by id.
+    fn best(&self, scored: Vec<(u64, f32)>, k: usize) -> Vec<Hit> {
+        let hit = |(key, similarity)| Some(Hit { id: self.ids.id(key)?.to_owned(), similarity });
+        let mut hits: Vec<_> = scored.into_iter().filter_map(hit).collect();
+        hits.sort_unstable_by(|a, b| {
+            b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
         });
-        let mut hits: Vec<_> = compared.collect();
-        sort(&mut hits);
-        hits.truncate(wanted);
+        hits.truncate(k);
         hits
-    }
-
-    fn hits(&self, matches: &Matches) -> Result<Vec<Hit>, IndexError> {
-        let pairs = matches.keys.iter().zip(&matches.distances);
-        let mut hits = pairs
-            .map(|(&key, &distance)| {
-                let id = self
-                    .ids
-                    .id(key)
-                    .ok_or_else(|| IndexError::backend("search", format!("key {key} has no id")))?;
-                Ok(Hit { id: id.to_owned(), similarity: clamp(1.0 - distance) })
-            })
-            .collect::<Result<Vec<_>, IndexError>>()?;
-        sort(&mut hits);
-        Ok(hits)
     }
 }
 
@@ -241,40 +286,33 @@ impl VectorSearch for UsearchIndex {
         self.inner.dimensions()
     }
 
-    fn len(&self) -> usize {
-        self.ids.len()
+    fn count(&self) -> Result<usize, IndexError> {
+        Ok(self.len())
     }
 
-    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
+    fn search_many(
+        &self,
+        queries: &[&[f32]],
+        k: usize,
+        among: Among<'_>,
+    ) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(k)?;
-        let (query, _) = unit(query, self.dim(), || "the query".to_owned())?;
-        self.nearest(&query, k)
-    }
-
-    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
-        check_k(k)?;
+        let keys = distinct(among, |id| self.ids.key(id));
         parallel::map(queries, self.gate.places(), |position, query| {
             let (query, _) = unit(query, self.dim(), || format!("query {position}"))?;
-            self.nearest(&query, k)
+            match &keys {
+                None => self.nearest(&query, k),
+                Some(keys) => Ok(self.best(self.compared(&query, keys.iter().copied()), k)),
+            }
         })
     }
 
-    fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        self.stored(self.ids.key(id)?)
-    }
-
-    fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.ids.entries().map(|(id, _)| id.to_owned()).collect();
-        ids.sort_unstable();
-        ids
+    fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
+        Ok(ids.iter().map(|id| self.vector(id)).collect())
     }
 }
 
-impl VectorIndex for UsearchIndex {
-    fn kind(&self) -> IndexKind {
-        IndexKind::Usearch
-    }
-
+impl VectorStore for UsearchIndex {
     fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
         check_id(id)?;
         if self.ids.key(id).is_some() {
@@ -305,6 +343,26 @@ impl VectorIndex for UsearchIndex {
 
     fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
         Ok(self.ids.remove(id))
+    }
+}
+
+impl LocalIndex for UsearchIndex {
+    fn kind(&self) -> IndexKind {
+        IndexKind::Usearch
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.ids.entries().map(|(id, _)| id.to_owned()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn vector(&self, id: &str) -> Option<Vec<f32>> {
+        self.stored(self.ids.key(id)?)
     }
 
     fn removed(&self) -> usize {
@@ -347,13 +405,6 @@ fn create(dim: usize, config: &IndexConfig) -> Result<Index, IndexError> {
         multi: false,
     };
     Index::new(&options).map_err(|error| IndexError::backend("make an index", error))
-}
-
-/// Most similar first, equal ones by id.
-fn sort(hits: &mut [Hit]) {
-    hits.sort_unstable_by(|a, b| {
-        b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
-    });
 }
 
 /// Compares the graph's own header with ours before `usearch` reads the rest.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::GenerateError;
-use crate::answer::prompt::{placeholders, render};
 use crate::base::hash;
 use crate::llm::Message;
+use crate::llm::template::{placeholders, render};
 
 /// One template file: its name, the text compiled into the binary, its placeholders.
 struct Template {

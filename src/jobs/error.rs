@@ -4,6 +4,7 @@ use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::dataset::store::StoreError;
 use crate::evaluate::EvaluationError;
+use crate::matching::MatchError;
 
 use super::{JobKind, JobState};
 
@@ -54,6 +55,8 @@ pub enum ManagerError {
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Search(#[from] MatchError),
     #[error("a thread ended unexpectedly: {what}")]
     Died { what: String },
 }
@@ -78,6 +81,7 @@ impl Failure for ManagerError {
             Self::Died { .. } => ErrorKind::Internal,
             Self::Evaluation(error) => error.kind(),
             Self::Store(error) => error.kind(),
+            Self::Search(error) => error.kind(),
         }
     }
 
@@ -100,6 +104,7 @@ impl Failure for ManagerError {
             Self::Config { .. } => "config_invalid",
             Self::Evaluation(error) => error.code(),
             Self::Store(_) => "job_store",
+            Self::Search(error) => error.code(),
             Self::Died { .. } => "internal",
         }
     }

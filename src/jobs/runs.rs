@@ -1,21 +1,12 @@
 //! Reading a run, perhaps while a job writes it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{JobManager, ManagerError};
-use crate::dataset::store::{ImageRow, PairView, Store, StoreError};
+use crate::dataset::store::{PairView, Store, StoreError};
+use crate::matching::{PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
 use crate::run::{Settings, store_path};
-
-/// Tells whether a copy of a run's embedded photos is still whole: equal stamps, equal photos.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImagesStamp {
-    /// Readings of the source so far.
-    pub pass: i64,
-    /// Photos embedded.
-    pub count: u64,
-    /// Hash of the encoder.
-    pub encoder: String,
-}
 
 /// One page of a run's pairs, in source order.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,41 +26,36 @@ impl JobManager {
         Ok(self.inner.run_folder(run_id))
     }
 
-    /// What the embedded photos of a run are now.
+    /// The photos of a job's run nearest to a vector; none before anything is embedded.
     ///
     /// # Errors
-    /// `NoRun` where nothing is embedded yet, or the store's.
-    pub async fn run_images_stamp(&self, run_id: &str) -> Result<ImagesStamp, ManagerError> {
-        self.read_run(run_id, |store, encoder, _| {
+    /// `NoJob`, the store's, or another encoder embedded the run.
+    pub async fn search_photos(
+        &self,
+        job: &str,
+        search: Arc<PhotoSearch>,
+        query: PhotoQuery,
+    ) -> Result<PhotosFound, ManagerError> {
+        let run = self.get(job).await?.run_id;
+        let id = run.clone();
+        let work = move |store: &Store, encoder: &str, _: &Settings| {
             let pass = store.pass()?;
             let (_, count, _) = store.item_states(pass)?;
-            Ok(ImagesStamp { pass, count, encoder: encoder.to_owned() })
-        })
-        .await
-    }
-
-    /// Up to `limit` embedded photos of a run in source order, after the one whose `seq` is `after`
-    /// (0 from the start).
-    ///
-    /// # Errors
-    /// As [`JobManager::run_images_stamp`].
-    pub async fn run_images(
-        &self,
-        run_id: &str,
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<ImageRow>, ManagerError> {
-        self.read_run(run_id, move |store, encoder, _| {
-            store.image_rows(store.pass()?, encoder, after, limit)
-        })
-        .await
+            let stamp = PhotosStamp { pass, count, encoder: encoder.to_owned() };
+            let rows = |after, limit| Ok(store.image_rows(pass, encoder, after, limit)?);
+            search.search(&id, &stamp, rows, &query)
+        };
+        match self.read_run(&run, work).await {
+            Err(ManagerError::NoRun { .. }) => Ok(PhotosFound::default()),
+            found => found,
+        }
     }
 
     /// A page of at most `page_size` pairs of a run with their answers; `token` is empty for the
     /// first.
     ///
     /// # Errors
-    /// `InvalidToken`, and as [`JobManager::run_images_stamp`].
+    /// `InvalidToken`, `NoRun` where nothing is embedded yet, or the store's.
     pub async fn pairs(
         &self,
         run_id: &str,
@@ -81,7 +67,7 @@ impl JobManager {
         let mut pairs = self
             .read_run(run_id, move |store, _, settings| {
                 let (matching, answering) = (settings.match_conf(), settings.answer_conf());
-                store.pair_views(matching, answering, after, page_size + 1)
+                Ok(store.pair_views(matching, answering, after, page_size + 1)?)
             })
             .await?;
         let more = pairs.len() > page_size;
@@ -94,7 +80,7 @@ impl JobManager {
     async fn read_run<T: Send + 'static>(
         &self,
         run_id: &str,
-        read: impl FnOnce(&Store, &str, &Settings) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Store, &str, &Settings) -> Result<T, ManagerError> + Send + 'static,
     ) -> Result<T, ManagerError> {
         let path = store_path(&self.run_folder(run_id)?);
         let run_id = run_id.to_owned();
@@ -108,7 +94,7 @@ impl JobManager {
             let Some(matching) = &settings.matching else {
                 return Err(ManagerError::NoRun { run_id });
             };
-            Ok(read(&store, &matching.encoder.hash, &settings)?)
+            read(&store, &matching.encoder.hash, &settings)
         };
         super::blocking(work).await?
     }

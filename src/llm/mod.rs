@@ -13,6 +13,7 @@ mod openai;
 pub mod retry;
 mod settings;
 mod stats;
+pub(crate) mod template;
 
 use std::sync::Arc;
 

@@ -4,39 +4,11 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::MatchError;
+use super::{MatchError, Strategy};
+use crate::model::ModelDefaults;
 
-/// How instructions are drawn from the eligible candidates, best score first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// The best one. Not random.
-    Top1,
-    /// `per_image` of the `top_k` best, each equally likely, none twice.
-    Topk,
-    /// `per_image` draws from the `top_k` best, none twice. Each draw has
-    /// p ∝ exp(score / temperature) over what is left, cut to the smallest set of best ones
-    /// whose probabilities reach `top_p` (nucleus sampling, Holtzman et al. 2020).
-    #[default]
-    Softmax,
-    /// Maximal marginal relevance (Carbonell and Goldstein 1998) over all eligible candidates:
-    /// each step values `mmr_lambda` · score − (1 − `mmr_lambda`) · (largest cosine to one
-    /// already picked). Temperature 0 takes the best value, a higher one draws with
-    /// p ∝ exp(value / temperature). Score and cosine are subtracted, so `zscore` does not suit.
-    Mmr,
-}
-
-impl Strategy {
-    /// The name used in settings and in the lineage.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Top1 => "top1",
-            Self::Topk => "topk",
-            Self::Softmax => "softmax",
-            Self::Mmr => "mmr",
-        }
-    }
-}
+/// The most candidates fetched, drawn from or recorded.
+pub(super) const MOST: usize = 10_000;
 
 /// The correction for instructions that are near to every photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -119,14 +91,7 @@ impl MatchingConfig {
     }
 
     fn check_counts(&self, problems: &mut Vec<String>) {
-        const MOST: usize = 10_000;
-        let (pool, top_k) = (", the last being pool", ", the last being top_k");
-        // What one photo can get is bounded by what its strategy draws from.
-        let (most_top_k, most_per_image) = match self.strategy {
-            Strategy::Top1 => ((MOST, ""), (1, " with strategy top1")),
-            Strategy::Topk | Strategy::Softmax => ((self.pool, pool), (self.top_k, top_k)),
-            Strategy::Mmr => ((MOST, ""), (self.pool, pool)),
-        };
+        let (most_top_k, most_per_image) = self.strategy.bounds(self);
         let ranges = [
             ("pool", self.pool, 1..=MOST, ""),
             ("top_k", self.top_k, 1..=most_top_k.0, most_top_k.1),
@@ -154,24 +119,7 @@ impl MatchingConfig {
         check("mmr_lambda", self.mmr_lambda, 0.0..=1.0);
         check("max_share", self.max_share, 0.0..=1.0);
         check("top_p", self.top_p, 1e-6..=1.0);
-        let coldest = if self.strategy == Strategy::Softmax { 1e-6 } else { 0.0 };
-        check("temperature", self.temperature, coldest..=1000.0);
-    }
-}
-
-/// What a model's catalog entry says for settings that are unset.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ModelDefaults {
-    /// The lowest similarity that is eligible, in [-1, 1].
-    pub min_similarity: f64,
-    /// Share of the caption in the similarity, in [0, 1].
-    pub caption_weight: f64,
-}
-
-impl Default for ModelDefaults {
-    /// For a model that nobody measured: no floor, and the photo alone decides.
-    fn default() -> Self {
-        Self { min_similarity: -1.0, caption_weight: 0.0 }
+        check("temperature", self.temperature, self.strategy.coldest()..=1000.0);
     }
 }
 

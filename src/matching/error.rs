@@ -25,6 +25,8 @@ pub enum MatchError {
     UnknownInstruction { id: String },
     #[error("hubness statistics need at least {least} calibration photos, got {found}")]
     TooFewCalibration { least: u64, found: u64 },
+    #[error("the photos of run {run:?} were embedded by another model than this one")]
+    OtherEncoder { run: String },
 }
 
 impl Failure for MatchError {
@@ -35,7 +37,8 @@ impl Failure for MatchError {
             Self::NoVector { .. } => ErrorKind::Internal,
             Self::NoHubnessStats
             | Self::UnknownInstruction { .. }
-            | Self::TooFewCalibration { .. } => ErrorKind::FailedPrecondition,
+            | Self::TooFewCalibration { .. }
+            | Self::OtherEncoder { .. } => ErrorKind::FailedPrecondition,
         }
     }
 
@@ -48,6 +51,7 @@ impl Failure for MatchError {
             Self::NoHubnessStats => "no_hubness_statistics",
             Self::UnknownInstruction { .. } => "hubness_statistics_outdated",
             Self::TooFewCalibration { .. } => "too_few_calibration_photos",
+            Self::OtherEncoder { .. } => "other_model",
         }
     }
 }

@@ -88,14 +88,19 @@ struct Instruction {
 }
 
 impl HubnessFit {
-    /// Statistics over the instructions that are in `index` now; holds a copy of their vectors.
-    pub fn new(index: &dyn VectorSearch) -> Self {
-        let instruction = |id: String| {
-            let (mean, squares, nearest) = (0.0, 0.0, Nearest::default());
-            index.vector(&id).map(|vector| Instruction { id, vector, mean, squares, nearest })
+    /// Statistics over the instructions of `ids` that are in `index`; holds a copy of their
+    /// vectors.
+    ///
+    /// # Errors
+    /// The index failed.
+    pub fn new(index: &dyn VectorSearch, ids: &[&str]) -> Result<Self, MatchError> {
+        let instruction = |(id, vector): (&&str, Option<Vec<f32>>)| {
+            let (id, mean, squares, nearest) = ((*id).to_owned(), 0.0, 0.0, Nearest::default());
+            vector.map(|vector| Instruction { id, vector, mean, squares, nearest })
         };
-        let instructions = index.ids().into_iter().filter_map(instruction).collect();
-        Self { dim: index.dim(), instructions, queries: 0 }
+        let vectors = index.vectors(ids)?;
+        let instructions = ids.iter().zip(vectors).filter_map(instruction).collect();
+        Ok(Self { dim: index.dim(), instructions, queries: 0 })
     }
 
     /// Takes one photo.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::strategy::{Vectors, draw};
+use super::strategy::{Eligible, Vectors, draw};
 use super::{
     Candidate, Hubness, HubnessStats, MatchError, MatchRules, NoMatch, Outcome, Pick, Query,
     QuotaBook, Refused, combined_query,
 };
-use crate::index::{Hit, VectorSearch};
+use crate::index::{Among, Hit, VectorSearch};
 
 /// Matches photos against one instruction index by one set of rules.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ impl Matcher {
     /// `hubness` is needed exactly when the rules correct for hubs, and ignored otherwise.
     ///
     /// # Errors
-    /// The statistics are missing, or do not know an instruction of the index.
+    /// The statistics are missing.
     pub fn new(
         rules: MatchRules,
         index: Arc<dyn VectorSearch>,
@@ -32,12 +32,6 @@ impl Matcher {
             (_, None) => return Err(MatchError::NoHubnessStats),
             (_, Some(stats)) => Some(stats),
         };
-        if let Some(stats) = &hubness {
-            let unknown = index.ids().into_iter().find(|id| !stats.instructions.contains_key(id));
-            if let Some(id) = unknown {
-                return Err(MatchError::UnknownInstruction { id });
-            }
-        }
         Ok(Self { rules, index, hubness })
     }
 
@@ -58,10 +52,10 @@ impl Matcher {
     /// so it can run ahead, on many threads.
     ///
     /// # Errors
-    /// The index refused a query, or the hubness statistics are outdated.
+    /// The index failed or refused a query, or the hubness statistics do not know a candidate.
     pub fn candidates(&self, queries: &[Query]) -> Result<Vec<Vec<Candidate>>, MatchError> {
         let vectors: Vec<&[f32]> = queries.iter().map(Query::vector).collect();
-        let found = self.index.search_many(&vectors, self.rules.config().pool)?;
+        let found = self.index.search_many(&vectors, self.rules.config().pool, Among::All)?;
         queries.iter().zip(found).map(|(query, hits)| self.scored(query, hits)).collect()
     }
 
@@ -87,13 +81,13 @@ impl Matcher {
         quota: &mut QuotaBook,
         seed: u64,
     ) -> Result<Outcome, MatchError> {
-        match_one(candidates, &|id| self.index.vector(id), &self.rules, quota, seed)
+        match_one(candidates, &|ids| self.index.vectors(ids), &self.rules, quota, seed)
     }
 }
 
 /// Draws the instructions of one photo and counts them in `quota`.
 ///
-/// `candidates` come in any order, each id once. `vectors` gives an instruction's vector of
+/// `candidates` come in any order, each id once. `vectors` gives instructions' vectors of
 /// length 1; only `mmr` asks. The floor is held against the similarity, the draw goes by the
 /// score. Photos must be drawn in one fixed order for the quotas to be repeatable.
 ///
@@ -109,7 +103,8 @@ pub fn match_one(
     let best = candidates.iter().map(|candidate| candidate.similarity).reduce(f64::max);
     let (mut eligible, refused) = sift(candidates, rules, quota);
     eligible.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
-    let drawn = draw(&eligible, rules.config(), vectors, seed)?;
+    let config = rules.config();
+    let drawn = draw(&Eligible { candidates: &eligible, config, vectors }, seed)?;
     let picks: Vec<_> = drawn
         .iter()
         .zip(1..)

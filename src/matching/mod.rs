@@ -1,10 +1,13 @@
-//! Which instructions a photo gets (design 6): score the candidates, refuse what does not fit,
+//! Which instructions a photo gets: score the candidates, refuse what does not fit,
 //! draw by a named and seeded strategy.
 //!
 //! One photo goes through [`combined_query`] (image and caption in one vector), the index, the
 //! correction for hubs ([`HubnessStats`]), the similarity floor, the balance quotas
 //! ([`QuotaBook`]) and the [`Strategy`]. [`Matcher`] holds these together; [`match_one`] is the
 //! part after the index, for candidates from elsewhere.
+//!
+//! [`match_queries`] is the whole way for many photos, as the service and a run go it.
+//! [`PhotoSearch`] looks the other way, for the photos of a run.
 //!
 //! A draw depends on the candidates, the rules, the quotas and the seed: not on the order in
 //! which candidates come, on threads or on time.
@@ -15,6 +18,8 @@ mod error;
 mod hubness;
 mod matcher;
 mod outcome;
+mod photos;
+mod queries;
 mod query;
 mod quota;
 mod strategy;
@@ -22,10 +27,14 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Hubness, MatchRules, MatchingConfig, ModelDefaults, Strategy};
+pub use crate::model::ModelDefaults;
+pub use config::{Hubness, MatchRules, MatchingConfig};
 pub use error::MatchError;
 pub use hubness::{HubnessFit, HubnessStats, InstructionStats};
 pub use matcher::{Matcher, match_one};
 pub use outcome::{Candidate, NoMatch, Outcome, Pick, Refused};
+pub use photos::{PhotoHit, PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
+pub use queries::{Drawing, MatchQuery, QueryVectors, Subject, embed_queries, match_queries};
 pub use query::{Query, combined_query};
 pub use quota::QuotaBook;
+pub use strategy::{Strategy, Vectors};

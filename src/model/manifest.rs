@@ -3,7 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::image::PreprocessConfig;
-use crate::matching::ModelDefaults;
+
+/// What a model says for matching settings that are unset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModelDefaults {
+    /// The lowest similarity that is eligible, in [-1, 1].
+    pub min_similarity: f64,
+    /// Share of the caption in the similarity, in [0, 1].
+    pub caption_weight: f64,
+}
+
+impl Default for ModelDefaults {
+    /// For a model that nobody measured: no floor, and the photo alone decides.
+    fn default() -> Self {
+        Self { min_similarity: -1.0, caption_weight: 0.0 }
+    }
+}
 
 /// The SPDX expression of a model whose licence nobody stated.
 pub const UNKNOWN_LICENSE: &str = "NOASSERTION";
@@ -97,7 +112,7 @@ pub struct TextSpec {
     pub prompt: Option<String>,
     /// The vector of D floats (f32, little-endian) that the graph subtracts before its last
     /// normalisation, where it does: with it the text embeddings can be brought back to how they
-    /// were before ([`TextMean`](crate::encoder::TextMean)). Not part of the model's hash, which
+    /// were before (the encoder's `TextMean`). Not part of the model's hash, which
     /// covers what the graphs read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<ModelFile>,

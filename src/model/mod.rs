@@ -16,5 +16,5 @@ pub mod tokenizer;
 pub use device::Device;
 pub use error::ModelError;
 pub use folder::ModelFolder;
-pub use manifest::ModelManifest;
+pub use manifest::{ModelDefaults, ModelManifest};
 pub use source::{ModelSource, Precision};

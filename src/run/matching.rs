@@ -16,8 +16,8 @@ use crate::encoder::Encoder;
 use crate::index::VectorSearch;
 use crate::instruction::{Instruction, Library};
 use crate::matching::{
-    Candidate, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
-    combined_query,
+    Candidate, Drawing, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
+    combined_query, match_queries,
 };
 
 use self::library::{facts, library_index};
@@ -147,20 +147,13 @@ impl MatchStage {
     ) -> Result<Vec<MatchRow>, Error> {
         let keys: HashMap<&str, &Instruction> =
             self.library.instructions.iter().map(|one| (one.id.as_str(), one)).collect();
-        let queries = items
-            .iter()
-            .map(|item| matcher.query(&item.image, item.caption.as_deref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let candidates = matcher.candidates(&queries)?;
-        items
-            .iter()
-            .zip(candidates)
-            .map(|(item, candidates)| {
-                let seed = hash::seed(self.config.seed, &["match", &item.item_key]);
-                let outcome = matcher.draw(candidates, quota, seed)?;
-                Ok(match_row(item, outcome, &keys))
-            })
-            .collect()
+        let drawings = items.iter().map(|item| {
+            let seed = hash::seed(self.config.seed, &["match", &item.item_key]);
+            Drawing { subject: &item.image, caption: item.caption.as_deref(), seed }
+        });
+        let outcomes = match_queries(matcher, quota, &drawings.collect::<Vec<_>>())?;
+        let rows = items.iter().zip(outcomes);
+        rows.map(|(item, outcome)| Ok(match_row(item, outcome?, &keys))).collect()
     }
 
     fn restored_quota(&self, store: &Store) -> Result<QuotaBook, Error> {
@@ -202,7 +195,8 @@ impl MatchStage {
     }
 
     fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {
-        let mut fit = HubnessFit::new(&*self.index);
+        let ids: Vec<&str> = self.library.instructions.iter().map(|one| one.id.as_str()).collect();
+        let mut fit = HubnessFit::new(&*self.index, &ids)?;
         let weight = self.rules.caption_weight();
         for item in items {
             fit.add(&combined_query(&item.image, item.caption.as_deref(), weight)?)?;

@@ -7,7 +7,6 @@ use super::Limits;
 use super::fault::Fault;
 use super::images::ImageLoader;
 use super::pb;
-use super::search::ImageSets;
 use super::validate;
 use super::writer::AnswerWriter;
 use crate::config::Config;
@@ -15,6 +14,7 @@ use crate::encoder::Encoder;
 use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, TextEmbedded, Timings};
 use crate::instruction::store::InstructionStore;
 use crate::jobs::JobManager;
+use crate::matching::PhotoSearch;
 
 /// The server's parts.
 pub struct App {
@@ -26,7 +26,7 @@ pub struct App {
     pub jobs: JobManager,
     pub answers: AnswerWriter,
     pub images: ImageLoader,
-    pub image_sets: ImageSets,
+    pub photos: Arc<PhotoSearch>,
     pub started: SystemTime,
 }
 
@@ -129,8 +129,7 @@ impl App {
 
     /// The vector of an instruction, if there is one of this id.
     pub fn instruction_vector(&self, id: &str) -> Option<Vec<f32>> {
-        let stored = self.library.get(id)?;
-        self.library.live_index().vector(&stored.row.to_string())
+        self.library.vector(id)
     }
 
     /// Runs engine work that blocks (SQLite, index) off the async threads.

@@ -131,12 +131,6 @@ impl Fault {
         Self::new(Code::FailedPrecondition, "NO_IMAGE_ROOT", message)
     }
 
-    /// A job's embeddings cannot be compared with this server's.
-    pub fn other_model(job: &str) -> Self {
-        let message = format!("job {job:?} was embedded by another model than this server has now");
-        Self::new(Code::FailedPrecondition, "OTHER_MODEL", message)
-    }
-
     /// There is nothing to match with.
     pub fn library_empty() -> Self {
         let message = "the instruction library is empty: add instructions first";

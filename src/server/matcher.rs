@@ -1,35 +1,18 @@
-//! Matching queries of a request: embed what has to be embedded, search, draw.
+//! Matching queries of a request: what travels becomes what the engine matches, and back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::app::{App, Embedded, merge, split};
+use super::app::{App, merge, split};
 use super::fault::Fault;
 use super::options::Draw;
 use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
 use crate::base::hash;
-use crate::encoder::queue::{CallContext, ImageEmbedded, TextEmbedded, Timings};
-use crate::matching::{Candidate, Matcher, Outcome, Query, QuotaBook};
-
-/// A query's vectors; at least one is there.
-struct Vectors {
-    image: Option<Vec<f32>>,
-    caption: Option<Vec<f32>>,
-}
-
-/// Where a query's vectors come from.
-struct Plan {
-    image: Part,
-    caption: Part,
-}
-
-enum Part {
-    Absent,
-    /// The next of those that are being embedded.
-    Embedded,
-    Given(Vec<f32>),
-}
+use crate::encoder::queue::{CallContext, Timings};
+use crate::matching::{
+    Drawing, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject, embed_queries,
+    match_queries,
+};
 
 /// Results in the order of the queries, the library's revision, and where the time went.
 pub struct Matched {
@@ -50,40 +33,52 @@ impl App {
         context: &CallContext,
     ) -> Result<Matched, Fault> {
         let (ids, queries): (Vec<_>, Vec<_>) = queries.into_iter().unzip();
-        let (vectors, timings) = self.vectors(queries, context).await?;
+        let photos = queries.iter().filter_map(photo).collect();
+        // Holds the memory of the photos until they are embedded.
+        let mut loaded = self.images.load(photos, "image").await?;
+        let mut photos = loaded.take_images().into_iter();
+        let queries = queries.into_iter().enumerate().map(|(at, query)| {
+            let photo = photo(&query).and_then(|_| photos.next()).transpose();
+            self.query(query, photo?, &format!("queries[{at}]"))
+        });
+        let (sound, refused) = split(queries);
+        let (vectors, timings) = embed_queries(&self.queue, sound, context).await?;
+        drop(loaded);
+        let vectors = vectors.into_iter().map(|one| one.map_err(|error| Fault::from(&error)));
+        let vectors = merge(vectors.collect(), refused);
         let work = move |app: &Self| app.match_vectors(ids, vectors, &draw);
         let (results, revision) = self.blocking(work).await?;
         Ok(Matched { results, revision, timings })
     }
 
-    /// The vectors of each query; images and captions are embedded at once.
-    async fn vectors(
+    /// A query as the engine takes it, with the bytes of its photo.
+    fn query(
         &self,
-        queries: Vec<pb::MatchQuery>,
-        context: &CallContext,
-    ) -> Result<Embedded<Vectors>, Fault> {
-        let (mut images, mut captions) = (Vec::new(), Vec::new());
-        let plans: Vec<_> = queries
-            .into_iter()
-            .enumerate()
-            .map(|(at, query)| {
-                let field = format!("queries[{at}]");
-                plan(query, &field, self.dim(), &mut images, &mut captions)
-            })
-            .collect();
-        let embedding_images = self.embed_images(images, "image", context);
-        let embedding_captions = self.embed_texts(captions, "caption", context);
-        let (images, captions) = tokio::join!(embedding_images, embedding_captions);
-        let ((images, image_time), (captions, caption_time)) = (images?, captions?);
-        let (mut images, mut captions) = (VecDeque::from(images), VecDeque::from(captions));
-        let vectors = plans.into_iter().map(|plan| fill(plan?, &mut images, &mut captions));
-        Ok((vectors.collect(), image_time.longest(caption_time)))
+        query: pb::MatchQuery,
+        photo: Option<bytes::Bytes>,
+        field: &str,
+    ) -> Result<MatchQuery, Fault> {
+        let caption = Some(query.caption).filter(|caption| !caption.trim().is_empty());
+        if let Some(caption) = &caption {
+            validate::text(&format!("{field}.caption"), caption, &self.limits)?;
+        }
+        match (query.image_source, photo, caption) {
+            (Some(ImageSource::ImageEmbedding(given)), _, caption) => {
+                validate::embedding(&format!("{field}.image_embedding"), &given, self.dim())?;
+                Ok(MatchQuery { subject: Subject::Vector(given.values), caption })
+            }
+            (_, Some(photo), caption) => Ok(MatchQuery { subject: Subject::Photo(photo), caption }),
+            (_, None, Some(caption)) => {
+                Ok(MatchQuery { subject: Subject::Text(caption), caption: None })
+            }
+            (_, None, None) => Err(Fault::required(format!("{field}: an image or a caption"))),
+        }
     }
 
     fn match_vectors(
         &self,
         ids: Vec<String>,
-        vectors: Vec<Result<Vectors, Fault>>,
+        vectors: Vec<Result<QueryVectors, Fault>>,
         draw: &Draw,
     ) -> Result<(Vec<pb::MatchResult>, i64), Fault> {
         let revision = convert::whole(self.library.revision());
@@ -92,31 +87,28 @@ impl App {
         }
         let matcher = Matcher::new(draw.rules.clone(), self.library.live_index(), None)
             .map_err(|error| Fault::from(&error))?;
-        let queries = vectors.into_iter().map(|vectors| query(&matcher, &vectors?));
-        let (queries, gaps) = split(queries);
-        let candidates = matcher.candidates(&queries).map_err(|error| Fault::from(&error))?;
-        let candidates = merge(candidates.into_iter().map(Ok).collect(), gaps);
-        let results = ids.into_iter().zip(candidates).map(|(id, candidates)| {
-            let drawn = candidates.and_then(|found| self.draw(&matcher, &id, found, draw.seed));
-            let result = match drawn {
+        let drawings = ids.iter().zip(&vectors).filter_map(|(id, vectors)| {
+            let QueryVectors { subject, caption } = vectors.as_ref().ok()?;
+            let seed = hash::seed(draw.seed, &["match", id]);
+            Some(Drawing { subject, caption: caption.as_deref(), seed })
+        });
+        let drawings: Vec<_> = drawings.collect();
+        let outcomes = match_queries(&matcher, &mut QuotaBook::unlimited(), &drawings)
+            .map_err(|error| Fault::from(&error))?;
+        drop(drawings);
+        let (_, refused) = split(vectors.into_iter());
+        let shown = outcomes.into_iter().map(|outcome| match outcome {
+            Ok(outcome) => Ok(self.shown(outcome)),
+            Err(error) => Err(Fault::from(&error)),
+        });
+        let results = ids.into_iter().zip(merge(shown.collect(), refused)).map(|(id, result)| {
+            let result = match result {
                 Ok(matched) => match_result::Result::Match(matched),
                 Err(fault) => match_result::Result::Error(fault.into_item()),
             };
             pb::MatchResult { id, result: Some(result) }
         });
         Ok((results.collect(), revision))
-    }
-
-    fn draw(
-        &self,
-        matcher: &Matcher,
-        id: &str,
-        candidates: Vec<Candidate>,
-        seed: u64,
-    ) -> Result<pb::Match, Fault> {
-        let mut no_quota = QuotaBook::with_share(0.0, 0);
-        let outcome = matcher.draw(candidates, &mut no_quota, hash::seed(seed, &["match", id]));
-        Ok(self.shown(outcome.map_err(|error| Fault::from(&error))?))
     }
 
     fn shown(&self, outcome: Outcome) -> pb::Match {
@@ -151,69 +143,10 @@ impl App {
     }
 }
 
-fn plan(
-    query: pb::MatchQuery,
-    field: &str,
-    dim: usize,
-    images: &mut Vec<pb::Image>,
-    captions: &mut Vec<String>,
-) -> Result<Plan, Fault> {
-    let pb::MatchQuery { id: _, image_source, caption } = query;
-    if image_source.is_none() && caption.trim().is_empty() {
-        return Err(Fault::required(format!("{field}: an image or a caption")));
+/// The photo of a query that has to be loaded.
+fn photo(query: &pb::MatchQuery) -> Option<pb::Image> {
+    match &query.image_source {
+        Some(ImageSource::Image(image)) => Some(image.clone()),
+        _ => None,
     }
-    let image = match image_source {
-        None => Part::Absent,
-        Some(ImageSource::ImageEmbedding(given)) => {
-            validate::embedding(&format!("{field}.image_embedding"), &given, dim)?;
-            Part::Given(given.values)
-        }
-        Some(ImageSource::Image(image)) => {
-            images.push(image);
-            Part::Embedded
-        }
-    };
-    let caption = if caption.trim().is_empty() {
-        Part::Absent
-    } else {
-        captions.push(caption);
-        Part::Embedded
-    };
-    Ok(Plan { image, caption })
-}
-
-/// Takes a query's vectors from those embedded. Both are taken even when one is a fault, so that
-/// the next query gets its own.
-fn fill(
-    plan: Plan,
-    images: &mut VecDeque<Result<ImageEmbedded, Fault>>,
-    captions: &mut VecDeque<Result<TextEmbedded, Fault>>,
-) -> Result<Vectors, Fault> {
-    let image = part(plan.image, images, |image| image.vector);
-    let caption = part(plan.caption, captions, |text| text.vector);
-    Ok(Vectors { image: image?, caption: caption? })
-}
-
-fn part<T>(
-    part: Part,
-    embedded: &mut VecDeque<Result<T, Fault>>,
-    vector: fn(T) -> Vec<f32>,
-) -> Result<Option<Vec<f32>>, Fault> {
-    match part {
-        Part::Absent => Ok(None),
-        Part::Given(vector) => Ok(Some(vector)),
-        Part::Embedded => match embedded.pop_front() {
-            Some(embedded) => embedded.map(vector).map(Some),
-            None => Err(Fault::internal("no embedding for this query")),
-        },
-    }
-}
-
-fn query(matcher: &Matcher, vectors: &Vectors) -> Result<Query, Fault> {
-    let query = match (&vectors.image, &vectors.caption) {
-        (Some(image), caption) => matcher.query(image, caption.as_deref()),
-        (None, Some(caption)) => matcher.query(caption, None),
-        (None, None) => return Err(Fault::required("an image or a caption")),
-    };
-    query.map_err(|error| Fault::from(&error))
 }

@@ -27,7 +27,6 @@ mod options;
 mod probe;
 pub mod reason;
 mod routes;
-mod search;
 mod serve;
 mod services;
 mod start;

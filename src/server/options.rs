@@ -72,14 +72,13 @@ pub fn matching(
 }
 
 fn strategy(number: i32) -> Result<Option<Strategy>, Fault> {
-    match SamplingStrategy::try_from(number) {
-        Ok(SamplingStrategy::Unspecified) => Ok(None),
-        Ok(SamplingStrategy::Top1) => Ok(Some(Strategy::Top1)),
-        Ok(SamplingStrategy::Topk) => Ok(Some(Strategy::Topk)),
-        Ok(SamplingStrategy::Softmax) => Ok(Some(Strategy::Softmax)),
-        Ok(SamplingStrategy::Mmr) => Ok(Some(Strategy::Mmr)),
-        Err(_) => Err(Fault::unknown_enum("options.strategy", number)),
+    let unknown = || Fault::unknown_enum("options.strategy", number);
+    let strategy = SamplingStrategy::try_from(number).map_err(|_| unknown())?;
+    if strategy == SamplingStrategy::Unspecified {
+        return Ok(None);
     }
+    let name = strategy.as_str_name().trim_start_matches("SAMPLING_STRATEGY_");
+    Strategy::named(&name.to_ascii_lowercase()).map(Some).ok_or_else(unknown)
 }
 
 /// The correction for hubs that a job asks for.
@@ -93,5 +92,16 @@ pub fn hubness(number: i32) -> Result<Option<Hubness>, Fault> {
         Ok(HubnessCorrection::Zscore) => Ok(Some(Hubness::Zscore)),
         Ok(HubnessCorrection::Csls) => Ok(Some(Hubness::Csls)),
         Err(_) => Err(Fault::unknown_enum("hubness", number)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_and_the_engine_know_the_same_strategies() {
+        let known: Vec<_> = (1..).map_while(|number| strategy(number).ok().flatten()).collect();
+        assert_eq!(known, Strategy::ALL);
     }
 }

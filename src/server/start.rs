@@ -8,7 +8,6 @@ use super::fetch::Fetcher;
 use super::images::ImageLoader;
 use super::layers::Shutdown;
 use super::observe::Metrics;
-use super::search::ImageSets;
 use super::telemetry::QueueMetrics;
 use super::writer::AnswerWriter;
 use super::{Limits, ServerError};
@@ -20,6 +19,7 @@ use crate::instruction::Library;
 use crate::instruction::store::{InstructionStore, LibraryStoreError};
 use crate::jobs::{JobManager, ManagerOptions};
 use crate::llm::LlmTarget;
+use crate::matching::PhotoSearch;
 use crate::run::{OnDeadBackend, Resources};
 use crate::sandbox::{FileAccess, ImageRoots};
 use crate::work::{Backend, ProbePolicy, Throttle};
@@ -74,7 +74,7 @@ fn open(config: Config, metrics: Metrics) -> Result<Arc<App>, Error> {
     Ok(Arc::new(App {
         limits: Limits::from(&config.serve.limits),
         images: image_loader(&config, roots)?,
-        image_sets: ImageSets::default(),
+        photos: Arc::new(PhotoSearch::new(&config.index, encoder.hash(), encoder.dim())),
         started: SystemTime::now(),
         library,
         config,

@@ -188,10 +188,9 @@ fn check(store: &InstructionStore, expected: &mut Vec<String>, under_way: Option
         change.apply(expected);
     }
     assert_eq!(found, sorted(expected));
-    let index = store.live_index();
     let mut keys: Vec<_> = rows.values().map(ToString::to_string).collect();
     keys.sort();
-    assert_eq!(index.ids(), keys, "index and library hold the same rows");
+    assert_eq!(store.index_keys(), keys, "index and library hold the same rows");
     for (id, row) in &rows {
         let hits = store.search(&vector(&text(id)), 1, None).expect("found");
         assert_eq!((&*hits[0].0.id, hits[0].0.row), (id.as_str(), *row));

@@ -4,6 +4,8 @@ mod hub;
 mod transfer;
 mod world;
 
+use std::path::Path;
+
 use pairwright::base::hash::sha256_hex;
 
 use hub::{COMMIT, FakeHub, Fault, REPO};
@@ -45,6 +47,42 @@ fn a_pulled_model_embeds_offline_and_by_name() {
         manifest.contains("name = \"tiny\"") && manifest.contains("scale = 50.0"),
         "{manifest}"
     );
+}
+
+/// A sentence embedder of fastembed's comes the same way as the others: by name, at the hub that
+/// is set, held to its hashes, and not at all with `--offline`.
+#[test]
+fn a_sentence_embedder_is_pulled_held_to_its_hashes_and_used_offline() {
+    let world = World::new(Pins::None);
+    let mini = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini");
+        fs_err::read(folder.join(name)).expect("the bundled model")
+    };
+    world.hub.replace("onnx/model.onnx", mini("text.onnx"));
+    world.hub.replace("tokenizer.json", mini("tokenizer.json"));
+    world.hub.replace("config.json", br#"{"pad_token_id": 0}"#.to_vec());
+    world.hub.replace("special_tokens_map.json", br#"{"pad_token": "[PAD]"}"#.to_vec());
+    let settings = br#"{"model_max_length": 128, "pad_token": "[PAD]"}"#;
+    world.hub.replace("tokenizer_config.json", settings.to_vec());
+    let (texts, out) = (world.path("texts.txt"), world.path("vectors"));
+    fs_err::write(&texts, "a photo of a cat\na red car\n").expect("write");
+    let [texts, out] = [&texts, &out].map(|path| path.to_str().expect("text"));
+    let embed = ["--offline", "embed", "--text-model", "BGESmallENV15", "--texts", texts];
+    let embed = [&embed[..], &["--out", out]].concat();
+    let said = world.says(&embed, 2);
+    assert!(said.contains("`pairwright models pull BGESmallENV15`"), "{said}");
+    assert_eq!(world.hub.connections(), 0, "someone asked the hub");
+    let said = world.says(&["models", "pull", "BGESmallENV15"], 0);
+    assert!(said.contains("5 files fetched") && said.contains("--text-model"), "{said}");
+    let connections = world.hub.connections();
+    let said = world.says(&embed, 0);
+    assert!(said.contains("2 rows"), "{said}");
+    world.says(&["models", "verify", "BGESmallENV15"], 0);
+    assert_eq!(world.hub.connections(), connections, "someone asked the hub");
+    let config = world.cache().join("BGESmallENV15/fp32/config.json");
+    fs_err::write(&config, br#"{"pad_token_id": 1}"#).expect("write");
+    let said = world.says(&embed, 2);
+    assert!(said.contains("config.json has SHA-256"), "{said}");
 }
 
 #[test]

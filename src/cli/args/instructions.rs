@@ -97,7 +97,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
 
-    /// Embed instructions with this fastembed model instead (downloaded by name, e.g. BGESmallENV15).
+    /// Embed instructions with this fastembed model instead (e.g. BGESmallENV15, fetched by
+    /// `models pull`).
     #[arg(long, value_name = "NAME")]
     pub text_model: Option<String>,
 

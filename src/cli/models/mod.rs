@@ -6,7 +6,7 @@ mod transfer;
 use std::path::Path;
 
 use crate::Error;
-use crate::model::catalog::{Catalog, CatalogModel};
+use crate::model::catalog::{Catalog, CatalogModel, ModelKind};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
 };
@@ -53,8 +53,12 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
         }
     };
     println!("{}", pulled.folder.display());
+    let flag = match model.kind {
+        ModelKind::Dual => "--model",
+        ModelKind::Sentence => "--text-model",
+    };
     eprintln!(
-        "{} ({precision}): {} files fetched, {} were here; use it with --model {}",
+        "{} ({precision}): {} files fetched, {} were here; use it with {flag} {}",
         model.name, pulled.fetched, pulled.kept, model.name
     );
     Ok(Outcome::Done)

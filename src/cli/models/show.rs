@@ -5,21 +5,26 @@ use std::fmt::{Display, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use crate::model::catalog::{Catalog, CatalogFile, CatalogModel};
+use crate::model::catalog::{Catalog, CatalogFile, CatalogModel, ModelKind};
 use crate::model::store::{Store, command, local_folder};
 use crate::model::{ModelFolder, Precision};
 
 /// Every model: as a table, or as JSON.
 pub fn list(catalog: &Catalog, store: &Store, json: bool) -> String {
+    // Of the many sentence embedders only those that were fetched.
+    let shown = |model: &&CatalogModel| {
+        model.kind == ModelKind::Dual || store.pulled(model).next().is_some()
+    };
+    let models = catalog.models().iter().filter(shown);
     if json {
-        let all: Vec<Value> = catalog.models().iter().map(|model| row(model, store)).collect();
+        let all: Vec<Value> = models.map(|model| row(model, store)).collect();
         return format!("{}\n", Value::from(all));
     }
     let mut text = format!(
         "{:<28} {:<22} {:<10} {:>5}  {:<22} {}\n",
         "name", "precisions (* here)", "hashes", "width", "licence", "note"
     );
-    for model in catalog.models() {
+    for model in models {
         line(
             &mut text,
             format_args!(

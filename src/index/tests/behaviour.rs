@@ -1,6 +1,7 @@
 use crate::base::failure::Failure;
 use std::collections::HashSet;
 
+use super::usearch::{COMPARED, STARTS};
 use super::*;
 
 #[test]
@@ -32,7 +33,7 @@ fn refuses_unusable_queries_by_position() {
         assert_eq!(index.search(&[1.0, 0.0], 0).expect_err("k is 0").code(), "zero_k");
         assert_eq!(index.search(&[0.0, 0.0], 1).expect_err("zero").code(), "vector_zero");
         let queries: [&[f32]; 3] = [&[1.0, 0.0], &[1.0, f32::NAN], &[1.0]];
-        let error = index.search_many(&queries, 1).expect_err("a NaN");
+        let error = index.search_many(&queries, 1, Among::All).expect_err("a NaN");
         assert_eq!(error.to_string(), "query 1 has NaN at position 1: not a finite number");
     }
 }
@@ -56,6 +57,40 @@ fn auto_goes_by_the_number_of_vectors() {
     assert_eq!(config.resolve(11), IndexKind::Usearch);
     let forced = IndexConfig { kind: IndexKind::Usearch, ..config };
     assert_eq!(forced.resolve(1), IndexKind::Usearch);
+}
+
+#[test]
+fn a_graph_stays_one_until_half_the_limit() {
+    use IndexKind::{Exact, Usearch};
+    let config = IndexConfig { exact_up_to: 100, ..IndexConfig::default() };
+    let cases =
+        [(Exact, 100, Exact), (Exact, 101, Usearch), (Usearch, 51, Usearch), (Usearch, 50, Exact)];
+    for (current, len, wanted) in cases {
+        assert_eq!(config.kind_for(current, len), wanted, "{current:?} of {len}");
+    }
+    let forced = IndexConfig { kind: Exact, ..config };
+    assert_eq!(forced.kind_for(Usearch, 1000), Exact);
+}
+
+#[test]
+fn a_search_among_ids_gives_no_others() {
+    let vectors = clustered(300, 8, 7, 12);
+    for mut index in both(8) {
+        filled(&mut *index, &vectors);
+        index.remove("id6").expect("removed");
+        let queries: Vec<&[f32]> = vectors.iter().take(9).map(Vec::as_slice).collect();
+        let all = index.search_many(&queries, 299, Among::All).expect("found");
+        let some = ["id3", "id250", "id6", "id3", "unknown", "id17"];
+        let found = index.search_many(&queries, 9, Among::Ids(&some)).expect("found");
+        for (all, found) in all.iter().zip(&found) {
+            let expected = ids(all).into_iter().filter(|id| some.contains(id));
+            assert_eq!(ids(found), expected.collect::<Vec<_>>());
+        }
+        assert_eq!(index.search_many(&queries, 2, Among::Ids(&some)).expect("found")[0].len(), 2);
+        assert!(index.search_many(&queries, 2, Among::Ids(&[])).expect("found")[0].is_empty());
+        let vectors = index.vectors(&["id5", "id6"]).expect("given");
+        assert_eq!(vectors, [index.vector("id5"), None]);
+    }
 }
 
 #[test]
@@ -139,7 +174,7 @@ fn usearch_recall_is_high_for_every_scalar() {
     let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
     let [mut exact, _] = both(64);
     filled(&mut *exact, &vectors);
-    let truth = exact.search_many(&queries, 10).expect("found");
+    let truth = exact.search_many(&queries, 10, Among::All).expect("found");
     for (scalar, least, most_off) in [
         (Scalar::F32, 0.95, 1e-5),
         (Scalar::F16, 0.95, 1e-3),
@@ -149,7 +184,7 @@ fn usearch_recall_is_high_for_every_scalar() {
         let config = IndexConfig { scalar, ..config(IndexKind::Usearch) };
         let mut index = build(&config, 64, 0).expect("valid");
         filled(&mut *index, &vectors);
-        let found = index.search_many(&queries, 10).expect("found");
+        let found = index.search_many(&queries, 10, Among::All).expect("found");
         let recall = recall(&truth, &found);
         let off = largest_error(&*exact, &queries, &found);
         eprintln!("{}: recall@10 {recall:.4}, largest error {off:.5}", scalar.name());
@@ -168,7 +203,7 @@ fn recall(truth: &[Vec<Hit>], found: &[Vec<Hit>]) -> f64 {
 }
 
 /// How far the similarities given are from the true cosines.
-fn largest_error(exact: &dyn VectorIndex, queries: &[&[f32]], found: &[Vec<Hit>]) -> f32 {
+fn largest_error(exact: &dyn LocalIndex, queries: &[&[f32]], found: &[Vec<Hit>]) -> f32 {
     let error = |query: &[f32], hit: &Hit| {
         let (query, _) = unit(query, query.len(), String::new).expect("sound");
         (dot(&query, &exact.vector(&hit.id).expect("there")) - hit.similarity).abs()
@@ -184,7 +219,7 @@ fn many_at_once_equal_one_by_one() {
         filled(&mut *index, &vectors);
         for count in [0, 1, 4, 5, 9, 37] {
             let queries: Vec<&[f32]> = vectors.iter().take(count).map(Vec::as_slice).collect();
-            let many = index.search_many(&queries, 6).expect("found");
+            let many = index.search_many(&queries, 6, Among::All).expect("found");
             let single: Vec<_> =
                 queries.iter().map(|query| index.search(query, 6).expect("found")).collect();
             assert_eq!(many, single);
@@ -208,6 +243,32 @@ fn more_callers_than_places_all_get_answers() {
             }
         });
     }
+}
+
+/// Comparing with every vector would grow with the index, and any caller could ask for it again
+/// and again.
+#[test]
+fn a_search_that_comes_back_short_does_a_bounded_amount_of_work() {
+    let config = IndexConfig {
+        connectivity: 2,
+        expansion_add: 4,
+        expansion_search: 4,
+        ..config(IndexKind::Usearch)
+    };
+    let mut index = UsearchIndex::new(8, &config).expect("valid");
+    let vectors = clustered(1000, 8, 400, 13);
+    for at in 0..2 * COMPARED {
+        index.add(&at.to_string(), &vectors[at % 1000]).expect("sound");
+    }
+    let mut short = 0;
+    for query in vectors.iter().step_by(20) {
+        let before = index.compared_beside();
+        assert_eq!(index.search(query, 200).expect("found").len(), 200);
+        let compared = (index.compared_beside() - before) as usize;
+        assert!(compared <= COMPARED + (STARTS + 1) * 200, "{compared} compared");
+        short += usize::from(compared > 0);
+    }
+    assert!(short > 0, "no walk came back short");
 }
 
 /// Poor graphs with many equal and many removed vectors fall apart: `usearch` alone then gives

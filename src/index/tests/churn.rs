@@ -8,7 +8,7 @@ const STEPS: usize = 4000;
 const CHECK_EVERY: usize = 100;
 
 struct Churn {
-    index: Box<dyn VectorIndex>,
+    index: Box<dyn LocalIndex>,
     /// The vector of each id that is there.
     truth: Vec<Option<Vec<f32>>>,
     rng: ChaCha8Rng,

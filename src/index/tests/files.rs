@@ -7,7 +7,7 @@ use super::*;
 
 const MODEL: &str = "model-a";
 
-fn saved(kind: IndexKind, count: usize) -> (TempDir, PathBuf, Box<dyn VectorIndex>) {
+fn saved(kind: IndexKind, count: usize) -> (TempDir, PathBuf, Box<dyn LocalIndex>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("some.index");
     let mut index = build(&config(kind), 4, 0).expect("valid");
@@ -55,7 +55,9 @@ fn a_loaded_index_takes_more_vectors_and_threads() {
         }
         assert_eq!(index.len(), 270);
         let queries: Vec<&[f32]> = more.iter().map(Vec::as_slice).collect();
-        for (at, hits) in index.search_many(&queries, 1).expect("found").iter().enumerate() {
+        for (at, hits) in
+            index.search_many(&queries, 1, Among::All).expect("found").iter().enumerate()
+        {
             assert_eq!(hits[0].id, format!("more{at}"));
         }
     }

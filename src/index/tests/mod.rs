@@ -28,12 +28,12 @@ fn config(kind: IndexKind) -> IndexConfig {
     IndexConfig { kind, threads: 2, ..IndexConfig::default() }
 }
 
-fn both(dim: usize) -> [Box<dyn VectorIndex>; 2] {
+fn both(dim: usize) -> [Box<dyn LocalIndex>; 2] {
     [IndexKind::Exact, IndexKind::Usearch]
         .map(|kind| build(&config(kind), dim, 0).expect("valid settings"))
 }
 
-fn filled(index: &mut dyn VectorIndex, vectors: &[Vec<f32>]) {
+fn filled(index: &mut dyn LocalIndex, vectors: &[Vec<f32>]) {
     for (at, vector) in vectors.iter().enumerate() {
         index.add(&format!("id{at}"), vector).expect("a sound vector");
     }

@@ -29,7 +29,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// One folder and both indexes.
 struct Pair {
     folder: tempfile::TempDir,
-    indexes: [Box<dyn VectorIndex>; 2],
+    indexes: [Box<dyn LocalIndex>; 2],
 }
 
 impl Pair {
@@ -47,7 +47,7 @@ impl Pair {
         self.agree(|index| (index.len(), index.ids()));
     }
 
-    fn agree<R: PartialEq + std::fmt::Debug>(&mut self, call: impl Fn(&mut dyn VectorIndex) -> R) {
+    fn agree<R: PartialEq + std::fmt::Debug>(&mut self, call: impl Fn(&mut dyn LocalIndex) -> R) {
         let [exact, usearch] = &mut self.indexes;
         assert_eq!(call(&mut **exact), call(&mut **usearch));
     }

@@ -6,21 +6,21 @@ use crate::base::failure::Failure;
 
 const MODEL: &str = "model-a";
 
-fn graph(scalar: Scalar, vectors: &[Vec<f32>]) -> Box<dyn VectorIndex> {
+fn graph(scalar: Scalar, vectors: &[Vec<f32>]) -> Box<dyn LocalIndex> {
     let config = IndexConfig { scalar, ..config(IndexKind::Usearch) };
     let mut index = build(&config, vectors[0].len(), 0).expect("valid");
     filled(&mut *index, vectors);
     index
 }
 
-fn remove(index: &mut dyn VectorIndex, numbers: std::ops::Range<usize>) {
+fn remove(index: &mut dyn LocalIndex, numbers: std::ops::Range<usize>) {
     for number in numbers {
         assert!(index.remove(&format!("id{number}")).expect("removed"));
     }
 }
 
 /// 300 vectors of which the first 100 were removed.
-fn worn() -> (Box<dyn VectorIndex>, Vec<Vec<f32>>) {
+fn worn() -> (Box<dyn LocalIndex>, Vec<Vec<f32>>) {
     let vectors = clustered(300, 16, 10, 31);
     let mut index = graph(Scalar::F32, &vectors);
     remove(&mut *index, 0..100);

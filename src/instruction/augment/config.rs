@@ -62,8 +62,8 @@ pub struct GenerateConfig {
     pub settings: Option<SamplingSettings>,
     /// The LLM of this stage. Unset: `[llm]`.
     pub llm: Option<LlmConfig>,
-    /// fastembed's name of the sentence embedder, fetched at first use. Unset: the encoder's text
-    /// tower.
+    /// fastembed's name of the sentence embedder, which `models pull` fetches. Unset: the encoder's
+    /// text tower.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_model: Option<String>,
     /// `pairwright run` adds the instructions of `[library]` (or the built-in ones) to the

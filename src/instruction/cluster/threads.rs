@@ -4,6 +4,9 @@
 use std::num::NonZero;
 use std::thread;
 
+use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
 /// `threads`, or the number of cores when it is 0.
 pub(super) fn resolved(threads: usize) -> usize {
     match threads {
@@ -26,14 +29,6 @@ pub(super) fn in_shares<A: Send, B: Send, R: Send>(
     work: impl Fn(usize, (&mut [A], &mut [B])) -> R + Sync,
 ) -> Vec<R> {
     let share = share(first.len().max(1), block, threads);
-    let parts = first.chunks_mut(share).zip(second.chunks_mut(share)).enumerate();
-    thread::scope(|scope| {
-        let work = &work;
-        let running: Vec<_> =
-            parts.map(|(number, parts)| scope.spawn(move || work(number * share, parts))).collect();
-        running
-            .into_iter()
-            .map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+    let parts = first.par_chunks_mut(share).zip(second.par_chunks_mut(share)).enumerate();
+    parts.map(|(number, parts)| work(number * share, parts)).collect()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::LibraryStoreError;
 use super::rows::Rows;
-use crate::index::{IndexConfig, IndexKind, VectorIndex};
+use crate::index::LocalIndex;
 
 /// Vectors added in one step; 1,536 bytes each at width 384.
 const CHUNK: usize = 4096;
@@ -34,7 +34,7 @@ impl Aligner<'_> {
     /// How many vectors that were. A row that has gone from the library meanwhile is left out.
     pub fn align(
         &self,
-        index: &mut dyn VectorIndex,
+        index: &mut dyn LocalIndex,
         wanted: &[u64],
     ) -> Result<usize, LibraryStoreError> {
         let mut present = HashSet::new();
@@ -53,7 +53,7 @@ impl Aligner<'_> {
 
     fn add(
         &self,
-        index: &mut dyn VectorIndex,
+        index: &mut dyn LocalIndex,
         missing: Vec<u64>,
     ) -> Result<usize, LibraryStoreError> {
         let (before, mut reported) = (index.len(), Instant::now());
@@ -88,40 +88,8 @@ impl Aligner<'_> {
     }
 }
 
-/// The kind that `len` vectors should be in when they are in `current`. An index that has become
-/// a graph stays one until it is half as large as the limit, so that deletes and creates near the
-/// limit do not build it again and again.
-pub(super) fn wanted_kind(config: &IndexConfig, current: IndexKind, len: usize) -> IndexKind {
-    match config.resolve(len) {
-        IndexKind::Exact if current == IndexKind::Usearch => config.resolve(len.saturating_mul(2)),
-        wanted => wanted,
-    }
-}
-
 /// Whether so much of the index is removed vectors that it should be built anew.
-pub(super) fn is_worn(index: &dyn VectorIndex) -> bool {
+pub(super) fn is_worn(index: &dyn LocalIndex) -> bool {
     let removed = index.removed();
     removed > REMOVED_KEPT && removed > (index.len() + removed) / 4
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_graph_stays_one_until_half_the_limit() {
-        use IndexKind::{Exact, Usearch};
-        let config = IndexConfig { exact_up_to: 100, ..IndexConfig::default() };
-        let cases = [
-            (Exact, 100, Exact),
-            (Exact, 101, Usearch),
-            (Usearch, 51, Usearch),
-            (Usearch, 50, Exact),
-        ];
-        for (current, len, wanted) in cases {
-            assert_eq!(wanted_kind(&config, current, len), wanted, "{current:?} of {len}");
-        }
-        let forced = IndexConfig { kind: Exact, ..config };
-        assert_eq!(wanted_kind(&forced, Usearch, 1000), Exact);
-    }
 }

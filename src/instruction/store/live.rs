@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::{Catalog, StoredInstruction};
 use super::lock::SharedLock;
-use crate::index::{Hit, IndexError, VectorIndex, VectorSearch, unit};
+use crate::index::{Among, Hit, IndexError, LocalIndex, VectorSearch, unit};
 
 /// Deleted instructions remembered. A match that found one just before it was deleted can then
 /// still compare and name it.
@@ -18,12 +18,12 @@ const QUERIES: usize = 32;
 /// Instructions and their index. Ids in the index are row numbers.
 pub(super) struct Live {
     pub catalog: Catalog,
-    pub index: Box<dyn VectorIndex>,
+    pub index: Box<dyn LocalIndex>,
     departed: VecDeque<(StoredInstruction, Vec<f32>)>,
 }
 
 impl Live {
-    pub fn new(catalog: Catalog, index: Box<dyn VectorIndex>) -> Self {
+    pub fn new(catalog: Catalog, index: Box<dyn LocalIndex>) -> Self {
         Self { catalog, index, departed: VecDeque::new() }
     }
 
@@ -51,7 +51,7 @@ impl Live {
     }
 
     /// The vector of a row, also when it was deleted a moment ago.
-    fn vector(&self, key: &str) -> Option<Vec<f32>> {
+    pub fn vector(&self, key: &str) -> Option<Vec<f32>> {
         let departed = |row| self.departed(row).map(|(_, vector)| vector.clone());
         self.index.vector(key).or_else(|| key.parse().ok().and_then(departed))
     }
@@ -71,15 +71,16 @@ impl VectorSearch for LiveIndex {
         self.0.read().index.dim()
     }
 
-    fn len(&self) -> usize {
-        self.0.read().index.len()
+    fn count(&self) -> Result<usize, IndexError> {
+        self.0.read().index.count()
     }
 
-    fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
-        self.0.read().index.search(query, k)
-    }
-
-    fn search_many(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
+    fn search_many(
+        &self,
+        queries: &[&[f32]],
+        k: usize,
+        among: Among<'_>,
+    ) -> Result<Vec<Vec<Hit>>, IndexError> {
         let dim = self.dim();
         // Here, because the index would count positions anew in each part.
         for (position, query) in queries.iter().enumerate() {
@@ -87,16 +88,13 @@ impl VectorSearch for LiveIndex {
         }
         let mut found = Vec::with_capacity(queries.len());
         for part in queries.chunks(QUERIES) {
-            found.extend(self.0.read().index.search_many(part, k)?);
+            found.extend(self.0.read().index.search_many(part, k, among)?);
         }
         Ok(found)
     }
 
-    fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        self.0.read().vector(id)
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.0.read().index.ids()
+    fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
+        let live = self.0.read();
+        Ok(ids.iter().map(|id| live.vector(id)).collect())
     }
 }

@@ -3,11 +3,11 @@
 use std::mem;
 use std::sync::atomic::Ordering;
 
-use super::align::{Aligner, is_worn, wanted_kind};
+use super::align::{Aligner, is_worn};
 use super::error::LibraryStoreError;
 use super::rows::Rows;
 use super::{InstructionStore, locked};
-use crate::index::{self, VectorIndex};
+use crate::index::{self, LocalIndex};
 
 /// Changes after which the index is saved: so many vectors at most are added one by one at the
 /// next start.
@@ -64,7 +64,7 @@ impl InstructionStore {
         let live = self.live.read();
         let kind = live.index.kind();
         self.behind.load(Ordering::Acquire)
-            || wanted_kind(&self.config, kind, live.catalog.len(None)) != kind
+            || self.config.kind_for(kind, live.catalog.len(None)) != kind
             || is_worn(&*live.index)
     }
 
@@ -98,7 +98,7 @@ impl InstructionStore {
     fn align(
         &self,
         rows: &Rows,
-        index: &mut dyn VectorIndex,
+        index: &mut dyn LocalIndex,
         stop: &dyn Fn() -> bool,
     ) -> Result<usize, LibraryStoreError> {
         let wanted = self.live.read().catalog.rows(None);

@@ -1,6 +1,6 @@
 //! The service's instruction library: durable, changed and searched while it is used.
 //!
-//! `library.sqlite` is the truth (design 8). In memory lie the instructions (about 300 bytes each
+//! `library.sqlite` is the truth. In memory lie the instructions (about 300 bytes each
 //! beside the text) and the index of their vectors, derived from it. `instructions.index` is the
 //! index as it was some time ago, so that a start need not build it anew; what it lacks or has too
 //! much is found by comparing row numbers, which are never used again.
@@ -102,6 +102,17 @@ impl InstructionStore {
     /// thousand are remembered, so that a match under way can end.
     pub fn by_key(&self, key: &str) -> Option<StoredInstruction> {
         self.live.read().instruction(key).cloned()
+    }
+
+    /// The vector of the instruction with this id, of length 1.
+    pub fn vector(&self, id: &str) -> Option<Vec<f32>> {
+        let live = self.live.read();
+        live.vector(&live.catalog.id(id)?.row.to_string())
+    }
+
+    /// The keys of all vectors in the index, sorted as strings.
+    pub fn index_keys(&self) -> Vec<String> {
+        self.live.read().index.ids()
     }
 
     /// Each category and how many instructions it has, by name.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
-use super::align::{Aligner, wanted_kind};
+use super::align::Aligner;
 use super::catalog::Catalog;
 use super::error::LibraryStoreError;
 use super::live::Live;
@@ -14,7 +14,7 @@ use super::lock::SharedLock;
 use super::rows::Rows;
 use super::{EmbedTexts, InstructionStore, SNAPSHOT_FILE, embed};
 use crate::base::hash;
-use crate::index::{self, IndexConfig, IndexError, VectorIndex};
+use crate::index::{self, IndexConfig, IndexError, LocalIndex};
 
 const LIBRARY_FILE: &str = "library.sqlite";
 const LOCK_FILE: &str = "library.lock";
@@ -84,7 +84,7 @@ impl Snapshot {
         rows: &Rows,
         dim: usize,
         config: &IndexConfig,
-    ) -> Result<Option<Box<dyn VectorIndex>>, LibraryStoreError> {
+    ) -> Result<Option<Box<dyn LocalIndex>>, LibraryStoreError> {
         let reason = match index::load(&self.path, &self.key, config) {
             Ok(index) if !fits(&*index, dim, rows.last_row()?) => "not of this library".to_owned(),
             Ok(index) => return Ok(Some(index)),
@@ -102,7 +102,7 @@ impl Snapshot {
 }
 
 /// Whether the index can be the library's: it knows no row that the library has not given yet.
-fn fits(index: &dyn VectorIndex, dim: usize, last_row: u64) -> bool {
+fn fits(index: &dyn LocalIndex, dim: usize, last_row: u64) -> bool {
     let given = |key: String| key.parse().is_ok_and(|row: u64| row <= last_row);
     index.dim() == dim && index.ids().into_iter().all(given)
 }
@@ -114,10 +114,10 @@ fn ready_index(
     snapshot: &Snapshot,
     dim: usize,
     config: &IndexConfig,
-) -> Result<(Box<dyn VectorIndex>, usize), LibraryStoreError> {
+) -> Result<(Box<dyn LocalIndex>, usize), LibraryStoreError> {
     let len = catalog.len(None);
     let loaded = snapshot.load(rows, dim, config)?;
-    let loaded = loaded.filter(|index| wanted_kind(config, index.kind(), len) == index.kind());
+    let loaded = loaded.filter(|index| config.kind_for(index.kind(), len) == index.kind());
     let mut index = loaded.map_or_else(|| index::build(config, dim, len), Ok)?;
     let aligner = Aligner { rows, dim, stop: &|| false };
     let changes = aligner.align(&mut *index, &catalog.rows(None))?;

@@ -4,7 +4,7 @@ use super::InstructionStore;
 use super::catalog::StoredInstruction;
 use super::error::LibraryStoreError;
 use super::live::Live;
-use crate::index::{Hit, IndexError, dot, unit};
+use crate::index::{Among, Hit, IndexError, unit};
 
 /// A category of at most this many instructions is compared one by one: some milliseconds at
 /// width 384, and exact.
@@ -55,24 +55,24 @@ impl InstructionStore {
             let many = live.catalog.len(Some(category)) > SCAN_UP_TO;
             if many { live.fetch(&query, k, category)? } else { None }
         };
-        Ok(fetched.unwrap_or_else(|| self.scan(&query, k, category)))
+        fetched.map_or_else(|| self.scan(&query, k, category), Ok)
     }
 
     /// Compares with every instruction of the category.
-    fn scan(&self, query: &[f32], k: usize, category: &str) -> Vec<Found> {
+    fn scan(&self, query: &[f32], k: usize, category: &str) -> Result<Vec<Found>, IndexError> {
         let rows = self.live.read().catalog.rows(Some(category));
         let mut best: Vec<Found> = Vec::new();
         for part in rows.chunks(SCAN_STEP) {
+            let keys: Vec<String> = part.iter().map(u64::to_string).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let live = self.live.read();
-            best.extend(part.iter().filter_map(|row| {
-                let similarity = dot(&live.index.vector(&row.to_string())?, query);
-                Some((live.catalog.row(*row)?.clone(), similarity.clamp(-1.0, 1.0)))
-            }));
+            let hits = live.index.search_many(&[query], k, Among::Ids(&keys))?.concat();
+            best.extend(hits.iter().filter_map(|hit| live.found(hit)));
             drop(live);
             best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.row.cmp(&b.0.row)));
             best.truncate(k);
         }
-        best
+        Ok(best)
     }
 }
 

@@ -93,7 +93,7 @@ proptest! {
             let all = candidates(scores);
             let full = all.iter().filter(|c| c.similarity >= -0.5 && used.get(&c.id) == Some(&cap));
             let full = full.count();
-            let outcome = match_one(all, &vector, &rules, &mut quota, *seed).expect("drawn");
+            let outcome = match_one(all, &vectors, &rules, &mut quota, *seed).expect("drawn");
             prop_assert_eq!(outcome.refused.over_quota, full);
             for pick in outcome.picks {
                 *used.entry(pick.id).or_default() += 1;
@@ -133,13 +133,12 @@ fn top1_takes_the_best_and_ties_by_id() {
 
 #[test]
 fn mmr_prefers_what_differs_from_the_picked() {
-    let vectors = |id: &str| {
-        Some(match id {
-            "best" | "twin" => vec![1.0, 0.0],
-            "side" => vec![0.6, 0.8],
-            _ => vec![0.0, 1.0],
-        })
+    let vector = |id: &&str| match *id {
+        "best" | "twin" => Some(vec![1.0, 0.0]),
+        "side" => Some(vec![0.6, 0.8]),
+        _ => Some(vec![0.0, 1.0]),
     };
+    let vectors = |ids: &[&str]| Ok(ids.iter().map(vector).collect());
     let scores = [("best", 0.9), ("twin", 0.89), ("side", 0.7), ("other", 0.5)];
     let all = scores.map(|(id, score)| candidate(id, score)).to_vec();
     let picked = |mmr_lambda| {
@@ -164,7 +163,8 @@ fn mmr_prefers_what_differs_from_the_picked() {
 fn mmr_without_a_vector_is_an_error_and_counts_nothing() {
     let rules = rules(MatchingConfig { strategy: Strategy::Mmr, ..MatchingConfig::default() });
     let mut quota = QuotaBook::with_cap(1);
-    let drawn = match_one(candidates(&[0.5]), &|_| None, &rules, &mut quota, 0);
+    let drawn =
+        match_one(candidates(&[0.5]), &|ids| Ok(vec![None; ids.len()]), &rules, &mut quota, 0);
     assert_eq!(drawn.expect_err("no vector").code(), "candidate_without_vector");
     assert_eq!(quota.count("c0"), 0);
 }
@@ -180,7 +180,7 @@ fn says_why_nothing_was_drawn() {
     assert_eq!(low.refused, Refused { below_floor: 2, over_quota: 0 });
     let mut quota = QuotaBook::with_cap(2);
     quota.restore([("c1".to_owned(), 2), ("c2".to_owned(), 5)]);
-    let full = match_one(candidates(&[0.1, 0.5, 0.6]), &vector, &rules, &mut quota, 0);
+    let full = match_one(candidates(&[0.1, 0.5, 0.6]), &vectors, &rules, &mut quota, 0);
     let full = full.expect("an outcome");
     assert_eq!(full.no_match, Some(NoMatch::AllOverQuota { candidates: 2, cap: 2 }));
     assert_eq!(full.refused, Refused { below_floor: 1, over_quota: 2 });

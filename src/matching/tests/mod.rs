@@ -6,6 +6,7 @@ mod scores;
 mod settings;
 
 use super::*;
+use crate::index::IndexError;
 
 const DEFAULTS: ModelDefaults = ModelDefaults { min_similarity: -1.0, caption_weight: 0.0 };
 
@@ -28,8 +29,13 @@ fn vector(id: &str) -> Option<Vec<f32>> {
     Some(vec![angle.cos(), angle.sin()])
 }
 
+/// [`vector`] for each of these ids.
+fn vectors(ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
+    Ok(ids.iter().map(|id| vector(id)).collect())
+}
+
 fn outcome(candidates: Vec<Candidate>, rules: &MatchRules, seed: u64) -> Outcome {
-    match_one(candidates, &vector, rules, &mut QuotaBook::unlimited(), seed).expect("drawn")
+    match_one(candidates, &vectors, rules, &mut QuotaBook::unlimited(), seed).expect("drawn")
 }
 
 fn ids(outcome: &Outcome) -> Vec<&str> {

@@ -8,7 +8,7 @@ use proptest::strategy::Strategy as Draws;
 
 use super::Strategy;
 use super::*;
-use crate::index::{IndexConfig, VectorIndex, VectorSearch, build};
+use crate::index::{IndexConfig, LocalIndex, VectorSearch, build};
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let sum = |x: &[f32], y: &[f32]| {
@@ -22,7 +22,7 @@ fn index(vectors: &[(&str, [f32; 3])]) -> Arc<dyn VectorSearch> {
     for (id, vector) in vectors {
         index.add(id, vector).expect("a sound vector");
     }
-    Arc::<dyn VectorIndex>::from(index)
+    Arc::<dyn LocalIndex>::from(index)
 }
 
 fn direction() -> impl Draws<Value = [f32; 3]> {
@@ -51,7 +51,7 @@ proptest! {
         photos in prop::collection::vec(direction(), 2..40), text in direction(),
     ) {
         let index = index(&[("text", text)]);
-        let mut fit = HubnessFit::new(&*index);
+        let mut fit = HubnessFit::new(&*index, &["text"]).expect("given");
         for photo in &photos {
             fit.add(&combined_query(photo, None, 0.0).expect("sound")).expect("right width");
         }
@@ -115,12 +115,14 @@ fn with_hub() -> Arc<dyn VectorSearch> {
     ])
 }
 
+const IDS: [&str; 4] = ["hub", "x", "y", "z"];
+
 const PHOTOS: [[f32; 3]; 3] = [[1.0, 0.4, 0.2], [0.2, 1.0, 0.4], [0.4, 0.2, 1.0]];
 
 fn best(hubness: Hubness) -> Vec<String> {
     let index = with_hub();
     let config = MatchingConfig { strategy: Strategy::Top1, hubness, ..MatchingConfig::default() };
-    let mut fit = HubnessFit::new(&*index);
+    let mut fit = HubnessFit::new(&*index, &IDS).expect("given");
     for photo in &PHOTOS {
         fit.add(&combined_query(photo, None, 0.0).expect("sound")).expect("right width");
     }
@@ -143,15 +145,16 @@ fn corrections_take_hubs_off_the_top() {
 #[test]
 fn a_matcher_needs_statistics_that_cover_its_index() {
     let config = MatchingConfig { hubness: Hubness::Csls, ..MatchingConfig::default() };
-    let refused = |stats| {
-        Matcher::new(rules(config.clone()), with_hub(), stats).err().expect("refused").code()
-    };
-    assert_eq!(refused(None), "no_hubness_statistics");
+    let matcher = |stats| Matcher::new(rules(config.clone()), with_hub(), stats);
+    assert_eq!(matcher(None).err().expect("refused").code(), "no_hubness_statistics");
     let empty = HubnessStats { queries: 5, instructions: Default::default() };
-    assert_eq!(refused(Some(empty)), "hubness_statistics_outdated");
-    let fit = HubnessFit::new(&*with_hub());
+    let matcher = matcher(Some(empty)).expect("statistics");
+    let query = matcher.query(&PHOTOS[0], None).expect("sound");
+    let refused = matcher.candidates(&[query]).expect_err("unknown to the statistics");
+    assert_eq!(refused.code(), "hubness_statistics_outdated");
+    let fit = HubnessFit::new(&*with_hub(), &IDS).expect("given");
     assert_eq!(fit.finish().expect_err("none taken").code(), "too_few_calibration_photos");
-    let mut fit = HubnessFit::new(&*with_hub());
+    let mut fit = HubnessFit::new(&*with_hub(), &IDS).expect("given");
     let narrow = combined_query(&[1.0, 0.0], None, 0.0).expect("sound");
     assert_eq!(fit.add(&narrow).expect_err("narrow").code(), "vector_wrong_width");
 }

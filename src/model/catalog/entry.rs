@@ -18,6 +18,9 @@ const MOVING: &str = "main";
 pub struct CatalogModel {
     /// How it is called: letters, digits, `.`, `_` and `-`.
     pub name: String,
+    /// What it can be used for.
+    #[serde(default, skip_serializing_if = "ModelKind::is_dual")]
+    pub kind: ModelKind,
     /// The repository on the hub, `OWNER/NAME`; none for a model that is a folder here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
@@ -58,7 +61,25 @@ pub struct CatalogModel {
     pub common: Vec<CatalogFile>,
     /// The graphs of each precision.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    precisions: BTreeMap<Precision, Vec<CatalogFile>>,
+    pub(super) precisions: BTreeMap<Precision, Vec<CatalogFile>>,
+}
+
+/// What a model can be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Photos and texts, in one space: an encoder.
+    #[default]
+    Dual,
+    /// Texts alone: `--text-model`.
+    Sentence,
+}
+
+impl ModelKind {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    fn is_dual(&self) -> bool {
+        *self == Self::Dual
+    }
 }
 
 /// A file of a model.
@@ -120,6 +141,7 @@ impl CatalogModel {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            kind: ModelKind::Dual,
             repo: None,
             revision: moving(),
             path: None,

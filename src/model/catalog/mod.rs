@@ -1,7 +1,8 @@
-//! The models that are known by name: `models/catalog.toml`, which is part of the program, and the
-//! user's own file beside it.
+//! The models that are known by name: `models/catalog.toml`, which is part of the program, the
+//! sentence embedders of `fastembed`, and the user's own file beside them.
 
 mod entry;
+mod sentence;
 mod user;
 
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 
-pub use entry::{CatalogFile, CatalogModel};
+pub use entry::{CatalogFile, CatalogModel, ModelKind};
 pub(crate) use entry::{is_sha256, valid_repo};
 pub use user::user_file;
 
@@ -111,7 +112,8 @@ impl Catalog {
             Some(path) => user::read(path)?,
             None => Vec::new(),
         };
-        for built_in in entry::parse(BUILT_IN, Path::new(BUILT_IN_NAME))? {
+        let built_in = entry::parse(BUILT_IN, Path::new(BUILT_IN_NAME))?;
+        for built_in in built_in.into_iter().chain(sentence::models()) {
             if !models.iter().any(|own| own.name == built_in.name) {
                 models.push(built_in);
             }
@@ -233,6 +235,19 @@ mod tests {
             fs_err::write(&path, text).expect("write");
             let text = Catalog::with_user(Some(path.clone())).expect_err("refused").to_string();
             assert!(text.contains("models.toml") && text.contains(wanted), "{wanted}: {text}");
+        }
+    }
+
+    #[test]
+    fn sentence_embedders_can_be_fetched_by_name() {
+        let catalog = built_in();
+        let model = catalog.find("BGESmallENV15").expect("known");
+        assert_eq!((model.kind, model.width), (ModelKind::Sentence, Some(384)));
+        let files = model.files(Precision::Fp32).expect("files");
+        let paths: Vec<&str> = files.iter().map(|file| file.local()).collect();
+        assert!(paths.contains(&"tokenizer.json") && paths.contains(&"onnx/model.onnx"));
+        for model in catalog.models().iter().filter(|one| one.kind == ModelKind::Sentence) {
+            model.validate().expect(&model.name);
         }
     }
 

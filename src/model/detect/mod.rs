@@ -15,7 +15,7 @@ use super::manifest::{
 };
 use super::{ModelError, ModelSource};
 use crate::base::hash;
-use crate::matching::ModelDefaults;
+use crate::model::ModelDefaults;
 use config::{Config, Family};
 use layout::{Candidate, Graphs};
 use towers::Tower;

@@ -40,6 +40,8 @@ pub enum ModelStoreError {
          says {pinned}); bring it up to date with `{command}`"
     )]
     Outdated { path: PathBuf, recorded: String, pinned: String, command: String },
+    #[error("{path} {problem}; fetch it again with `{command}`")]
+    Damaged { path: PathBuf, problem: String, command: String },
     #[error("model {name} in {folder} is not what the catalog says: {problem}; the files are kept")]
     NotAsDescribed { name: String, folder: PathBuf, problem: String },
     #[error("another process is fetching into {folder}; wait for it to end")]
@@ -224,6 +226,7 @@ impl Failure for ModelStoreError {
             Self::NotPulled { .. } | Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Outdated { .. }
             | Self::NotAsDescribed { .. }
+            | Self::Damaged { .. }
             | Self::Busy { .. }
             | Self::Record { .. }
             | Self::CacheNotWritable { .. }

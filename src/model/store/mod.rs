@@ -20,7 +20,7 @@ mod record;
 
 use std::path::{Path, PathBuf};
 
-use super::catalog::{Catalog, CatalogFile, CatalogModel};
+use super::catalog::{Catalog, CatalogFile, CatalogModel, ModelKind};
 use super::{ModelManifest, Precision};
 use crate::base::{hash, paths};
 
@@ -127,7 +127,7 @@ impl Store {
             .filter(|file| !is_there(&folder, record.of(model, file)))
             .map(|file| MissingFile { path: file.local().to_owned(), bytes: file.bytes })
             .collect();
-        if missing.is_empty() && !folder.join(MANIFEST_FILE).is_file() {
+        if missing.is_empty() && has_manifest(model) && !folder.join(MANIFEST_FILE).is_file() {
             missing.push(MissingFile { path: MANIFEST_FILE.into(), bytes: None });
         }
         Ok(missing)
@@ -149,6 +149,22 @@ impl Store {
         }
         let wanted = files_of(model, precision)?;
         wanted.into_iter().map(|file| check(&folder, file, record.of(model, file))).collect()
+    }
+
+    /// Refuses a model of which [`Store::verify`] finds a file wrong.
+    ///
+    /// # Errors
+    /// As [`Store::verify`], and `Damaged` with the first such file.
+    pub fn check(&self, model: &CatalogModel, precision: Precision) -> Result<(), ModelStoreError> {
+        let wrong = |one: Checked| Some((one.path, one.problem?));
+        match self.verify(model, precision)?.into_iter().find_map(wrong) {
+            None => Ok(()),
+            Some((path, problem)) => Err(ModelStoreError::Damaged {
+                path: self.folder(model, precision).join(path),
+                problem,
+                command: command(model, precision),
+            }),
+        }
     }
 
     /// What is recorded of a model at a precision.
@@ -195,6 +211,12 @@ impl Store {
             command: command(model, precision),
         })
     }
+}
+
+/// Whether a model's folder is opened by a manifest: a sentence embedder's files have their names
+/// from `fastembed`.
+fn has_manifest(model: &CatalogModel) -> bool {
+    model.kind == ModelKind::Dual
 }
 
 /// The folder of a model that is not fetched: where it is, or where the program's own files are.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::download::{self, Fetched, Transfer, Wanted};
 use super::record::{Record, RecordedFile};
 use super::{
-    HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, name_manifest,
+    HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, has_manifest,
+    name_manifest,
 };
 use crate::base::{durable, hash};
 use crate::model::catalog::{CatalogFile, CatalogModel};
@@ -48,7 +49,8 @@ impl Store {
         for file in wanted {
             pull.file(file).await?;
         }
-        if pull.fetched > 0 || !pull.folder.join(MANIFEST_FILE).is_file() {
+        let is_pinned = pull.fetched == 0 && pull.folder.join(MANIFEST_FILE).is_file();
+        if has_manifest(model) && !is_pinned {
             pull.write_manifest(precision)?;
         }
         let Pull { folder, fetched, kept, .. } = pull;

@@ -15,6 +15,7 @@ use super::super::probe::Probed;
 use super::super::streams::{Replies, answer_in_order};
 use super::super::{batch, convert, validate};
 use crate::encoder::queue::Lane;
+use crate::matching::{PhotoHit, PhotoQuery};
 
 /// Results when `top_k` is not set.
 const TOP_K: usize = 10;
@@ -72,10 +73,12 @@ impl MatchingService for Matching {
         let floor = validate::min_similarity(request.min_similarity)?;
         let context = call.unary(Lane::Interactive);
         let Probed { vector, timings, .. } = self.0.probe(request.query, &context).await?;
-        let (results, searched) = self.0.search_images(&job, vector, top_k, floor).await?;
+        let query = PhotoQuery { vector, k: top_k, min_similarity: floor };
+        let found = self.0.jobs.search_photos(&job, Arc::clone(&self.0.photos), query).await;
+        let found = found.map_err(|error| Fault::from(&error))?;
         Ok(Response::new(pb::SearchImagesResponse {
-            results,
-            searched_count: convert::count(searched),
+            results: found.photos.into_iter().map(photo).collect(),
+            searched_count: convert::count(found.searched),
             model: Some(convert::model_ref(self.0.encoder())),
             timings: Some(convert::timings(timings, call.began)),
         }))
@@ -135,6 +138,11 @@ async fn match_message(
     let result = matched.results.into_iter().next();
     let timings = Some(convert::timings(matched.timings, began));
     Ok(Some(pb::MatchStreamResponse { result, timings }))
+}
+
+fn photo(found: PhotoHit) -> pb::ScoredImage {
+    let PhotoHit { id, image, description, similarity } = found;
+    pb::ScoredImage { image_id: id, path: image.to_string(), caption: description, similarity }
 }
 
 /// A query with its id; its position where it has none.

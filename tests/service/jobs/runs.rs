@@ -1,13 +1,37 @@
 //! Reading runs while and after jobs write them.
 
+use std::sync::Arc;
+
 use pairwright::Failure;
-use pairwright::jobs::ManagerOptions;
+use pairwright::index::IndexConfig;
+use pairwright::jobs::{JobManager, ManagerOptions};
+use pairwright::matching::{PhotoQuery, PhotoSearch, PhotosFound};
 
 use super::server::{Server, answering, backend, matching, shared, slow};
 use crate::support::run::{Llm, PHOTOS};
 
+/// Width of the bundled encoder's embeddings.
+const WIDTH: usize = 384;
+
+/// All photos of a job's run, by their similarity with some vector.
+fn search(
+    server: &Server,
+    manager: &JobManager,
+    job: &str,
+    photos: &Arc<PhotoSearch>,
+) -> PhotosFound {
+    let query = PhotoQuery { vector: vec![1.0; WIDTH], k: 100, min_similarity: -1.0 };
+    server.block(manager.search_photos(job, Arc::clone(photos), query)).expect("searched")
+}
+
+/// A search with the encoder that embedded a run.
+fn photos(server: &Server, run: &str) -> Arc<PhotoSearch> {
+    let encoder = server.query(run, "SELECT DISTINCT encoder FROM embeddings").remove(0);
+    Arc::new(PhotoSearch::new(&IndexConfig::default(), &encoder, WIDTH))
+}
+
 #[test]
-fn images_and_pairs_are_read_page_by_page() {
+fn photos_are_found_and_pairs_read_page_by_page() {
     let server = Server::new(&PHOTOS);
     let llm = Llm::default();
     let more = format!(
@@ -18,23 +42,15 @@ fn images_and_pairs_are_read_page_by_page() {
     let config = server.config(&more);
     let resources = pairwright::run::Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
-    server.succeed(&manager, answering("read", config));
+    let job = server.succeed(&manager, answering("read", config));
 
-    let (mut images, mut after) = (Vec::new(), 0);
-    loop {
-        let page = server.block(manager.run_images("read", after, 4)).expect("a run");
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        images.extend(page);
-    }
-    let ids: Vec<_> = images.iter().map(|one| one.id.as_str()).collect();
-    assert_eq!(ids, PHOTOS);
-    for one in &images {
-        let length = one.vector.iter().map(|value| value * value).sum::<f32>().sqrt();
-        assert!(
-            (length - 1.0).abs() < 1e-4
-                && one.image.to_string().ends_with(&format!("{}.jpg", one.id))
-        );
+    let found = search(&server, &manager, &job.id, &photos(&server, "read"));
+    let mut ids: Vec<_> = found.photos.iter().map(|one| one.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!((ids, found.searched), (PHOTOS.to_vec(), PHOTOS.len()));
+    assert!(found.photos.is_sorted_by(|a, b| a.similarity >= b.similarity));
+    for one in &found.photos {
+        assert!(one.image.to_string().ends_with(&format!("{}.jpg", one.id)));
         assert!(!one.description.is_empty());
     }
 
@@ -57,14 +73,14 @@ fn images_and_pairs_are_read_page_by_page() {
     let wrong = server.block(manager.pairs("read", 5, "x")).expect_err("no token");
     assert_eq!(wrong.code(), "invalid_page_token");
     for run in ["none", "../read"] {
-        let error = server.block(manager.run_images_stamp(run)).expect_err("no such run");
+        let error = server.block(manager.pairs(run, 5, "")).expect_err("no such run");
         assert!(matches!(error.code(), "run_not_found" | "invalid_run_id"), "{error}");
     }
     server.close(manager);
 }
 
 #[test]
-fn a_stamp_changes_as_photos_come_and_pairs_without_answers_are_shown() {
+fn photos_are_found_as_they_come_and_pairs_without_answers_are_shown() {
     let server = Server::new(&PHOTOS);
     let manager = server.open(slow(150), ManagerOptions::default());
     let spec = matching("grow", server.config("encoder.batch_size = 2"));
@@ -72,11 +88,13 @@ fn a_stamp_changes_as_photos_come_and_pairs_without_answers_are_shown() {
     server.until(&manager, &job.id, "some photos are embedded", |record| {
         record.progress.phases.iter().any(|one| one.phase.name() == "embed" && one.done >= 2)
     });
-    let early = server.block(manager.run_images_stamp("grow")).expect("it has begun");
-    assert!((2..6).contains(&early.count), "{early:?}");
+    let photos = photos(&server, "grow");
+    let early = search(&server, &manager, &job.id, &photos);
+    assert!((2..6).contains(&early.searched), "{early:?}");
     server.end(&manager, &job.id);
-    let late = server.block(manager.run_images_stamp("grow")).expect("a run");
-    assert_eq!((late.count, &late.encoder), (6, &early.encoder));
+    let late = search(&server, &manager, &job.id, &photos);
+    // What the first search had read was not read again.
+    assert_eq!((late.searched, photos.added()), (6, 6));
     let page = server.block(manager.pairs("grow", 100, "")).expect("a run");
     assert_eq!((page.pairs.len(), page.next_token), (6, None));
     assert!(page.pairs.iter().all(|one| one.answer.is_none() && one.rank == 1));

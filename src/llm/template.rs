@@ -1,0 +1,42 @@
+//! Prompt templates: text with `{name}` placeholders.
+
+/// The names of the `{name}` placeholders of a template.
+pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
+    template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+}
+
+/// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are.
+pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        text.push_str(before);
+        let value = after.split_once('}').and_then(|(name, tail)| {
+            values.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value, tail))
+        });
+        match value {
+            Some((value, tail)) => {
+                text.push_str(value.trim());
+                rest = tail;
+            }
+            None => {
+                text.push('{');
+                rest = after;
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_in_values_are_not_placeholders() {
+        let values = [("description", "{instruction}"), ("instruction", "do {it}")];
+        let text = render("See: {description} {other} -> {instruction}", &values);
+        assert_eq!(text, "See: {instruction} {other} -> do {it}");
+    }
+}
