@@ -10,4 +10,5 @@ mod generate_local;
 mod generate_stub;
 mod incremental;
 mod kill;
+mod old_folders;
 mod source;

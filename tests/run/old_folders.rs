@@ -14,12 +14,8 @@ use pairwright::base::hash;
 use pairwright::server::pb;
 use serde_json::{Value, json};
 
-#[path = "support/run.rs"]
-mod run;
-#[path = "support/serve.rs"]
-mod serve;
-
-use run::{EXPORTS, assert_code, finish, pairwright, query, root};
+use crate::support::run::{EXPORTS, assert_code, finish, pairwright, query, root};
+use crate::support::serve;
 
 /// Where the release made them.
 const MADE_AT: &str = "/tmp/pairwright-0.1.0";
