@@ -7,6 +7,8 @@
 //! the backends, small traits with real implementations ([`index::LocalIndex`],
 //! [`llm::ChatModel`], [`dataset::source::Source`]).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod answer;
 pub mod base;
 pub mod cli;

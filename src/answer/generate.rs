@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::PromptSet;
 use super::filter::{AnswerText, Filters, Verdict};
 use crate::base::hash;
-use crate::dataset::store::{AnswerRow, PairToAnswer};
+use crate::base::key::Key;
+use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
 };
@@ -90,8 +91,8 @@ impl Generator {
         settings: &SamplingSettings,
         seed: u64,
     ) -> String {
-        let settings = format!("{settings:?}");
-        hash::key(&["answer", &prompts.hash, model, &settings, &seed.to_string()])
+        let key = Key::new("answer", 2).field("prompts", prompts.hash.as_str());
+        settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
     /// Makes one attempt at one pair.
@@ -100,7 +101,7 @@ impl Generator {
     /// The LLM's, after its retries.
     pub async fn attempt(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
@@ -115,7 +116,7 @@ impl Generator {
     /// As [`ChatModel::chat_stream`].
     pub async fn attempt_streamed(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
@@ -126,7 +127,7 @@ impl Generator {
     }
 
     /// The call that attempt number `attempt` (from 1) at a pair makes.
-    pub fn request(&self, pair: &PairToAnswer, attempt: u32) -> ChatRequest {
+    pub fn request(&self, pair: &Pair, attempt: u32) -> ChatRequest {
         let shown = self.seed("examples", pair, attempt);
         let messages = self.prompts.build(&pair.description, &pair.instruction, shown);
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
@@ -134,14 +135,14 @@ impl Generator {
         ChatRequest::new(messages, self.settings.clone(), seed)
     }
 
-    fn seed(&self, what: &str, pair: &PairToAnswer, attempt: u32) -> u64 {
-        hash::seed(self.seed, &[what, &pair.pair_key, &attempt.to_string()])
+    fn seed(&self, what: &str, pair: &Pair, attempt: u32) -> u64 {
+        hash::seed(self.seed, &[what, &pair.key, &attempt.to_string()])
     }
 
     /// What the filters say of a reply, and the row to keep.
     pub fn judge(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         request: &ChatRequest,
         reply: ChatReply,
@@ -156,8 +157,8 @@ impl Generator {
             prompt_texts: &self.prompts.texts(),
         });
         AnswerRow {
-            answer_key: hash::key(&[&pair.pair_key, &self.conf, &attempt.to_string()]),
-            pair_key: pair.pair_key.clone(),
+            answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
+            pair_key: pair.key.clone(),
             attempt,
             text,
             finish: finish_name(reply.finish).to_owned(),

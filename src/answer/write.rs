@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Generator;
 use super::filter::{Refused, Verdict};
 use crate::base::hash;
-use crate::dataset::store::{AnswerRow, PairToAnswer};
+use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::LlmError;
 
 /// What to answer.
@@ -67,7 +67,7 @@ impl Generator {
 
     async fn attempt_told(
         &self,
-        pair: &PairToAnswer,
+        pair: &Pair,
         attempt: u32,
         cancel: &CancellationToken,
         events: &mpsc::Sender<AnswerEvent>,
@@ -87,16 +87,8 @@ impl Generator {
 }
 
 /// The task as the pipeline knows pairs; its key is made of the texts alone.
-fn pair(task: &AnswerTask) -> PairToAnswer {
+fn pair(task: &AnswerTask) -> Pair {
     let AnswerTask { description, instruction } = task.clone();
-    PairToAnswer {
-        seq: 0,
-        rank: 1,
-        pair_key: hash::key(&["task", &description, &instruction]),
-        item_id: String::new(),
-        description,
-        instruction_id: String::new(),
-        instruction,
-        attempt: 1,
-    }
+    let key = hash::key(&["task", &description, &instruction]);
+    Pair { key, rank: 1, description, instruction, ..Pair::default() }
 }

@@ -1,4 +1,4 @@
-//! Content hashes: every key in a run comes from content (design 8).
+//! Content hashes: every key in a run comes from content.
 
 use std::io::Read;
 use std::path::Path;

@@ -1,8 +1,14 @@
-//! What every room stands on and what knows none of them: failures, hashes, durable files, paths.
+//! What every room stands on and what knows none of them: failures, range checks, hashes, durable
+//! files, paths.
 
-pub(crate) mod durable;
+pub mod check;
+pub mod db;
+pub mod durable;
 pub mod failure;
 pub mod hash;
+pub mod key;
+pub mod lock;
 pub mod paths;
+pub mod signal;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

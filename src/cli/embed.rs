@@ -1,10 +1,13 @@
 //! `embed`: photos or texts to a `.npy` file.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::Error;
+use crate::base::durable::Staged;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
 use crate::dataset::{ImageRef, Photos};
@@ -15,30 +18,71 @@ use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
 use crate::sandbox::FileAccess;
 use crate::work::Phase;
 
-use super::args::EmbedArgs;
-use super::exit::Outcome;
+use super::args::ModelArgs;
+use super::exit::Exit;
 use super::progress;
+
+/// Options of `embed`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("input").required(true))]
+pub struct EmbedArgs {
+    /// Folder of photos (recursive).
+    #[arg(long, value_name = "DIR", group = "input")]
+    pub images: Option<PathBuf>,
+
+    /// Text file, one text per line.
+    #[arg(long, value_name = "FILE", group = "input")]
+    pub texts: Option<PathBuf>,
+
+    /// Writes PREFIX.npy (float32 [N, D], L2-normalised) and PREFIX.jsonl (one {"id"} per row).
+    #[arg(long, value_name = "PREFIX")]
+    pub out: PathBuf,
+
+    /// Encoder folder, or a name of `pairwright models list`; default: the bundled stand-in, not CLIP.
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub model_choice: ModelArgs,
+
+    /// Embed texts with this fastembed model instead (e.g. BGESmallENV15, fetched by `models pull`).
+    #[arg(long, value_name = "NAME", requires = "texts", conflicts_with = "model")]
+    pub text_model: Option<String>,
+
+    /// Photos per inference call, 1 to 256.
+    #[arg(long, value_name = "N", default_value_t = 8,
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub batch_size: u16,
+
+    /// Threads inside one inference call; 0: one per core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub intra_threads: usize,
+
+    /// Threads that decode photos; 0: one per core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub decode_threads: usize,
+}
 
 /// Texts embedded at once.
 const TEXTS: usize = 256;
 
 /// `pairwright embed`.
-pub fn embed(args: &EmbedArgs) -> Result<Outcome, Error> {
+pub fn embed(args: &EmbedArgs) -> Result<Exit, Error> {
     let mut output = Output::new(&args.out);
     match (&args.images, &args.texts) {
         (Some(folder), _) => images(args, folder, &mut output)?,
         (None, Some(file)) => texts(args, file, &mut output)?,
         // clap requires one of the two.
-        (None, None) => return Ok(Outcome::Usage),
+        (None, None) => return Ok(Exit::Usage),
     }
     let (rows, refused) = (output.rows, output.refused);
     output.finish()?;
     if rows == 0 {
         eprintln!("error: nothing could be embedded, {refused} refused; no file was written");
-        return Ok(Outcome::Usage);
+        return Ok(Exit::Usage);
     }
     println!("{rows} rows in {}.npy, {refused} refused", args.out.display());
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
 fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
@@ -176,7 +220,7 @@ impl TextEmbedder {
 /// `PREFIX.npy` and `PREFIX.jsonl`, row for row.
 struct Output {
     prefix: PathBuf,
-    files: Option<(NpyWriter, BufWriter<fs_err::File>)>,
+    files: Option<(NpyWriter, Staged)>,
     rows: u64,
     refused: u64,
 }
@@ -197,9 +241,9 @@ impl Output {
         let (array, lines) = match &mut self.files {
             Some(files) => files,
             empty => {
-                let lines = fs_err::File::create(&ids)
+                let lines = Staged::create(&ids)
                     .map_err(|source| SinkError::Io { path: ids.clone(), source })?;
-                empty.insert((NpyWriter::create(&npy, vector.len())?, BufWriter::new(lines)))
+                empty.insert((NpyWriter::create(&npy, vector.len())?, lines))
             }
         };
         array.push(vector)?;
@@ -214,9 +258,9 @@ impl Output {
 
     fn finish(self) -> Result<(), Error> {
         let ids = self.ids_path();
-        let Some((array, mut lines)) = self.files else { return Ok(()) };
+        let Some((array, lines)) = self.files else { return Ok(()) };
         array.finish()?;
-        lines.flush().map_err(|source| SinkError::Io { path: ids, source })?;
+        lines.commit().map_err(|source| SinkError::Io { path: ids, source })?;
         Ok(())
     }
 

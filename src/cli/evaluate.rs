@@ -1,34 +1,36 @@
 //! `evaluate`: judge, compare, leaderboard, answer, build.
 
-use std::path::{Path, PathBuf};
+mod args;
+
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::Error;
-use crate::config::Layers;
-use crate::evaluate::{
-    self, AnswerRequest, EmptyAnswers, Estimate, EvaluationError, EvaluationFolder, JudgeOptions,
-    JudgeRequest, Kind, LeaderboardRequest, Prices, Worked,
-};
-use crate::llm::{LlmConfig, SamplingSettings};
+use crate::evaluate::{self, BuildRequest, Estimate, EvaluationFolder, Prices, Worked};
+use crate::run::RunFolder;
 use crate::work::{Progress, Stop};
 
-use super::evaluate_args::{
-    AnswerArgs, AskArgs, CompareArgs, EvaluateCommand, JudgeArgs, JudgeOptionArgs, LeaderboardArgs,
+use super::exit::{Ended, Exit, conclude};
+use super::{progress, run, signals};
+use args::{
+    AnswerArgs, AskArgs, BuildArgs, CompareArgs, JudgeArgs, LeaderboardArgs, answer_request,
+    judge_request, leaderboard_request,
 };
-use super::exit::Outcome;
-use super::{evaluate_build, progress, signals};
+
+pub use args::EvaluateCommand;
 
 /// `pairwright evaluate`.
-pub async fn evaluate(command: &EvaluateCommand) -> Result<Outcome, Error> {
+pub async fn evaluate(command: &EvaluateCommand) -> Result<Exit, Error> {
     match command {
         EvaluateCommand::Judge(args) => judge(args).await,
         EvaluateCommand::Compare(args) => compare(args),
         EvaluateCommand::Leaderboard(args) => leaderboard(args).await,
         EvaluateCommand::Answer(args) => answer(args).await,
-        EvaluateCommand::Build(args) => evaluate_build::build(args),
+        EvaluateCommand::Build(args) => build(args),
     }
 }
 
-async fn judge(args: &JudgeArgs) -> Result<Outcome, Error> {
+async fn judge(args: &JudgeArgs) -> Result<Exit, Error> {
     if args.ask.dry_run {
         let folder = existing(&args.ask.out)?;
         let request = judge_request(args, folder.as_ref())?;
@@ -40,10 +42,11 @@ async fn judge(args: &JudgeArgs) -> Result<Outcome, Error> {
     let finished = evaluate::judge(&request, &folder, &stop, &*progress).await?;
     print!("{}", evaluate::judge_table(&finished.results));
     println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
-    Ok(conclude(&args.ask, "judge", &finished.worked, finished.results.is_complete()))
+    let complete = finished.results.is_complete();
+    end(&args.ask, "judge", finished.worked, complete)
 }
 
-async fn leaderboard(args: &LeaderboardArgs) -> Result<Outcome, Error> {
+async fn leaderboard(args: &LeaderboardArgs) -> Result<Exit, Error> {
     if args.ask.dry_run {
         let folder = existing(&args.ask.out)?;
         let request = leaderboard_request(args, folder.as_ref())?;
@@ -55,10 +58,11 @@ async fn leaderboard(args: &LeaderboardArgs) -> Result<Outcome, Error> {
     let finished = evaluate::leaderboard(&request, &folder, &stop, &*progress).await?;
     print!("{}", evaluate::ranking_table(&finished.results));
     println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
-    Ok(conclude(&args.ask, "leaderboard", &finished.worked, finished.results.is_complete()))
+    let complete = finished.results.is_complete();
+    end(&args.ask, "leaderboard", finished.worked, complete)
 }
 
-async fn answer(args: &AnswerArgs) -> Result<Outcome, Error> {
+async fn answer(args: &AnswerArgs) -> Result<Exit, Error> {
     if args.ask.dry_run {
         let request = answer_request(args, existing(&args.ask.out)?.as_ref())?;
         return tell(&args.ask, &evaluate::estimate_answer(&request)?);
@@ -75,20 +79,21 @@ async fn answer(args: &AnswerArgs) -> Result<Outcome, Error> {
             eprintln!("{what} questions {}", ids.join(", "));
         }
     }
-    Ok(conclude(&args.ask, "answer", &finished.worked, results.missing.is_empty()))
+    let complete = results.missing.is_empty();
+    end(&args.ask, "answer", finished.worked, complete)
 }
 
-fn compare(args: &CompareArgs) -> Result<Outcome, Error> {
+fn compare(args: &CompareArgs) -> Result<Exit, Error> {
     let agreement = evaluate::compare(&args.a, &args.b, args.rule)?;
     if args.json {
         println!("{:#}", serde_json::json!(agreement));
     } else {
         print!("{}", evaluate::agreement_table(&agreement));
     }
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
-fn start() -> (Stop, std::sync::Arc<dyn Progress>) {
+fn start() -> (Stop, Arc<dyn Progress>) {
     let stop = Stop::default();
     signals::watch(stop.clone());
     (stop, progress::for_terminal())
@@ -102,185 +107,51 @@ fn existing(out: &Path) -> Result<Option<EvaluationFolder>, Error> {
     Ok(Some(EvaluationFolder::take(out)?))
 }
 
-fn tell(ask: &AskArgs, estimate: &Estimate) -> Result<Outcome, Error> {
+fn tell(ask: &AskArgs, estimate: &Estimate) -> Result<Exit, Error> {
     print!("{estimate}");
     if let (Some(prompt), Some(reply)) = (ask.price_in, ask.price_out) {
         let prices = Prices { prompt, reply, image_tokens: ask.image_tokens };
         println!("cost            at most about {:.2}", estimate.cost(&prices));
     }
     println!("nothing was asked");
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
-fn conclude(ask: &AskArgs, command: &str, worked: &Worked, complete: bool) -> Outcome {
+fn end(ask: &AskArgs, command: &str, worked: Worked, complete: bool) -> Result<Exit, Error> {
     let resume = format!("pairwright evaluate {command} --out {}", ask.out.display());
-    if worked.stopped {
-        eprintln!("stopped; every reply is kept. To resume: {resume}");
-        return Outcome::Interrupted;
-    }
-    if let Some(error) = &worked.gave_up {
-        eprintln!("error: the LLM backend cannot be used: {error}");
-    }
-    if !complete {
-        eprintln!("some calls are missing; to make them: {resume}");
-    }
-    Outcome::of_work(worked.gave_up.as_ref(), !complete)
+    let Worked { stopped, gave_up, .. } = worked;
+    conclude(&resume, true, Ok(()), |()| Ended { stopped, partial: !complete, gave_up })
 }
 
-fn judge_request(
-    args: &JudgeArgs,
-    folder: Option<&EvaluationFolder>,
-) -> Result<JudgeRequest, Error> {
-    let mut request = match (&args.ask.questions, &args.a, &args.b) {
-        (Some(questions), Some(first), Some(second)) => JudgeRequest {
-            questions: absolute(questions),
-            first: absolute(first),
-            second: absolute(second),
-            options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
-        },
-        _ => earlier(folder, Kind::Judge, "--questions, --a and --b", &args.ask)?,
+/// `pairwright evaluate build`.
+fn build(args: &BuildArgs) -> Result<Exit, Error> {
+    // Refuses a folder without a run before it is taken, which would make one.
+    run::existing(&args.run)?;
+    let folder = RunFolder::take(&args.run)?;
+    let BuildArgs { out, instructions, images, near, seed, .. } = args;
+    let request = BuildRequest {
+        out: out.clone(),
+        instructions: *instructions,
+        images: *images,
+        near: *near,
+        seed: *seed,
     };
-    set_judge(&mut request.options, &args.ask, &args.judge)?;
-    Ok(request)
-}
-
-fn leaderboard_request(
-    args: &LeaderboardArgs,
-    folder: Option<&EvaluationFolder>,
-) -> Result<LeaderboardRequest, Error> {
-    let mut request = match &args.ask.questions {
-        Some(questions) => LeaderboardRequest {
-            questions: absolute(questions),
-            answers: args.answers.iter().map(|path| absolute(path)).collect(),
-            baseline: None,
-            bootstrap: 1000,
-            options: JudgeOptions { llm: llm(&args.ask)?, ..JudgeOptions::default() },
-        },
-        None => earlier(folder, Kind::Leaderboard, "--questions and --answers", &args.ask)?,
-    };
-    set(&mut request.bootstrap, args.bootstrap);
-    if args.baseline.is_some() {
-        request.baseline.clone_from(&args.baseline);
+    let built = evaluate::build(&request, &folder)?;
+    println!(
+        "{} questions in {}: {} instructions, {} photos; {} near-duplicate photos are held out with them",
+        built.questions,
+        built.path.display(),
+        built.instructions,
+        built.images,
+        built.near_duplicates
+    );
+    for (category, count) in &built.categories {
+        let name = if category.is_empty() { "(no category)" } else { category };
+        println!("  {name}: {count} instructions");
     }
-    set_judge(&mut request.options, &args.ask, &args.judge)?;
-    Ok(request)
-}
-
-fn answer_request(
-    args: &AnswerArgs,
-    folder: Option<&EvaluationFolder>,
-) -> Result<AnswerRequest, Error> {
-    let mut request = match &args.ask.questions {
-        Some(questions) => AnswerRequest {
-            questions: absolute(questions),
-            images: None,
-            sight: None,
-            llm: llm(&args.ask)?,
-            settings: SamplingSettings { temperature: 0.2, ..SamplingSettings::default() },
-            seed: 0,
-            model_id: None,
-        },
-        None => earlier(folder, Kind::Answer, "--questions", &args.ask)?,
-    };
-    let AskArgs { images, see, seed, .. } = &args.ask;
-    request.images = images.as_deref().map(absolute).or(request.images);
-    request.sight = see.or(request.sight);
-    set(&mut request.seed, *seed);
-    request.model_id = args.model_id.clone().or(request.model_id);
-    request.llm = override_llm(request.llm, &args.ask)?;
-    set_sampling(&mut request.settings, &args.ask);
-    Ok(request)
-}
-
-/// What the folder was last asked for, or a word about the flags that a new one needs.
-fn earlier<T: serde::de::DeserializeOwned>(
-    folder: Option<&EvaluationFolder>,
-    kind: Kind,
-    flags: &'static str,
-    ask: &AskArgs,
-) -> Result<T, Error> {
-    let missing = || EvaluationError::Setting {
-        setting: flags,
-        value: "not given".into(),
-        expected: format!("given for a new evaluation in {}", ask.out.display()),
-    };
-    let folder = folder.ok_or_else(missing)?;
-    evaluate::last_request(folder, kind).map_err(|error| match error {
-        error if matches!(error.get(), Some(EvaluationError::NoResults { .. })) => missing().into(),
-        other => other,
-    })
-}
-
-fn set_judge(
-    options: &mut JudgeOptions,
-    ask: &AskArgs,
-    judge: &JudgeOptionArgs,
-) -> Result<(), Error> {
-    let JudgeOptionArgs { rule, prompts, attempts, empty_answers } = judge;
-    if let Some(images) = &ask.images {
-        options.images = Some(absolute(images));
-    }
-    options.sight = ask.see.or(options.sight);
-    set(&mut options.rule, *rule);
-    if let Some(prompts) = prompts {
-        options.prompts = Some(absolute(prompts));
-    }
-    set(&mut options.attempts, *attempts);
-    set(&mut options.seed, ask.seed);
-    match empty_answers.as_deref() {
-        Some("lose") => options.empty = EmptyAnswers::Lose,
-        Some(_) => options.empty = EmptyAnswers::Refuse,
-        None => {}
-    }
-    options.llm = override_llm(std::mem::take(&mut options.llm), ask)?;
-    set_sampling(&mut options.settings, ask);
-    Ok(())
-}
-
-/// An evaluation must resume from any current folder.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn set<T>(value: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *value = given;
-    }
-}
-
-fn set_sampling(settings: &mut SamplingSettings, ask: &AskArgs) {
-    set(&mut settings.temperature, ask.temperature);
-    set(&mut settings.max_tokens, ask.max_tokens);
-}
-
-/// The [llm] section of the configuration, with the flags over it.
-fn llm(ask: &AskArgs) -> Result<LlmConfig, Error> {
-    let layers = match &ask.config {
-        Some(path) => Layers::default().file(path)?,
-        None => Layers::default(),
-    };
-    Ok(flags(layers.environment(), ask)?.resolve()?.llm)
-}
-
-/// An earlier request's backend, with the flags over it.
-fn override_llm(llm: LlmConfig, ask: &AskArgs) -> Result<LlmConfig, Error> {
-    if ask.config.is_some() {
-        return self::llm(ask);
-    }
-    let AskArgs { llm: target, llm_model, llm_in_flight, .. } = ask;
-    let mut changed = llm;
-    if let Some(target) = target {
-        changed.target = target.parse().map_err(crate::llm::LlmError::from)?;
-    }
-    changed.model = llm_model.clone().or(changed.model);
-    let wanted = llm_in_flight.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-    set(&mut changed.max_in_flight, wanted);
-    Ok(changed)
-}
-
-fn flags(layers: Layers, ask: &AskArgs) -> Result<Layers, Error> {
-    Ok(layers
-        .flag("llm.target", ask.llm.clone())?
-        .flag("llm.model", ask.llm_model.clone())?
-        .flag("llm.max_in_flight", ask.llm_in_flight)?)
+    println!(
+        "The run's exports are to be written again without them: pairwright export --out {0}, then pairwright verify --out {0}",
+        args.run.display()
+    );
+    Ok(Exit::Done)
 }

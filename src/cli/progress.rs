@@ -1,15 +1,16 @@
-//! Progress on a terminal as bars with rate and time left, elsewhere as plain lines.
+//! Progress of work and of downloads: on a terminal as bars with rate and time left, elsewhere as plain lines.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::model::store::Transfer;
 use crate::work::{Phase, Progress};
 
-/// How often a phase prints a plain line.
+/// How often a phase or a file prints a plain line.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -26,11 +27,6 @@ pub fn for_terminal() -> Arc<dyn Progress> {
 /// A writer for the log that does not tear the bars.
 pub fn log_writer() -> impl Write {
     SuspendingWriter
-}
-
-/// Shows a bar among the others.
-pub fn show(bar: ProgressBar) -> ProgressBar {
-    BARS.add(bar)
 }
 
 struct SuspendingWriter;
@@ -135,6 +131,99 @@ fn line(phase: Phase, count: &Count, state: &str) -> String {
         _ => String::new(),
     };
     format!("{}: {}{total} {state}, {rate:.2}/s{left}", phase.name(), count.done)
+}
+
+/// How a download is shown on standard error.
+pub fn of_transfer() -> Box<dyn Transfer> {
+    if std::io::stderr().is_terminal() {
+        Box::new(TransferBar(Mutex::new(ProgressBar::hidden())))
+    } else {
+        Box::new(TransferLines(Mutex::new(None)))
+    }
+}
+
+struct TransferBar(Mutex<ProgressBar>);
+
+impl Transfer for TransferBar {
+    fn begin(&self, file: &str, done: u64, total: Option<u64>) {
+        let bar = ProgressBar::no_length().with_style(transfer_style());
+        bar.set_prefix(file.to_owned());
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+        // Bytes of an earlier try must not count as speed.
+        bar.reset_eta();
+        let before = std::mem::replace(&mut *locked(&self.0), BARS.add(bar));
+        before.finish_and_clear();
+    }
+
+    fn advance(&self, bytes: u64) {
+        locked(&self.0).inc(bytes);
+    }
+
+    fn retry(&self, file: &str, cause: &str, wait: Duration) {
+        locked(&self.0).println(retry_line(file, cause, wait));
+    }
+
+    fn end(&self) {
+        locked(&self.0).finish();
+    }
+}
+
+fn transfer_style() -> ProgressStyle {
+    let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec:>12} left {eta:>6}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+struct TransferLines(Mutex<Option<FileLine>>);
+
+struct FileLine {
+    name: String,
+    done: u64,
+    total: Option<u64>,
+    printed: Instant,
+}
+
+impl FileLine {
+    fn print(&mut self, state: &str) {
+        let total = self.total.map_or_else(String::new, |total| format!("/{}", HumanBytes(total)));
+        eprintln!("{}: {}{total} {state}", self.name, HumanBytes(self.done));
+        self.printed = Instant::now();
+    }
+}
+
+impl Transfer for TransferLines {
+    fn begin(&self, file: &str, done: u64, total: Option<u64>) {
+        let mut file = FileLine { name: file.to_owned(), done, total, printed: Instant::now() };
+        if done > 0 {
+            file.print("here already");
+        }
+        *locked(&self.0) = Some(file);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(file) = &mut *locked(&self.0) {
+            file.done += bytes;
+            if file.printed.elapsed() >= LINE_EVERY {
+                file.print("so far");
+            }
+        }
+    }
+
+    fn retry(&self, file: &str, cause: &str, wait: Duration) {
+        eprintln!("{}", retry_line(file, cause, wait));
+    }
+
+    fn end(&self) {
+        if let Some(mut file) = locked(&self.0).take() {
+            file.print("done");
+        }
+    }
+}
+
+fn retry_line(file: &str, cause: &str, wait: Duration) -> String {
+    format!("{file}: {cause}; trying again in {:.1} s", wait.as_secs_f64())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,15 +1,34 @@
 //! `prompts`: what the LLM is told.
 
+use std::path::PathBuf;
+
+use clap::Args;
+
 use crate::Error;
 use crate::answer::PromptSet;
 use crate::evaluate::JudgePrompts;
 use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
 
-use super::args::PromptsArgs;
-use super::exit::Outcome;
+use super::exit::Exit;
+
+/// Options of `prompts`.
+#[derive(Debug, Args)]
+pub struct PromptsArgs {
+    /// Folder with answer.system.txt and answer.user.txt; default: the built-in prompts.
+    #[arg(long, value_name = "DIR")]
+    pub prompts: Option<PathBuf>,
+
+    /// In-context examples, .jsonl; default: the built-in ones.
+    #[arg(long, value_name = "FILE")]
+    pub examples: Option<PathBuf>,
+
+    /// Examples per prompt.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub examples_per_prompt: usize,
+}
 
 /// `pairwright prompts`.
-pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
+pub fn prompts(args: &PromptsArgs) -> Result<Exit, Error> {
     let set = PromptSet::read(
         args.prompts.as_deref(),
         args.examples.as_deref(),
@@ -39,5 +58,5 @@ pub fn prompts(args: &PromptsArgs) -> Result<Outcome, Error> {
     let judge = JudgePrompts::read(own)?;
     println!("\n== judge, hash {}\n\n== judge.system.txt\n{}", judge.hash, judge.system.trim());
     println!("\n== judge.user.txt\n{}", judge.user.trim());
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }

@@ -1,5 +1,5 @@
 //! One typed configuration tree: defaults < file < environment < flags, checked once, refused if
-//! wrong (design 2).
+//! wrong.
 
 mod load;
 mod serve;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ErrorKind;
 use crate::answer::filter::FilterConfig;
 use crate::answer::generate::AnswerConfig;
+use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
@@ -21,7 +22,7 @@ use crate::index::IndexConfig;
 use crate::instruction::augment::GenerateConfig;
 use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
-use crate::llm::{LlmConfig, SamplingSettings};
+use crate::llm::LlmConfig;
 use crate::matching::MatchingConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
@@ -186,17 +187,19 @@ pub enum ConfigError {
     Syntax { path: PathBuf, message: String },
     #[error("configuration: {message}")]
     Value { message: String },
-    #[error("configuration refused:\n  {}", problems.join("\n  "))]
-    Refused { problems: Vec<String> },
+    #[error("configuration refused:\n  {}", listed(.0))]
+    Refused(#[from] Problems),
+}
+
+fn listed(problems: &Problems) -> String {
+    problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 impl Failure for ConfigError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::Syntax { .. } | Self::Value { .. } | Self::Refused { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::Syntax { .. } | Self::Value { .. } | Self::Refused(_) => ErrorKind::InvalidInput,
         }
     }
 
@@ -211,60 +214,36 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Refused`] with each wrong value's name, value and range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
-        let mut range = |name: &str, value: u64, low: u64, high: u64| {
-            if !(low..=high).contains(&value) {
-                problems.push(format!("{name} is {value}, must be {low} to {high}"));
-            }
-        };
-        range("encoder.sessions", self.encoder.sessions as u64, 1, 64);
-        range("encoder.batch_size", self.encoder.batch_size as u64, 1, 256);
-        range("encoder.intra_threads", self.encoder.intra_threads as u64, 0, 1024);
-        range("encoder.decode_threads", self.encoder.decode_threads as u64, 0, 1024);
-        let examples = self.answer.examples_per_prompt.unwrap_or_default();
-        range("answer.examples_per_prompt", examples as u64, 0, 8);
-        range("answer.attempts", u64::from(self.answer.attempts), 1, 10);
-        range("report.samples", self.report.samples, 0, 2000);
-        range("report.thumbnail", u64::from(self.report.thumbnail), 64, 1024);
-        range("export.formats (count)", self.export.formats.len() as u64, 1, 3);
-        let sections = [
-            self.matching.validate(),
-            self.index.validate(),
-            self.serve.validate(),
-            self.generate.validate(),
-            self.cluster.validate(),
-            self.summarize.validate(),
-            role_problems("generate", self.generate.llm.as_ref(), self.generate.settings.as_ref()),
-            role_problems(
-                "summarize",
-                self.summarize.llm.as_ref(),
-                self.summarize.settings.as_ref(),
-            ),
-            one_problem("filters", self.filters.validate()),
-            one_problem("llm", self.llm.validate()),
-            one_problem(
-                "answer.settings",
-                self.answer.settings.iter().try_for_each(SamplingSettings::validate),
-            ),
-        ];
-        problems.extend(sections.into_iter().flatten());
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Refused { problems }) }
+        Ok(self.validate_as("")?)
     }
 }
 
-/// Problems of one LLM role's own backend and sampling settings.
-fn role_problems(
-    section: &str,
-    llm: Option<&LlmConfig>,
-    settings: Option<&SamplingSettings>,
-) -> Vec<String> {
-    let llm = one_problem(&format!("{section}.llm"), llm.map_or(Ok(()), LlmConfig::validate));
-    let settings = settings.map_or(Ok(()), SamplingSettings::validate);
-    llm.into_iter().chain(one_problem(section, settings)).collect()
-}
-
-fn one_problem<E: std::fmt::Display>(section: &str, result: Result<(), E>) -> Vec<String> {
-    result.err().map(|error| format!("{section}.{error}")).into_iter().collect()
+impl Settings for Config {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("seed", self.seed, 0, i64::MAX as u64);
+        let EncoderOptions { sessions, intra_threads, batch_size, decode_threads, .. } =
+            self.encoder;
+        checks.range("encoder.sessions", sessions, 1, 64);
+        checks.range("encoder.intra_threads", intra_threads, 0, 1024);
+        checks.range("encoder.batch_size", batch_size, 1, 256);
+        checks.range("encoder.decode_threads", decode_threads, 0, 1024);
+        checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
+        checks.range("answer.attempts", self.answer.attempts, 1, 10);
+        checks.range("report.samples", self.report.samples, 0, 2000);
+        checks.range("report.thumbnail", self.report.thumbnail, 64, 1024);
+        let formats = self.export.formats.len();
+        let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
+        checks.require(fits, "export.formats (count)", formats, "1 to 3");
+        checks.section("generate", &self.generate);
+        checks.section("cluster", &self.cluster);
+        checks.section("summarize", &self.summarize);
+        checks.section("index", &self.index);
+        checks.section("matching", &self.matching);
+        checks.section("llm", &self.llm);
+        checks.section("answer.settings", &self.answer.settings);
+        checks.section("filters", &self.filters);
+        checks.section("serve", &self.serve);
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ const MEMBER: &str = "member:";
 /// Names a photo: the file it lies in and, where that file holds many, its name in there.
 ///
 /// Printed for a person, a member looks like a file in a folder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     container: PathBuf,
     member: Option<String>,

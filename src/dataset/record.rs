@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ImageRef;
+use crate::base::hash;
 
 /// A record that did not go on: where it stopped, why, and what it was about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +60,122 @@ pub struct SourceRecord {
     pub origin: String,
 }
 
-/// One accepted sample with its whole lineage: what the exports write (design 9).
+/// A final instruction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instruction {
+    /// The user's own id, unique in its library.
+    pub id: String,
+    pub text: String,
+    /// The category or cluster it belongs to.
+    #[serde(default)]
+    pub category: Option<String>,
+}
+
+impl Instruction {
+    /// The key made of the text alone.
+    pub fn key(&self) -> String {
+        hash::key(&["instruction", &self.text])
+    }
+}
+
+/// A photo with one of the instructions drawn for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pair {
+    /// Key over photo, description and instruction.
+    pub key: String,
+    /// Place of the photo in the source; with `rank`, the order of pairs.
+    pub seq: i64,
+    /// The user's own id of the photo.
+    pub item_id: String,
+    pub image: ImageRef,
+    /// SHA-256 of the photo's bytes when it was embedded.
+    pub image_sha256: String,
+    /// Width in pixels after EXIF orientation.
+    pub width: u32,
+    /// Height in pixels after EXIF orientation.
+    pub height: u32,
+    /// The photo's format, such as `jpeg`.
+    pub format: String,
+    pub description: String,
+    /// Key of the instruction's text.
+    pub instruction_key: String,
+    /// The instruction's own id in its library.
+    pub instruction_id: String,
+    /// The instruction's text.
+    pub instruction: String,
+    /// The instruction's category or cluster, when its library names one.
+    pub category: Option<String>,
+    /// 1 for the first instruction drawn for this photo.
+    pub rank: u32,
+    /// Cosine similarity (caption-weighted) of photo and instruction, in [-1, 1].
+    pub similarity: f64,
+    /// What the sampling used, after hubness correction.
+    pub score: f64,
+    /// Of the draw, in (0, 1]; `None` where the strategy is not random.
+    pub probability: Option<f64>,
+}
+
+/// What the filters say to an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Pass,
+    Reject(Refused),
+}
+
+impl Verdict {
+    /// What stores and reports call an accepted answer.
+    pub const ACCEPTED: &str = "accepted";
+
+    /// [`Verdict::ACCEPTED`], or the code of the filter that refused.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Pass => Self::ACCEPTED,
+            Self::Reject(refused) => &refused.code,
+        }
+    }
+
+    /// Why it was refused; empty where it was not.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Pass => "",
+            Self::Reject(refused) => &refused.reason,
+        }
+    }
+}
+
+/// Why an answer was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// A stable, snake_case code; a filter may have several.
+    pub code: String,
+    /// One sentence for a person, with the words or numbers that decided.
+    pub reason: String,
+}
+
+/// A generated answer and what the filters said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerRow {
+    pub answer_key: String,
+    pub pair_key: String,
+    /// From 1.
+    pub attempt: u32,
+    pub text: String,
+    /// Why the LLM stopped: `stop`, `length`, `content_filter` or `other`.
+    pub finish: String,
+    /// The LLM's name as its server reports it.
+    pub llm: String,
+    /// The seed sent to the LLM.
+    pub seed: u64,
+    /// Ids of the in-context examples in the order shown to the model.
+    pub examples: Vec<String>,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub verdict: Verdict,
+    /// Names of the filters that passed it; none where one refused it.
+    pub filters: Vec<String>,
+}
+
+/// One accepted sample with its whole lineage: what the exports write.
 ///
 /// No field depends on the time or on how often a run was interrupted, so that exports of equal
 /// runs are equal byte for byte.

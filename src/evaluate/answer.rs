@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::base::hash;
+use crate::base::key::Key;
 use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::sandbox::FileAccess;
 use crate::work::{Asking, Outcome, Phase, Progress, Stop, Whose};
@@ -16,6 +17,7 @@ use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
 use super::judge::{Session, failure, raw_reply};
+use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
@@ -76,6 +78,7 @@ pub async fn answer(
     let model = backend.model().await.map_err(|down| down.reason)?;
     let name = model.name().to_owned();
     let tasks = pad.tasks(&name);
+    pad.rekey(&name, &tasks, &store)?;
     store.clear_failures()?;
     let record = Record::read(&store)?;
     let open: Vec<Task> =
@@ -83,7 +86,7 @@ pub async fn answer(
     let session = Session { store: &mut store, stop, progress };
     let asking = Scribe { pad: Arc::clone(&pad) };
     let worked = session.work(asking, &backend, model, Phase::Answer, open, tasks.len()).await?;
-    let results = pad.write(folder, &tasks, &Record::read(&store)?, &name)?;
+    let results = pad.write(folder, &tasks, &store, &name)?;
     Ok(Finished { results, worked })
 }
 
@@ -137,15 +140,30 @@ impl Pad {
     }
 
     fn tasks(&self, model: &str) -> Vec<Task> {
-        let (settings, seed) = (format!("{:?}", self.settings), self.seed.to_string());
         let task = |(question, asked): (usize, &Question)| {
-            let id = asked.question_id.to_string();
-            let sight = self.view.sight().name();
-            let shown = self.view.hash(question);
-            let parts = ["answer", model, &settings, &seed, &id, &asked.text, sight, shown];
-            Task { question, key: hash::key(&parts) }
+            let key = Key::new("reply", 2).field("model", model);
+            let key = self.settings.add_to(key).field("seed", self.seed);
+            let key = key
+                .field("question", asked.question_id.to_string())
+                .field("text", asked.text.as_str())
+                .field("sight", self.view.sight().name())
+                .field("shown", self.view.hash(question));
+            Task { question, key: key.done() }
         };
         self.questions.iter().enumerate().map(task).collect()
+    }
+
+    /// Gives the answers that release 0.1.0 kept for these tasks today's keys.
+    fn rekey(&self, model: &str, tasks: &[Task], store: &EvaluationStore) -> Result<(), Error> {
+        let old = |task: &Task| {
+            let asked = &self.questions[task.question];
+            let (id, sight) = (asked.question_id.to_string(), self.view.sight().name());
+            let shown: [&str; 4] = [&id, &asked.text, sight, self.view.hash(task.question)];
+            old_keys::answer(model, &self.settings, self.seed, shown)
+        };
+        let keys = || tasks.iter().map(|task| (old(task), task.key.clone())).collect();
+        store.rekey(keys, true)?.report("answers");
+        Ok(())
     }
 
     fn text(&self, question: &Question) -> String {
@@ -161,9 +179,10 @@ impl Pad {
         &self,
         folder: &EvaluationFolder,
         tasks: &[Task],
-        record: &Record,
+        store: &EvaluationStore,
         model: &str,
     ) -> Result<AnswerResults, Error> {
+        let record = Record::read(store)?;
         let path = folder.file(ANSWERS_FILE);
         let mut results = AnswerResults {
             path: path.clone(),
@@ -188,7 +207,8 @@ impl Pad {
                 "question_id": question.question_id,
                 "prompt": question.text,
                 "text": reply.text.trim(),
-                "answer_id": task.key,
+                // The name under which the answer was published stays.
+                "answer_id": store.old_key(&task.key)?.unwrap_or_else(|| task.key.clone()),
                 "model_id": self.model_id.as_deref().unwrap_or(model),
                 "metadata": {
                     "shown": self.view.sight(),

@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::Error;
 use crate::base::hash;
 use crate::dataset::Photos;
-use crate::dataset::store::{HeldBenchmark, PairToHold, Store, plain_words};
+use crate::dataset::record::Pair;
+use crate::dataset::store::{HeldBenchmark, Store, plain_words};
 use crate::image::ImageLimits;
 use crate::run::{PipelineError, RunFolder, Settings, hold_near_duplicates};
 use crate::sandbox::FileAccess;
@@ -69,7 +70,7 @@ pub fn build(request: &BuildRequest, folder: &RunFolder) -> Result<Benchmark, Er
         );
     };
     let out = prepare_out(&request.out)?;
-    let pairs = store.pairs_to_hold(&matching.conf)?;
+    let pairs = store.pairs(&matching.conf)?;
     let chosen = match store.held_benchmark()? {
         Some(held) => resume(&held, &out, request, pairs)?,
         None => {
@@ -119,8 +120,8 @@ fn resume(
     held: &HeldBenchmark,
     out: &Path,
     request: &BuildRequest,
-    pairs: Vec<PairToHold>,
-) -> Result<Vec<PairToHold>, EvaluationError> {
+    pairs: Vec<Pair>,
+) -> Result<Vec<Pair>, EvaluationError> {
     let refuse = |message: String| EvaluationError::Benchmark { path: out.to_owned(), message };
     if held.folder != out || held.settings != request.settings() {
         return Err(refuse(format!(
@@ -130,25 +131,20 @@ fn resume(
             held.settings
         )));
     }
-    let mut by_key: BTreeMap<String, PairToHold> =
-        pairs.into_iter().map(|pair| (pair.pair_key.clone(), pair)).collect();
-    let chosen: Option<Vec<PairToHold>> = held.pairs.iter().map(|key| by_key.remove(key)).collect();
+    let mut by_key: BTreeMap<String, Pair> =
+        pairs.into_iter().map(|pair| (pair.key.clone(), pair)).collect();
+    let chosen: Option<Vec<Pair>> = held.pairs.iter().map(|key| by_key.remove(key)).collect();
     chosen.ok_or_else(|| {
         refuse("the run was matched anew, and some of the benchmark's pairs are gone".to_owned())
     })
 }
 
 /// Before any file is written: a kill between the two must not leave a benchmark in the exports.
-fn mark(
-    store: &Store,
-    chosen: &[PairToHold],
-    out: &Path,
-    request: &BuildRequest,
-) -> Result<(), Error> {
+fn mark(store: &Store, chosen: &[Pair], out: &Path, request: &BuildRequest) -> Result<(), Error> {
     let benchmark = HeldBenchmark {
         folder: out.to_owned(),
         near: request.near,
-        pairs: chosen.iter().map(|pair| pair.pair_key.clone()).collect(),
+        pairs: chosen.iter().map(|pair| pair.key.clone()).collect(),
         settings: request.settings(),
     };
     let images: BTreeSet<&str> = chosen.iter().map(|pair| pair.image_sha256.as_str()).collect();
@@ -161,7 +157,7 @@ fn mark(
     Ok(store.hold_out(&benchmark, &images, &instructions)?)
 }
 
-fn write(out: &Path, chosen: &[PairToHold]) -> Result<(), Error> {
+fn write(out: &Path, chosen: &[Pair]) -> Result<(), Error> {
     let mut text = String::new();
     for (index, pair) in chosen.iter().enumerate() {
         let question = Question {
@@ -169,7 +165,7 @@ fn write(out: &Path, chosen: &[PairToHold]) -> Result<(), Error> {
             image: copy_image(out, pair)?,
             text: pair.instruction.clone(),
             caption: pair.description.clone(),
-            category: pair.category.clone(),
+            category: category(pair).to_owned(),
         };
         text.push_str(&serde_json::json!(question).to_string());
         text.push('\n');
@@ -177,8 +173,13 @@ fn write(out: &Path, chosen: &[PairToHold]) -> Result<(), Error> {
     output::save(&out.join(QUESTIONS_FILE), text.as_bytes())
 }
 
+/// The category or cluster of a pair's instruction; empty where it has none.
+fn category(pair: &Pair) -> &str {
+    pair.category.as_deref().unwrap_or_default()
+}
+
 /// Copies a photo under the name of its content, and returns that name.
-fn copy_image(out: &Path, pair: &PairToHold) -> Result<String, Error> {
+fn copy_image(out: &Path, pair: &Pair) -> Result<String, Error> {
     let ending = if pair.format == "jpeg" { "jpg" } else { &pair.format };
     let name = format!("{:.32}.{ending}", pair.image_sha256);
     let target = out.join(IMAGES).join(&name);
@@ -197,13 +198,13 @@ fn copy_image(out: &Path, pair: &PairToHold) -> Result<String, Error> {
     Ok(name)
 }
 
-fn summary(out: &Path, chosen: &[PairToHold], near: usize) -> Benchmark {
+fn summary(out: &Path, chosen: &[Pair], near: usize) -> Benchmark {
     let mut by_category: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for pair in chosen {
-        by_category.entry(pair.category.clone()).or_default().insert(&pair.instruction_key);
+        by_category.entry(category(pair).to_owned()).or_default().insert(&pair.instruction_key);
     }
     let count =
-        |key: fn(&PairToHold) -> &str| chosen.iter().map(key).collect::<BTreeSet<_>>().len() as u64;
+        |key: fn(&Pair) -> &str| chosen.iter().map(key).collect::<BTreeSet<_>>().len() as u64;
     Benchmark {
         path: out.join(QUESTIONS_FILE),
         questions: chosen.len() as u64,
@@ -215,18 +216,18 @@ fn summary(out: &Path, chosen: &[PairToHold], near: usize) -> Benchmark {
 }
 
 /// Instructions by category, each with its pairs.
-type Strata<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a PairToHold>>>;
+type Strata<'a> = BTreeMap<&'a str, BTreeMap<&'a str, Vec<&'a Pair>>>;
 
 /// Chooses instructions in proportion to the categories' sizes, then photos for each: those first
 /// that no earlier instruction took. The same pairs and seed give the same choice.
 fn choose(
-    pairs: &[PairToHold],
+    pairs: &[Pair],
     request: &BuildRequest,
     run: &Path,
-) -> Result<Vec<PairToHold>, EvaluationError> {
+) -> Result<Vec<Pair>, EvaluationError> {
     let mut strata = Strata::new();
     for pair in pairs {
-        let stratum = strata.entry(&pair.category).or_default();
+        let stratum = strata.entry(category(pair)).or_default();
         stratum.entry(&pair.instruction_key).or_default().push(pair);
     }
     let sizes: Vec<usize> = strata.values().map(BTreeMap::len).collect();
@@ -241,7 +242,7 @@ fn choose(
     let mut random = ChaCha8Rng::seed_from_u64(hash::seed(request.seed, &["evaluate build"]));
     let (mut chosen, mut taken) = (Vec::new(), BTreeSet::new());
     for (stratum, count) in strata.values().zip(shares(&sizes, wanted)) {
-        let mut instructions: Vec<&Vec<&PairToHold>> = stratum.values().collect();
+        let mut instructions: Vec<&Vec<&Pair>> = stratum.values().collect();
         instructions.shuffle(&mut random);
         for pairs in instructions.into_iter().take(count) {
             let mut pairs = pairs.clone();
@@ -276,20 +277,18 @@ mod tests {
 
     use super::*;
 
-    fn pair(instruction: usize, image: usize) -> PairToHold {
-        PairToHold {
-            pair_key: format!("{instruction}-{image}"),
+    fn pair(instruction: usize, image: usize) -> Pair {
+        Pair {
+            key: format!("{instruction}-{image}"),
             instruction_key: format!("i{instruction}"),
             instruction: format!("Do {instruction}."),
-            category: if instruction < 8 { "big" } else { "small" }.into(),
-            image: crate::dataset::ImageRef::file(format!("{image}.jpg")),
+            category: Some(if instruction < 8 { "big" } else { "small" }.into()),
             image_sha256: format!("{image}"),
-            format: "jpeg".into(),
-            description: String::new(),
+            ..Pair::default()
         }
     }
 
-    fn pairs() -> Vec<PairToHold> {
+    fn pairs() -> Vec<Pair> {
         (0..12).flat_map(|one| (0..5).map(move |image| pair(one, one * 3 + image))).collect()
     }
 
@@ -302,7 +301,7 @@ mod tests {
         let chosen = choose(&pairs(), &request(6, 1), Path::new("run")).expect("enough");
         assert_eq!(chosen.len(), 12, "two photos for each");
         let of = |name: &str| {
-            let keys = chosen.iter().filter(|pair| pair.category == name);
+            let keys = chosen.iter().filter(|pair| category(pair) == name);
             keys.map(|pair| &pair.instruction_key).collect::<BTreeSet<_>>().len()
         };
         assert_eq!((of("big"), of("small")), (4, 2), "8 to 4, halved");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ErrorKind;
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::sandbox::ConfineError;
 
 /// Ids listed in one message before only their number is told.
@@ -37,8 +38,8 @@ pub enum EvaluationError {
     Prompt { path: PathBuf, message: String },
     #[error("{setting} is {value}, must be {expected}")]
     Setting { setting: &'static str, value: String, expected: String },
-    #[error("{path} is in use by another pairwright; wait for it, or choose another --out")]
-    Busy { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("no finished evaluation at {path}: its {file} is not there")]
     NoResults { path: PathBuf, file: &'static str },
     #[error("{path}: {message}")]
@@ -64,9 +65,8 @@ impl Failure for EvaluationError {
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Confined(error) => error.kind(),
             Self::NoResults { .. } => ErrorKind::NotFound,
-            Self::Busy { .. } | Self::OtherResults { .. } | Self::Benchmark { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Lock(error) => error.kind(),
+            Self::OtherResults { .. } | Self::Benchmark { .. } => ErrorKind::FailedPrecondition,
             Self::Page(_) => ErrorKind::Internal,
             Self::Read { .. }
             | Self::Empty { .. }
@@ -90,7 +90,7 @@ impl Failure for EvaluationError {
             Self::Images { .. } => "evaluation_images",
             Self::Prompt { .. } => "evaluation_prompt",
             Self::Setting { .. } => "evaluation_setting",
-            Self::Busy { .. } => "evaluation_busy",
+            Self::Lock(error) => error.code(),
             Self::NoResults { .. } => "evaluation_no_results",
             Self::OtherResults { .. } => "evaluation_other_results",
             Self::Ranking { .. } => "evaluation_ranking",

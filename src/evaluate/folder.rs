@@ -1,14 +1,20 @@
 //! An evaluation's folder and the lock that keeps a second process out of it.
 
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use super::error::EvaluationError;
 use super::store::EvaluationStore;
 use crate::Error;
+use crate::base::lock::{FolderLock, LockFile};
 
 const STORE: &str = "evaluation.sqlite";
-const LOCK: &str = "evaluation.lock";
+
+static LOCK: LockFile = LockFile {
+    name: "evaluation.lock",
+    held: " is in use by another pairwright; wait for it, or choose another --out",
+    held_code: "evaluation_busy",
+    io_code: "evaluation_io",
+};
 
 /// The name in the store's `meta` of what the folder holds.
 const KIND: &str = "kind";
@@ -37,9 +43,7 @@ impl Kind {
 
 /// An evaluation folder this process holds.
 pub struct EvaluationFolder {
-    path: PathBuf,
-    // Held open: the lock ends with the process, however it ends.
-    _lock: fs_err::File,
+    lock: FolderLock,
 }
 
 impl EvaluationFolder {
@@ -48,23 +52,17 @@ impl EvaluationFolder {
     /// # Errors
     /// The folder cannot be made, or another process works in it.
     pub fn take(path: &Path) -> Result<Self, EvaluationError> {
-        fs_err::create_dir_all(path).map_err(EvaluationError::io(path))?;
-        let lock = fs_err::File::create(path.join(LOCK)).map_err(EvaluationError::io(path))?;
-        match lock.file().try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(EvaluationError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(EvaluationError::io(path)(source)),
-        }
+        Ok(Self { lock: FolderLock::take(path, &LOCK)? })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.lock.path()
     }
 
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.path().join(name)
     }
 
     /// The store of the evaluation in `folder`, to read it while whoever holds the folder works.
@@ -86,18 +84,18 @@ impl EvaluationFolder {
     /// The store's; [`EvaluationError::OtherResults`] where the folder holds another kind.
     pub fn store(&self, kind: Kind) -> Result<EvaluationStore, Error> {
         let store = EvaluationStore::create(&self.file(STORE))?;
-        match store.meta(KIND)? {
+        match store.database().meta(KIND)? {
             Some(found) if found != kind.name() => {
                 let message = format!(
                     "this folder holds an evaluation of kind `{found}`; choose another --out for \
                      `{}`",
                     kind.name()
                 );
-                Err(EvaluationError::OtherResults { path: self.path.clone(), message }.into())
+                Err(EvaluationError::OtherResults { path: self.path().to_owned(), message }.into())
             }
             Some(_) => Ok(store),
             None => {
-                store.set_meta(KIND, kind.name())?;
+                store.database().set_meta(KIND, kind.name())?;
                 Ok(store)
             }
         }

@@ -9,11 +9,13 @@ use crate::Error;
 use crate::answer::generate::finish_name;
 use crate::base::failure::Failure;
 use crate::base::hash;
-use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings};
+use crate::base::key::Key;
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings};
 use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose, Worked};
 
 use super::align::Entrant;
 use super::image_view::ImageView;
+use super::old_keys;
 use super::prompt::{JudgePrompts, Turn};
 use super::question::Question;
 use super::store::{About, Entry, EvaluationStore, FailedCall, Reply};
@@ -80,18 +82,37 @@ impl Board {
     pub(super) fn task(&self, conf: &str, question: usize, a: usize, b: usize) -> Task {
         let asked = &self.questions[question];
         let (one, other) = (&self.entrants[a], &self.entrants[b]);
-        let key = hash::key(&[
-            conf,
-            &asked.question_id.to_string(),
+        let key = Key::new("verdict", 2)
+            .field("judge", conf)
+            .field("question", asked.question_id.to_string())
+            .field("text", asked.text.as_str())
+            .field("sight", self.view.sight().name())
+            .field("shown", self.view.hash(question))
+            .field("model_a", one.name.as_str())
+            .field("answer_a", one.answers[question].as_str())
+            .field("model_b", other.name.as_str())
+            .field("answer_b", other.answers[question].as_str());
+        Task { question, a, b, key: key.done(), attempt: 1 }
+    }
+
+    /// The key that release 0.1.0 gave to a task.
+    fn old_key(&self, judge: &Judge, task: &Task) -> String {
+        let Judge { prompts, model, settings, seed, attempts: _ } = judge;
+        let conf = old_keys::judge(&prompts.hash, model, settings, *seed, PARSER_VERSION);
+        let asked = &self.questions[task.question];
+        let (one, other) = (&self.entrants[task.a], &self.entrants[task.b]);
+        let id = asked.question_id.to_string();
+        let shown: [&str; 8] = [
+            &id,
             &asked.text,
             self.view.sight().name(),
-            self.view.hash(question),
+            self.view.hash(task.question),
             &one.name,
-            &one.answers[question],
+            &one.answers[task.question],
             &other.name,
-            &other.answers[question],
-        ]);
-        Task { question, a, b, key, attempt: 1 }
+            &other.answers[task.question],
+        ];
+        old_keys::verdict(&conf, shown)
     }
 }
 
@@ -99,8 +120,22 @@ impl Judge {
     /// The key of everything a reply depends on beside its question and answers.
     pub fn conf(&self) -> String {
         let Self { prompts, model, settings, seed, attempts: _ } = self;
-        let (settings, seed) = (format!("{settings:?}"), seed.to_string());
-        hash::key(&["judge", &prompts.hash, model, &settings, &seed, PARSER_VERSION])
+        let key = Key::new("judge", 2).field("prompts", prompts.hash.as_str());
+        settings
+            .add_to(key.field("model", model.as_str()))
+            .field("seed", *seed)
+            .field("parser", PARSER_VERSION)
+            .done()
+    }
+
+    /// Gives the replies that release 0.1.0 kept for these tasks today's keys.
+    pub(super) fn rekey(&self, board: &Board, store: &EvaluationStore) -> Result<(), Error> {
+        let keys = || {
+            let tasks = board.tasks(self).into_iter();
+            tasks.map(|task| (board.old_key(self, &task), task.key)).collect()
+        };
+        store.rekey(keys, false)?.report("verdicts");
+        Ok(())
     }
 
     /// Tasks without a verdict and with askings left, each with its next attempt.
@@ -153,6 +188,7 @@ impl Judge {
         model: Arc<dyn ChatModel>,
         session: Session<'_>,
     ) -> Result<Worked, Error> {
+        self.rekey(board, session.store)?;
         let tasks = board.tasks(self);
         let total = tasks.len();
         session.store.clear_failures()?;
@@ -289,7 +325,12 @@ fn prompt_hash(request: &ChatRequest) -> String {
         bytes.extend_from_slice(content);
     };
     for message in &request.messages {
-        part(format!("{:?}", message.role).as_bytes());
+        let role = match message.role {
+            Role::System => "System",
+            Role::User => "User",
+            Role::Assistant => "Assistant",
+        };
+        part(role.as_bytes());
         part(message.text.as_bytes());
         message.images.iter().for_each(|image| part(&image.bytes));
     }

@@ -20,6 +20,7 @@ mod folder;
 mod image_view;
 mod judge;
 mod leaderboard;
+mod old_keys;
 mod output;
 mod prompt;
 mod question;

@@ -9,6 +9,7 @@ use super::error::EvaluationError;
 use super::image_view::Sight;
 use super::rule::Rule;
 use crate::Error;
+use crate::base::check::{self, Problem};
 use crate::llm::{LlmConfig, LlmError, SamplingSettings};
 use crate::sandbox::FileAccess;
 use crate::work::Backend;
@@ -118,11 +119,9 @@ pub(super) fn within(
     low: u64,
     high: u64,
 ) -> Result<(), EvaluationError> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    let (value, expected) = (value.to_string(), format!("{low} to {high}"));
-    Err(EvaluationError::Setting { setting, value, expected })
+    let refused =
+        |Problem { value, expected, .. }| EvaluationError::Setting { setting, value, expected };
+    check::range(setting, value, low, high).map(drop).map_err(refused)
 }
 
 #[cfg(test)]

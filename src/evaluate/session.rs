@@ -106,7 +106,7 @@ impl Prepared {
         }
         let backend = shared.cloned().unwrap_or_else(|| own(&options.llm));
         let model = backend.model().await.map_err(|down| down.reason)?;
-        session.store.set_meta(MODEL, model.name())?;
+        session.store.database().set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
         let worked = judge.run(&self.board, &backend, model, session).await?;
         Ok((judge, worked))
@@ -118,6 +118,7 @@ impl Prepared {
         store: &EvaluationStore,
     ) -> Result<Option<Arc<Judge>>, Error> {
         let Some(judge) = self.judge_by_name(options, store)? else { return Ok(None) };
+        judge.rekey(&self.board, store)?;
         let (_, open) = count_open(&self.board, &judge, store)?;
         Ok((open == 0).then_some(judge))
     }
@@ -130,7 +131,7 @@ impl Prepared {
     ) -> Result<Option<Arc<Judge>>, Error> {
         let name = match &options.llm.model {
             Some(name) => Some(name.clone()),
-            None => store.meta(MODEL)?,
+            None => store.database().meta(MODEL)?,
         };
         Ok(name.map(|name| self.judge(options, name)))
     }
@@ -147,6 +148,9 @@ impl Prepared {
         };
         let name = options.llm.model.clone().unwrap_or_default();
         let judge = known.unwrap_or_else(|| self.judge(options, name));
+        if let Some(store) = store {
+            judge.rekey(&self.board, store)?;
+        }
         let replies = store.map(EvaluationStore::replies).transpose()?.unwrap_or_default();
         judge.estimate(&self.board, &replies)
     }
@@ -216,7 +220,7 @@ fn prepare(request: &JudgeRequest, access: &FileAccess) -> Result<Prepared, Erro
 pub(super) fn remember<T: Serialize>(store: &EvaluationStore, request: &T) -> Result<(), Error> {
     // Paths that are no Unicode cannot be kept; such a folder needs its flags again.
     if let Ok(text) = serde_json::to_string(request) {
-        store.set_meta(REQUEST, &text)?;
+        store.database().set_meta(REQUEST, &text)?;
     }
     Ok(())
 }
@@ -231,7 +235,7 @@ pub fn last_request<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let none =
         || EvaluationError::NoResults { path: PathBuf::from(folder.path()), file: "request" };
-    let text = folder.store(kind)?.meta(REQUEST)?.ok_or_else(none)?;
+    let text = folder.store(kind)?.database().meta(REQUEST)?.ok_or_else(none)?;
     Ok(serde_json::from_str(&text).map_err(|_| none())?)
 }
 

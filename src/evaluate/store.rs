@@ -1,18 +1,26 @@
 //! `evaluation.sqlite`: every raw reply of an evaluation. Results are derived from it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::store::{StoreError, connect_to_read, sqlite};
+use crate::base::db::{Database, DbError, Migration, Schema};
+use crate::base::key::{Rekeyed, is_old};
 
-/// Version of `schema.sql`; a store of another version is refused.
-const SCHEMA_VERSION: i64 = 1;
+/// Before a key in the name of the row of `meta` that holds its old one.
+const OLD_KEY: &str = "old key:";
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+static SCHEMA: Schema = Schema {
+    name: "evaluation",
+    made_by: "pairwright evaluate ... --out DIR",
+    code: "run_store",
+    when_full: "free some space and run the same command again: finished work is kept",
+    when_other_version: "; use a new --out folder",
+    readable_from: 1,
+    migrations: || vec![Migration::up(include_str!("schema.sql"))],
+};
 
 /// One reply as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +77,7 @@ pub struct FailedCall {
 
 /// The connection to an evaluation's store.
 pub struct EvaluationStore {
-    connection: Connection,
-    path: PathBuf,
+    db: Database,
 }
 
 impl EvaluationStore {
@@ -78,135 +85,138 @@ impl EvaluationStore {
     ///
     /// # Errors
     /// The file cannot be opened, is damaged or of another version.
-    pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let connection = Connection::open(path).map_err(|e| sqlite(path, e))?;
-        let store = Self { connection, path: path.to_owned() };
-        store.prepare()?;
-        Ok(store)
+    pub fn create(path: &Path) -> Result<Self, DbError> {
+        Ok(Self { db: Database::create(path, &SCHEMA)? })
     }
 
     /// Opens an existing store for reading only, beside whoever writes it.
     ///
     /// # Errors
-    /// As [`EvaluationStore::create`]; `NoRun` where there is none, or its making has only begun.
-    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
-        let connection = connect_to_read(path, SCHEMA_VERSION..=SCHEMA_VERSION)?;
-        Ok(Self { connection, path: path.to_owned() })
+    /// As [`EvaluationStore::create`]; an absent one where there is none, or its making has only
+    /// begun.
+    pub fn open_to_read(path: &Path) -> Result<Self, DbError> {
+        Ok(Self { db: Database::open_to_read(path, &SCHEMA)? })
     }
 
     /// Another connection to the same store.
     ///
     /// # Errors
     /// As [`EvaluationStore::create`].
-    pub fn reopen(&self) -> Result<Self, StoreError> {
-        Self::create(&self.path)
+    pub fn reopen(&self) -> Result<Self, DbError> {
+        Ok(Self { db: self.db.reopen()? })
     }
 
     /// Keeps what calls left.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put(&self, rows: &[Entry]) -> Result<(), StoreError> {
-        rows.iter().try_for_each(|row| match row {
+    pub fn put(&self, rows: &[Entry]) -> Result<(), DbError> {
+        let put = |row: &Entry| match row {
             Entry::Reply(about, reply) => self.put_reply(about, reply),
             Entry::Failure(About { task_key, question_id, .. }, failure) => {
                 self.put_failure(task_key, question_id, failure)
             }
-        })
+        };
+        self.db.together(|| rows.iter().try_for_each(put))
     }
 
-    fn prepare(&self) -> Result<(), StoreError> {
-        let fail = |source| self.fail(source);
-        self.connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-        self.connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-            .map_err(fail)?;
-        let found: i64 =
-            self.connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
-        match found {
-            0 => self.make(),
-            SCHEMA_VERSION => Ok(()),
-            found => {
-                let wanted = SCHEMA_VERSION;
-                Err(StoreError::Version { path: self.path.clone(), found, wanted })
-            }
-        }
-    }
-
-    /// In one transaction, so that a kill leaves no half of a schema.
-    fn make(&self) -> Result<(), StoreError> {
-        let schema = include_str!("schema.sql");
-        let batch =
-            format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-        self.connection.execute_batch(&batch).map_err(|source| self.fail(source))
-    }
-
-    /// A named value.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn meta(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.connection
-            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
-            .optional()
-            .map_err(|source| self.fail(source))
-    }
-
-    /// Sets a named value.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn set_meta(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        self.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![name, value])
+    /// The database itself, for its named values.
+    pub fn database(&self) -> &Database {
+        &self.db
     }
 
     /// Keeps a reply at once: a kill after this loses nothing of it.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_reply(&self, about: &About, reply: &Reply) -> Result<(), StoreError> {
+    pub fn put_reply(&self, about: &About, reply: &Reply) -> Result<(), DbError> {
         let About { task_key, question_id, shown_a, shown_b } = about;
-        self.execute(
-            "INSERT OR REPLACE INTO replies VALUES
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO replies VALUES
              (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-            params![
-                task_key,
-                reply.attempt,
-                question_id,
-                shown_a,
-                shown_b,
-                reply.prompt_sha256,
-                // Seeds are below 2^31.
-                reply.seed as i64,
-                reply.text,
-                reply.verdict,
-                reply.reason,
-                reply.finish,
-                reply.llm,
-                reply.prompt_tokens,
-                reply.completion_tokens,
-                reply.calls,
-                reply.elapsed_ms,
-            ],
-        )
+                params![
+                    task_key,
+                    reply.attempt,
+                    question_id,
+                    shown_a,
+                    shown_b,
+                    reply.prompt_sha256,
+                    // Seeds are below 2^31.
+                    reply.seed as i64,
+                    reply.text,
+                    reply.verdict,
+                    reply.reason,
+                    reply.finish,
+                    reply.llm,
+                    reply.prompt_tokens,
+                    reply.completion_tokens,
+                    reply.calls,
+                    reply.elapsed_ms,
+                ],
+            )
+            .map(drop)
     }
 
     /// Every reply by its task's key, in order of attempts.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn replies(&self) -> Result<HashMap<String, Vec<Reply>>, StoreError> {
+    pub fn replies(&self) -> Result<HashMap<String, Vec<Reply>>, DbError> {
         let mut found: HashMap<String, Vec<Reply>> = HashMap::new();
-        let rows = self.rows(
+        let rows = self.db.rows(
             "SELECT task_key, attempt, prompt_sha256, seed, text, verdict, reason, finish, llm,
                     prompt_tokens, completion_tokens, calls, elapsed_ms
              FROM replies ORDER BY task_key, attempt",
+            [],
             keyed_reply,
         )?;
         for (key, reply) in rows {
             found.entry(key).or_default().push(reply);
         }
         Ok(found)
+    }
+
+    /// Gives replies kept under a key of release 0.1.0 today's: `keys` gives pairs of both. With
+    /// `names`, the old key is kept as well, see [`EvaluationStore::old_key`].
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn rekey(
+        &self,
+        keys: impl FnOnce() -> Vec<(String, String)>,
+        names: bool,
+    ) -> Result<Rekeyed, DbError> {
+        let count = format!("SELECT count(*) FROM replies WHERE {}", is_old("task_key"));
+        let left = || self.db.value::<usize>(&count, []);
+        if left()? == 0 {
+            return Ok(Rekeyed::default());
+        }
+        let keys = keys();
+        let moved = self.db.write(|transaction| {
+            let mut moved = 0;
+            for (old, new) in &keys {
+                let sql = "UPDATE OR IGNORE replies SET task_key = ?2 WHERE task_key = ?1";
+                let rows = transaction.prepare_cached(sql)?.execute([old, new])?;
+                moved += rows;
+                if names && rows > 0 {
+                    let name = format!("{OLD_KEY}{new}");
+                    let sql = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
+                    transaction.prepare_cached(sql)?.execute([&name, old])?;
+                }
+            }
+            Ok(moved)
+        })?;
+        Ok(Rekeyed { moved, left: left()? })
+    }
+
+    /// The key that release 0.1.0 gave to what is kept under `key` now, where it was the name of
+    /// something published.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn old_key(&self, key: &str) -> Result<Option<String>, DbError> {
+        self.db.meta(&format!("{OLD_KEY}{key}"))
     }
 
     /// Keeps a failed call, to be made again at the next start.
@@ -218,21 +228,23 @@ impl EvaluationStore {
         task_key: &str,
         question_id: &str,
         failure: &FailedCall,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         let FailedCall { code, reason, attempts } = failure;
-        self.execute(
-            "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![task_key, question_id, code, reason, attempts],
-        )
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![task_key, question_id, code, reason, attempts],
+            )
+            .map(drop)
     }
 
     /// Every failure by its task's key.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn failures(&self) -> Result<HashMap<String, FailedCall>, StoreError> {
+    pub fn failures(&self) -> Result<HashMap<String, FailedCall>, DbError> {
         let sql = "SELECT task_key, code, reason, attempts FROM failures";
-        let rows = self.rows(sql, |row| {
+        let rows = self.db.rows(sql, [], |row| {
             let failure =
                 FailedCall { code: row.get(1)?, reason: row.get(2)?, attempts: row.get(3)? };
             Ok((row.get(0)?, failure))
@@ -244,29 +256,8 @@ impl EvaluationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clear_failures(&self) -> Result<(), StoreError> {
-        self.execute("DELETE FROM failures", [])
-    }
-
-    fn execute(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
-        let run = || self.connection.prepare_cached(sql)?.execute(values);
-        run().map(|_| ()).map_err(|source| self.fail(source))
-    }
-
-    fn rows<T>(
-        &self,
-        sql: &str,
-        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        let query = || {
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map([], map)?.collect::<rusqlite::Result<Vec<T>>>()
-        };
-        query().map_err(|source| self.fail(source))
-    }
-
-    fn fail(&self, source: rusqlite::Error) -> StoreError {
-        sqlite(&self.path, source)
+    pub fn clear_failures(&self) -> Result<(), DbError> {
+        self.db.execute("DELETE FROM failures", []).map(drop)
     }
 }
 

@@ -34,13 +34,13 @@ fn what_is_kept_is_there_when_the_store_is_opened_again() {
     };
     store.put_reply(&about, &reply(1, "well…")).expect("kept");
     store.put_reply(&about, &reply(2, "B")).expect("kept");
-    store.set_meta("kind", "judge").expect("set");
+    store.db.set_meta("kind", "judge").expect("set");
     drop(store);
     let store = EvaluationStore::create(&folder.path().join("e.sqlite")).expect("opens");
     let replies = store.replies().expect("read");
     assert_eq!(replies["k"], [reply(1, "well…"), reply(2, "B")]);
-    assert_eq!(store.meta("kind").expect("read").as_deref(), Some("judge"));
-    assert_eq!(store.meta("none").expect("read"), None);
+    assert_eq!(store.db.meta("kind").expect("read").as_deref(), Some("judge"));
+    assert_eq!(store.db.meta("none").expect("read"), None);
 }
 
 #[test]
@@ -54,10 +54,8 @@ fn failures_are_kept_until_they_are_cleared() {
 }
 
 #[test]
-fn a_store_of_another_version_is_refused() {
-    let (folder, store) = store();
-    store.connection.pragma_update(None, "user_version", 9).expect("set");
-    drop(store);
-    let error = EvaluationStore::create(&folder.path().join("e.sqlite")).err().expect("refused");
-    assert!(matches!(error, StoreError::Version { found: 9, wanted: 1, .. }), "{error}");
+fn a_commit_reaches_the_disk_before_it_returns() {
+    let (_folder, store) = store();
+    let full = 2;
+    assert_eq!(store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
 }

@@ -9,15 +9,18 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::answer::generate::finish_name;
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
+use crate::base::key::Key;
 use crate::base::{Stopped, hash};
-use crate::dataset::store::StoreError;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings,
 };
 use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose};
+
+use super::old_keys;
 
 /// One question, asked anew with another seed until a reply is good or attempts run out.
 #[derive(Debug, Clone)]
@@ -75,6 +78,7 @@ impl Asker<'_> {
     ) -> Result<Vec<Replies>, Error> {
         let (questioning, no_schema) = (Arc::clone(&self.questioning), Arc::clone(&self.no_schema));
         let asking = Arc::new(Sheet { questioning, questions, good, no_schema });
+        asking.rekey(store)?;
         let open = asking.open(store)?;
         let ended = asking.questions.len() - open.len();
         self.progress.advance(self.phase, ended as u64);
@@ -110,7 +114,7 @@ enum Row {
     Failure(StoredFailure),
 }
 
-fn keep(store: &GenerationStore, rows: &[Row]) -> Result<(), StoreError> {
+fn keep(store: &GenerationStore, rows: &[Row]) -> Result<(), DbError> {
     rows.iter().try_for_each(|row| match row {
         Row::Reply(reply) => store.put_reply(reply),
         Row::Failure(failure) => store.put_failure(failure),
@@ -127,7 +131,7 @@ struct Sheet {
 
 impl Sheet {
     /// The questions that the store has no end of, each with its next attempt.
-    fn open(&self, store: &GenerationStore) -> Result<Vec<Attempt>, StoreError> {
+    fn open(&self, store: &GenerationStore) -> Result<Vec<Attempt>, DbError> {
         let mut open = Vec::new();
         for question in 0..self.questions.len() {
             let given = self.given(store, question)?;
@@ -140,12 +144,35 @@ impl Sheet {
         Ok(open)
     }
 
-    fn replies(&self, store: &GenerationStore) -> Result<Vec<Replies>, StoreError> {
+    /// Gives the replies that release 0.1.0 kept for these questions today's keys.
+    fn rekey(&self, store: &GenerationStore) -> Result<(), Error> {
+        let Questioning { role, model, schema, attempts, .. } = &*self.questioning;
+        let schema = schema.as_ref().map(Value::to_string).unwrap_or_default();
+        let keys = || {
+            let attempts = (0..self.questions.len()).flat_map(|question| {
+                (1..=*attempts).map(move |number| Attempt { question, number })
+            });
+            let both = attempts.map(|attempt| {
+                let request = self.plain(attempt);
+                let old = old_keys::call(role, model, &schema, &request);
+                (old, self.questioning.key(&request))
+            });
+            both.collect()
+        };
+        let rekeyed = store.rekey(role, keys)?;
+        // Where some fit, the others are those of later questions, or of inputs that changed.
+        if rekeyed.moved == 0 {
+            rekeyed.report("replies");
+        }
+        Ok(())
+    }
+
+    fn replies(&self, store: &GenerationStore) -> Result<Vec<Replies>, DbError> {
         (0..self.questions.len()).map(|question| self.given(store, question)).collect()
     }
 
     /// What the store holds of a question, up to the first reply that ends it.
-    fn given(&self, store: &GenerationStore, question: usize) -> Result<Replies, StoreError> {
+    fn given(&self, store: &GenerationStore, question: usize) -> Result<Replies, DbError> {
         let mut given = Replies::new();
         loop {
             let number = given.len() as u32 + 1;
@@ -180,13 +207,20 @@ impl Sheet {
 impl Questioning {
     /// Over everything a reply depends on. A server that takes no schema is another server.
     fn key(&self, request: &ChatRequest) -> String {
-        let settings = format!("{:?}", self.settings);
-        let schema = self.schema.as_ref().map(Value::to_string).unwrap_or_default();
-        let seed = request.seed.to_string();
-        let mut parts = vec![self.role, &self.model, &settings, &schema, &seed];
-        parts.extend(request.messages.iter().map(|message| message.text.as_str()));
-        hash::key(&parts)
+        call_key(self.role, &self.model, self.schema.as_ref(), request)
     }
+}
+
+/// Over everything a reply depends on.
+fn call_key(role: &str, model: &str, schema: Option<&Value>, request: &ChatRequest) -> String {
+    let ChatRequest { messages, settings, seed, .. } = request;
+    let key = Key::new("call", 2).field("role", role).field("model", model);
+    settings
+        .add_to(key)
+        .optional("schema", schema.map(Value::to_string))
+        .field("seed", *seed)
+        .list("messages", messages.iter().map(|message| message.text.as_str()))
+        .done()
 }
 
 impl Asking for Sheet {

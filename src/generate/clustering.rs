@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::base::Stopped;
-use crate::base::hash;
+use crate::base::key::Key;
 use crate::encoder::Embedding;
 use crate::instruction::GenerateError;
 use crate::instruction::cluster::{ClusterConfig, ClusterError, Partition, Tried, choose};
 use crate::instruction::lineage::{ACCEPTED, ClusterRow, GenerationStore, MemberRow, RawRow};
 
+use super::old_keys;
 use super::vectors::Vectors;
 use crate::work::{Phase, Progress, Stop};
 
@@ -41,7 +42,7 @@ impl ClusterFacts {
     /// # Errors
     /// SQLite's.
     pub fn read(store: &GenerationStore) -> Result<Option<Self>, Error> {
-        Ok(store.meta(FACTS)?)
+        Ok(store.database().meta_json(FACTS)?)
     }
 }
 
@@ -66,8 +67,7 @@ impl ClusterStage<'_> {
             store.raws()?.into_iter().filter(|row| row.verdict == ACCEPTED).collect();
         self.progress.expect(Phase::Cluster, raws.len() as u64);
         let conf = self.conf(&raws, &vectors.embedder.hash);
-        let earlier = ClusterFacts::read(store)?.filter(|facts| facts.conf == conf);
-        let facts = match earlier {
+        let facts = match self.earlier(store, &raws, &vectors.embedder.hash, &conf)? {
             Some(facts) => facts,
             None => self.cluster(&raws, conf, vectors)?,
         };
@@ -77,12 +77,40 @@ impl ClusterStage<'_> {
     }
 
     fn conf(&self, raws: &[RawRow], encoder: &str) -> String {
-        let config = ClusterConfig { threads: 0, ..self.config.clone() };
-        let (config, seed) = (format!("{config:?}"), self.seed.to_string());
-        let places = raws.iter().map(|row| format!("{} {}", row.place, row.key));
-        let parts: Vec<String> =
-            [config, seed, encoder.to_owned()].into_iter().chain(places).collect();
-        hash::key(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+        // Threads are left out: no result depends on them.
+        let ClusterConfig { k, k_min, k_max, restarts, max_iterations, tolerance, .. } =
+            self.config;
+        let ClusterConfig { silhouette_sample, choose_sample, .. } = self.config;
+        Key::new("cluster", 2)
+            .optional("k", *k)
+            .optional("k_min", *k_min)
+            .optional("k_max", *k_max)
+            .field("restarts", *restarts)
+            .field("max_iterations", *max_iterations)
+            .field("tolerance", *tolerance)
+            .field("silhouette_sample", *silhouette_sample)
+            .field("choose_sample", *choose_sample)
+            .field("seed", self.seed)
+            .field("encoder", encoder)
+            .list("points", raws.iter().map(|row| format!("{} {}", row.place, row.key)))
+            .done()
+    }
+
+    /// The facts of the last clustering, with today's key in place of one of release 0.1.0.
+    fn earlier(
+        &self,
+        store: &GenerationStore,
+        raws: &[RawRow],
+        encoder: &str,
+        conf: &str,
+    ) -> Result<Option<ClusterFacts>, Error> {
+        let Some(mut facts) = ClusterFacts::read(store)? else { return Ok(None) };
+        let points = raws.iter().map(|row| (row.place, row.key.as_str()));
+        if facts.conf == old_keys::clusters(self.config, self.seed, encoder, points) {
+            facts.conf = conf.to_owned();
+            store.database().set_meta_json(FACTS, &facts)?;
+        }
+        Ok((facts.conf == conf).then_some(facts))
     }
 
     fn cluster(
@@ -109,7 +137,7 @@ impl ClusterStage<'_> {
             restarts: self.config.restarts,
         };
         vectors.store.put_clusters(&clusters, &members)?;
-        vectors.store.set_meta(FACTS, &facts)?;
+        vectors.store.database().set_meta_json(FACTS, &facts)?;
         Ok(facts)
     }
 

@@ -4,14 +4,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::base::db::DbError;
+use crate::base::durable;
+use crate::base::lock::FolderLock;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
-use crate::dataset::store::StoreError;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::GenerationStore;
 
 use crate::run::PipelineError;
-use crate::run::folder::{lock, write_whole};
+use crate::run::folder::LOCK;
 
 /// The store's file.
 const STORE: &str = "instructions.sqlite";
@@ -26,9 +28,7 @@ pub const CONFIG: &str = "generate.toml";
 
 /// A generation's folder that this process holds.
 pub struct GenerationFolder {
-    path: PathBuf,
-    // Held open: the lock ends with the process, however it ends.
-    _lock: fs_err::File,
+    lock: FolderLock,
 }
 
 impl GenerationFolder {
@@ -37,13 +37,15 @@ impl GenerationFolder {
     /// # Errors
     /// The folder cannot be made, or another process works in it.
     pub fn take(path: &Path) -> Result<Self, PipelineError> {
-        let (path, lock) = lock(path)?;
-        Ok(Self { path, _lock: lock })
+        let io = |source| PipelineError::Folder { path: path.to_owned(), source };
+        fs_err::create_dir_all(path).map_err(io)?;
+        let path = fs_err::canonicalize(path).map_err(io)?;
+        Ok(Self { lock: FolderLock::take(&path, &LOCK)? })
     }
 
     /// The folder itself, absolute.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.lock.path()
     }
 
     /// Opens the store, making it for a new generation.
@@ -51,17 +53,17 @@ impl GenerationFolder {
     /// # Errors
     /// The store's.
     pub fn create_store(&self) -> Result<GenerationStore, Error> {
-        Ok(GenerationStore::create(&self.path.join(STORE))?)
+        Ok(GenerationStore::create(&self.path().join(STORE))?)
     }
 
     /// `report.html`.
     pub fn report(&self) -> PathBuf {
-        self.path.join("report.html")
+        self.path().join("report.html")
     }
 
     /// `library.jsonl`.
     pub fn library(&self) -> PathBuf {
-        self.path.join(LIBRARY)
+        self.path().join(LIBRARY)
     }
 
     /// Writes `generate.toml`, from which the same command resumes.
@@ -70,7 +72,7 @@ impl GenerationFolder {
     /// The file cannot be written.
     pub fn write_config(&self, config: &Config, resolved: toml::Table) -> Result<(), Error> {
         let text = config.to_run_file(resolved)?;
-        Ok(write_whole(&self.path.join(CONFIG), text.as_bytes())?)
+        Ok(write(&self.path().join(CONFIG), text.as_bytes())?)
     }
 
     /// Writes the library and the lineage anew, each in one step.
@@ -79,8 +81,8 @@ impl GenerationFolder {
     /// The store cannot be read or a file not be written.
     pub fn write_library(&self, store: &GenerationStore) -> Result<usize, Error> {
         let library = store.library()?;
-        write_whole(&self.library(), &json_lines(&library)?)?;
-        write_whole(&self.path.join(LINEAGE), &json_lines(&store.lineage()?)?)?;
+        write(&self.library(), &json_lines(&library)?)?;
+        write(&self.path().join(LINEAGE), &json_lines(&store.lineage()?)?)?;
         Ok(library.len())
     }
 }
@@ -108,13 +110,18 @@ pub fn open(path: &Path) -> Result<GenerationStore, Error> {
 ///
 /// # Errors
 /// The store cannot be opened.
-pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, StoreError> {
+pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, DbError> {
     let Ok(place) = find(path) else { return Ok(None) };
     match GenerationStore::open_to_read(&place.join(STORE)) {
         Ok(store) => Ok(Some(store)),
-        Err(StoreError::NoRun { .. }) => Ok(None),
+        Err(absent) if absent.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
+    let written = durable::write(path, bytes);
+    written.map_err(|source| PipelineError::Folder { path: path.to_owned(), source })
 }
 
 /// One JSON object per line.

@@ -9,6 +9,7 @@ pub mod folder;
 mod importing;
 mod map;
 mod models;
+mod old_keys;
 mod reporting;
 mod summarizing;
 pub mod summary;
@@ -257,7 +258,9 @@ impl Generation {
         embedder: &TextEmbedder,
     ) -> Result<(), Error> {
         store.put_inputs(&inputs.seeds.seeds, &inputs.descriptions.found)?;
-        store.set_meta("refused_descriptions", &inputs.descriptions.rejected.len())?;
+        store
+            .database()
+            .set_meta_json("refused_descriptions", &inputs.descriptions.rejected.len())?;
         for rejection in &inputs.descriptions.rejected {
             tracing::warn!(code = rejection.code, "{}: {}", rejection.subject, rejection.reason);
         }
@@ -275,7 +278,7 @@ impl Generation {
         ];
         let resolved = resolved.map(|(name, value)| (name.to_owned(), toml::Value::String(value)));
         let resolved: toml::Table = resolved.into_iter().collect();
-        store.set_meta("resolved", &resolved)?;
+        store.database().set_meta_json("resolved", &resolved)?;
         self.folder.write_config(&self.config, resolved)
     }
 }

@@ -44,7 +44,7 @@ pub fn write(
     let page = Page { store, summary, raws: &raws, accepted: &accepted, embedded: &embedded };
     let sets = page.sets(vectors)?;
     let data = page.data(sets, prompts)?;
-    store.set_meta(REPORT, &data)?;
+    store.database().set_meta_json(REPORT, &data)?;
     Ok(report::write_generation(&data, path)?)
 }
 
@@ -53,7 +53,7 @@ pub fn write(
 /// # Errors
 /// The store cannot be read.
 pub fn report_of(store: &GenerationStore) -> Result<Option<GenerationReport>, Error> {
-    Ok(store.meta(REPORT)?)
+    Ok(store.database().meta_json(REPORT)?)
 }
 
 struct Page<'a> {
@@ -185,7 +185,8 @@ impl Page<'_> {
     }
 
     fn facts(&self) -> Result<Vec<KeyValue>, Error> {
-        let resolved: toml::Table = self.store.meta("resolved")?.unwrap_or_default();
+        let resolved: toml::Table =
+            self.store.database().meta_json("resolved")?.unwrap_or_default();
         let told =
             |value: &toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let mut facts: Vec<KeyValue> =

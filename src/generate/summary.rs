@@ -39,7 +39,10 @@ impl GenerationSummary {
             library: store.library()?.len(),
             seeds: store.seeds()?.len(),
             descriptions: store.descriptions()?.len(),
-            refused_descriptions: store.meta("refused_descriptions")?.unwrap_or_default(),
+            refused_descriptions: store
+                .database()
+                .meta_json("refused_descriptions")?
+                .unwrap_or_default(),
             counts: store.counts()?,
             clusters: ClusterFacts::read(store)?,
             failures: store.failures()?,

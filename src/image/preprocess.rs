@@ -112,12 +112,21 @@ impl PreprocessConfig {
         let Self { resize_shortest_edge, crop, fit, resample, long_edge, .. } = self;
         let Self { rescale_factor, mean, std, .. } = self;
         let fit = match fit {
-            Fit::ShortestEdge => String::new(),
-            Fit::Stretch => format!(" fit: {fit:?},"),
+            Fit::ShortestEdge => "",
+            Fit::Stretch => " fit: Stretch,",
+        };
+        let resample = match resample {
+            Resample::Bicubic => "Bicubic",
+            Resample::Bilinear => "Bilinear",
+            Resample::Lanczos => "Lanczos",
+        };
+        let long_edge = match long_edge {
+            LongEdge::Floor => "Floor",
+            LongEdge::Round => "Round",
         };
         format!(
             "PreprocessConfig {{ resize_shortest_edge: {resize_shortest_edge}, crop: {crop},{fit} \
-             resample: {resample:?}, long_edge: {long_edge:?}, rescale_factor: {rescale_factor:?}, \
+             resample: {resample}, long_edge: {long_edge}, rescale_factor: {rescale_factor:?}, \
              mean: {mean:?}, std: {std:?} }}"
         )
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IndexError;
 use super::container::{StoredGraph, StoredKind};
+use crate::base::check::{Checks, Settings};
 
 /// Which implementation to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,24 +88,17 @@ impl Default for IndexConfig {
     }
 }
 
-impl IndexConfig {
-    /// Every setting out of range: its name, its value and the range. Empty when all is well.
-    pub fn validate(&self) -> Vec<String> {
-        let ranges = [
-            ("connectivity", self.connectivity, 2, 512),
-            ("expansion_add", self.expansion_add, 1, 4096),
-            ("expansion_search", self.expansion_search, 1, 4096),
-            ("threads", self.threads, 0, 1024),
-        ];
-        ranges
-            .into_iter()
-            .filter(|(_, value, low, high)| value < low || value > high)
-            .map(|(name, value, low, high)| {
-                format!("index.{name}: {value} is not in [{low}, {high}]")
-            })
-            .collect()
+impl Settings for IndexConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.at_least("exact_up_to", self.exact_up_to, 0);
+        checks.range("connectivity", self.connectivity, 2, 512);
+        checks.range("expansion_add", self.expansion_add, 1, 4096);
+        checks.range("expansion_search", self.expansion_search, 1, 4096);
+        checks.range("threads", self.threads, 0, 1024);
     }
+}
 
+impl IndexConfig {
     /// The kind used for `expected` vectors: never [`IndexKind::Auto`].
     pub fn resolve(&self, expected: usize) -> IndexKind {
         match self.kind {
@@ -124,11 +118,6 @@ impl IndexConfig {
             }
             wanted => wanted,
         }
-    }
-
-    pub(super) fn check(&self) -> Result<(), IndexError> {
-        let problems = self.validate();
-        if problems.is_empty() { Ok(()) } else { Err(IndexError::Config { problems }) }
     }
 
     /// Refuses a stored index that these settings would not have built.

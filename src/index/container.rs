@@ -12,8 +12,7 @@
 //! The checksum finds damage. It does not make files from strangers safe: `usearch` trusts its
 //! own part of the file.
 
-use std::ffi::OsString;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{IndexError, Scalar};
-use crate::base::durable;
+use crate::base::durable::Staged;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
 /// Format 1 may hold a graph that has lost a vector by refilling the place of a removed one.
@@ -171,16 +170,13 @@ impl IndexSnapshot {
     /// # Errors
     /// Writing failed; what stood under `path` before is still there.
     pub fn write(&self, path: &Path) -> Result<(), IndexError> {
-        let temporary = Temporary(temporary_name(path)?);
-        let mut file = fs_err::File::create(&temporary.0)?;
+        let mut file = Staged::create(path)?;
         write_parts(&mut file, &self.header, &self.payload)?;
-        file.sync_all()?;
-        durable::put(&temporary.0, path)?;
-        Ok(())
+        Ok(file.commit()?)
     }
 }
 
-fn write_parts(file: &mut fs_err::File, header: &Header, payload: &[u8]) -> io::Result<()> {
+fn write_parts(out: &mut Staged, header: &Header, payload: &[u8]) -> io::Result<()> {
     let header = serde_json::to_vec(header)?;
     let parts: [&[u8]; 6] = [
         &MAGIC,
@@ -190,35 +186,10 @@ fn write_parts(file: &mut fs_err::File, header: &Header, payload: &[u8]) -> io::
         &header,
         payload,
     ];
-    let mut out = BufWriter::new(file);
     let mut sum = Sha256::new();
     for part in parts {
         out.write_all(part)?;
         sum.update(part);
     }
-    out.write_all(&sum.finalize())?;
-    out.flush()
-}
-
-/// A hidden name in the same folder. It is the same for each save, so that what a killed save
-/// left behind is overwritten by the next one.
-fn temporary_name(path: &Path) -> io::Result<PathBuf> {
-    let Some(name) = path.file_name() else {
-        let text = format!("{}: not the name of a file", path.display());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    };
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(".tmp");
-    Ok(path.with_file_name(hidden))
-}
-
-/// Removes its file when dropped; after the rename there is none.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // The error of the save itself is the one to report.
-        let _ = fs_err::remove_file(&self.0);
-    }
+    out.write_all(&sum.finalize())
 }

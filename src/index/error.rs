@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::check::Problems;
 use crate::base::failure::Failure;
 
 /// A failure of an index. Those of a file name its path.
@@ -20,8 +21,8 @@ pub enum IndexError {
     BadId { id: String, problem: &'static str },
     #[error("k is 0: ask for at least one result")]
     ZeroK,
-    #[error("index settings refused: {}", problems.join("; "))]
-    Config { problems: Vec<String> },
+    #[error("index settings refused: {0}")]
+    Config(#[from] Problems),
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{}: not a Pairwright index", path.display())]
@@ -60,7 +61,7 @@ impl Failure for IndexError {
             | Self::DuplicateId { .. }
             | Self::BadId { .. }
             | Self::ZeroK
-            | Self::Config { .. } => ErrorKind::InvalidInput,
+            | Self::Config(_) => ErrorKind::InvalidInput,
             Self::Io(error) => ErrorKind::of_io(error),
             Self::Foreign { .. }
             | Self::FormatVersion { .. }
@@ -81,7 +82,7 @@ impl Failure for IndexError {
             Self::DuplicateId { .. } => "duplicate_vector_id",
             Self::BadId { .. } => "bad_vector_id",
             Self::ZeroK => "zero_k",
-            Self::Config { .. } => "bad_index_settings",
+            Self::Config(_) => "bad_index_settings",
             Self::Io(_) => "index_io",
             Self::Foreign { .. } => "index_foreign_file",
             Self::FormatVersion { .. } => "index_format_version",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
 use super::vector::{check_id, check_many, clamp, dot, unit};
 use super::{Among, Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, parallel};
+use crate::base::check::{Problem, Problems};
 
 /// All vectors in one row-major f32 matrix.
 #[derive(Debug)]
@@ -26,8 +27,7 @@ impl ExactIndex {
     /// `dim` is 0.
     pub fn new(dim: usize, threads: usize) -> Result<Self, IndexError> {
         if dim == 0 {
-            let problems = vec!["dim: 0 is not a width".to_owned()];
-            return Err(IndexError::Config { problems });
+            return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
         let threads = parallel::threads(threads);
         Ok(Self { dim, threads, ids: Vec::new(), rows: HashMap::new(), values: Vec::new() })

@@ -30,6 +30,8 @@ pub(crate) use vector::{dot, unit};
 
 use container::{Container, StoredKind};
 
+use crate::base::check::Settings;
+
 /// One search result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
@@ -169,7 +171,7 @@ pub fn build(
     dim: usize,
     expected: usize,
 ) -> Result<Box<dyn LocalIndex>, IndexError> {
-    config.check()?;
+    config.validate_as("index")?;
     Ok(match config.resolve(expected) {
         IndexKind::Usearch => Box::new(UsearchIndex::new(dim, config)?),
         IndexKind::Auto | IndexKind::Exact => Box::new(ExactIndex::new(dim, config.threads)?),
@@ -189,7 +191,7 @@ pub fn load(
     model_hash: &str,
     config: &IndexConfig,
 ) -> Result<Box<dyn LocalIndex>, IndexError> {
-    config.check()?;
+    config.validate_as("index")?;
     let container = Container::read(path, model_hash)?;
     config.check_stored(path, &container.header.kind)?;
     Ok(match &container.header.kind {

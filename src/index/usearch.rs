@@ -26,6 +26,7 @@ use super::{
     Among, Hit, IndexConfig, IndexError, IndexKind, LocalIndex, Scalar, VectorSearch, VectorStore,
     parallel,
 };
+use crate::base::check::{Problem, Problems, Settings};
 
 /// Places reserved at first.
 const MIN_CAPACITY: usize = 64;
@@ -66,10 +67,9 @@ impl UsearchIndex {
     /// # Errors
     /// A setting is out of range, `dim` is 0, or memory is short.
     pub fn new(dim: usize, config: &IndexConfig) -> Result<Self, IndexError> {
-        config.check()?;
+        config.validate_as("index")?;
         if dim == 0 {
-            let problems = vec!["dim: 0 is not a width".to_owned()];
-            return Err(IndexError::Config { problems });
+            return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
         let inner = create(dim, config)?;
         let gate = Gate::new(parallel::threads(config.threads));

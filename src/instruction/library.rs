@@ -3,33 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::text;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::hash;
+use crate::dataset::record::Instruction;
 
 /// The library compiled into the binary, so that one command on a folder of photos is enough.
 const BUILT_IN: &str = include_str!("../../samples/instructions.jsonl");
-
-/// A final instruction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instruction {
-    /// The user's own id, unique in its library.
-    pub id: String,
-    pub text: String,
-    /// The category or cluster it belongs to.
-    #[serde(default)]
-    pub category: Option<String>,
-}
-
-impl Instruction {
-    /// The key made of the text alone.
-    pub fn key(&self) -> String {
-        hash::key(&["instruction", &self.text])
-    }
-}
 
 /// Why a library could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,8 @@ pub mod summarize;
 mod text;
 pub mod wording;
 
+pub use crate::dataset::record::Instruction;
 pub use error::GenerateError;
-pub use library::{Instruction, Library, LibraryError};
+pub use library::{Library, LibraryError};
 pub use seeds::{Seed, Seeds};
 pub use text::{BadText, MAX_TEXT_BYTES};

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
-use crate::dataset::store::StoreError;
+use crate::base::lock::LockError;
 use crate::evaluate::EvaluationError;
 use crate::matching::MatchError;
 
@@ -38,8 +39,8 @@ pub enum ManagerError {
     QueueFull { limit: usize },
     #[error("job {id} is {}, so it cannot be {action}", state.name())]
     WrongState { id: String, state: JobState, action: &'static str },
-    #[error("{path} is in use by another server")]
-    InUse { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("the server is stopping")]
     Stopping,
     #[error("{path}: {source}")]
@@ -54,7 +55,7 @@ pub enum ManagerError {
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] DbError),
     #[error(transparent)]
     Search(#[from] MatchError),
     #[error("a thread ended unexpectedly: {what}")]
@@ -72,8 +73,8 @@ impl Failure for ManagerError {
             Self::Busy { .. }
             | Self::RunKind { .. }
             | Self::JobKind { .. }
-            | Self::WrongState { .. }
-            | Self::InUse { .. } => ErrorKind::FailedPrecondition,
+            | Self::WrongState { .. } => ErrorKind::FailedPrecondition,
+            Self::Lock(error) => error.kind(),
             Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
             Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
             Self::Stopping => ErrorKind::Unavailable,
@@ -98,7 +99,7 @@ impl Failure for ManagerError {
             Self::RequestIdReused { .. } => "request_id_reused",
             Self::QueueFull { .. } => "job_queue_full",
             Self::WrongState { .. } => "wrong_job_state",
-            Self::InUse { .. } => "data_folder_in_use",
+            Self::Lock(error) => error.code(),
             Self::Stopping => "stopping",
             Self::Io { .. } => "data_folder_io",
             Self::Config { .. } => "config_invalid",

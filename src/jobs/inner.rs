@@ -1,7 +1,6 @@
 //! What the manager's handles and its tasks share.
 
 use std::collections::HashMap;
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::store::JobStore;
 use super::{JobProgress, JobRecord, ManagerError, ManagerOptions};
+use crate::base::durable;
+use crate::base::lock::{FolderLock, LockFile};
 use crate::run::Resources;
 use crate::work::Stop;
 
@@ -25,8 +26,7 @@ pub(super) struct Inner {
     pub closing: CancellationToken,
     /// Cancelled when the last job has stopped after `closing`.
     pub closed: CancellationToken,
-    // Held open: the lock ends with the process, however it ends.
-    pub _lock: fs_err::File,
+    pub _lock: FolderLock,
 }
 
 pub(super) struct Live {
@@ -88,7 +88,7 @@ impl Inner {
             return Ok(None);
         }
         let away = self.data.join("runs").join(format!("{DELETED}{job}"));
-        let moved = fs_err::rename(&folder, &away);
+        let moved = durable::put(&folder, &away);
         moved.map_err(|source| ManagerError::Io { path: folder, source })?;
         Ok(Some(away))
     }
@@ -108,18 +108,13 @@ pub(super) fn sweep(data: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-pub(super) fn lock_folder(data: &Path) -> Result<fs_err::File, ManagerError> {
-    let path = data.to_owned();
-    let file = match fs_err::File::create(data.join("jobs.lock")) {
-        Ok(file) => file,
-        Err(source) => return Err(ManagerError::Io { path, source }),
-    };
-    match file.file().try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ManagerError::InUse { path }),
-        Err(TryLockError::Error(source)) => Err(ManagerError::Io { path, source }),
-    }
-}
+/// Holds the data folder.
+pub(super) static LOCK: LockFile = LockFile {
+    name: "jobs.lock",
+    held: " is in use by another server",
+    held_code: "data_folder_in_use",
+    io_code: "data_folder_io",
+};
 
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,

@@ -26,8 +26,9 @@ use tokio::sync::Notify;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::inner::{Inner, blocking, lock, lock_folder, sweep};
+use self::inner::{Inner, LOCK, blocking, lock, sweep};
 use self::store::JobStore;
+use crate::base::lock::FolderLock;
 use crate::run::Resources;
 
 pub use error::ManagerError;
@@ -91,7 +92,7 @@ impl JobManager {
         let io = |source| ManagerError::Io { path: data.to_owned(), source };
         fs_err::create_dir_all(data.join("runs")).map_err(io)?;
         let data = fs_err::canonicalize(data).map_err(io)?;
-        let lock = lock_folder(&data)?;
+        let lock = FolderLock::take(&data, &LOCK)?;
         sweep(&data).map_err(io)?;
         let store = JobStore::open(&data.join("jobs.sqlite"))?;
         let waiting = store.recover(options.max_attempts)?;

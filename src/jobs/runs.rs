@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{JobManager, ManagerError};
-use crate::dataset::store::{PairView, Store, StoreError};
+use crate::dataset::store::{AnsweredPair, Store};
 use crate::matching::{PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
 use crate::run::{Settings, store_path};
 
 /// One page of a run's pairs, in source order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairPage {
-    pub pairs: Vec<PairView>,
+    pub pairs: Vec<AnsweredPair>,
     /// Gives the next page; `None` on the last of now.
     pub next_token: Option<String>,
 }
@@ -67,12 +67,13 @@ impl JobManager {
         let mut pairs = self
             .read_run(run_id, move |store, _, settings| {
                 let (matching, answering) = (settings.match_conf(), settings.answer_conf());
-                Ok(store.pair_views(matching, answering, after, page_size + 1)?)
+                Ok(store.answered_pairs(matching, answering, after, page_size + 1)?)
             })
             .await?;
         let more = pairs.len() > page_size;
         pairs.truncate(page_size);
-        let next = pairs.last().filter(|_| more).map(|one| format!("{}.{}", one.seq, one.rank));
+        let next =
+            pairs.last().filter(|_| more).map(|(pair, _)| format!("{}.{}", pair.seq, pair.rank));
         Ok(PairPage { pairs, next_token: next })
     }
 
@@ -87,7 +88,7 @@ impl JobManager {
         let work = move || {
             let open = Store::open_to_read(&path);
             let store = open.map_err(|error| match error {
-                StoreError::NoRun { .. } => ManagerError::NoRun { run_id: run_id.clone() },
+                absent if absent.is_absent() => ManagerError::NoRun { run_id: run_id.clone() },
                 other => other.into(),
             })?;
             let settings = Settings::read(&store)?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LlmFault;
 use super::retry::RetryPolicy;
+use crate::base::check::{Checks, Settings};
 
 /// Which server answers. Written `local`, `local:/path/model.gguf` or
 /// `openai:http://host:8000/v1`, in flags and files alike.
@@ -113,21 +114,29 @@ impl Default for LocalConfig {
     }
 }
 
+impl Settings for LlmConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("max_in_flight", self.max_in_flight, 1, 4096);
+        checks.range("deadline_s", self.deadline_s, MOMENT, 86_400.0);
+        checks.range("max_attempts", self.max_attempts, 1, 100);
+        checks.range("backoff_base_s", self.backoff_base_s, MOMENT, 600.0);
+        checks.range("backoff_cap_s", self.backoff_cap_s, MOMENT, 3600.0);
+        checks.range("retry_after_cap_s", self.retry_after_cap_s, 0.0, 3600.0);
+        for (field, text) in [("model", &self.model), ("api_key_env", &self.api_key_env)] {
+            let empty = text.as_ref().is_some_and(|text| text.trim().is_empty());
+            checks.require(!empty, field, "empty", "left out or not empty");
+        }
+        checks.section("local", &self.local);
+    }
+}
+
 impl LlmConfig {
     /// Checks every range.
     ///
     /// # Errors
     /// [`LlmFault::Config`] with the first setting out of its range.
     pub fn validate(&self) -> Result<(), LlmFault> {
-        whole("max_in_flight", self.max_in_flight, 1, 4096)?;
-        seconds("deadline_s", self.deadline_s, MOMENT, 86_400.0)?;
-        whole("max_attempts", self.max_attempts as usize, 1, 100)?;
-        seconds("backoff_base_s", self.backoff_base_s, MOMENT, 600.0)?;
-        seconds("backoff_cap_s", self.backoff_cap_s, MOMENT, 3600.0)?;
-        seconds("retry_after_cap_s", self.retry_after_cap_s, 0.0, 3600.0)?;
-        filled("model", self.model.as_deref())?;
-        filled("api_key_env", self.api_key_env.as_deref())?;
-        self.local.validate()
+        Ok(self.validate_as("")?)
     }
 
     /// Calls worth having under way: a local server has no more places than its slots.
@@ -153,13 +162,13 @@ impl LlmConfig {
     }
 }
 
-impl LocalConfig {
-    fn validate(&self) -> Result<(), LlmFault> {
-        whole("local.threads", self.threads.unwrap_or(1), 1, 1024)?;
-        whole("local.slots", self.slots, 1, 64)?;
-        whole("local.context_per_slot", self.context_per_slot, 256, 1 << 20)?;
-        seconds("local.start_deadline_s", self.start_deadline_s, MOMENT, 3600.0)?;
-        whole("local.max_restarts", self.max_restarts, 0, 100)
+impl Settings for LocalConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("threads", self.threads, 1, 1024);
+        checks.range("slots", self.slots, 1, 64);
+        checks.range("context_per_slot", self.context_per_slot, 256, 1 << 20);
+        checks.range("start_deadline_s", self.start_deadline_s, MOMENT, 3600.0);
+        checks.range("max_restarts", self.max_restarts, 0, 100);
     }
 }
 
@@ -228,30 +237,6 @@ fn base_url(text: &str) -> Result<String, LlmFault> {
 
 /// The shortest time that counts as one; "above 0" in messages.
 const MOMENT: f64 = 0.001;
-
-fn seconds(field: &str, value: f64, low: f64, high: f64) -> Result<(), LlmFault> {
-    // A NaN lies in no range, so it is refused too.
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(LlmFault::config(field, format!("must be {low} to {high} seconds, not {value}")))
-}
-
-fn whole(field: &str, value: usize, low: usize, high: usize) -> Result<(), LlmFault> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(LlmFault::config(field, format!("must be {low} to {high}, not {value}")))
-}
-
-fn filled(field: &str, value: Option<&str>) -> Result<(), LlmFault> {
-    match value {
-        Some(text) if text.trim().is_empty() => {
-            Err(LlmFault::config(field, "must not be empty; leave it out instead"))
-        }
-        _ => Ok(()),
-    }
-}
 
 #[cfg(test)]
 #[path = "config_tests.rs"]

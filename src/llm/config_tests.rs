@@ -36,7 +36,7 @@ fn ranges_name_the_field_and_the_value_seen() {
         config.validate().expect_err("out of range").to_string()
     };
     assert_eq!(said(|c| c.max_in_flight = 0), "max_in_flight: must be 1 to 4096, not 0");
-    assert_eq!(said(|c| c.deadline_s = -1.0), "deadline_s: must be 0.001 to 86400 seconds, not -1");
+    assert_eq!(said(|c| c.deadline_s = -1.0), "deadline_s: must be 0.001 to 86400, not -1");
     assert!(said(|c| c.backoff_cap_s = f64::NAN).contains("NaN"));
     assert!(said(|c| c.max_attempts = 0).starts_with("max_attempts"));
     assert!(said(|c| c.local.slots = 65).starts_with("local.slots"));

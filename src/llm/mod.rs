@@ -9,6 +9,7 @@ mod chat;
 mod config;
 mod error;
 mod local;
+pub mod old_keys;
 mod openai;
 pub mod retry;
 mod settings;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::LlmFault;
+use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
 
 /// Sampling settings of one role; part of an answer's key, so every field matters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,44 +44,42 @@ impl Default for SamplingSettings {
     }
 }
 
+impl Settings for SamplingSettings {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("temperature", self.temperature, 0.0, 2.0);
+        checks.above("top_p", self.top_p, 0.0, 1.0);
+        checks.range("max_tokens", self.max_tokens, 1, 131_072);
+        let many = self.stop.len();
+        checks.require(many <= 4, "stop", format!("{many} strings"), "at most 4 strings");
+        let empty = self.stop.iter().any(String::is_empty);
+        checks.require(!empty, "stop", "holding an empty string", "strings that are not empty");
+        checks.above("repeat_penalty", self.repeat_penalty, 0.0, 10.0);
+        checks.range("frequency_penalty", self.frequency_penalty, -2.0, 2.0);
+        checks.range("presence_penalty", self.presence_penalty, -2.0, 2.0);
+    }
+}
+
 impl SamplingSettings {
+    /// Adds every setting to the key of what is sampled.
+    pub fn add_to(&self, key: Key) -> Key {
+        let Self { temperature, top_p, max_tokens, stop, .. } = self;
+        let Self { repeat_penalty, frequency_penalty, presence_penalty, .. } = self;
+        key.field("temperature", *temperature)
+            .field("top_p", *top_p)
+            .field("max_tokens", *max_tokens)
+            .list("stop", stop.iter().map(String::as_str))
+            .optional("repeat_penalty", *repeat_penalty)
+            .optional("frequency_penalty", *frequency_penalty)
+            .optional("presence_penalty", *presence_penalty)
+    }
+
     /// Checks every range.
     ///
     /// # Errors
     /// [`LlmFault::Config`] with the first field out of its range.
     pub fn validate(&self) -> Result<(), LlmFault> {
-        let above_zero = f32::MIN_POSITIVE;
-        within("temperature", Some(self.temperature), 0.0, 2.0)?;
-        within("top_p", Some(self.top_p), above_zero, 1.0)?;
-        within("repeat_penalty", self.repeat_penalty, above_zero, 10.0)?;
-        within("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
-        within("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
-        if !(1..=131_072).contains(&self.max_tokens) {
-            return Err(refused("max_tokens", "must be 1 to 131072", self.max_tokens));
-        }
-        if self.stop.len() > 4 {
-            return Err(refused("stop", "holds at most 4 strings", self.stop.len()));
-        }
-        if self.stop.iter().any(String::is_empty) {
-            return Err(refused("stop", "must not hold an empty string", "\"\""));
-        }
-        Ok(())
+        Ok(self.validate_as("settings")?)
     }
-}
-
-fn within(field: &str, value: Option<f32>, low: f32, high: f32) -> Result<(), LlmFault> {
-    match value {
-        // A NaN lies in no range, so it is refused too.
-        Some(value) if !(low..=high).contains(&value) => {
-            let low = if low == f32::MIN_POSITIVE { "above 0".into() } else { low.to_string() };
-            Err(refused(field, &format!("must be {low} to {high}"), value))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn refused(field: &str, rule: &str, seen: impl std::fmt::Display) -> LlmFault {
-    LlmFault::config(&format!("settings.{field}"), format!("{rule}, not {seen}"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Settings of matching, and the rules they make together with a model's defaults.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use super::{MatchError, Strategy};
-use crate::model::ModelDefaults;
+use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
+use crate::model::manifest::ModelDefaults;
 
 /// The most candidates fetched, drawn from or recorded.
 pub(super) const MOST: usize = 10_000;
@@ -24,6 +24,17 @@ pub enum Hubness {
     /// the instruction's mean similarity to its nearest calibration photos − the photo's mean
     /// similarity to its nearest instructions.
     Csls,
+}
+
+impl Hubness {
+    /// The name used in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zscore => "zscore",
+            Self::Csls => "csls",
+        }
+    }
 }
 
 /// Settings of matching.
@@ -80,46 +91,35 @@ impl Default for MatchingConfig {
     }
 }
 
+impl Settings for MatchingConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("pool", self.pool, 1, MOST);
+        checks.range("top_k", self.top_k, 1, MOST);
+        checks.range("record_candidates", self.record_candidates, 0, MOST);
+        checks.range("calibration", self.calibration, 2, 10_000_000);
+        checks.range("min_similarity", self.min_similarity, -1.0, 1.0);
+        checks.range("caption_weight", self.caption_weight, 0.0, 1.0);
+        checks.range("mmr_lambda", self.mmr_lambda, 0.0, 1.0);
+        checks.range("max_share", self.max_share, 0.0, 1.0);
+        checks.range("top_p", self.top_p, 1e-6, 1.0);
+        checks.range("temperature", self.temperature, 0.0, 1000.0);
+        self.check_strategy(checks);
+    }
+}
+
 impl MatchingConfig {
-    /// Every setting that is out of range or contradicts another one: its name, its value and
-    /// the range. Empty when all is well.
-    pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        self.check_counts(&mut problems);
-        self.check_fractions(&mut problems);
-        problems
-    }
-
-    fn check_counts(&self, problems: &mut Vec<String>) {
+    /// What one photo can get is bounded by what its strategy draws from.
+    fn check_strategy(&self, checks: &mut Checks) {
         let (most_top_k, most_per_image) = self.strategy.bounds(self);
-        let ranges = [
-            ("pool", self.pool, 1..=MOST, ""),
-            ("top_k", self.top_k, 1..=most_top_k.0, most_top_k.1),
-            ("per_image", self.per_image, 1..=most_per_image.0, most_per_image.1),
-            ("calibration", self.calibration, 2..=10_000_000, ""),
-            ("record_candidates", self.record_candidates, 0..=MOST, ""),
-        ];
-        for (name, value, range, why) in ranges {
-            if !range.contains(&value) {
-                let (low, high) = range.into_inner();
-                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]{why}"));
-            }
+        for (name, value, (most, why)) in
+            [("top_k", self.top_k, most_top_k), ("per_image", self.per_image, most_per_image)]
+        {
+            checks.require((1..=most).contains(&value), name, value, format!("1 to {most}{why}"));
         }
-    }
-
-    fn check_fractions(&self, problems: &mut Vec<String>) {
-        let mut check = |name: &str, value: f64, range: RangeInclusive<f64>| {
-            if !range.contains(&value) {
-                let (low, high) = range.into_inner();
-                problems.push(format!("matching.{name}: {value} is not in [{low}, {high}]"));
-            }
-        };
-        check("min_similarity", self.min_similarity.unwrap_or(0.0), -1.0..=1.0);
-        check("caption_weight", self.caption_weight.unwrap_or(0.0), 0.0..=1.0);
-        check("mmr_lambda", self.mmr_lambda, 0.0..=1.0);
-        check("max_share", self.max_share, 0.0..=1.0);
-        check("top_p", self.top_p, 1e-6..=1.0);
-        check("temperature", self.temperature, self.strategy.coldest()..=1000.0);
+        let coldest = self.strategy.coldest();
+        let frozen = (0.0..coldest).contains(&self.temperature);
+        let expected = format!("{coldest} to 1000 with strategy {}", self.strategy.name());
+        checks.require(!frozen, "temperature", self.temperature, expected);
     }
 }
 
@@ -135,7 +135,7 @@ impl MatchRules {
     /// Checks `config` and fills what it leaves unset.
     ///
     /// # Errors
-    /// [`MatchError::Config`] with everything that [`MatchingConfig::validate`] finds, in the
+    /// [`MatchError::Config`] with everything that is out of range or contradicts, in the
     /// settings or in the defaults.
     pub fn new(config: &MatchingConfig, defaults: ModelDefaults) -> Result<Self, MatchError> {
         let min_similarity = config.min_similarity.unwrap_or(defaults.min_similarity);
@@ -145,16 +145,33 @@ impl MatchRules {
             caption_weight: Some(caption_weight),
             ..config.clone()
         };
-        let problems = filled.validate();
-        if !problems.is_empty() {
-            return Err(MatchError::Config { problems });
-        }
+        filled.validate_as("matching")?;
         Ok(Self { config: filled, min_similarity, caption_weight })
     }
 
     /// The settings, with `min_similarity` and `caption_weight` set.
     pub fn config(&self) -> &MatchingConfig {
         &self.config
+    }
+
+    /// Adds every rule to the key of what is drawn by them.
+    pub fn add_to(&self, key: Key) -> Key {
+        let MatchingConfig { strategy, per_image, pool, temperature, top_k, top_p, .. } =
+            &self.config;
+        let MatchingConfig { mmr_lambda, hubness, calibration, max_share, .. } = &self.config;
+        key.field("strategy", strategy.name())
+            .field("per_image", *per_image)
+            .field("pool", *pool)
+            .field("min_similarity", self.min_similarity)
+            .field("temperature", *temperature)
+            .field("top_k", *top_k)
+            .field("top_p", *top_p)
+            .field("mmr_lambda", *mmr_lambda)
+            .field("caption_weight", self.caption_weight)
+            .field("hubness", hubness.name())
+            .field("calibration", *calibration)
+            .field("max_share", *max_share)
+            .field("record_candidates", self.config.record_candidates)
     }
 
     /// The lowest similarity that is eligible.

@@ -1,6 +1,7 @@
 //! What matching refuses, and why.
 
 use crate::ErrorKind;
+use crate::base::check::Problems;
 use crate::base::failure::Failure;
 use crate::index::IndexError;
 
@@ -8,8 +9,8 @@ use crate::index::IndexError;
 /// [`NoMatch`](super::NoMatch).
 #[derive(Debug, thiserror::Error)]
 pub enum MatchError {
-    #[error("matching settings refused: {}", problems.join("; "))]
-    Config { problems: Vec<String> },
+    #[error("matching settings refused: {0}")]
+    Config(#[from] Problems),
     #[error(transparent)]
     Index(#[from] IndexError),
     #[error(
@@ -32,7 +33,7 @@ pub enum MatchError {
 impl Failure for MatchError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config { .. } | Self::OppositeCaption { .. } => ErrorKind::InvalidInput,
+            Self::Config(_) | Self::OppositeCaption { .. } => ErrorKind::InvalidInput,
             Self::Index(error) => error.kind(),
             Self::NoVector { .. } => ErrorKind::Internal,
             Self::NoHubnessStats
@@ -44,7 +45,7 @@ impl Failure for MatchError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Config { .. } => "bad_matching_settings",
+            Self::Config(_) => "bad_matching_settings",
             Self::Index(error) => error.code(),
             Self::OppositeCaption { .. } => "caption_opposite_to_image",
             Self::NoVector { .. } => "candidate_without_vector",

@@ -27,7 +27,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub use crate::model::ModelDefaults;
+pub use crate::model::manifest::ModelDefaults;
 pub use config::{Hubness, MatchRules, MatchingConfig};
 pub use error::MatchError;
 pub use hubness::{HubnessFit, HubnessStats, InstructionStats};

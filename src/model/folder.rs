@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::manifest::{ModelManifest, Padding, Pooling, TextSpec, TokenizerSpec};
+use super::manifest::{BuiltinTokenizer, ModelManifest, Padding, Pooling, TextSpec, TokenizerSpec};
 use super::source::check_prompt;
 use super::{ModelError, ModelSource, Precision, detect};
 use crate::base::hash;
@@ -118,17 +118,25 @@ fn behaviour(manifest: &ModelManifest) -> Vec<String> {
     let TextSpec { padding, context_length, pad_id, .. } = text;
     let output = |given: &str, usual: &str| (given != usual).then(|| format!("output {given}"));
     let pooled = |pooling: Pooling| {
-        (pooling != Pooling::None).then(|| format!("pooling {pooling:?}").to_lowercase())
+        (pooling != Pooling::None).then(|| format!("pooling {}", pooling.name()))
     };
     let padded = *padding == Padding::Context;
-    let built_in = !matches!(text.tokenizer, TokenizerSpec::File(_));
+    let tokenizer = match &text.tokenizer {
+        TokenizerSpec::File(_) => None,
+        TokenizerSpec::ClipFiles { vocab, merges } => {
+            Some(format!("tokenizer ClipFiles {{ vocab: {vocab:?}, merges: {merges:?} }}"))
+        }
+        TokenizerSpec::Builtin { builtin: BuiltinTokenizer::ClipBpe } => {
+            Some("tokenizer Builtin { builtin: ClipBpe }".to_owned())
+        }
+    };
     let settings = [
         output(&vision.output, "image_embeds"),
         pooled(vision.pooling),
         output(&text.output, "text_embeds").map(|name| format!("text {name}")),
         pooled(text.pooling).map(|pooling| format!("text {pooling}")),
         padded.then(|| format!("padded to {context_length} with {pad_id}")),
-        built_in.then(|| format!("tokenizer {:?}", text.tokenizer)),
+        tokenizer,
         text.prompt.as_ref().map(|prompt| format!("prompt {prompt}")),
     ];
     settings.into_iter().flatten().collect()

@@ -4,22 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::PreprocessConfig;
 
-/// What a model says for matching settings that are unset.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ModelDefaults {
-    /// The lowest similarity that is eligible, in [-1, 1].
-    pub min_similarity: f64,
-    /// Share of the caption in the similarity, in [0, 1].
-    pub caption_weight: f64,
-}
-
-impl Default for ModelDefaults {
-    /// For a model that nobody measured: no floor, and the photo alone decides.
-    fn default() -> Self {
-        Self { min_similarity: -1.0, caption_weight: 0.0 }
-    }
-}
-
 /// The SPDX expression of a model whose licence nobody stated.
 pub const UNKNOWN_LICENSE: &str = "NOASSERTION";
 
@@ -118,6 +102,22 @@ pub struct TextSpec {
     pub mean: Option<ModelFile>,
 }
 
+/// What a model's catalog entry says for settings of the matching that are unset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ModelDefaults {
+    /// The lowest similarity that is eligible, in [-1, 1].
+    pub min_similarity: f64,
+    /// Share of the caption in the similarity, in [0, 1].
+    pub caption_weight: f64,
+}
+
+impl Default for ModelDefaults {
+    /// For a model that nobody measured: no floor, and the photo alone decides.
+    fn default() -> Self {
+        Self { min_similarity: -1.0, caption_weight: 0.0 }
+    }
+}
+
 /// How a graph's output becomes one vector per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -136,6 +136,17 @@ pub enum Pooling {
 }
 
 impl Pooling {
+    /// The name in manifests and in the hash of a model's folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::First => "first",
+            Self::End => "end",
+            Self::Last => "last",
+            Self::Mean => "mean",
+        }
+    }
+
     fn is_none(&self) -> bool {
         *self == Self::None
     }

@@ -1,4 +1,4 @@
-//! Encoder model folders: their manifest, their files' hashes, and ONNX Runtime (design 3).
+//! Encoder model folders: their manifest, their files' hashes, and ONNX Runtime.
 
 pub mod catalog;
 mod clip_bpe;

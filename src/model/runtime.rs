@@ -1,4 +1,4 @@
-//! ONNX Runtime, loaded at run time so that one binary serves every build of it (design 3).
+//! ONNX Runtime, loaded at run time so that one binary serves every build of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -17,7 +17,7 @@ pub fn write(data: &ReportData, path: &Path) -> Result<(), ReportError> {
 
 /// Writes a page in one step.
 pub(super) fn save_page(page: &str, path: &Path) -> Result<(), ReportError> {
-    durable::write_whole(path, page.as_bytes())
+    durable::write(path, page.as_bytes())
         .map_err(|source| ReportError::Write { path: path.to_owned(), source })
 }
 

@@ -7,11 +7,12 @@ use futures::{Stream, TryStreamExt, stream};
 
 use crate::Error;
 use crate::answer::Generator;
-use crate::answer::filter::{AnswerText, FilterConfig, Verdict};
+use crate::answer::filter::{AnswerText, Verdict};
 use crate::answer::generate::{finish_name, passed};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
-use crate::dataset::record::{Rejection, Stage};
-use crate::dataset::store::{AnswerRow, PairToAnswer, Store, StoreError};
+use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
+use crate::dataset::store::Store;
 use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
 use crate::work::{Asking, Backend, Calls, Feed, Outcome, Phase, Progress, Stop, Whose, blocking};
 
@@ -128,11 +129,12 @@ impl AnswerStage {
         Ok(AnswerOutcome { pairs: worked.done, gave_up: worked.gave_up })
     }
 
-    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), StoreError> {
+    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), DbError> {
         let conf = &self.generator.conf;
+        let mut answers = Vec::with_capacity(rows.len());
         for row in rows {
             match row {
-                Row::Answer(row) => store.put_answer(conf, &self.filter_conf, &row)?,
+                Row::Answer(row) => answers.push(row),
                 Row::Refused { pair_key, rejection } => {
                     store.put_answer_rejection(conf, &pair_key, &rejection)?;
                 }
@@ -141,11 +143,11 @@ impl AnswerStage {
                 }
             }
         }
-        Ok(())
+        store.put_answers(conf, &self.filter_conf, &answers)
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
-    fn judge_again(&self, store: &Store) -> Result<(), StoreError> {
+    fn judge_again(&self, store: &Store) -> Result<(), DbError> {
         let (conf, filter_conf) = (&self.generator.conf, &self.filter_conf);
         let mut after = String::new();
         loop {
@@ -188,45 +190,40 @@ impl AnswerStage {
     }
 }
 
-/// The key of a filter configuration.
-pub fn filter_conf(filters: &FilterConfig) -> String {
-    crate::base::hash::key(&["filters", &format!("{filters:?}")])
-}
-
 impl Asking for Asker {
-    type Task = PairToAnswer;
+    /// A pair, and the number of the attempt from 1.
+    type Task = (Pair, u32);
     type Row = Row;
 
-    fn request(&self, pair: &PairToAnswer) -> Result<ChatRequest, Error> {
-        Ok(self.generator.request(pair, pair.attempt))
+    fn request(&self, (pair, attempt): &(Pair, u32)) -> Result<ChatRequest, Error> {
+        Ok(self.generator.request(pair, *attempt))
     }
 
     fn reply(
         &self,
-        mut pair: PairToAnswer,
+        (pair, attempt): (Pair, u32),
         request: &ChatRequest,
         reply: ChatReply,
-    ) -> Outcome<PairToAnswer, Row> {
-        let row = self.generator.judge(&pair, pair.attempt, request, reply);
-        let again = matches!(row.verdict, Verdict::Reject(_)) && pair.attempt < self.attempts;
-        pair.attempt += 1;
-        Outcome { row: Some(Row::Answer(row)), again: again.then_some(pair) }
+    ) -> Outcome<(Pair, u32), Row> {
+        let row = self.generator.judge(&pair, attempt, request, reply);
+        let again = matches!(row.verdict, Verdict::Reject(_)) && attempt < self.attempts;
+        Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
     }
 
     fn failure(
         &self,
-        pair: PairToAnswer,
+        (pair, _): (Pair, u32),
         _: &ChatRequest,
         error: &LlmError,
         whose: Whose,
-    ) -> Outcome<PairToAnswer, Row> {
+    ) -> Outcome<(Pair, u32), Row> {
         let failure = Rejection {
             stage: Stage::Answer,
             code: error.code().to_owned(),
             reason: error.to_string(),
             subject: format!("{} / {}", pair.item_id, pair.instruction_id),
         };
-        let PairToAnswer { pair_key, .. } = pair;
+        let pair_key = pair.key;
         Outcome::done(match whose {
             Whose::Prompt => Row::Refused { pair_key, rejection: failure },
             Whose::Caller | Whose::Server => {
@@ -238,7 +235,7 @@ impl Asking for Asker {
 
 impl<'a> Reading<'a> {
     /// The pairs to answer in their order, until matching brings no more.
-    fn pairs(self) -> impl Stream<Item = Result<PairToAnswer, Error>> + 'a {
+    fn pairs(self) -> impl Stream<Item = Result<(Pair, u32), Error>> + 'a {
         let pages = stream::try_unfold(self, |mut reading| async {
             let page = reading.next().await?;
             Ok::<_, Error>((!page.is_empty()).then_some((page, reading)))
@@ -247,7 +244,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The next pairs, once there are some; none when no more come.
-    async fn next(&mut self) -> Result<Vec<PairToAnswer>, Error> {
+    async fn next(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
         loop {
             let last_look = self.matched.begin_look();
             let pairs = self.look().await?;
@@ -258,7 +255,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<PairToAnswer>, Error> {
+    async fn look(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let (matching, conf) = (match_conf.clone(), generator.conf.clone());
         let (attempts, after) = (*attempts, self.after);
@@ -277,7 +274,7 @@ impl<'a> Reading<'a> {
             self.counted = Some(Instant::now());
             self.progress.expect(Phase::Answer, total);
         }
-        if let Some(last) = pairs.last() {
+        if let Some((last, _)) = pairs.last() {
             self.after = (last.seq, last.rank);
         }
         Ok(pairs)

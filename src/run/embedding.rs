@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::base::hash;
+use crate::base::key::Key;
 use crate::dataset::Photos;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
 use crate::encoder::{
     Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
 };
-use crate::image::{ImageError, ImageInfo, Pixels};
+use crate::image::{DecodeOptions, ImageError, ImageInfo, ImageLimits, Pixels};
 use crate::{Error, ErrorKind};
 
 use crate::work::{Feeder, Phase, Progress, Stop, Throttle};
@@ -124,11 +125,17 @@ impl EmbedStage<'_> {
 
     /// Key over the settings that decide which photos are refused.
     fn conf(&self) -> String {
-        let key = hash::key(&["image", &format!("{:?}", self.encoder.preprocessor().options())]);
-        match self.photos.key() {
-            all if all.is_empty() => key,
-            some => hash::key(&[&key, &some]),
-        }
+        let DecodeOptions { limits, exif_orientation } = self.encoder.preprocessor().options();
+        let ImageLimits { max_file_bytes, max_side, max_pixels, max_decoded_bytes } = limits;
+        // A key of an earlier release needs no way here: its photos are looked at once more.
+        Key::new("image", 2)
+            .field("max_file_bytes", *max_file_bytes)
+            .field("max_side", *max_side)
+            .field("max_pixels", *max_pixels)
+            .field("max_decoded_bytes", *max_decoded_bytes)
+            .field("exif_orientation", *exif_orientation)
+            .unless("photos", self.photos.key(), String::new())
+            .done()
     }
 
     fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::dataset::store::{NearDuplicate, Store, StoreError};
+use crate::base::db::DbError;
+use crate::dataset::store::{NearDuplicate, Store};
 
 /// Holds out every photo that is nearly the same as one of the benchmark's, those included that
 /// came after it was built. Does nothing in a run without a benchmark. Returns how many are new.
 ///
 /// # Errors
 /// The store's.
-pub fn hold_near_duplicates(store: &Store, encoder: &str) -> Result<usize, StoreError> {
+pub fn hold_near_duplicates(store: &Store, encoder: &str) -> Result<usize, DbError> {
     let Some(benchmark) = store.held_benchmark()? else { return Ok(0) };
     let held = store.held_out()?;
     let mut found = near_duplicates(store, encoder, &held.images, benchmark.near)?;
@@ -27,7 +28,7 @@ pub(super) fn near_duplicates(
     encoder: &str,
     images: &BTreeSet<String>,
     near: f64,
-) -> Result<Vec<NearDuplicate>, StoreError> {
+) -> Result<Vec<NearDuplicate>, DbError> {
     let mut held: Vec<(String, Vec<f32>)> = Vec::new();
     store.each_image_vector(encoder, |key, vector| {
         if images.contains(key) {

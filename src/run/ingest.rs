@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 
 use crate::Error;
 use crate::base::Stopped;
+use crate::base::db::DbError;
 use crate::dataset::Photos;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceEvent};
-use crate::dataset::store::{IngestSummary, StampedRecord, Store, StoreError};
+use crate::dataset::store::{IngestSummary, StampedRecord, Store};
 
 use crate::work::{Phase, Progress, Stop};
 
@@ -52,7 +53,7 @@ struct Batches<'a> {
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
     changed: u64,
-    failed: Option<StoreError>,
+    failed: Option<DbError>,
 }
 
 impl<'a> Batches<'a> {
@@ -61,7 +62,7 @@ impl<'a> Batches<'a> {
         Self { store, photos, pass, records, rejections, changed: 0, failed: None }
     }
 
-    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), StoreError> {
+    fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
         match event {
             SourceEvent::Record(record) => {
                 let stamp = self.photos.stamp(&record.image);
@@ -75,7 +76,7 @@ impl<'a> Batches<'a> {
         self.flush(progress)
     }
 
-    fn flush(&mut self, progress: &dyn Progress) -> Result<(), StoreError> {
+    fn flush(&mut self, progress: &dyn Progress) -> Result<(), DbError> {
         progress.advance(Phase::Source, (self.records.len() + self.rejections.len()) as u64);
         self.changed += self.store.put_records(self.pass, &self.records)?;
         self.store.put_source_rejections(&self.rejections)?;
@@ -84,7 +85,7 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    fn close(mut self, progress: &dyn Progress) -> Result<u64, StoreError> {
+    fn close(mut self, progress: &dyn Progress) -> Result<u64, DbError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }

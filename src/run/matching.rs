@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::base::hash;
+use crate::base::key::Key;
 use crate::config::Config;
 use crate::dataset::record::{CandidateScore, Rejection, Stage};
 use crate::dataset::source::Source;
@@ -21,8 +22,8 @@ use crate::matching::{
 };
 
 use self::library::{facts, library_index};
-use super::PipelineError;
 use super::settings::MatchSettings;
+use super::{PipelineError, old_keys};
 use crate::work::{Feed, Feeder, Phase, Progress, Stop};
 
 /// Items matched in one transaction.
@@ -61,6 +62,8 @@ impl MatchStage {
         let pass = store.pass()?;
         let planned = store.count_items(pass)? * rules.config().per_image as u64;
         let conf = conf_key(&*encoder, &library, &rules, config.seed);
+        let old = old_keys::matching(encoder.hash(), &library.hash, &rules, config.seed);
+        store.rekey_matches(&old, &conf)?.report("photos' draws");
         let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
         let (config, index) = (config.clone(), Arc::from(index));
         Ok(Self { config, encoder, library, rules, index, conf, quota, planned, pass })
@@ -214,8 +217,8 @@ struct Fitted {
 }
 
 fn conf_key(encoder: &dyn Encoder, library: &Library, rules: &MatchRules, seed: u64) -> String {
-    let rules = format!("{rules:?}");
-    hash::key(&["match", encoder.hash(), &library.hash, &rules, &seed.to_string()])
+    let key = Key::new("match", 2).field("encoder", encoder.hash());
+    rules.add_to(key.field("library", library.hash.as_str())).field("seed", seed).done()
 }
 
 fn match_row(

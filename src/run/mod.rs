@@ -12,6 +12,7 @@ pub(crate) mod holding;
 mod ingest;
 mod job;
 mod matching;
+mod old_keys;
 mod reporting;
 mod settings;
 mod summary;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 use crate::ErrorKind;
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::config::ConfigError;
 
 pub use folder::{RunFolder, store_path};
@@ -39,8 +41,8 @@ pub enum PipelineError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is in use by another pairwright; wait for it, or choose another --out")]
-    Busy { path: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
     StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
     #[error(
@@ -57,9 +59,8 @@ impl Failure for PipelineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Folder { source, .. } => ErrorKind::of_io(source),
-            Self::Busy { .. } | Self::StepMissing { .. } | Self::Hubness { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Lock(error) => error.kind(),
+            Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
             Self::NoSource => ErrorKind::InvalidInput,
             Self::Config(error) => error.kind(),
         }
@@ -68,7 +69,7 @@ impl Failure for PipelineError {
     fn code(&self) -> &'static str {
         match self {
             Self::Folder { .. } => "run_folder",
-            Self::Busy { .. } => "run_busy",
+            Self::Lock(error) => error.code(),
             Self::StepMissing { .. } => "step_missing",
             Self::NoSource => "no_source",
             Self::Config(error) => error.code(),

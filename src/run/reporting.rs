@@ -292,10 +292,7 @@ impl Page<'_> {
                 fact("similarity floor", rules.min_similarity.to_string()),
                 fact("temperature", rules.temperature.to_string()),
                 fact("caption weight", rules.caption_weight.to_string()),
-                fact(
-                    "hubness correction",
-                    format!("{:?}", self.config.matching.hubness).to_lowercase(),
-                ),
+                fact("hubness correction", self.config.matching.hubness.name().to_owned()),
                 fact("quota", quota),
             ],
             hubs: self.hubs()?,

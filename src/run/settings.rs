@@ -1,9 +1,10 @@
 //! The settings under which a run's present rows stand, kept in its store, so that `answer`,
 //! `export`, `report` and `verify` need neither the encoder nor the LLM.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::dataset::store::{SampleContext, Store, StoreError};
+use crate::base::db::DbError;
+use crate::dataset::store::{SampleContext, Store};
 use crate::llm::SamplingSettings;
 use crate::model::manifest::ModelFile;
 
@@ -70,8 +71,9 @@ impl Settings {
     ///
     /// # Errors
     /// SQLite's, or a damaged row.
-    pub fn read(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { matching: read(store, MATCH)?, answering: read(store, ANSWER)? })
+    pub fn read(store: &Store) -> Result<Self, DbError> {
+        let db = store.database();
+        Ok(Self { matching: db.meta_json(MATCH)?, answering: db.meta_json(ANSWER)? })
     }
 
     /// What accepted samples share; `None` before the first match and answer.
@@ -104,8 +106,8 @@ impl MatchSettings {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
-        write(store, MATCH, self)
+    pub fn write(&self, store: &Store) -> Result<(), DbError> {
+        store.database().set_meta_json(MATCH, self)
     }
 }
 
@@ -114,24 +116,7 @@ impl AnswerSettings {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn write(&self, store: &Store) -> Result<(), StoreError> {
-        write(store, ANSWER, self)
+    pub fn write(&self, store: &Store) -> Result<(), DbError> {
+        store.database().set_meta_json(ANSWER, self)
     }
-}
-
-fn read<T: DeserializeOwned>(store: &Store, name: &str) -> Result<Option<T>, StoreError> {
-    let Some(text) = store.meta(name)? else { return Ok(None) };
-    let damaged = |error: serde_json::Error| StoreError::Damaged {
-        path: store.path().to_owned(),
-        what: format!("{name}: {error}"),
-    };
-    serde_json::from_str(&text).map(Some).map_err(damaged)
-}
-
-fn write<T: Serialize>(store: &Store, name: &str, value: &T) -> Result<(), StoreError> {
-    let text = serde_json::to_string(value).map_err(|error| StoreError::Damaged {
-        path: store.path().to_owned(),
-        what: format!("{name}: {error}"),
-    })?;
-    store.set_meta(name, &text)
 }

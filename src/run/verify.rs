@@ -59,7 +59,7 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
         return Err(PipelineError::StepMissing { path, step: "verify", needs: "run" }.into());
     };
     let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
-    let integrity = store.check_integrity().err().map(|error| error.to_string());
+    let integrity = store.database().check_integrity().err().map(|error| error.to_string());
     let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
     findings.push(check_photos(&store, &context, &photos)?);
     let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use cap_std::fs::Dir;
 
 use super::{ConfineError, ImageRoots};
-use crate::base::hash;
+use crate::base::key::Key;
 
 /// Which files a run may read its photos and their texts from.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +115,10 @@ impl FileAccess {
     pub fn key(&self) -> String {
         match self {
             Self::Anywhere => String::new(),
-            Self::Below(roots) => hash::key(&["roots", &format!("{roots:?}")]),
+            Self::Below(roots) => {
+                let paths = roots.paths().map(|path| path.to_string_lossy().into_owned());
+                Key::new("roots", 2).list("path", paths).done()
+            }
         }
     }
 }

@@ -1,5 +1,4 @@
-//! Reading files only below allow-listed folders (design 4 and 13): no path, no `..` and no link
-//! leads out of them.
+//! Reading files only below allow-listed folders: no path, no `..` and no link leads out of them.
 
 mod access;
 mod error;

@@ -7,6 +7,7 @@ use super::app::App;
 use super::fault::Fault;
 use super::pb::{self, source::Format};
 use super::{jobs, options, validate};
+use crate::base::durable;
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
 use crate::jobs::{JobSpec, JobTask};
@@ -45,7 +46,7 @@ fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
     let file = tempfile_name(&folder);
     let export = app.library.export_jsonl(&file).map_err(|error| Fault::from(&error))?;
     let named = folder.join(format!("{}.jsonl", export.hash));
-    fs_err::rename(&file, &named).map_err(io)?;
+    durable::put(&file, &named).map_err(io)?;
     Ok(named)
 }
 

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::ErrorKind;
+use crate::base::check::Problem;
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "pairwright.dev";
@@ -48,8 +49,7 @@ impl Fault {
 
     /// A field's number is out of range.
     pub fn range<T: std::fmt::Display>(field: &str, value: T, low: T, high: T) -> Self {
-        let message = format!("{field} is {value}, must be {low} to {high}");
-        Self::new(Code::InvalidArgument, "FIELD_OUT_OF_RANGE", message).at(field)
+        Self::from(Problem::new(field, value, format!("{low} to {high}")))
     }
 
     /// An enum number this server does not know.
@@ -139,6 +139,13 @@ impl Fault {
             details.set_retry_info(Some(delay));
         }
         details
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        let message = problem.to_string();
+        Self::new(Code::InvalidArgument, "FIELD_OUT_OF_RANGE", message).at(problem.field)
     }
 }
 

@@ -10,7 +10,8 @@ use super::fault::{Fault, engine};
 use super::pb;
 use super::validate;
 use crate::base::hash;
-use crate::dataset::store::PairView;
+use crate::dataset::record::Verdict;
+use crate::dataset::store::AnsweredPair;
 use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
 
 /// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
@@ -89,12 +90,9 @@ pub fn state(state: JobState) -> pb::JobState {
     }
 }
 
-/// The verdict of an answer that every filter let pass.
-const ACCEPTED: &str = "accepted";
-
 /// A pair as it travels.
-pub fn pair(pair: PairView) -> pb::JobPair {
-    let accepted = pair.answer.filter(|answer| answer.verdict == ACCEPTED);
+pub fn pair((pair, answer): AnsweredPair) -> pb::JobPair {
+    let accepted = answer.filter(|answer| answer.verdict == Verdict::Pass);
     pb::JobPair {
         image_id: pair.item_id,
         path: pair.image.to_string(),

@@ -4,7 +4,8 @@ use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
-use crate::matching::{Hubness, MatchRules, MatchingConfig, ModelDefaults, Strategy};
+use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
+use crate::model::manifest::ModelDefaults;
 
 /// The rules of a draw, and its seed.
 #[derive(Debug, Clone)]

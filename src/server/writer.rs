@@ -6,7 +6,7 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
-use crate::dataset::store::AnswerRow;
+use crate::dataset::record::AnswerRow;
 use crate::llm::{LlmError, SamplingSettings};
 use crate::work::{Backend, BackendDown};
 

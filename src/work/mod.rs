@@ -5,7 +5,6 @@
 mod backend;
 mod breaker;
 mod calls;
-mod conclusion;
 mod feed;
 mod progress;
 mod stop;
@@ -15,7 +14,6 @@ use crate::base::failure::{Error, ErrorKind, Failure};
 pub use backend::{Backend, BackendDown, BackendState, ProbePolicy};
 pub use breaker::{Breaker, Whose};
 pub use calls::{Asking, Calls, Outcome, Worked};
-pub use conclusion::Conclusion;
 pub use feed::{Feed, Feeder, feed};
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use stop::Stop;

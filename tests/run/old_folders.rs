@@ -14,7 +14,7 @@ use pairwright::base::hash;
 use pairwright::server::pb;
 use serde_json::{Value, json};
 
-use crate::support::run::{EXPORTS, assert_code, finish, pairwright, query, root};
+use crate::support::run::{EXPORTS, assert_code, finish, pairwright, query, root, said};
 use crate::support::serve;
 
 /// Where the release made them.
@@ -186,9 +186,17 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A file's bytes; of an evaluation's results without what tells place and port.
+/// A file's bytes; of an evaluation's results without what tells place and port, of a lineage
+/// without the keys of its calls, which are today's.
 fn comparable(path: &Path) -> Vec<u8> {
     let bytes = fs_err::read(path).expect("a file");
+    if path.ends_with("lineage.jsonl") {
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let mut parts = text.split(r#""key":""#);
+        let first = parts.next().expect("a part").to_owned();
+        let rest = parts.map(|part| part.split_once('"').expect("a key's end").1);
+        return rest.fold(first, |text, part| text + part).into_bytes();
+    }
     if !path.ends_with("results.json") {
         return bytes;
     }
@@ -221,8 +229,33 @@ fn a_finished_run_asks_nothing_and_gives_the_same_bytes() {
         assert_eq!(replay.calls(), 0, "{name}");
         assert_eq!(pairs(&old.path()), before, "{name}");
         old.assert_like(name, &EXPORTS);
+        let old_keys = "SELECT conf FROM answers UNION SELECT filter_conf FROM answers
+            UNION SELECT conf FROM pairs UNION SELECT conf FROM matches
+            UNION SELECT conf FROM rejections WHERE conf <> ''";
+        let sql = format!("SELECT conf FROM ({old_keys}) WHERE instr(conf, '-') = 0");
+        assert_eq!(query(&old.path(), &sql), Vec::<String>::new(), "{name}");
         assert_code(&finish(pairwright(&["verify", "--out"]).arg(old.path())), 0);
     }
+}
+
+/// A setting that is not the run's own gives none of its keys: that is said, and the rows stay.
+#[test]
+fn answers_whose_key_nothing_gives_are_told_and_kept() {
+    let (old, replay) = (Old::open("run"), Replay::start());
+    let file = old.path().join("run.toml");
+    let text = fs_err::read_to_string(&file).expect("a file");
+    fs_err::write(&file, text.replace("[answer]\n", "[answer]\nexamples_per_prompt = 1\n"))
+        .expect("write");
+    let output = old.resume(&["run"], &replay);
+    assert!(
+        said(&output).contains("9 answers of release 0.1.0 belong to other settings"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(
+        query(&old.path(), "SELECT count(*) FROM answers WHERE instr(conf, '-') = 0"),
+        ["9"]
+    );
 }
 
 #[test]
@@ -384,7 +417,7 @@ async fn an_old_service_goes_on() {
         assert!(read(&old) == read(&new), "{name}");
     }
     for name in ["library.jsonl", "lineage.jsonl"] {
-        let read = |runs: &Path| fs_err::read(runs.join("generated").join(name)).expect("a file");
+        let read = |runs: &Path| comparable(&runs.join("generated").join(name));
         assert!(read(&old) == read(&new), "{name}");
     }
     let read = |runs: &Path| comparable(&runs.join("judged/results.json"));

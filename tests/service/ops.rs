@@ -22,7 +22,7 @@ fn wrong_settings_refuse_to_start_with_name_value_and_range() {
     let folder = tempfile::tempdir().expect("temp dir");
     let refusals = [
         (vec!["--max-items", "0"], "serve.limits.max_items is 0, must be 1 to"),
-        (vec!["--max-queue-items", "0"], "queue.max_queue_items: 0 is not in [1, 1000000]"),
+        (vec!["--max-queue-items", "0"], "serve.queue.max_queue_items is 0, must be 1 to 1000000"),
         (vec!["--listen", "0.0.0.0:0"], "--allow-insecure"),
         (vec!["--model", "/nowhere"], "/nowhere"),
         (vec!["--tls-cert", "/nowhere.pem"], "serve.tls.key"),

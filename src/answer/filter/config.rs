@@ -1,11 +1,10 @@
 use std::collections::HashSet;
-use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
 use super::FilterName;
-use crate::ErrorKind;
-use crate::base::failure::Failure;
+use crate::base::check::{Checks, Settings};
+use crate::base::key::Key;
 
 /// Which filters run, and their limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,76 +68,51 @@ impl Default for RepetitionConfig {
     }
 }
 
-/// A value of the filters' configuration that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("filters: `{field}` is {value}; expected {expected}")]
-pub struct FilterConfigError {
-    /// The field's path below the filters' own table, for instance `repetition.max_top_3gram`.
-    pub field: &'static str,
-    /// The value seen.
-    pub value: String,
-    /// The range or form expected.
-    pub expected: String,
-}
-
-impl FilterConfigError {
-    fn new(field: &'static str, value: impl Display, expected: impl Into<String>) -> Self {
-        Self { field, value: value.to_string(), expected: expected.into() }
-    }
-}
-
-impl Failure for FilterConfigError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidInput
-    }
-
-    fn code(&self) -> &'static str {
-        "invalid_filter_config"
-    }
-}
-
 impl FilterConfig {
-    /// Checks every value.
-    ///
-    /// # Errors
-    /// The first field that is out of its range, with the value and the range.
-    pub fn validate(&self) -> Result<(), FilterConfigError> {
+    /// The key of what these filters say.
+    pub fn key(&self) -> String {
+        let Self { enabled, min_words, max_words, echo_words, repetition } = self;
+        let RepetitionConfig { max_word_run, max_phrase_run, max_repeated_sentences, .. } =
+            repetition;
+        let RepetitionConfig { max_top_3gram, max_top_4gram, max_repeated_5grams, .. } = repetition;
+        Key::new("filters", 2)
+            .list("enabled", enabled.iter().map(|name| name.name()))
+            .field("min_words", *min_words)
+            .field("max_words", *max_words)
+            .field("echo_words", *echo_words)
+            .field("max_word_run", *max_word_run)
+            .field("max_phrase_run", *max_phrase_run)
+            .field("max_repeated_sentences", *max_repeated_sentences)
+            .field("max_top_3gram", *max_top_3gram)
+            .field("max_top_4gram", *max_top_4gram)
+            .field("max_repeated_5grams", *max_repeated_5grams)
+            .done()
+    }
+}
+
+impl Settings for FilterConfig {
+    fn check(&self, checks: &mut Checks) {
         let mut seen = HashSet::new();
-        if let Some(twice) = self.enabled.iter().find(|name| !seen.insert(**name)) {
-            return Err(FilterConfigError::new("enabled", twice.name(), "each filter once"));
-        }
-        at_least("min_words", self.min_words, 1)?;
-        at_least("max_words", self.max_words, self.min_words)?;
-        if !(4..=100).contains(&self.echo_words) {
-            return Err(FilterConfigError::new("echo_words", self.echo_words, "4 to 100"));
-        }
-        self.repetition.validate()
+        let twice = self.enabled.iter().find(|name| !seen.insert(**name));
+        let names = twice.map(|name| format!("{} twice", name.name())).unwrap_or_default();
+        checks.require(twice.is_none(), "enabled", names, "each filter once");
+        checks.at_least("min_words", self.min_words, 1);
+        let (least, most) = (self.min_words, self.max_words);
+        checks.require(least <= most, "max_words", most, format!("min_words, {least}, or more"));
+        checks.range("echo_words", self.echo_words, 4, 100);
+        checks.section("repetition", &self.repetition);
     }
 }
 
-impl RepetitionConfig {
-    fn validate(&self) -> Result<(), FilterConfigError> {
-        at_least("repetition.max_word_run", self.max_word_run, 2)?;
-        at_least("repetition.max_phrase_run", self.max_phrase_run, 2)?;
-        share("repetition.max_repeated_sentences", self.max_repeated_sentences)?;
-        share("repetition.max_top_3gram", self.max_top_3gram)?;
-        share("repetition.max_top_4gram", self.max_top_4gram)?;
-        share("repetition.max_repeated_5grams", self.max_repeated_5grams)
+impl Settings for RepetitionConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.at_least("max_word_run", self.max_word_run, 2);
+        checks.at_least("max_phrase_run", self.max_phrase_run, 2);
+        checks.above("max_repeated_sentences", self.max_repeated_sentences, 0.0, 1.0);
+        checks.above("max_top_3gram", self.max_top_3gram, 0.0, 1.0);
+        checks.above("max_top_4gram", self.max_top_4gram, 0.0, 1.0);
+        checks.above("max_repeated_5grams", self.max_repeated_5grams, 0.0, 1.0);
     }
-}
-
-fn at_least(field: &'static str, value: usize, least: usize) -> Result<(), FilterConfigError> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(FilterConfigError::new(field, value, format!("{least} or more")))
-}
-
-fn share(field: &'static str, value: f64) -> Result<(), FilterConfigError> {
-    if value > 0.0 && value <= 1.0 {
-        return Ok(());
-    }
-    Err(FilterConfigError::new(field, value, "above 0 and at most 1"))
 }
 
 #[cfg(test)]
@@ -151,30 +125,27 @@ mod tests {
         let cases: [(Spoil, &str); 7] = [
             (
                 |c| c.enabled.push(FilterName::Empty),
-                "`enabled` is empty; expected each filter once",
+                "enabled is empty twice, must be each filter once",
             ),
-            (|c| c.min_words = 0, "`min_words` is 0; expected 1 or more"),
-            (|c| c.max_words = 2, "`max_words` is 2; expected 3 or more"),
-            (|c| c.echo_words = 3, "`echo_words` is 3; expected 4 to 100"),
-            (
-                |c| c.repetition.max_word_run = 1,
-                "`repetition.max_word_run` is 1; expected 2 or more",
-            ),
+            (|c| c.min_words = 0, "min_words is 0, must be 1 or more"),
+            (|c| c.max_words = 2, "max_words is 2, must be min_words, 3, or more"),
+            (|c| c.echo_words = 3, "echo_words is 3, must be 4 to 100"),
+            (|c| c.repetition.max_word_run = 1, "repetition.max_word_run is 1, must be 2 or more"),
             (
                 |c| c.repetition.max_top_3gram = 0.0,
-                "`repetition.max_top_3gram` is 0; expected above 0 and at most 1",
+                "repetition.max_top_3gram is 0, must be above 0, to 1",
             ),
             (
                 |c| c.repetition.max_top_4gram = f64::NAN,
-                "`repetition.max_top_4gram` is NaN; expected above 0 and at most 1",
+                "repetition.max_top_4gram is NaN, must be above 0, to 1",
             ),
         ];
-        assert_eq!(FilterConfig::default().validate(), Ok(()));
+        assert_eq!(FilterConfig::default().validate_as("filters"), Ok(()));
         for (spoil, message) in cases {
             let mut config = FilterConfig::default();
             spoil(&mut config);
-            let error = config.validate().expect_err(message);
-            assert_eq!(error.to_string(), format!("filters: {message}"));
+            let error = config.validate_as("filters").expect_err(message);
+            assert_eq!(error.to_string(), format!("filters.{message}"));
         }
     }
 

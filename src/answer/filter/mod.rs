@@ -14,8 +14,10 @@ mod repetition;
 use serde::{Deserialize, Serialize};
 
 use self::prepared::Prepared;
+use crate::base::check::{Problems, Settings};
 
-pub use config::{FilterConfig, FilterConfigError, RepetitionConfig};
+pub use crate::dataset::record::{Refused, Verdict};
+pub use config::{FilterConfig, RepetitionConfig};
 
 /// An answer and all that a filter may compare it with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,24 +33,6 @@ pub struct AnswerText<'a> {
     /// Other texts shown to the LLM that an answer must not repeat: the system prompt, the
     /// in-context examples' answers.
     pub prompt_texts: &'a [&'a str],
-}
-
-/// What the filters say to an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Pass,
-    Reject(Refused),
-}
-
-/// Why an answer was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
-    /// The filter's name.
-    pub filter: FilterName,
-    /// A stable, snake_case code; a filter may have several.
-    pub code: String,
-    /// One sentence for a person, with the words or numbers that decided.
-    pub reason: String,
 }
 
 /// A filter's finding: the code and the reason.
@@ -138,9 +122,9 @@ impl Filters {
     /// Builds the enabled filters in their order.
     ///
     /// # Errors
-    /// The configuration does not pass [`FilterConfig::validate`].
-    pub fn new(config: &FilterConfig) -> Result<Self, FilterConfigError> {
-        config.validate()?;
+    /// A value is out of its range.
+    pub fn new(config: &FilterConfig) -> Result<Self, Problems> {
+        config.validate_as("filters")?;
         let chain = config.enabled.iter().map(|name| (*name, name.build(config))).collect();
         Ok(Self { chain })
     }
@@ -148,8 +132,7 @@ impl Filters {
     /// The verdict of the first filter that refuses, or a pass.
     pub fn check(&self, answer: &AnswerText<'_>) -> Verdict {
         let prepared = Prepared::new(answer);
-        let verdicts =
-            self.chain.iter().map(|(name, filter)| judge(*name, filter.as_ref(), &prepared));
+        let verdicts = self.chain.iter().map(|(_, filter)| judge(filter.as_ref(), &prepared));
         verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
     }
 
@@ -157,7 +140,7 @@ impl Filters {
     pub fn check_each(&self, answer: &AnswerText<'_>) -> Vec<(FilterName, Verdict)> {
         let prepared = Prepared::new(answer);
         let verdicts = self.chain.iter();
-        verdicts.map(|(name, filter)| (*name, judge(*name, filter.as_ref(), &prepared))).collect()
+        verdicts.map(|(name, filter)| (*name, judge(filter.as_ref(), &prepared))).collect()
     }
 
     /// The filters' names in their order: what a passed answer's lineage records.
@@ -166,10 +149,10 @@ impl Filters {
     }
 }
 
-fn judge(filter: FilterName, test: &dyn AnswerFilter, answer: &Prepared<'_>) -> Verdict {
-    match test.check(answer) {
+fn judge(filter: &dyn AnswerFilter, answer: &Prepared<'_>) -> Verdict {
+    match filter.check(answer) {
         Ok(()) => Verdict::Pass,
-        Err((code, reason)) => Verdict::Reject(Refused { filter, code: code.to_owned(), reason }),
+        Err((code, reason)) => Verdict::Reject(Refused { code: code.to_owned(), reason }),
     }
 }
 

@@ -67,7 +67,7 @@ fn weaker_models_fall_more_often_and_for_what_they_do() {
         return;
     };
     assert!(refused.len() * 4 <= answers, "{} of {answers}: {refused:#?}", refused.len());
-    assert!(refused.iter().any(|refused| refused.filter == FilterName::Repetition));
+    assert!(refused.iter().any(|refused| refused.code.starts_with("repeated_")));
 }
 
 #[test]

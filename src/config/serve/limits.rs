@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::check;
+use crate::base::check::{Checks, Settings};
 
 /// Upper bounds of the service. A value equal to a limit passes. What one photo may cost is in
 /// `image.limits`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeLimits {
     /// Bytes of one gRPC message, either way, 64 KiB to 1 GiB.
@@ -68,23 +68,20 @@ impl ServeLimits {
     pub fn stream_idle(&self) -> Duration {
         Duration::from_secs(self.stream_idle_seconds)
     }
+}
 
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut range = |name: &str, value: u64, low: u64, high: u64| {
-            check(&mut problems, &format!("limits.{name}"), value, low, high);
-        };
-        range("max_message_bytes", self.max_message_bytes, 64 << 10, 1 << 30);
-        range("max_items", self.max_items, 1, 65_536);
-        range("max_text_bytes", self.max_text_bytes, 1 << 10, 16 << 20);
-        range("max_streams", self.max_streams.into(), 1, 65_536);
-        range("max_connections", self.max_connections, 1, 1_000_000);
-        range("max_requests", self.max_requests, 1, 1_000_000);
-        range("stream_idle_seconds", self.stream_idle_seconds, 1, 86_400);
-        range("request_timeout_seconds", self.request_timeout_seconds, 0, 86_400);
-        range("max_top_k", self.max_top_k, 1, 100_000);
-        range("max_page_size", self.max_page_size, 1, 100_000);
-        range("drain_seconds", self.drain_seconds, 0, 3600);
-        problems
+impl Settings for ServeLimits {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("max_message_bytes", self.max_message_bytes, 64 << 10, 1 << 30);
+        checks.range("max_items", self.max_items, 1, 65_536);
+        checks.range("max_text_bytes", self.max_text_bytes, 1 << 10, 16 << 20);
+        checks.range("max_streams", self.max_streams, 1, 65_536);
+        checks.range("max_connections", self.max_connections, 1, 1_000_000);
+        checks.range("max_requests", self.max_requests, 1, 1_000_000);
+        checks.range("stream_idle_seconds", self.stream_idle_seconds, 1, 86_400);
+        checks.range("request_timeout_seconds", self.request_timeout_seconds, 0, 86_400);
+        checks.range("max_top_k", self.max_top_k, 1, 100_000);
+        checks.range("max_page_size", self.max_page_size, 1, 100_000);
+        checks.range("drain_seconds", self.drain_seconds, 0, 3600);
     }
 }

@@ -6,9 +6,10 @@ mod parts;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ConfigError;
+use crate::base::check::{Checks, Problem, Problems, Settings};
 use crate::encoder::queue::QueueConfig;
 
 pub use limits::ServeLimits;
@@ -21,7 +22,7 @@ pub use parts::{
 const DATA: &str = "pairwright-data";
 
 /// How the gRPC service runs. It never goes into a run's `run.toml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeConfig {
     /// Address of the gRPC port; port 0 takes a free one.
@@ -68,6 +69,20 @@ impl Default for ServeConfig {
     }
 }
 
+impl Settings for ServeConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.section("limits", &self.limits);
+        checks.section("queue", &self.queue);
+        checks.section("tls", &self.tls);
+        checks.section("otel", &self.otel);
+        checks.section("urls", &self.urls);
+        checks.range("jobs.max_running", self.jobs.max_running, 1, 64);
+        checks.range("jobs.max_queued", self.jobs.max_queued, 1, 100_000);
+        checks.range("warmup.batch", self.warmup.batch, 0, 256);
+        checks.range("prober.interval_seconds", self.prober.interval_seconds, 1, 3600);
+    }
+}
+
 impl ServeConfig {
     /// The data folder, the default resolved.
     pub fn data_folder(&self) -> PathBuf {
@@ -75,20 +90,6 @@ impl ServeConfig {
     }
 
     /// Every wrong value: its name, the value, what is allowed.
-    pub(super) fn validate(&self) -> Vec<String> {
-        [
-            self.limits.validate(),
-            self.queue.validate().into_iter().map(|problem| format!("serve.{problem}")).collect(),
-            self.tls.validate(),
-            self.otel.validate(),
-            self.urls.validate(),
-            self.jobs.validate(),
-            self.warmup.validate(),
-            self.prober.validate(),
-        ]
-        .concat()
-    }
-
     /// The paths that are made absolute when the configuration is resolved.
     pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let options = [
@@ -116,14 +117,10 @@ pub fn check_exposure(serve: &ServeConfig) -> Result<(), ConfigError> {
     if serve.listen.ip().is_loopback() || protected || serve.allow_insecure {
         return Ok(());
     }
-    Err(ConfigError::Refused {
-        problems: vec![format!(
-            "serve.listen is {}, which other machines can reach, without API keys and without \
-             TLS: set serve.auth.keys_file (--api-keys) or serve.tls (--tls-cert, --tls-key), or \
-             say serve.allow_insecure = true (--allow-insecure)",
-            serve.listen
-        )],
-    })
+    let expected = "a loopback address, since other machines could call and read along: set \
+                    serve.auth.keys_file (--api-keys) or serve.tls (--tls-cert, --tls-key), or \
+                    say serve.allow_insecure = true (--allow-insecure)";
+    Err(Problems(vec![Problem::new("serve.listen", serve.listen, expected)]).into())
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -136,13 +133,6 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is no address; it must be IP:PORT, such as 127.0.0.1:50051 or [::]:50051")
     })
-}
-
-/// Notes a value outside its range.
-fn check(problems: &mut Vec<String>, name: &str, value: u64, low: u64, high: u64) {
-    if !(low..=high).contains(&value) {
-        problems.push(format!("serve.{name} is {value}, must be {low} to {high}"));
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{check, parse_address};
+use super::parse_address;
+use crate::base::check::{Checks, Settings};
 
 /// `[serve.tls]`: PEM files. None at all serves plain HTTP/2.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// The server's certificate and its chain.
@@ -19,25 +20,18 @@ pub struct TlsConfig {
     pub client_ca: Option<PathBuf>,
 }
 
-impl TlsConfig {
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.cert.is_some() != self.key.is_some() {
-            let (there, missing) =
-                if self.cert.is_some() { ("cert", "key") } else { ("key", "cert") };
-            problems.push(format!(
-                "serve.tls.{there} is set without serve.tls.{missing}: set both or neither"
-            ));
-        }
-        if self.client_ca.is_some() && self.cert.is_none() {
-            problems.push("serve.tls.client_ca is set without serve.tls.cert".into());
-        }
-        problems
+impl Settings for TlsConfig {
+    fn check(&self, checks: &mut Checks) {
+        let Self { cert, key, client_ca } = self;
+        let with = |other| format!("set together with serve.tls.{other}");
+        checks.require(cert.is_some() || key.is_none(), "key", "set", with("cert"));
+        checks.require(key.is_some() || cert.is_none(), "cert", "set", with("key"));
+        checks.require(cert.is_some() || client_ca.is_none(), "client_ca", "set", with("cert"));
     }
 }
 
 /// `[serve.auth]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// The file that `pairwright keys` writes; none asks for no key.
@@ -45,7 +39,7 @@ pub struct AuthConfig {
 }
 
 /// `[serve.metrics]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
     /// Address of the Prometheus page, or `off`.
@@ -53,8 +47,8 @@ pub struct MetricsConfig {
 }
 
 /// Where `GET /metrics` is answered. Written `127.0.0.1:9090` or `off`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum MetricsListen {
     /// Nowhere.
     Off,
@@ -65,6 +59,15 @@ pub enum MetricsListen {
 impl Default for MetricsListen {
     fn default() -> Self {
         Self::At(SocketAddr::from(([127, 0, 0, 1], 9090)))
+    }
+}
+
+impl From<MetricsListen> for String {
+    fn from(listen: MetricsListen) -> Self {
+        match listen {
+            MetricsListen::Off => "off".to_owned(),
+            MetricsListen::At(address) => address.to_string(),
+        }
     }
 }
 
@@ -82,7 +85,7 @@ impl TryFrom<String> for MetricsListen {
 }
 
 /// `[serve.otel]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OtelConfig {
     /// An OTLP/gRPC collector such as `http://127.0.0.1:4317`, with TLS where it is `https`; none
@@ -109,27 +112,20 @@ impl OtelConfig {
         let url = self.endpoint.as_deref().and_then(collector);
         url.is_some_and(|url| url.scheme() == "https")
     }
+}
 
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        // A NaN lies in no range, so it is refused too.
-        if !(0.0..=1.0).contains(&self.sample_ratio) {
-            let ratio = self.sample_ratio;
-            problems.push(format!("serve.otel.sample_ratio is {ratio}, must be 0 to 1"));
-        }
-        if self.service_name.trim().is_empty() {
-            problems.push("serve.otel.service_name is empty".into());
-        }
-        if let Some(endpoint) = self.endpoint.as_deref().filter(|it| collector(it).is_none()) {
-            problems.push(format!(
-                "serve.otel.endpoint is {endpoint:?}, must be http://HOST:PORT or https://HOST:PORT of a collector"
-            ));
-        }
-        if let Some(ca) = self.ca.as_deref().filter(|_| !self.is_encrypted()) {
-            let ca = ca.display();
-            problems.push(format!("serve.otel.ca is {ca}, but serve.otel.endpoint is not https"));
-        }
-        problems
+impl Settings for OtelConfig {
+    fn check(&self, checks: &mut Checks) {
+        let Self { endpoint, ca, service_name, sample_ratio } = self;
+        checks.range("sample_ratio", *sample_ratio, 0.0, 1.0);
+        checks.require(!service_name.trim().is_empty(), "service_name", "empty", "a name");
+        let wrong = endpoint.as_deref().filter(|endpoint| collector(endpoint).is_none());
+        let seen = format!("{:?}", wrong.unwrap_or_default());
+        let expected = "http://HOST:PORT or https://HOST:PORT of a collector";
+        checks.require(wrong.is_none(), "endpoint", seen, expected);
+        let trusted = ca.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let fits = ca.is_none() || self.is_encrypted();
+        checks.require(fits, "ca", trusted, "unset unless serve.otel.endpoint is https");
     }
 }
 
@@ -140,7 +136,7 @@ fn collector(endpoint: &str) -> Option<reqwest::Url> {
 }
 
 /// `[serve.urls]`: photos that callers name by URL.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UrlsConfig {
     /// Fetch them at all.
@@ -159,18 +155,16 @@ impl Default for UrlsConfig {
     }
 }
 
-impl UrlsConfig {
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        check(&mut problems, "urls.max_bytes", self.max_bytes, 1 << 10, 1 << 30);
-        check(&mut problems, "urls.timeout_seconds", self.timeout_seconds, 1, 300);
-        check(&mut problems, "urls.max_redirects", self.max_redirects, 0, 10);
-        problems
+impl Settings for UrlsConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("max_bytes", self.max_bytes, 1 << 10, 1 << 30);
+        checks.range("timeout_seconds", self.timeout_seconds, 1, 300);
+        checks.range("max_redirects", self.max_redirects, 0, 10);
     }
 }
 
 /// `[serve.jobs]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobsConfig {
     /// Jobs at work at once, 1 to 64: so many BatchMatch jobs, and so many Generate and Judge jobs
@@ -186,17 +180,8 @@ impl Default for JobsConfig {
     }
 }
 
-impl JobsConfig {
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        check(&mut problems, "jobs.max_running", self.max_running, 1, 64);
-        check(&mut problems, "jobs.max_queued", self.max_queued, 1, 100_000);
-        problems
-    }
-}
-
 /// `[serve.library]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServeLibraryConfig {
     /// What a new data folder starts with.
@@ -204,8 +189,8 @@ pub struct ServeLibraryConfig {
 }
 
 /// The instructions a new data folder starts with. Written `built_in`, `none` or a path.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
-#[serde(from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(from = "String", into = "String")]
 pub enum LibrarySeed {
     /// The built-in library.
     #[default]
@@ -214,6 +199,16 @@ pub enum LibrarySeed {
     None,
     /// A `.jsonl` or `.txt` library.
     File(PathBuf),
+}
+
+impl From<LibrarySeed> for String {
+    fn from(seed: LibrarySeed) -> Self {
+        match seed {
+            LibrarySeed::BuiltIn => "built_in".to_owned(),
+            LibrarySeed::None => "none".to_owned(),
+            LibrarySeed::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
 }
 
 impl From<String> for LibrarySeed {
@@ -227,7 +222,7 @@ impl From<String> for LibrarySeed {
 }
 
 /// `[serve.warmup]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmupConfig {
     /// Rows of the batch each encoder does before the server is ready, 0 to 256; 0 skips it.
@@ -240,16 +235,8 @@ impl Default for WarmupConfig {
     }
 }
 
-impl WarmupConfig {
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        check(&mut problems, "warmup.batch", self.batch, 0, 256);
-        problems
-    }
-}
-
 /// `[serve.prober]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProberConfig {
     /// Seconds between two looks at the backends' health, 1 to 3600.
@@ -259,13 +246,5 @@ pub struct ProberConfig {
 impl Default for ProberConfig {
     fn default() -> Self {
         Self { interval_seconds: 10 }
-    }
-}
-
-impl ProberConfig {
-    pub(super) fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        check(&mut problems, "prober.interval_seconds", self.interval_seconds, 1, 3600);
-        problems
     }
 }

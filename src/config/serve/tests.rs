@@ -24,7 +24,7 @@ fn every_wrong_value_is_named_with_its_range() {
         "serve.limits.max_requests is 0, must be 1 to 1000000",
         "serve.otel.sample_ratio is 1.5, must be 0 to 1",
         "serve.otel.endpoint is \"collector:4317\", must be http://HOST:PORT or https://HOST:PORT",
-        "serve.otel.ca is ca.pem, but serve.otel.endpoint is not https",
+        "serve.otel.ca is ca.pem, must be unset unless serve.otel.endpoint is https",
         "serve.urls.max_redirects is 11, must be 0 to 10",
         "serve.jobs.max_running is 0, must be 1 to 64",
         "serve.warmup.batch is 257, must be 0 to 256",
@@ -49,8 +49,14 @@ fn addresses_are_read_and_wrong_ones_named() {
 #[test]
 fn half_a_certificate_is_refused() {
     let text = refusal("[serve.tls]\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"\n");
-    assert!(text.contains("serve.tls.key is set without serve.tls.cert"), "{text}");
-    assert!(text.contains("serve.tls.client_ca is set without serve.tls.cert"), "{text}");
+    assert!(
+        text.contains("serve.tls.key is set, must be set together with serve.tls.cert"),
+        "{text}"
+    );
+    assert!(
+        text.contains("serve.tls.client_ca is set, must be set together with serve.tls.cert"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::SinkError;
+use crate::base::durable::Staged;
 
 /// Length of the header, fixed so that the row count can be filled in at the end.
 const HEADER: usize = 128;
@@ -11,9 +12,8 @@ const HEADER: usize = 128;
 /// Writes a float32 [N, D] array whose N is known only at the end. The file appears under its
 /// name when [`NpyWriter::finish`] succeeds.
 pub struct NpyWriter {
-    file: std::io::BufWriter<fs_err::File>,
+    file: Staged,
     path: PathBuf,
-    temporary: PathBuf,
     dim: usize,
     rows: u64,
 }
@@ -24,11 +24,10 @@ impl NpyWriter {
     /// # Errors
     /// The file cannot be made.
     pub fn create(path: &Path, dim: usize) -> Result<Self, SinkError> {
-        let temporary = path.with_extension("npy.tmp");
         let failed = |source| SinkError::Io { path: path.to_owned(), source };
-        let mut file = std::io::BufWriter::new(fs_err::File::create(&temporary).map_err(failed)?);
+        let mut file = Staged::create(path).map_err(failed)?;
         file.write_all(&[0; HEADER]).map_err(failed)?;
-        Ok(Self { file, path: path.to_owned(), temporary, dim, rows: 0 })
+        Ok(Self { file, path: path.to_owned(), dim, rows: 0 })
     }
 
     /// Adds one row of width `dim`.
@@ -39,27 +38,22 @@ impl NpyWriter {
         debug_assert_eq!(row.len(), self.dim, "rows have one width");
         let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.rows += 1;
-        self.file.write_all(&bytes).map_err(|source| self.failed(source))
+        let written = self.file.write_all(&bytes);
+        written.map_err(|source| SinkError::Io { path: self.path.clone(), source })
     }
 
     /// Fills in the header and gives the file its name. Returns the number of rows.
     ///
     /// # Errors
     /// The file cannot be written or renamed.
-    pub fn finish(mut self) -> Result<u64, SinkError> {
-        let header = header(self.rows, self.dim);
-        self.file
+    pub fn finish(self) -> Result<u64, SinkError> {
+        let Self { mut file, path, dim, rows } = self;
+        let finished = file
             .seek(SeekFrom::Start(0))
-            .and_then(|_| self.file.write_all(&header))
-            .and_then(|()| self.file.flush())
-            .and_then(|()| self.file.get_ref().sync_all())
-            .and_then(|()| fs_err::rename(&self.temporary, &self.path))
-            .map_err(|source| self.failed(source))?;
-        Ok(self.rows)
-    }
-
-    fn failed(&self, source: std::io::Error) -> SinkError {
-        SinkError::Io { path: self.path.clone(), source }
+            .and_then(|_| file.write_all(&header(rows, dim)))
+            .and_then(|()| file.commit());
+        finished.map_err(|source| SinkError::Io { path, source })?;
+        Ok(rows)
     }
 }
 

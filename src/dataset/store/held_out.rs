@@ -2,31 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::matches::floats;
-use super::{Store, StoreError, image};
-use crate::dataset::ImageRef;
+use super::Store;
+use crate::base::db::{DbError, vector_column};
 
 /// The meta value that says what was held out for which benchmark.
 const BENCHMARK: &str = "held_out:benchmark";
-
-/// A pair that a benchmark may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairToHold {
-    pub pair_key: String,
-    pub instruction_key: String,
-    pub instruction: String,
-    /// The instruction's category or cluster; empty where it has none.
-    pub category: String,
-    pub image: ImageRef,
-    /// What the photo was embedded with.
-    pub image_sha256: String,
-    /// The photo's format, such as `jpeg`.
-    pub format: String,
-    pub description: String,
-}
 
 /// A benchmark as the run remembers it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,30 +45,12 @@ pub struct HeldOut {
 }
 
 impl Store {
-    /// Every pair of the present source under `match_conf`, in its order.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn pairs_to_hold(&self, match_conf: &str) -> Result<Vec<PairToHold>, StoreError> {
-        self.rows(
-            "SELECT p.pair_key, n.key, n.text, ifnull(n.category, ''), i.image, i.image_sha256,
-                    i.format, i.description
-             FROM pairs p
-             JOIN items i ON i.seq = p.seq AND i.state = 'ready'
-                 AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
-             JOIN instructions n ON n.key = p.instruction_key
-             WHERE p.conf = ?1 ORDER BY p.seq, p.rank",
-            [match_conf],
-            pair_to_hold,
-        )
-    }
-
     /// Keys and texts of every instruction that the run knows.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn instruction_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.rows("SELECT key, text FROM instructions ORDER BY key", [], |row| {
+    pub fn instruction_texts(&self) -> Result<Vec<(String, String)>, DbError> {
+        self.db.rows("SELECT key, text FROM instructions ORDER BY key", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
     }
@@ -99,10 +64,10 @@ impl Store {
         benchmark: &HeldBenchmark,
         images: &BTreeSet<&str>,
         instructions: &BTreeSet<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         // Paths that are no Unicode were refused before.
         let text = serde_json::to_string(benchmark).unwrap_or_default();
-        self.write(|transaction| {
+        self.db.write(|transaction| {
             let meta = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)";
             transaction.execute(meta, params![BENCHMARK, text])?;
             hold(transaction, "image", images)?;
@@ -114,8 +79,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn hold_out_near(&self, found: &[NearDuplicate]) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn hold_out_near(&self, found: &[NearDuplicate]) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             for NearDuplicate { image_sha256, near, similarity } in found {
                 transaction.execute(
                     "INSERT OR IGNORE INTO held_out VALUES ('image', ?1, ?2, ?3)",
@@ -130,23 +95,19 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's, or a damaged row.
-    pub fn held_benchmark(&self) -> Result<Option<HeldBenchmark>, StoreError> {
-        let Some(text) = self.meta(BENCHMARK)? else { return Ok(None) };
-        serde_json::from_str(&text).map(Some).map_err(|error| StoreError::Damaged {
-            path: self.path().to_owned(),
-            what: format!("{BENCHMARK}: {error}"),
-        })
+    pub fn held_benchmark(&self) -> Result<Option<HeldBenchmark>, DbError> {
+        self.db.meta_json(BENCHMARK)
     }
 
     /// Everything that is held out.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn held_out(&self) -> Result<HeldOut, StoreError> {
+    pub fn held_out(&self) -> Result<HeldOut, DbError> {
         let mut held = HeldOut::default();
         let images = "SELECT key, near FROM held_out WHERE kind = 'image'";
         let rows =
-            self.rows(images, [], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)))?;
+            self.db.rows(images, [], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?)))?;
         for (key, near) in rows {
             match near {
                 Some(near) => drop(held.near.insert(key, near)),
@@ -155,7 +116,7 @@ impl Store {
         }
         let instructions = "SELECT h.key, ifnull(n.text, '') FROM held_out h
              LEFT JOIN instructions n ON n.key = h.key WHERE h.kind = 'instruction'";
-        let rows = self.rows(instructions, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = self.db.rows(instructions, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         held.instructions = rows.into_iter().collect();
         Ok(held)
     }
@@ -168,36 +129,18 @@ impl Store {
         &self,
         encoder: &str,
         mut each: impl FnMut(&str, Vec<f32>),
-    ) -> Result<(), StoreError> {
-        let fail = |source| self.fail(source);
-        let mut statement = self
-            .connection
-            .prepare(
-                "SELECT substr(key, 7), vector FROM embeddings
-                 WHERE key >= 'image:' AND key < 'image;' AND encoder = ?1",
-            )
-            .map_err(fail)?;
-        let mut rows = statement.query([encoder]).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            let (key, vector): (String, Vec<u8>) =
-                (row.get(0).map_err(fail)?, row.get(1).map_err(fail)?);
-            each(&key, floats(&vector));
-        }
-        Ok(())
+    ) -> Result<(), DbError> {
+        self.db.each(
+            "SELECT substr(key, 7), vector FROM embeddings
+             WHERE key >= 'image:' AND key < 'image;' AND encoder = ?1",
+            [encoder],
+            |row| Ok((row.get::<_, String>(0)?, vector_column(row, 1)?)),
+            |(key, vector)| {
+                each(&key, vector);
+                Ok(())
+            },
+        )
     }
-}
-
-fn pair_to_hold(row: &Row<'_>) -> rusqlite::Result<PairToHold> {
-    Ok(PairToHold {
-        pair_key: row.get(0)?,
-        instruction_key: row.get(1)?,
-        instruction: row.get(2)?,
-        category: row.get(3)?,
-        image: image(row, 4)?,
-        image_sha256: row.get(5)?,
-        format: row.get(6)?,
-        description: row.get(7)?,
-    })
 }
 
 fn hold(transaction: &Transaction<'_>, kind: &str, keys: &BTreeSet<&str>) -> rusqlite::Result<()> {

@@ -2,7 +2,8 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Store, StoreError, image, insert_rejection};
+use super::{Store, image, insert_rejection};
+use crate::base::db::{DbError, vector_bytes};
 use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, Stage};
 
@@ -43,12 +44,12 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn reset_unembedded(&self, encoder: &str, captions: bool) -> Result<usize, StoreError> {
+    pub fn reset_unembedded(&self, encoder: &str, captions: bool) -> Result<usize, DbError> {
         let missing = "NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.encoder = ?1 AND e.key = ";
         let image = format!("{missing}'image:' || items.image_sha256)");
         let caption = format!("{missing}'text:' || items.item_key)");
         let condition = if captions { format!("({image} OR {caption})") } else { image };
-        self.execute(
+        self.db.execute(
             &format!("UPDATE items SET state = 'new' WHERE state = 'ready' AND {condition}"),
             [encoder],
         )
@@ -59,8 +60,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn reset_refused(&self, pass: i64, conf: &str) -> Result<usize, StoreError> {
-        self.write(|transaction| {
+    pub fn reset_refused(&self, pass: i64, conf: &str) -> Result<usize, DbError> {
+        self.db.write(|transaction| {
             let reset = transaction.execute(
                 "UPDATE items SET state = 'new', item_key = NULL WHERE state = 'rejected'
                  AND (EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'image'
@@ -83,13 +84,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn new_items(
-        &self,
-        pass: i64,
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<NewItem>, StoreError> {
-        self.rows(
+    pub fn new_items(&self, pass: i64, after: i64, limit: usize) -> Result<Vec<NewItem>, DbError> {
+        self.db.rows(
             "SELECT seq, id, image, description FROM items
              WHERE state = 'new' AND pass = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
             params![pass, after, limit],
@@ -108,8 +104,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_new(&self, pass: i64) -> Result<u64, StoreError> {
-        self.count("SELECT count(*) FROM items WHERE state = 'new' AND pass = ?1", [pass])
+    pub fn count_new(&self, pass: i64) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM items WHERE state = 'new' AND pass = ?1", [pass])
     }
 
     /// Keeps a batch of outcomes, all or none; `conf` is the key of the image settings. Returns how many became ready; an item with the
@@ -123,8 +119,8 @@ impl Store {
         encoder: &str,
         conf: &str,
         batch: &[(NewItem, ImageOutcome)],
-    ) -> Result<u64, StoreError> {
-        self.write(|transaction| {
+    ) -> Result<u64, DbError> {
+        self.db.write(|transaction| {
             let mut ready = 0;
             for (item, outcome) in batch {
                 match outcome {
@@ -195,11 +191,10 @@ fn put_embedding(
     encoder: &str,
     vector: &[f32],
 ) -> rusqlite::Result<()> {
-    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     // IGNORE: the vector that was stored first stays, so that a resumed run matches with it.
     transaction
         .prepare_cached("INSERT OR IGNORE INTO embeddings VALUES (?1, ?2, ?3)")?
-        .execute(params![key, encoder, bytes])?;
+        .execute(params![key, encoder, vector_bytes(vector)])?;
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 use rusqlite::{Transaction, params};
 
-use super::{Store, StoreError, insert_rejection};
+use super::{Store, insert_rejection};
+use crate::base::db::DbError;
 use crate::dataset::record::{Rejection, SourceRecord, Stage};
 
 /// What one reading of the source came to.
@@ -27,9 +28,9 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn begin_pass(&self) -> Result<i64, StoreError> {
+    pub fn begin_pass(&self) -> Result<i64, DbError> {
         let pass = self.pass()? + 1;
-        self.write(|transaction| {
+        self.db.write(|transaction| {
             transaction.execute("DELETE FROM rejections WHERE stage = 'source'", [])?;
             transaction
                 .execute("INSERT OR REPLACE INTO meta VALUES ('pass', ?1)", [pass.to_string()])?;
@@ -41,8 +42,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn pass(&self) -> Result<i64, StoreError> {
-        Ok(self.meta("pass")?.and_then(|value| value.parse().ok()).unwrap_or(0))
+    pub fn pass(&self) -> Result<i64, DbError> {
+        Ok(self.db.meta("pass")?.and_then(|value| value.parse().ok()).unwrap_or(0))
     }
 
     /// Stores records of a reading: a new one is added, a changed one starts again, an unchanged
@@ -50,8 +51,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_records(&self, pass: i64, records: &[StampedRecord]) -> Result<u64, StoreError> {
-        self.write(|transaction| {
+    pub fn put_records(&self, pass: i64, records: &[StampedRecord]) -> Result<u64, DbError> {
+        self.db.write(|transaction| {
             let mut changed = 0;
             for (record, stamp) in records {
                 changed += put_record(transaction, pass, record, stamp)?;
@@ -64,8 +65,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_source_rejections(&self, rejections: &[Rejection]) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn put_source_rejections(&self, rejections: &[Rejection]) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             rejections
                 .iter()
                 .try_for_each(|one| insert_rejection(transaction, one, &one.subject, ""))
@@ -76,13 +77,13 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn pass_summary(&self, pass: i64, changed: u64) -> Result<IngestSummary, StoreError> {
+    pub fn pass_summary(&self, pass: i64, changed: u64) -> Result<IngestSummary, DbError> {
         let stage = Stage::Source.name();
         Ok(IngestSummary {
-            records: self.count("SELECT count(*) FROM items WHERE pass = ?1", [pass])?,
+            records: self.db.value("SELECT count(*) FROM items WHERE pass = ?1", [pass])?,
             new_or_changed: changed,
-            gone: self.count("SELECT count(*) FROM items WHERE pass < ?1", [pass])?,
-            rejected: self.count("SELECT count(*) FROM rejections WHERE stage = ?1", [stage])?,
+            gone: self.db.value("SELECT count(*) FROM items WHERE pass < ?1", [pass])?,
+            rejected: self.db.value("SELECT count(*) FROM rejections WHERE stage = ?1", [stage])?,
         })
     }
 }

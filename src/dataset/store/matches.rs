@@ -1,10 +1,11 @@
 //! The match stage's side of the store: items with their vectors in, pairs out.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction, params};
 
-use super::{Store, StoreError, insert_rejection};
-use crate::dataset::record::{CandidateScore, Rejection};
-use crate::instruction::Instruction;
+use super::{Store, insert_rejection};
+use crate::base::db::{DbError, vector_column};
+use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +46,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_instructions(&self, library: &[Instruction], hash: &str) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn put_instructions(&self, library: &[Instruction], hash: &str) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO instructions VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
@@ -70,8 +71,8 @@ impl Store {
         encoder: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<ItemToMatch>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<ItemToMatch>, DbError> {
+        self.db.rows(
             "SELECT i.seq, i.id, i.item_key, e.vector, c.vector
              FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
@@ -97,7 +98,7 @@ impl Store {
         pass: i64,
         encoder: &str,
         limit: usize,
-    ) -> Result<(Vec<ItemToMatch>, bool), StoreError> {
+    ) -> Result<(Vec<ItemToMatch>, bool), DbError> {
         let items = self.items_to_match(pass, "", encoder, 0, limit)?;
         let complete = items.len() == limit || self.count_new(pass)? == 0;
         Ok((items, complete))
@@ -107,16 +108,16 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_items(&self, pass: i64) -> Result<u64, StoreError> {
-        self.count("SELECT count(*) FROM items WHERE pass = ?1", [pass])
+    pub fn count_items(&self, pass: i64) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM items WHERE pass = ?1", [pass])
     }
 
     /// How many pairs each instruction has under `conf` (by instruction key).
     ///
     /// # Errors
     /// SQLite's.
-    pub fn pair_counts(&self, conf: &str) -> Result<Vec<(String, u64)>, StoreError> {
-        self.rows(
+    pub fn pair_counts(&self, conf: &str) -> Result<Vec<(String, u64)>, DbError> {
+        self.db.rows(
             "SELECT instruction_key, count(*) FROM pairs WHERE conf = ?1 GROUP BY 1 ORDER BY 1",
             [conf],
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -127,24 +128,25 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_matches(&self, conf: &str, batch: &[MatchRow]) -> Result<(), StoreError> {
-        self.write(|transaction| batch.iter().try_for_each(|one| put_match(transaction, conf, one)))
+    pub fn put_matches(&self, conf: &str, batch: &[MatchRow]) -> Result<(), DbError> {
+        self.db
+            .write(|transaction| batch.iter().try_for_each(|one| put_match(transaction, conf, one)))
     }
 
     /// The hubness statistics kept under `key`, as JSON.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn hubness(&self, key: &str) -> Result<Option<String>, StoreError> {
-        self.meta(&format!("hubness:{key}"))
+    pub fn hubness(&self, key: &str) -> Result<Option<String>, DbError> {
+        self.db.meta(&format!("hubness:{key}"))
     }
 
     /// Keeps hubness statistics, so that later items are scored by the same ones.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn set_hubness(&self, key: &str, json: &str) -> Result<(), StoreError> {
-        self.set_meta(&format!("hubness:{key}"), json)
+    pub fn set_hubness(&self, key: &str, json: &str) -> Result<(), DbError> {
+        self.db.set_meta(&format!("hubness:{key}"), json)
     }
 }
 
@@ -153,14 +155,9 @@ fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
         seq: row.get(0)?,
         id: row.get(1)?,
         item_key: row.get(2)?,
-        image: floats(&row.get::<_, Vec<u8>>(3)?),
-        caption: row.get::<_, Option<Vec<u8>>>(4)?.map(|bytes| floats(&bytes)),
+        image: vector_column(row, 3)?,
+        caption: (row.get_ref(4)? != ValueRef::Null).then(|| vector_column(row, 4)).transpose()?,
     })
-}
-
-pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
-    let (words, _) = bytes.as_chunks::<4>();
-    words.iter().map(|word| f32::from_le_bytes(*word)).collect()
 }
 
 fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusqlite::Result<()> {

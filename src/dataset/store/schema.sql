@@ -1,4 +1,4 @@
--- One run. Keys come from content (design 8), so that a killed run resumes without losing or
+-- One run. Keys come from content, so that a killed run resumes without losing or
 -- repeating work, and a changed setting redoes only what depends on it.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 

@@ -1,8 +1,9 @@
 //! Figures about a run: for the summary, the report and `verify`.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::{Store, StoreError, image};
+use super::{Store, image};
+use crate::base::db::DbError;
 use crate::dataset::ImageRef;
 use crate::dataset::sink::SinkSummary;
 
@@ -51,8 +52,8 @@ impl Store {
         &self,
         match_conf: &str,
         answer_conf: &str,
-    ) -> Result<Vec<RejectionCount>, StoreError> {
-        self.rows(
+    ) -> Result<Vec<RejectionCount>, DbError> {
+        self.db.rows(
             "SELECT stage, code, count(*) AS n FROM rejections
              WHERE stage = 'image' OR conf IN ('', ?1, ?2) GROUP BY stage, code
              UNION ALL
@@ -76,7 +77,7 @@ impl Store {
         stage: &str,
         code: &str,
         limit: usize,
-    ) -> Result<Vec<(String, String)>, StoreError> {
+    ) -> Result<Vec<(String, String)>, DbError> {
         let sql = if stage == "filter" {
             "SELECT i.id || ' / attempt ' || a.attempt, a.reason FROM answers a
              JOIN pairs p ON p.pair_key = a.pair_key JOIN items i ON i.seq = p.seq
@@ -85,15 +86,15 @@ impl Store {
             "SELECT subject, reason FROM rejections WHERE stage = ?1 AND code = ?2
              ORDER BY rowid LIMIT ?3"
         };
-        self.rows(sql, params![stage, code, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.db.rows(sql, params![stage, code, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Failed calls by code: (code, count, one reason).
     ///
     /// # Errors
     /// SQLite's.
-    pub fn failure_counts(&self) -> Result<Vec<(String, u64, String)>, StoreError> {
-        self.rows(
+    pub fn failure_counts(&self) -> Result<Vec<(String, u64, String)>, DbError> {
+        self.db.rows(
             "SELECT code, count(*), min(reason) FROM failures GROUP BY code ORDER BY 2 DESC, 1",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
@@ -104,10 +105,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn item_states(&self, pass: i64) -> Result<(u64, u64, u64), StoreError> {
+    pub fn item_states(&self, pass: i64) -> Result<(u64, u64, u64), DbError> {
         let count = |state: &str| {
             let sql = "SELECT count(*) FROM items WHERE pass = ?1 AND state = ?2";
-            self.count(sql, params![pass, state])
+            self.db.value(sql, params![pass, state])
         };
         Ok((count("new")?, count("ready")?, count("rejected")?))
     }
@@ -116,8 +117,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_matched(&self, pass: i64, conf: &str) -> Result<u64, StoreError> {
-        self.count(
+    pub fn count_matched(&self, pass: i64, conf: &str) -> Result<u64, DbError> {
+        self.db.value(
             "SELECT count(*) FROM matches m JOIN items i ON i.seq = m.seq
              WHERE m.conf = ?2 AND i.pass = ?1 AND i.state = 'ready' AND m.item_key = i.item_key",
             params![pass, conf],
@@ -128,8 +129,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn count_current_pairs(&self, pass: i64, match_conf: &str) -> Result<u64, StoreError> {
-        self.count(
+    pub fn count_current_pairs(&self, pass: i64, match_conf: &str) -> Result<u64, DbError> {
+        self.db.value(
             "SELECT count(*) FROM pairs p JOIN items i ON i.seq = p.seq
              WHERE p.conf = ?2 AND i.pass = ?1 AND i.state = 'ready'",
             params![pass, match_conf],
@@ -140,8 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn token_totals(&self, match_conf: &str, conf: &str) -> Result<TokenTotals, StoreError> {
-        let mut rows = self.rows(
+    pub fn token_totals(&self, match_conf: &str, conf: &str) -> Result<TokenTotals, DbError> {
+        let mut rows = self.db.rows(
             "SELECT count(*), count(DISTINCT CASE WHEN a.verdict = 'accepted' THEN a.pair_key END),
                     ifnull(sum(a.prompt_tokens), 0), ifnull(sum(a.completion_tokens), 0)
              FROM answers a JOIN pairs p ON p.pair_key = a.pair_key AND p.conf = ?1
@@ -166,21 +167,22 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn add_stage_time(&self, stage: &str, items: u64, seconds: f64) -> Result<(), StoreError> {
-        self.execute(
-            "INSERT INTO stage_times VALUES (?1, ?2, ?3)
+    pub fn add_stage_time(&self, stage: &str, items: u64, seconds: f64) -> Result<(), DbError> {
+        self.db
+            .execute(
+                "INSERT INTO stage_times VALUES (?1, ?2, ?3)
              ON CONFLICT (stage) DO UPDATE SET items = items + ?2, seconds = seconds + ?3",
-            params![stage, items, seconds],
-        )
-        .map(|_| ())
+                params![stage, items, seconds],
+            )
+            .map(|_| ())
     }
 
     /// Every stage's work so far.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn stage_times(&self) -> Result<Vec<StageTime>, StoreError> {
-        self.rows("SELECT stage, items, seconds FROM stage_times ORDER BY rowid", [], |row| {
+    pub fn stage_times(&self) -> Result<Vec<StageTime>, DbError> {
+        self.db.rows("SELECT stage, items, seconds FROM stage_times ORDER BY rowid", [], |row| {
             Ok(StageTime { stage: row.get(0)?, items: row.get(1)?, seconds: row.get(2)? })
         })
     }
@@ -189,48 +191,53 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_export(&self, name: &str, summary: &SinkSummary) -> Result<(), StoreError> {
+    pub fn put_export(&self, name: &str, summary: &SinkSummary) -> Result<(), DbError> {
         let SinkSummary { path, rows, bytes, sha256 } = summary;
-        self.execute(
-            "INSERT OR REPLACE INTO exports VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![name, path.to_string_lossy(), rows, bytes, sha256],
-        )
-        .map(|_| ())
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO exports VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![name, path.to_string_lossy(), rows, bytes, sha256],
+            )
+            .map(|_| ())
     }
 
     /// The exports as they were last written.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn exports(&self) -> Result<Vec<ExportRow>, StoreError> {
-        self.rows("SELECT name, path, rows, bytes, sha256 FROM exports ORDER BY name", [], |row| {
-            Ok(ExportRow {
-                name: row.get(0)?,
-                path: row.get(1)?,
-                rows: row.get(2)?,
-                bytes: row.get(3)?,
-                sha256: row.get(4)?,
-            })
-        })
+    pub fn exports(&self) -> Result<Vec<ExportRow>, DbError> {
+        self.db.rows(
+            "SELECT name, path, rows, bytes, sha256 FROM exports ORDER BY name",
+            [],
+            |row| {
+                Ok(ExportRow {
+                    name: row.get(0)?,
+                    path: row.get(1)?,
+                    rows: row.get(2)?,
+                    bytes: row.get(3)?,
+                    sha256: row.get(4)?,
+                })
+            },
+        )
     }
 
     /// Adds this session's LLM calls to the run's.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn add_llm_calls(&self, calls: u64, retries: u64) -> Result<(), StoreError> {
+    pub fn add_llm_calls(&self, calls: u64, retries: u64) -> Result<(), DbError> {
         let (earlier_calls, earlier_retries) = self.llm_calls()?;
-        self.set_meta("llm_calls", &(earlier_calls + calls).to_string())?;
-        self.set_meta("llm_retries", &(earlier_retries + retries).to_string())
+        self.db.set_meta("llm_calls", &(earlier_calls + calls).to_string())?;
+        self.db.set_meta("llm_retries", &(earlier_retries + retries).to_string())
     }
 
     /// LLM calls and retries over all sessions of the run.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn llm_calls(&self) -> Result<(u64, u64), StoreError> {
-        let number = |name| -> Result<u64, StoreError> {
-            Ok(self.meta(name)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+    pub fn llm_calls(&self) -> Result<(u64, u64), DbError> {
+        let number = |name| -> Result<u64, DbError> {
+            Ok(self.db.meta(name)?.and_then(|text| text.parse().ok()).unwrap_or(0))
         };
         Ok((number("llm_calls")?, number("llm_retries")?))
     }
@@ -239,14 +246,11 @@ impl Store {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn image_of(&self, id: &str) -> Result<Option<(ImageRef, String)>, StoreError> {
-        self.connection
-            .query_row(
-                "SELECT image, image_sha256 FROM items WHERE id = ?1 AND state = 'ready'",
-                [id],
-                |row| Ok((image(row, 0)?, row.get(1)?)),
-            )
-            .optional()
-            .map_err(|source| self.fail(source))
+    pub fn image_of(&self, id: &str) -> Result<Option<(ImageRef, String)>, DbError> {
+        self.db.row(
+            "SELECT image, image_sha256 FROM items WHERE id = ?1 AND state = 'ready'",
+            [id],
+            |row| Ok((image(row, 0)?, row.get(1)?)),
+        )
     }
 }

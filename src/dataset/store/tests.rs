@@ -1,7 +1,5 @@
 use super::*;
-use crate::answer::filter::{FilterName, Refused, Verdict};
-use crate::dataset::record::{SourceRecord, Stage};
-use crate::instruction::Instruction;
+use crate::dataset::record::{AnswerRow, Instruction, Pair, Refused, SourceRecord, Stage, Verdict};
 
 const ENCODER: &str = "encoder";
 const IMAGE: &str = "image-conf";
@@ -93,15 +91,15 @@ impl Run {
         self.store.put_matches(MATCH, &rows).expect("matches");
     }
 
-    fn to_answer(&self) -> Vec<PairToAnswer> {
+    fn to_answer(&self) -> Vec<(Pair, u32)> {
         self.store.pairs_to_answer(MATCH, ANSWER, 2, (-1, 0), 100).expect("pairs")
     }
 
-    fn answer(&self, pair: &PairToAnswer, verdict: Verdict) {
+    fn answer(&self, (pair, attempt): &(Pair, u32), verdict: Verdict) {
         let row = AnswerRow {
-            answer_key: format!("{}-{}", pair.pair_key, pair.attempt),
-            pair_key: pair.pair_key.clone(),
-            attempt: pair.attempt,
+            answer_key: format!("{}-{attempt}", pair.key),
+            pair_key: pair.key.clone(),
+            attempt: *attempt,
             text: "An answer.".into(),
             finish: "stop".into(),
             llm: "stub".into(),
@@ -128,7 +126,7 @@ impl Run {
         let mut found = Vec::new();
         let read = self.store.each_sample(&context, |sample| {
             found.push(format!("{} {}", sample.id, sample.image));
-            Ok::<(), StoreError>(())
+            Ok::<(), DbError>(())
         });
         read.expect("samples");
         found
@@ -136,11 +134,7 @@ impl Run {
 }
 
 fn reject() -> Verdict {
-    Verdict::Reject(Refused {
-        filter: FilterName::Empty,
-        code: "empty".into(),
-        reason: "no words".into(),
-    })
+    Verdict::Reject(Refused { code: "empty".into(), reason: "no words".into() })
 }
 
 #[test]
@@ -251,7 +245,7 @@ fn a_pair_is_answered_until_accepted_or_out_of_attempts() {
     run.answer(&pairs[1], reject());
     let again = run.to_answer();
     assert_eq!(again.len(), 1);
-    assert_eq!((again[0].item_id.as_str(), again[0].attempt), ("b", 2));
+    assert_eq!((again[0].0.item_id.as_str(), again[0].1), ("b", 2));
     run.answer(&again[0], reject());
     assert!(run.to_answer().is_empty());
     assert_eq!(run.samples(), ["a-1 a.jpg"]);
@@ -263,14 +257,14 @@ fn a_failed_call_waits_for_the_next_start_only() {
     let pass = run.ingest(&[record("a", "1")]);
     run.embed(pass);
     run.match_all(pass);
-    let pair = run.to_answer().remove(0);
+    let (pair, _) = run.to_answer().remove(0);
     let failure = Rejection {
         stage: Stage::Answer,
         code: "timeout".into(),
         reason: "slow".into(),
         subject: "a".into(),
     };
-    run.store.put_failure(ANSWER, &pair.pair_key, &failure, 3).expect("failure");
+    run.store.put_failure(ANSWER, &pair.key, &failure, 3).expect("failure");
     assert!(run.to_answer().is_empty());
     assert_eq!(run.store.clear_failures().expect("clear"), 1);
     assert_eq!(run.to_answer().len(), 1);
@@ -294,18 +288,17 @@ fn a_photo_that_is_gone_takes_its_samples_along_and_brings_them_back() {
 }
 
 #[test]
-fn stores_of_another_version_are_refused() {
-    let run = run();
-    run.store.connection.pragma_update(None, "user_version", 99).expect("pragma");
-    let error = run.store.reopen().err().expect("refused");
-    assert!(matches!(error, StoreError::Version { found: 99, .. }));
-}
-
-#[test]
 fn a_file_that_is_no_database_is_a_typed_error() {
     let folder = tempfile::tempdir().expect("temp dir");
     let path = folder.path().join("run.sqlite");
     fs_err::write(&path, "not a database, only some text that is long enough").expect("write");
     let error = Store::open(&path).err().expect("refused");
     assert!(error.to_string().contains("run.sqlite"), "{error}");
+}
+
+#[test]
+fn a_commit_reaches_the_disk_before_it_returns() {
+    let run = run();
+    let full = 2;
+    assert_eq!(run.store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
 }

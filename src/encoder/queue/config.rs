@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, PerLane};
+use crate::base::check::{Checks, Settings};
 use crate::encoder::{EncoderOptions, or_cores};
 use crate::model::{Device, ModelManifest};
 
@@ -61,33 +62,25 @@ impl Default for QueueConfig {
     }
 }
 
-impl QueueConfig {
-    /// Every setting out of range: its name, its value and the range. Empty when all is well.
-    pub fn validate(&self) -> Vec<String> {
-        let ranges = [
-            ("sessions", self.sessions, 0, 64),
-            ("intra_threads", self.intra_threads, 0, 1024),
-            ("decode_threads", self.decode_threads, 0, 1024),
-            ("batch_size", self.batch_size, 1, 256),
-            ("batch_bytes", self.batch_bytes, 1 << 20, 16 << 30),
-            ("bulk_batch_size", self.bulk_batch_size, 0, 256),
-            ("text_batch_size", self.text_batch_size, 1, 1024),
-            ("text_batch_tokens", self.text_batch_tokens, 1, 1 << 20),
-            ("batches_ahead", self.batches_ahead, 1, 64),
-            ("max_queue_items", self.max_queue_items, 1, 1_000_000),
-            ("max_queue_bytes", self.max_queue_bytes, 1 << 20, 64 << 30),
-            ("interactive_weight", self.interactive_weight, 1, 1000),
-            ("bulk_weight", self.bulk_weight, 1, 1000),
-        ];
-        ranges
-            .into_iter()
-            .filter(|(_, value, low, high)| value < low || value > high)
-            .map(|(name, value, low, high)| {
-                format!("queue.{name}: {value} is not in [{low}, {high}]")
-            })
-            .collect()
+impl Settings for QueueConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("sessions", self.sessions, 0, 64);
+        checks.range("intra_threads", self.intra_threads, 0, 1024);
+        checks.range("decode_threads", self.decode_threads, 0, 1024);
+        checks.range("batch_size", self.batch_size, 1, 256);
+        checks.range("batch_bytes", self.batch_bytes, 1 << 20, 16 << 30);
+        checks.range("bulk_batch_size", self.bulk_batch_size, 0, 256);
+        checks.range("text_batch_size", self.text_batch_size, 1, 1024);
+        checks.range("text_batch_tokens", self.text_batch_tokens, 1, 1 << 20);
+        checks.range("batches_ahead", self.batches_ahead, 1, 64);
+        checks.range("max_queue_items", self.max_queue_items, 1, 1_000_000);
+        checks.range("max_queue_bytes", self.max_queue_bytes, 1 << 20, 64 << 30);
+        checks.range("interactive_weight", self.interactive_weight, 1, 1000);
+        checks.range("bulk_weight", self.bulk_weight, 1, 1000);
     }
+}
 
+impl QueueConfig {
     /// The options to open the encoder with, so that it has the sessions this queue works with.
     pub fn encoder_options(&self, device: Device) -> EncoderOptions {
         EncoderOptions {
@@ -140,15 +133,15 @@ mod tests {
 
     #[test]
     fn defaults_are_valid() {
-        assert_eq!(QueueConfig::default().validate(), Vec::<String>::new());
+        QueueConfig::default().validate_as("queue").expect("in range");
     }
 
     #[test]
     fn every_wrong_value_is_named_with_its_range() {
         let config = QueueConfig { sessions: 65, batch_size: 0, ..QueueConfig::default() };
         assert_eq!(
-            config.validate(),
-            ["queue.sessions: 65 is not in [0, 64]", "queue.batch_size: 0 is not in [1, 256]"]
+            config.validate_as("queue").expect_err("two").to_string(),
+            "queue.sessions is 65, must be 0 to 64; queue.batch_size is 0, must be 1 to 256"
         );
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::ErrorKind;
+use crate::base::check::Problems;
 use crate::base::failure::Failure;
 use crate::encoder::EncoderError;
 use crate::image::ImageError;
@@ -105,8 +106,8 @@ impl Failure for ItemError {
 /// Why a service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("queue settings refused:\n  {}", problems.join("\n  "))]
-    Config { problems: Vec<String> },
+    #[error("queue settings refused: {0}")]
+    Config(#[from] Problems),
     #[error("cannot start a thread of the encoder queue: {0}")]
     Thread(#[source] std::io::Error),
 }
@@ -114,14 +115,14 @@ pub enum StartError {
 impl Failure for StartError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config { .. } => ErrorKind::InvalidInput,
+            Self::Config(_) => ErrorKind::InvalidInput,
             Self::Thread(_) => ErrorKind::Internal,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Config { .. } => "config_invalid",
+            Self::Config(_) => "config_invalid",
             Self::Thread(_) => "internal",
         }
     }

@@ -22,6 +22,7 @@ use super::state::Limits;
 use super::tower::{Photos, Texts, Tower};
 use super::warm::{WarmUp, warm_up};
 use super::worker::{prepare_items, run_batches};
+use crate::base::check::Settings;
 use crate::encoder::{Encoder, EncoderError, StagedEncoder};
 
 /// A white dot, for probes.
@@ -55,10 +56,7 @@ impl EncoderService {
         config: &QueueConfig,
         observer: Arc<dyn QueueObserver>,
     ) -> Result<Self, StartError> {
-        let problems = config.validate();
-        if !problems.is_empty() {
-            return Err(StartError::Config { problems });
-        }
+        config.validate_as("queue")?;
         let config = &config.with(encoder.manifest());
         let gate = BulkGate::default();
         let observer: Arc<dyn QueueObserver> = Arc::new(Shielded(observer));

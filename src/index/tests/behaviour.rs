@@ -43,8 +43,8 @@ fn refuses_settings_out_of_range_by_name() {
     let wrong = IndexConfig { connectivity: 1, expansion_search: 5000, ..IndexConfig::default() };
     let error = build(&wrong, 4, 0).err().expect("refused");
     let text = error.to_string();
-    assert!(text.contains("index.connectivity: 1 is not in [2, 512]"), "{text}");
-    assert!(text.contains("index.expansion_search: 5000 is not in [1, 4096]"), "{text}");
+    assert!(text.contains("index.connectivity is 1, must be 2 to 512"), "{text}");
+    assert!(text.contains("index.expansion_search is 5000, must be 1 to 4096"), "{text}");
     for kind in [IndexKind::Exact, IndexKind::Usearch] {
         assert_eq!(build(&config(kind), 0, 0).err().expect("width 0").code(), "bad_index_settings");
     }

@@ -154,7 +154,7 @@ fn a_killed_save_harms_nothing_and_is_cleaned_up() {
     let (folder, path, index) = saved(IndexKind::Usearch, 20);
     let before = fs_err::read(&path).expect("read");
     // What a save killed half-way leaves.
-    let litter = folder.path().join(".some.index.tmp");
+    let litter = folder.path().join(".some.index.partial");
     fs_err::write(&litter, &before[..before.len() / 2]).expect("written");
     assert_eq!(load(&path, MODEL, &config(IndexKind::Usearch)).expect("loaded").len(), 20);
     index.save(&path, MODEL).expect("saved over the litter");
@@ -170,7 +170,7 @@ fn a_failed_save_says_where_and_leaves_nothing() {
     let error = index.save(&taken, MODEL).expect_err("a folder is in the way");
     assert_eq!(error.code(), "index_io");
     assert!(error.to_string().contains("taken"), "{error}");
-    assert!(!folder.path().join(".taken.tmp").exists());
+    assert!(!folder.path().join(".taken.partial").exists());
     let nowhere = folder.path().join("no/such/folder/index");
     let error = index.save(&nowhere, MODEL).expect_err("no such folder");
     assert_eq!(error.kind(), crate::ErrorKind::NotFound);

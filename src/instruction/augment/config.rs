@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::super::filter::InstructionFilterConfig;
+use crate::base::check::{Checks, Settings};
 use crate::llm::{LlmConfig, LlmTarget, SamplingSettings};
 
 /// What seeds are drawn from.
@@ -96,25 +97,21 @@ impl Default for GenerateConfig {
     }
 }
 
-impl GenerateConfig {
-    /// Every setting that is out of range: its name, its value and the range.
-    pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut range = |name: &str, value: u64, low: u64, high: u64| {
-            if !(low..=high).contains(&value) {
-                problems.push(format!("generate.{name} is {value}, must be {low} to {high}"));
-            }
-        };
-        range("limit", self.limit.unwrap_or(1), 1, u64::MAX);
-        range("seeds_per_prompt", self.seeds_per_prompt as u64, 1, 32);
-        range("per_description", self.per_description as u64, 1, 20);
-        range("attempts", u64::from(self.attempts), 1, 10);
-        range("round", self.round as u64, 1, 100_000);
-        range("min_library", self.min_library as u64, 0, 100_000);
-        problems.extend(self.filters.validate("generate.filters"));
-        problems
+impl Settings for GenerateConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.at_least("limit", self.limit, 1);
+        checks.range("seeds_per_prompt", self.seeds_per_prompt, 1, 32);
+        checks.range("per_description", self.per_description, 1, 20);
+        checks.range("attempts", self.attempts, 1, 10);
+        checks.range("round", self.round, 1, 100_000);
+        checks.range("min_library", self.min_library, 0, 100_000);
+        checks.section("filters", &self.filters);
+        checks.section("settings", &self.settings);
+        checks.section("llm", &self.llm);
     }
+}
 
+impl GenerateConfig {
     /// The form of replies, unset resolved for the backend.
     pub fn resolved_structured(&self, target: &LlmTarget) -> Structured {
         self.structured.unwrap_or(match target {

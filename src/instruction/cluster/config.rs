@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::KMeans;
+use crate::base::check::{Checks, Settings};
 
 /// How raw instructions are clustered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,29 +50,24 @@ impl Default for ClusterConfig {
     }
 }
 
-impl ClusterConfig {
-    /// Every setting that is out of range: its name, its value and the range.
-    pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut range = |name: &str, value: usize, low: usize, high: usize| {
-            if !(low..=high).contains(&value) {
-                problems.push(format!("cluster.{name} is {value}, must be {low} to {high}"));
-            }
-        };
-        range("k", self.k.unwrap_or(1), 1, 1_000_000);
-        range("k_min", self.k_min.unwrap_or(2), 2, 1_000_000);
-        range("k_max", self.k_max.unwrap_or(1_000_000), self.k_min.unwrap_or(2), 1_000_000);
-        range("restarts", self.restarts, 1, 100);
-        range("max_iterations", self.max_iterations, 1, 10_000);
-        range("silhouette_sample", self.silhouette_sample, 10, 20_000);
-        range("choose_sample", self.choose_sample, 100, 1_000_000);
-        range("threads", self.threads, 0, 1024);
-        if !(0.0..=1.0).contains(&self.tolerance) {
-            problems.push(format!("cluster.tolerance is {}, must be 0 to 1", self.tolerance));
-        }
-        problems
+impl Settings for ClusterConfig {
+    fn check(&self, checks: &mut Checks) {
+        const MOST: usize = 1_000_000;
+        checks.range("k", self.k, 1, MOST);
+        checks.range("k_min", self.k_min, 2, MOST);
+        checks.range("k_max", self.k_max, 2, MOST);
+        let (least, most) = (self.k_min.unwrap_or(2), self.k_max.unwrap_or(MOST));
+        checks.require(least <= most, "k_max", most, format!("k_min, {least}, or more"));
+        checks.range("restarts", self.restarts, 1, 100);
+        checks.range("max_iterations", self.max_iterations, 1, 10_000);
+        checks.range("silhouette_sample", self.silhouette_sample, 10, 20_000);
+        checks.range("choose_sample", self.choose_sample, 100, MOST);
+        checks.range("threads", self.threads, 0, 1024);
+        checks.range("tolerance", self.tolerance, 0.0, 1.0);
     }
+}
 
+impl ClusterConfig {
     /// The range of k tried for `found` instructions, within 2 and `found` - 1: with as many
     /// clusters as instructions a silhouette says nothing.
     pub(super) fn range(&self, found: usize) -> (usize, usize) {

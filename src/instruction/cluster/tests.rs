@@ -4,6 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::base::check::Settings;
 
 fn never() -> bool {
     false
@@ -107,11 +108,11 @@ fn settings_out_of_range_are_named() {
         tolerance: f64::NAN,
         ..Default::default()
     };
-    let said = wrong.validate().join("\n");
+    let said = wrong.validate_as("cluster").expect_err("out of range").to_string();
     for name in ["cluster.k is 0, must be 1", "k_min is 1", "restarts is 0", "tolerance is NaN"] {
         assert!(said.contains(name), "{said}");
     }
-    assert!(ClusterConfig::default().validate().is_empty());
+    ClusterConfig::default().validate_as("cluster").expect("in range");
 }
 
 proptest! {

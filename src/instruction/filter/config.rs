@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::InstructionFilter;
+use crate::base::check::{Checks, Settings};
 
 /// The language instructions must be in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,26 +49,16 @@ impl Default for InstructionFilterConfig {
     }
 }
 
-impl InstructionFilterConfig {
-    /// Every setting that is out of range: its name below `section`, its value and the range.
-    pub fn validate(&self, section: &str) -> Vec<String> {
-        let mut problems = Vec::new();
+impl Settings for InstructionFilterConfig {
+    fn check(&self, checks: &mut Checks) {
         let mut seen = HashSet::new();
-        if let Some(twice) = self.enabled.iter().find(|filter| !seen.insert(**filter)) {
-            problems.push(format!("{section}.enabled names {twice:?} twice"));
-        }
-        if self.min_words == 0 || self.max_words < self.min_words {
-            let (min, max) = (self.min_words, self.max_words);
-            problems.push(format!(
-                "{section}: min_words is {min} and max_words {max}; 1 <= min_words <= max_words"
-            ));
-        }
-        for (name, value) in [("max_rouge_l", self.max_rouge_l), ("max_cosine", self.max_cosine)] {
-            if !(value > 0.0 && value <= 2.0) {
-                problems
-                    .push(format!("{section}.{name} is {value}, must be above 0 and at most 2"));
-            }
-        }
-        problems
+        let twice = self.enabled.iter().find(|filter| !seen.insert(**filter));
+        let names = twice.map(|filter| format!("{filter:?} twice")).unwrap_or_default();
+        checks.require(twice.is_none(), "enabled", names, "each filter once");
+        checks.at_least("min_words", self.min_words, 1);
+        let (least, most) = (self.min_words, self.max_words);
+        checks.require(least <= most, "max_words", most, format!("min_words, {least}, or more"));
+        checks.above("max_rouge_l", self.max_rouge_l, 0.0, 2.0);
+        checks.above("max_cosine", self.max_cosine, 0.0, 2.0);
     }
 }

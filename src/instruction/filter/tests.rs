@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::check::Settings;
 
 const DESCRIPTION: &str = "A raccoon stands on a wooden fence in Nagasaki. Beside it hangs a round \
     station clock that shows 1140, and a woman sells ripe figs from a basket.";
@@ -87,9 +88,14 @@ fn settings_out_of_range_are_named() {
         max_cosine: f64::NAN,
         ..Default::default()
     };
-    let problems = wrong.validate("generate.filters").join("\n");
-    for name in ["Length twice", "min_words is 9", "max_rouge_l is 0", "max_cosine is NaN"] {
+    let problems = wrong.validate_as("generate.filters").expect_err("out of range").to_string();
+    for name in [
+        "Length twice",
+        "max_words is 3, must be min_words, 9, or more",
+        "max_rouge_l is 0",
+        "max_cosine is NaN",
+    ] {
         assert!(problems.contains(name), "{problems}");
     }
-    assert!(InstructionFilterConfig::default().validate("x").is_empty());
+    InstructionFilterConfig::default().validate_as("x").expect("in range");
 }

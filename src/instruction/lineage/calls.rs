@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::GenerationStore;
-use crate::dataset::store::StoreError;
+use crate::base::db::{DbError, vector_bytes, vector_column};
+use crate::base::key::{Rekeyed, is_old};
 use crate::encoder::Embedding;
 
 /// A reply as it is kept.
@@ -47,24 +48,23 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn reply(&self, key: &str) -> Result<Option<StoredReply>, StoreError> {
-        self.connection
-            .prepare_cached(
-                "SELECT key, role, subject, attempt, model, seed, text, finish, prompt_tokens,
-                        completion_tokens FROM calls WHERE key = ?1",
-            )
-            .and_then(|mut statement| statement.query_row([key], stored_reply).optional())
-            .map_err(|source| self.fail(source))
+    pub fn reply(&self, key: &str) -> Result<Option<StoredReply>, DbError> {
+        self.db.row(
+            "SELECT key, role, subject, attempt, model, seed, text, finish, prompt_tokens,
+                    completion_tokens FROM calls WHERE key = ?1",
+            [key],
+            stored_reply,
+        )
     }
 
     /// Keeps a reply; an earlier failure of the same call is forgotten.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_reply(&self, reply: &StoredReply) -> Result<(), StoreError> {
+    pub fn put_reply(&self, reply: &StoredReply) -> Result<(), DbError> {
         let StoredReply { key, role, subject, attempt, model, seed, text, finish, .. } = reply;
         let (prompt, completion) = (reply.prompt_tokens, reply.completion_tokens);
-        self.write(|transaction| {
+        self.db.write(|transaction| {
             transaction.execute("DELETE FROM failures WHERE key = ?1", [key])?;
             transaction.execute(
                 "INSERT OR IGNORE INTO calls VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -74,13 +74,56 @@ impl GenerationStore {
         })
     }
 
+    /// Gives the replies and refusals of `role` that are kept under keys of release 0.1.0 today's:
+    /// `keys` gives pairs of both. Rows that refer to them follow.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn rekey(
+        &self,
+        role: &str,
+        keys: impl FnOnce() -> Vec<(String, String)>,
+    ) -> Result<Rekeyed, DbError> {
+        let old = is_old("key");
+        let left = |table: &str| format!("SELECT count(*) FROM {table} WHERE role = ?1 AND {old}");
+        let count = |table| self.db.value::<usize>(&left(table), [role]);
+        if count("calls")? + count("failures")? == 0 {
+            return Ok(Rekeyed::default());
+        }
+        let keys = keys();
+        let moved = self.db.write(|transaction| {
+            transaction.execute_batch(
+                "CREATE TEMP TABLE renamed (old TEXT PRIMARY KEY, new TEXT NOT NULL)",
+            )?;
+            let mut insert =
+                transaction.prepare("INSERT OR IGNORE INTO renamed VALUES (?1, ?2)")?;
+            keys.iter().try_for_each(|(old, new)| insert.execute([old, new]).map(drop))?;
+            drop(insert);
+            let rename = |table: &str, column: &str| {
+                let sql = format!(
+                    "UPDATE OR IGNORE {table}
+                     SET {column} = (SELECT new FROM renamed WHERE old = {column})
+                     WHERE {column} IN (SELECT old FROM renamed)"
+                );
+                transaction.execute(&sql, [])
+            };
+            let moved = rename("calls", "key")? + rename("failures", "key")?;
+            for table in ["readings", "raws", "finals", "refusals"] {
+                rename(table, "call_key")?;
+            }
+            transaction.execute_batch("DROP TABLE renamed")?;
+            Ok(moved)
+        })?;
+        Ok(Rekeyed { moved, left: count("calls")? })
+    }
+
     /// Keeps a failure.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_failure(&self, failure: &StoredFailure) -> Result<(), StoreError> {
+    pub fn put_failure(&self, failure: &StoredFailure) -> Result<(), DbError> {
         let StoredFailure { key, role, subject, code, reason, refused } = failure;
-        self.write(|transaction| {
+        self.db.write(|transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![key, role, subject, code, reason, refused],
@@ -93,8 +136,9 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clear_failures(&self) -> Result<(), StoreError> {
-        self.write(|transaction| transaction.execute("DELETE FROM failures WHERE refused = 0", []))
+    pub fn clear_failures(&self) -> Result<(), DbError> {
+        self.db
+            .write(|transaction| transaction.execute("DELETE FROM failures WHERE refused = 0", []))
             .map(|_| ())
     }
 
@@ -102,17 +146,17 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn is_refused(&self, key: &str) -> Result<bool, StoreError> {
+    pub fn is_refused(&self, key: &str) -> Result<bool, DbError> {
         let sql = "SELECT 1 FROM failures WHERE key = ?1 AND refused = 1";
-        Ok(!self.rows(sql, [key], |_| Ok(()))?.is_empty())
+        Ok(!self.db.rows(sql, [key], |_| Ok(()))?.is_empty())
     }
 
     /// Every failure, refused calls included.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn failures(&self) -> Result<Vec<StoredFailure>, StoreError> {
-        self.rows("SELECT * FROM failures ORDER BY role, subject, key", [], |row| {
+    pub fn failures(&self) -> Result<Vec<StoredFailure>, DbError> {
+        self.db.rows("SELECT * FROM failures ORDER BY role, subject, key", [], |row| {
             Ok(StoredFailure {
                 key: row.get(0)?,
                 role: row.get(1)?,
@@ -132,14 +176,12 @@ impl GenerationStore {
         &self,
         encoder: &str,
         keys: &[String],
-    ) -> Result<HashMap<String, Embedding>, StoreError> {
+    ) -> Result<HashMap<String, Embedding>, DbError> {
         let mut found = HashMap::with_capacity(keys.len());
         for key in keys {
             let sql = "SELECT vector FROM vectors WHERE key = ?1 AND encoder = ?2";
-            let blobs = self.rows(sql, [key.as_str(), encoder], |row| row.get::<_, Vec<u8>>(0))?;
-            if let Some(blob) = blobs.first() {
-                found.insert(key.clone(), floats(blob));
-            }
+            let vector = self.db.row(sql, [key.as_str(), encoder], |row| vector_column(row, 0))?;
+            found.extend(vector.map(|vector| (key.clone(), vector)));
         }
         Ok(found)
     }
@@ -152,22 +194,16 @@ impl GenerationStore {
         &self,
         encoder: &str,
         vectors: &[(String, Embedding)],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             let mut insert =
                 transaction.prepare_cached("INSERT OR REPLACE INTO vectors VALUES (?1, ?2, ?3)")?;
             for (key, vector) in vectors {
-                let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-                insert.execute(params![key, encoder, bytes])?;
+                insert.execute(params![key, encoder, vector_bytes(vector)])?;
             }
             Ok(())
         })
     }
-}
-
-fn floats(bytes: &[u8]) -> Embedding {
-    let words = bytes.chunks_exact(4);
-    words.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
 }
 
 fn stored_reply(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredReply> {

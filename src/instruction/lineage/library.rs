@@ -1,10 +1,9 @@
 //! Reading a generation: its rows, the library they make, and the lineage of each instruction.
 
-use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
 use super::{ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, RefusalRow};
-use crate::dataset::store::StoreError;
+use crate::base::db::{DbError, json_column};
 use crate::instruction::{Instruction, Seed};
 
 /// One final instruction with everything it came from: a line of `lineage.jsonl`. No field depends
@@ -62,7 +61,7 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn library(&self) -> Result<Vec<Instruction>, StoreError> {
+    pub fn library(&self) -> Result<Vec<Instruction>, DbError> {
         let generated = self.finals()?.into_iter().filter(|row| row.verdict == ACCEPTED);
         let mut library: Vec<Instruction> = generated
             .map(|FinalRow { id, text, cluster, .. }| Instruction {
@@ -79,9 +78,9 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn imported(&self) -> Result<Vec<Instruction>, StoreError> {
+    pub fn imported(&self) -> Result<Vec<Instruction>, DbError> {
         let sql = "SELECT id, text, category FROM imported ORDER BY place";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(Instruction { id: row.get(0)?, text: row.get(1)?, category: row.get(2)? })
         })
     }
@@ -90,8 +89,8 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn import(&self, instructions: &[Instruction]) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn import(&self, instructions: &[Instruction]) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO imported (id, text, category) VALUES (?1, ?2, ?3)")?;
             for Instruction { id, text, category } in instructions {
@@ -105,34 +104,34 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn seeds(&self) -> Result<Vec<Seed>, StoreError> {
+    pub fn seeds(&self) -> Result<Vec<Seed>, DbError> {
         let sql = "SELECT id, text FROM seeds ORDER BY place";
-        self.rows(sql, [], |row| Ok(Seed { id: row.get(0)?, text: row.get(1)? }))
+        self.db.rows(sql, [], |row| Ok(Seed { id: row.get(0)?, text: row.get(1)? }))
     }
 
     /// Ids and texts of the descriptions, in their order.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn descriptions(&self) -> Result<Vec<(String, String)>, StoreError> {
+    pub fn descriptions(&self) -> Result<Vec<(String, String)>, DbError> {
         let sql = "SELECT id, text FROM descriptions ORDER BY place";
-        self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.db.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Every raw instruction, refused ones included.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn raws(&self) -> Result<Vec<RawRow>, StoreError> {
+    pub fn raws(&self) -> Result<Vec<RawRow>, DbError> {
         let sql = "SELECT place, key, text, description, seeds, call_key, verdict, reason
              FROM raws ORDER BY place";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(RawRow {
                 place: row.get(0)?,
                 key: row.get(1)?,
                 text: row.get(2)?,
                 description: row.get(3)?,
-                seeds: list(row, 4)?,
+                seeds: json_column(row, 4)?,
                 call_key: row.get(5)?,
                 verdict: row.get(6)?,
                 reason: row.get(7)?,
@@ -144,9 +143,9 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clusters(&self) -> Result<Vec<ClusterRow>, StoreError> {
+    pub fn clusters(&self) -> Result<Vec<ClusterRow>, DbError> {
         let sql = "SELECT cluster, size, inertia FROM clusters ORDER BY cluster";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(ClusterRow { cluster: row.get(0)?, size: row.get(1)?, inertia: row.get(2)? })
         })
     }
@@ -155,9 +154,9 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn members(&self) -> Result<Vec<MemberRow>, StoreError> {
+    pub fn members(&self) -> Result<Vec<MemberRow>, DbError> {
         let sql = "SELECT raw, cluster, rank, distance FROM members ORDER BY cluster, rank";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(MemberRow {
                 raw: row.get(0)?,
                 cluster: row.get(1)?,
@@ -171,17 +170,17 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn finals(&self) -> Result<Vec<FinalRow>, StoreError> {
+    pub fn finals(&self) -> Result<Vec<FinalRow>, DbError> {
         let sql =
             "SELECT cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into
              FROM finals ORDER BY cluster";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(FinalRow {
                 cluster: row.get(0)?,
                 id: row.get(1)?,
                 text: row.get(2)?,
                 call_key: row.get(3)?,
-                shown: list(row, 4)?,
+                shown: json_column(row, 4)?,
                 attempts: row.get(5)?,
                 verdict: row.get(6)?,
                 reason: row.get(7)?,
@@ -194,10 +193,10 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn refusals(&self) -> Result<Vec<RefusalRow>, StoreError> {
+    pub fn refusals(&self) -> Result<Vec<RefusalRow>, DbError> {
         let sql = "SELECT call_key, cluster, text, code, reason FROM refusals
              ORDER BY cluster, call_key";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(RefusalRow {
                 call_key: row.get(0)?,
                 cluster: row.get(1)?,
@@ -212,7 +211,7 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn lineage(&self) -> Result<Vec<LineageRow>, StoreError> {
+    pub fn lineage(&self) -> Result<Vec<LineageRow>, DbError> {
         let (raws, descriptions) = (self.raws()?, self.descriptions()?);
         let clusters = self.clusters()?;
         let mut members: Vec<Vec<MemberLineage>> = vec![Vec::new(); clusters.len()];
@@ -239,7 +238,7 @@ impl GenerationStore {
         row: FinalRow,
         clusters: &[ClusterRow],
         members: &mut [Vec<MemberLineage>],
-    ) -> Result<LineageRow, StoreError> {
+    ) -> Result<LineageRow, DbError> {
         let call = self.call_lineage(&row.call_key)?;
         let FinalRow { cluster, id, text, shown, attempts, verdict, reason, merged_into, .. } = row;
         let size = clusters.get(cluster).map_or(0, |one| one.size);
@@ -259,7 +258,7 @@ impl GenerationStore {
         })
     }
 
-    fn call_lineage(&self, key: &str) -> Result<Option<CallLineage>, StoreError> {
+    fn call_lineage(&self, key: &str) -> Result<Option<CallLineage>, DbError> {
         Ok(self.reply(key)?.map(|reply| CallLineage {
             key: reply.key,
             model: reply.model,
@@ -274,15 +273,4 @@ impl GenerationStore {
 /// The category of a cluster's instruction.
 fn category(cluster: usize) -> String {
     format!("cluster-{cluster:03}")
-}
-
-fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<T>> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Text,
-            Box::new(error),
-        )
-    })
 }

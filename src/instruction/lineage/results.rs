@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::{ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, ReadingRow, RefusalRow};
-use crate::dataset::store::StoreError;
+use crate::base::db::DbError;
 use crate::instruction::descriptions::Description;
 use crate::instruction::seeds::Seed;
 
@@ -21,12 +21,8 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_inputs(
-        &self,
-        seeds: &[Seed],
-        descriptions: &[Description],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn put_inputs(&self, seeds: &[Seed], descriptions: &[Description]) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             transaction.execute_batch("DELETE FROM seeds; DELETE FROM descriptions;")?;
             let mut insert = transaction.prepare_cached("INSERT INTO seeds VALUES (?1, ?2, ?3)")?;
             for (place, seed) in seeds.iter().enumerate() {
@@ -51,8 +47,8 @@ impl GenerationStore {
         first: usize,
         readings: &[ReadingRow],
         raws: &[RawRow],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             if first == 0 {
                 transaction.execute("DELETE FROM readings WHERE role = 'augment'", [])?;
             }
@@ -83,8 +79,8 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn clear_clusters(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn clear_clusters(&self) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             transaction.execute_batch(
                 "DELETE FROM clusters; DELETE FROM members; DELETE FROM finals;
                  DELETE FROM refusals; DELETE FROM readings WHERE role = 'summarize';
@@ -101,8 +97,8 @@ impl GenerationStore {
         &self,
         clusters: &[ClusterRow],
         members: &[MemberRow],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             transaction.execute_batch("DELETE FROM clusters; DELETE FROM members;")?;
             let mut insert =
                 transaction.prepare_cached("INSERT INTO clusters VALUES (?1, ?2, ?3)")?;
@@ -127,8 +123,8 @@ impl GenerationStore {
         readings: &[ReadingRow],
         finals: &[FinalRow],
         refusals: &[RefusalRow],
-    ) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             transaction.execute_batch(
                 "DELETE FROM readings WHERE role = 'summarize'; DELETE FROM finals;
                  DELETE FROM refusals;",
@@ -148,8 +144,8 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn add_stage_time(&self, stage: &str, items: u64, seconds: f64) -> Result<(), StoreError> {
-        self.write(|transaction| {
+    pub fn add_stage_time(&self, stage: &str, items: u64, seconds: f64) -> Result<(), DbError> {
+        self.db.write(|transaction| {
             transaction.execute(
                 "INSERT INTO stage_times VALUES (?1, ?2, ?3) ON CONFLICT (stage)
                  DO UPDATE SET items = ?2, seconds = seconds + ?3",
@@ -163,21 +159,21 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn stage_times(&self) -> Result<Vec<(String, u64, f64)>, StoreError> {
+    pub fn stage_times(&self) -> Result<Vec<(String, u64, f64)>, DbError> {
         let sql = "SELECT stage, items, seconds FROM stage_times ORDER BY rowid";
-        self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        self.db.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
     }
 
     /// Outcomes of replies, raw and final instructions, most frequent first.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn counts(&self) -> Result<Vec<Count>, StoreError> {
+    pub fn counts(&self) -> Result<Vec<Count>, DbError> {
         let sql = "SELECT 'reply', outcome, count(*) n FROM readings GROUP BY outcome
              UNION ALL SELECT 'raw', verdict, count(*) n FROM raws GROUP BY verdict
              UNION ALL SELECT 'final', verdict, count(*) n FROM finals GROUP BY verdict
              ORDER BY 1 DESC, 3 DESC, 2";
-        self.rows(sql, [], |row| {
+        self.db.rows(sql, [], |row| {
             Ok(Count { of: row.get(0)?, code: row.get(1)?, count: row.get(2)? })
         })
     }
@@ -186,11 +182,11 @@ impl GenerationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn usage(&self) -> Result<(u64, u64, u64), StoreError> {
+    pub fn usage(&self) -> Result<(u64, u64, u64), DbError> {
         let sql = "SELECT count(*), coalesce(sum(prompt_tokens), 0),
                 coalesce(sum(completion_tokens), 0)
              FROM calls WHERE key IN (SELECT call_key FROM readings)";
-        let rows = self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = self.db.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::db::{Cause, DbError};
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::dataset::sink::SinkError;
 use crate::encoder::EncoderError;
 use crate::index::IndexError;
@@ -18,22 +20,10 @@ pub enum LibraryStoreError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path}: another process works in this folder")]
-    Busy { path: PathBuf },
-    #[error("{path}: the disk is full; nothing of this call was kept")]
-    DiskFull { path: PathBuf },
-    #[error("{path}: {source}")]
-    Sqlite {
-        path: PathBuf,
-        #[source]
-        source: rusqlite::Error,
-    },
-    #[error(
-        "{path}: written by another version of Pairwright (schema {found}, this one wants {wanted})"
-    )]
-    Version { path: PathBuf, found: i64, wanted: i64 },
-    #[error("{path}: {what}")]
-    Damaged { path: PathBuf, what: String },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Db(#[from] DbError),
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     #[error(transparent)]
@@ -56,11 +46,9 @@ impl Failure for LibraryStoreError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io { source, .. } => ErrorKind::of_io(source),
-            Self::Sqlite { .. } => ErrorKind::Internal,
-            Self::DiskFull { .. } => ErrorKind::ResourceExhausted,
-            Self::Busy { .. } | Self::Version { .. } | Self::Damaged { .. } | Self::Empty => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Db(error) => error.kind(),
+            Self::Lock(error) => error.kind(),
+            Self::Empty => ErrorKind::FailedPrecondition,
             Self::Encoder(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::BadPageToken => ErrorKind::InvalidInput,
@@ -72,11 +60,12 @@ impl Failure for LibraryStoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::Io { .. } => "library_io",
-            Self::Busy { .. } => "library_busy",
-            Self::DiskFull { .. } => "disk_full",
-            Self::Sqlite { .. } => "library_sqlite",
-            Self::Version { .. } => "library_version",
-            Self::Damaged { .. } => "library_damaged",
+            Self::Lock(error) => error.code(),
+            Self::Db(error) => match error.cause() {
+                Cause::Version { .. } => "library_version",
+                Cause::Damaged(_) => "library_damaged",
+                _ => error.code(),
+            },
             Self::Encoder(_) => "library_embedding_failed",
             Self::Index(error) => error.code(),
             Self::BadPageToken => "bad_page_token",

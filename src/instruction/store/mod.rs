@@ -38,6 +38,7 @@ pub use new::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
 pub use page::InstructionPage;
 pub use search::Found;
 
+use crate::base::lock::FolderLock;
 use crate::index::{IndexConfig, IndexKind, VectorSearch};
 use live::{Live, LiveIndex};
 use lock::SharedLock;
@@ -68,8 +69,7 @@ pub struct InstructionStore {
     /// The number of the model in the library.
     model: i64,
     dim: usize,
-    // Held open: the lock ends with the process, however it ends.
-    _lock: fs_err::File,
+    _lock: FolderLock,
 }
 
 impl InstructionStore {

@@ -1,6 +1,5 @@
 //! Opening a library, whatever the last process left.
 
-use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -14,10 +13,17 @@ use super::lock::SharedLock;
 use super::rows::Rows;
 use super::{EmbedTexts, InstructionStore, SNAPSHOT_FILE, embed};
 use crate::base::hash;
+use crate::base::lock::{FolderLock, LockFile};
 use crate::index::{self, IndexConfig, IndexError, LocalIndex};
 
 const LIBRARY_FILE: &str = "library.sqlite";
-const LOCK_FILE: &str = "library.lock";
+
+static LOCK: LockFile = LockFile {
+    name: "library.lock",
+    held: ": another process works in this folder",
+    held_code: "library_busy",
+    io_code: "library_io",
+};
 
 impl InstructionStore {
     /// Opens the library in `folder`, making both if they are not there, and holds it until
@@ -38,7 +44,7 @@ impl InstructionStore {
         config: &IndexConfig,
         embed: EmbedTexts<'_>,
     ) -> Result<Self, LibraryStoreError> {
-        let lock = take(folder)?;
+        let lock = FolderLock::take(folder, &LOCK)?;
         let writer = Rows::open(&folder.join(LIBRARY_FILE))?;
         let model = writer.model(model_hash)?;
         embed::refresh(&writer, model, dim, embed)?;
@@ -122,18 +128,8 @@ fn ready_index(
     let aligner = Aligner { rows, dim, stop: &|| false };
     let changes = aligner.align(&mut *index, &catalog.rows(None))?;
     if index.len() != len {
-        return Err(rows.damaged(format!("{len} instructions have {} vectors", index.len())));
+        let what = format!("{len} instructions have {} vectors", index.len());
+        return Err(rows.damaged(what).into());
     }
     Ok((index, changes))
-}
-
-fn take(folder: &Path) -> Result<fs_err::File, LibraryStoreError> {
-    let io = |source| LibraryStoreError::Io { path: folder.to_owned(), source };
-    fs_err::create_dir_all(folder).map_err(io)?;
-    let lock = fs_err::File::create(folder.join(LOCK_FILE)).map_err(io)?;
-    match lock.file().try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(LibraryStoreError::Busy { path: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
 }

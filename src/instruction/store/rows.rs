@@ -1,100 +1,64 @@
 //! `library.sqlite`: the truth. Everything in memory is made from it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::catalog::{Catalog, StoredInstruction};
-use super::error::LibraryStoreError;
+use crate::base::db::{Database, DbError, Migration, Schema, vector_bytes, vector_column};
 
-/// Version of `schema.sql`; a library of another version is refused.
-const SCHEMA_VERSION: i64 = 1;
+static SCHEMA: Schema = Schema {
+    name: "instruction library",
+    made_by: "pairwright serve --data DIR",
+    code: "library_sqlite",
+    when_full: "nothing of this call was kept",
+    when_other_version: "",
+    readable_from: 1,
+    migrations: || vec![Migration::up(include_str!("schema.sql"))],
+};
 
 /// One connection to the library.
 pub(super) struct Rows {
-    connection: Connection,
-    path: PathBuf,
+    db: Database,
 }
 
 impl Rows {
     /// Opens the library at `path`, making it if it is not there.
-    pub fn open(path: &Path) -> Result<Self, LibraryStoreError> {
-        let connection = Connection::open(path).map_err(|source| sqlite(path, source))?;
-        let rows = Self { connection, path: path.to_owned() };
-        rows.prepare()?;
-        Ok(rows)
+    pub fn open(path: &Path) -> Result<Self, DbError> {
+        Ok(Self { db: Database::create(path, &SCHEMA)? })
     }
 
     /// Another connection, which reads beside the writer.
-    pub fn reader(&self) -> Result<Self, LibraryStoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags);
-        let connection = connection.map_err(|source| self.fail(source))?;
-        Ok(Self { connection, path: self.path.clone() })
-    }
-
-    /// With `synchronous = FULL` a commit has reached the disk when it returns.
-    fn prepare(&self) -> Result<(), LibraryStoreError> {
-        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                        PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;";
-        self.connection.execute_batch(settings).map_err(|source| self.fail(source))?;
-        let found = self.write(|transaction| {
-            let found = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if found == 0 {
-                transaction.execute_batch(include_str!("schema.sql"))?;
-                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            }
-            Ok(found)
-        })?;
-        if [0, SCHEMA_VERSION].contains(&found) {
-            return Ok(());
-        }
-        Err(LibraryStoreError::Version { path: self.path.clone(), found, wanted: SCHEMA_VERSION })
+    pub fn reader(&self) -> Result<Self, DbError> {
+        Ok(Self { db: Database::open_to_read(self.db.path(), &SCHEMA)? })
     }
 
     /// Runs `work` in one write transaction: all of it is kept, or nothing.
     pub fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, LibraryStoreError> {
-        let run = || {
-            let behavior = TransactionBehavior::Immediate;
-            let transaction = Transaction::new_unchecked(&self.connection, behavior)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|source| self.fail(source))
+    ) -> Result<T, DbError> {
+        self.db.write(work)
     }
 
-    fn one<T: rusqlite::types::FromSql>(
-        &self,
-        sql: &str,
-        values: impl rusqlite::Params,
-    ) -> Result<T, LibraryStoreError> {
-        self.connection.query_row(sql, values, |row| row.get(0)).map_err(|source| self.fail(source))
+    pub fn library_id(&self) -> Result<String, DbError> {
+        self.db.value("SELECT value FROM meta WHERE name = 'library_id'", [])
     }
 
-    pub fn library_id(&self) -> Result<String, LibraryStoreError> {
-        self.one("SELECT value FROM meta WHERE name = 'library_id'", [])
-    }
-
-    pub fn revision(&self) -> Result<u64, LibraryStoreError> {
-        self.one("SELECT value FROM meta WHERE name = 'revision'", [])
+    pub fn revision(&self) -> Result<u64, DbError> {
+        self.db.value("SELECT value FROM meta WHERE name = 'revision'", [])
     }
 
     /// The highest row ever given, 0 before the first.
-    pub fn last_row(&self) -> Result<u64, LibraryStoreError> {
-        self.one(
+    pub fn last_row(&self) -> Result<u64, DbError> {
+        self.db.value(
             "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'instructions'",
             [],
         )
     }
 
     /// The number of an encoder, given at its first use.
-    pub fn model(&self, hash: &str) -> Result<i64, LibraryStoreError> {
+    pub fn model(&self, hash: &str) -> Result<i64, DbError> {
         self.write(|transaction| {
             transaction.execute("INSERT OR IGNORE INTO models (hash) VALUES (?1)", [hash])?;
             let sql = "SELECT model FROM models WHERE hash = ?1";
@@ -103,29 +67,19 @@ impl Rows {
     }
 
     /// Every instruction.
-    pub fn catalog(&self) -> Result<Catalog, LibraryStoreError> {
-        let read = || {
-            let sql = "SELECT row, id, text, category, create_time FROM instructions";
-            let mut statement = self.connection.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            let mut catalog = Catalog::default();
-            while let Some(row) = rows.next()? {
-                catalog.insert(StoredInstruction {
-                    row: row.get(0)?,
-                    id: row.get(1)?,
-                    text: row.get(2)?,
-                    category: row.get(3)?,
-                    create_time: row.get(4)?,
-                });
-            }
-            Ok(catalog)
-        };
-        read().map_err(|source| self.fail(source))
+    pub fn catalog(&self) -> Result<Catalog, DbError> {
+        let mut catalog = Catalog::default();
+        let sql = "SELECT row, id, text, category, create_time FROM instructions";
+        self.db.each(sql, [], stored, |one| {
+            catalog.insert(one);
+            Ok::<_, DbError>(())
+        })?;
+        Ok(catalog)
     }
 
     /// How many rows have a vector of another model than `model`.
-    pub fn count_stale(&self, model: i64) -> Result<u64, LibraryStoreError> {
-        self.one("SELECT count(*) FROM instructions WHERE model <> ?1", [model])
+    pub fn count_stale(&self, model: i64) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM instructions WHERE model <> ?1", [model])
     }
 
     /// The first `limit` rows above `after` with a vector of another model, and their texts.
@@ -134,26 +88,16 @@ impl Rows {
         model: i64,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<(u64, String)>, LibraryStoreError> {
-        let read = || {
-            let sql = "SELECT row, text FROM instructions WHERE model <> ?1 AND row > ?2
-                       ORDER BY row LIMIT ?3";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            let pairs = statement
-                .query_map(params![model, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            pairs.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|source| self.fail(source))
+    ) -> Result<Vec<(u64, String)>, DbError> {
+        let sql = "SELECT row, text FROM instructions WHERE model <> ?1 AND row > ?2
+                   ORDER BY row LIMIT ?3";
+        self.db.rows(sql, params![model, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// The vector of a row, or `None` when the row is gone.
-    pub fn vector(&self, row: u64, dim: usize) -> Result<Option<Vec<f32>>, LibraryStoreError> {
-        let read = || {
-            let sql = "SELECT vector FROM embeddings WHERE row = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_row([row], |row| Ok(floats(row.get_ref(0)?.as_blob()?))).optional()
-        };
-        let vector = read().map_err(|source| self.fail(source))?;
+    pub fn vector(&self, row: u64, dim: usize) -> Result<Option<Vec<f32>>, DbError> {
+        let sql = "SELECT vector FROM embeddings WHERE row = ?1";
+        let vector = self.db.row(sql, [row], |row| vector_column(row, 0))?;
         if let Some(found) = vector.as_ref().map(Vec::len).filter(|found| *found != dim) {
             let what = format!("the vector of row {row} has {found} values, not {dim}");
             return Err(self.damaged(what));
@@ -161,25 +105,19 @@ impl Rows {
         Ok(vector)
     }
 
-    pub fn damaged(&self, what: String) -> LibraryStoreError {
-        LibraryStoreError::Damaged { path: self.path.clone(), what }
-    }
-
-    fn fail(&self, source: rusqlite::Error) -> LibraryStoreError {
-        sqlite(&self.path, source)
+    pub fn damaged(&self, what: String) -> DbError {
+        self.db.damaged(what)
     }
 }
 
-fn sqlite(path: &Path, source: rusqlite::Error) -> LibraryStoreError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(DiskFull) => LibraryStoreError::DiskFull { path },
-        Some(DatabaseCorrupt | NotADatabase) => {
-            LibraryStoreError::Damaged { path, what: source.to_string() }
-        }
-        _ => LibraryStoreError::Sqlite { path, source },
-    }
+fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredInstruction> {
+    Ok(StoredInstruction {
+        row: row.get(0)?,
+        id: row.get(1)?,
+        text: row.get(2)?,
+        category: row.get(3)?,
+        create_time: row.get(4)?,
+    })
 }
 
 /// What an instruction is stored from.
@@ -217,7 +155,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, new: &NewRow<'_>) -> rusqlit
         .prepare_cached(sql)?
         .query_row(params![id, text, category, create_time, model], |row| row.get(0))?;
     let mut statement = transaction.prepare_cached("INSERT INTO embeddings VALUES (?1, ?2)")?;
-    statement.execute(params![row, bytes(vector)])?;
+    statement.execute(params![row, vector_bytes(vector)])?;
     Ok(row)
 }
 
@@ -235,7 +173,7 @@ pub(super) fn replace_vector(
     vector: &[f32],
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE embeddings SET vector = ?2 WHERE row = ?1";
-    transaction.prepare_cached(sql)?.execute(params![row, bytes(vector)])?;
+    transaction.prepare_cached(sql)?.execute(params![row, vector_bytes(vector)])?;
     let sql = "UPDATE instructions SET model = ?2 WHERE row = ?1";
     transaction.prepare_cached(sql)?.execute(params![row, model])?;
     Ok(())
@@ -247,11 +185,15 @@ pub(super) fn raise_revision(transaction: &Transaction<'_>) -> rusqlite::Result<
     transaction.query_row(sql, [], |row| row.get(0))
 }
 
-fn bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    let number = |four: &[u8]| f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-    bytes.chunks_exact(4).map(number).collect()
+    #[test]
+    fn a_commit_reaches_the_disk_before_it_returns() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let rows = Rows::open(&folder.path().join("library.sqlite")).expect("made");
+        let full = 2;
+        assert_eq!(rows.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
+    }
 }

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::augment::sampling;
+use crate::base::check::{Checks, Settings};
 use crate::llm::{LlmConfig, LlmTarget, SamplingSettings};
 
 /// How clusters are summarised.
@@ -33,26 +34,18 @@ impl Default for SummarizeConfig {
     }
 }
 
-impl SummarizeConfig {
-    /// Every setting that is out of range: its name, its value and the range.
-    pub fn validate(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut range = |name: &str, value: usize, low: usize, high: usize| {
-            if !(low..=high).contains(&value) {
-                problems.push(format!("summarize.{name} is {value}, must be {low} to {high}"));
-            }
-        };
-        range("near", self.near, 1, 50);
-        range("spread", self.spread, 0, 50);
-        range("attempts", self.attempts as usize, 1, 20);
-        if !(self.merge_cosine > 0.0 && self.merge_cosine <= 2.0) {
-            let value = self.merge_cosine;
-            problems
-                .push(format!("summarize.merge_cosine is {value}, must be above 0 and at most 2"));
-        }
-        problems
+impl Settings for SummarizeConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("near", self.near, 1, 50);
+        checks.range("spread", self.spread, 0, 50);
+        checks.range("attempts", self.attempts, 1, 20);
+        checks.above("merge_cosine", self.merge_cosine, 0.0, 2.0);
+        checks.section("settings", &self.settings);
+        checks.section("llm", &self.llm);
     }
+}
 
+impl SummarizeConfig {
     /// Sampling settings, unset resolved for the backend.
     pub fn resolved_settings(&self, target: &LlmTarget) -> SamplingSettings {
         self.settings.clone().unwrap_or_else(|| sampling(target, 0.5, 100))
@@ -95,10 +88,10 @@ mod tests {
             merge_cosine: -1.0,
             ..Default::default()
         };
-        let said = wrong.validate().join("\n");
+        let said = wrong.validate_as("").expect_err("out of range").to_string();
         for name in ["near is 0", "spread is 99", "attempts is 0", "merge_cosine is -1"] {
             assert!(said.contains(name), "{said}");
         }
-        assert!(SummarizeConfig::default().validate().is_empty());
+        SummarizeConfig::default().validate_as("").expect("in range");
     }
 }

@@ -2,10 +2,9 @@
 
 mod rows;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use self::rows::{
     COLUMNS, Fault, check_free, check_kind, check_room, fingerprint, known_request, next_id, now,
@@ -14,23 +13,33 @@ use self::rows::{
 use super::{
     JobFailure, JobKind, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError,
 };
-use crate::dataset::store::{StoreError, sqlite};
+use crate::base::db::{Database, Migration, Schema};
 
-/// Version of `schema.sql`; a store of a later version is refused.
-const SCHEMA_VERSION: i64 = 2;
-
-/// From version 1, which knew one kind of jobs.
-const FROM_1: &str = "
-    ALTER TABLE jobs RENAME COLUMN config TO task;
-    ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'match'
-        CHECK (kind IN ('match', 'generate', 'judge'));
-    UPDATE jobs SET task = json_object('match', json_object('config', json(task),
-        'answers', json(CASE WHEN answers THEN 'true' ELSE 'false' END)));";
+static SCHEMA: Schema = Schema {
+    name: "job store",
+    made_by: "pairwright serve --data DIR",
+    code: "job_store",
+    when_full: "free some space and run the same command again: finished work is kept",
+    when_other_version: "; use a new --out folder",
+    readable_from: 2,
+    migrations: || {
+        vec![
+            Migration::up(include_str!("schema.sql")),
+            // The first version knew one kind of jobs.
+            Migration::up(
+                "ALTER TABLE jobs RENAME COLUMN config TO task;
+                 ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'match'
+                     CHECK (kind IN ('match', 'generate', 'judge'));
+                 UPDATE jobs SET task = json_object('match', json_object('config', json(task),
+                     'answers', json(CASE WHEN answers THEN 'true' ELSE 'false' END)));",
+            ),
+        ]
+    },
+};
 
 /// The jobs of one data folder.
 pub(super) struct JobStore {
-    connection: Connection,
-    path: PathBuf,
+    db: Database,
 }
 
 /// A job that is to be run now.
@@ -52,32 +61,7 @@ pub(super) enum Ending {
 impl JobStore {
     /// Opens the store, making it if it is not there.
     pub fn open(path: &Path) -> Result<Self, ManagerError> {
-        let fail = |source| sqlite(path, source);
-        let connection = Connection::open(path).map_err(fail)?;
-        connection.busy_timeout(Duration::from_secs(60)).map_err(fail)?;
-        // FULL: a submitted job outlives a power cut.
-        let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
-        connection.execute_batch(pragmas).map_err(fail)?;
-        let store = Self { connection, path: path.to_owned() };
-        store.prepare()?;
-        Ok(store)
-    }
-
-    fn prepare(&self) -> Result<(), ManagerError> {
-        self.write(|transaction| {
-            match transaction.query_row("PRAGMA user_version", [], |row| row.get(0))? {
-                SCHEMA_VERSION => return Ok(()),
-                0 => transaction.execute_batch(include_str!("schema.sql"))?,
-                1 => transaction.execute_batch(FROM_1)?,
-                found => {
-                    let (path, wanted) = (self.path.clone(), SCHEMA_VERSION);
-                    return Err(
-                        ManagerError::from(StoreError::Version { path, found, wanted }).into()
-                    );
-                }
-            }
-            Ok(transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?)
-        })
+        Ok(Self { db: Database::create(path, &SCHEMA)? })
     }
 
     /// Keeps a new job, or finds the one that an earlier submit of the same request made.
@@ -119,15 +103,14 @@ impl JobStore {
     pub fn counts(&self) -> Result<Vec<(JobState, u64)>, ManagerError> {
         let count = |state: JobState| {
             let sql = "SELECT count(*) FROM jobs WHERE state = ?1";
-            let mut statement = self.connection.prepare_cached(sql)?;
-            Ok((state, statement.query_row([state.name()], |row| row.get(0))?))
+            Ok((state, self.db.value(sql, [state.name()])?))
         };
-        let counts: rusqlite::Result<Vec<_>> = JobState::ALL.into_iter().map(count).collect();
-        counts.map_err(|error| self.fault(error.into()))
+        JobState::ALL.into_iter().map(count).collect()
     }
 
     pub fn get(&self, id: &str) -> Result<JobRecord, ManagerError> {
-        read(&self.connection, id).map_err(|fault| self.fault(fault))
+        let found = self.db.row(&rows::one(), [id], record)?;
+        found.ok_or_else(|| ManagerError::NoJob { id: id.to_owned() })
     }
 
     /// Newest first, older than `before`.
@@ -141,12 +124,7 @@ impl JobStore {
             "SELECT {COLUMNS} FROM jobs WHERE (?1 IS NULL OR state = ?1)
              AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
         );
-        let query = || {
-            let mut statement = self.connection.prepare_cached(&sql)?;
-            let values = params![state.map(JobState::name), before, limit];
-            statement.query_map(values, record)?.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        query().map_err(|error| self.fault(error.into()))
+        Ok(self.db.rows(&sql, params![state.map(JobState::name), before, limit], record)?)
     }
 
     /// After a start of the server: what was running waits again, at its old place, unless it was
@@ -293,21 +271,10 @@ impl JobStore {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, ManagerError> {
-        let run = || {
-            let transaction =
-                Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|fault| self.fault(fault))
-    }
-
-    fn fault(&self, fault: Fault) -> ManagerError {
-        match fault {
+        self.db.transaction(work).map_err(|fault| match fault {
             Fault::Refused(error) => error,
-            Fault::Sqlite(source) => sqlite(&self.path, source).into(),
-        }
+            Fault::Sqlite(source) => self.db.sqlite(source).into(),
+        })
     }
 }
 

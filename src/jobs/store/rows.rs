@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
 use crate::base::hash;
 use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, ManagerError};
@@ -106,9 +106,13 @@ pub(super) fn check_room(transaction: &Transaction<'_>, limit: usize) -> Result<
     Err(ManagerError::QueueFull { limit }.into())
 }
 
-pub(super) fn read(connection: &Connection, id: &str) -> Result<JobRecord, Fault> {
-    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
-    let found = connection.query_row(&sql, [id], record).optional()?;
+/// The query of one job by its id.
+pub(super) fn one() -> String {
+    format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1")
+}
+
+pub(super) fn read(transaction: &Transaction<'_>, id: &str) -> Result<JobRecord, Fault> {
+    let found = transaction.query_row(&one(), [id], record).optional()?;
     Ok(found.ok_or_else(|| ManagerError::NoJob { id: id.to_owned() })?)
 }
 

@@ -7,9 +7,7 @@ CREATE TABLE jobs (
     request_id TEXT UNIQUE,
     -- Key over what was asked for: the same request_id must mean the same.
     fingerprint TEXT NOT NULL,
-    -- What is to be done (`JobTask`, as JSON).
-    task TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('match', 'generate', 'judge')),
+    config TEXT NOT NULL,
     answers INTEGER NOT NULL,
     spec TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),

@@ -108,7 +108,7 @@ fn jobs_of_the_first_version_go_on() {
     let folder = tempfile::tempdir().expect("temp dir");
     let path = folder.path().join("jobs.sqlite");
     let config = Config { seed: 41, ..Config::default() };
-    let old = Connection::open(&path).expect("a database");
+    let old = rusqlite::Connection::open(&path).expect("a database");
     old.execute_batch(VERSION_1).expect("made");
     let insert = "INSERT INTO jobs (id, run_id, fingerprint, config, answers, spec, state, place,
         created, progress) VALUES ('1', 'old', 'f', ?1, 1, '', 'running', 1, 0, '{}')";
@@ -120,4 +120,11 @@ fn jobs_of_the_first_version_go_on() {
     assert_eq!((claimed.record.kind, claimed.record.answers), (JobKind::Match, true));
     let task: JobTask = serde_json::from_str(&claimed.task).expect("a task");
     assert_eq!(task, JobTask::Match { config: Box::new(config), answers: true });
+}
+
+#[test]
+fn a_commit_reaches_the_disk_before_it_returns() {
+    let (_folder, store) = store();
+    let full = 2;
+    assert_eq!(store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
 }

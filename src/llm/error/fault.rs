@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ErrorKind;
+use crate::base::check::{Problem, Problems};
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
@@ -152,6 +153,18 @@ pub enum LlmFault {
         /// What is wrong with it, with the range and the value seen.
         reason: String,
     },
+}
+
+impl From<Problems> for LlmFault {
+    /// The first of them: a fault is one thing.
+    fn from(problems: Problems) -> Self {
+        let Problem { field, value, expected } = problems
+            .0
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Problem::new("settings", "wrong", "right"));
+        Self::Config { field, reason: format!("must be {expected}, not {value}") }
+    }
 }
 
 impl LlmFault {

@@ -78,6 +78,7 @@ impl Inner {
         self.tail.push_back(line.chars().take(LINE_CHARS).collect());
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a log may lose its last lines in a power cut")]
     fn write(&mut self, line: &str, path: &Path) -> std::io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         writeln!(file, "{line}")?;

@@ -7,6 +7,7 @@ mod settings;
 
 use super::*;
 use crate::index::IndexError;
+use crate::model::manifest::ModelDefaults;
 
 const DEFAULTS: ModelDefaults = ModelDefaults { min_similarity: -1.0, caption_weight: 0.0 };
 

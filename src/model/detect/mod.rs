@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::folder::{TEXT_FOLDER, file_in};
 use super::manifest::{
-    ModelFile, ModelManifest, Padding, Pooling, TextSpec, UNKNOWN_LICENSE, VisionSpec,
+    ModelDefaults, ModelFile, ModelManifest, Padding, Pooling, TextSpec, UNKNOWN_LICENSE,
+    VisionSpec,
 };
 use super::{ModelError, ModelSource};
 use crate::base::hash;
-use crate::model::ModelDefaults;
 use config::{Config, Family};
 use layout::{Candidate, Graphs};
 use towers::Tower;

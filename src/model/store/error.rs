@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use super::Hub;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
+use crate::base::lock::LockError;
 use crate::model::catalog::CatalogError;
 use crate::model::{ModelError, Precision};
 
@@ -44,8 +45,8 @@ pub enum ModelStoreError {
     Damaged { path: PathBuf, problem: String, command: String },
     #[error("model {name} in {folder} is not what the catalog says: {problem}; the files are kept")]
     NotAsDescribed { name: String, folder: PathBuf, problem: String },
-    #[error("another process is fetching into {folder}; wait for it to end")]
-    Busy { folder: PathBuf },
+    #[error(transparent)]
+    Lock(LockError),
     #[error(
         "the cache folder {folder} cannot be written: {source}; set PAIRWRIGHT_MODELS to another"
     )]
@@ -227,7 +228,7 @@ impl Failure for ModelStoreError {
             Self::Outdated { .. }
             | Self::NotAsDescribed { .. }
             | Self::Damaged { .. }
-            | Self::Busy { .. }
+            | Self::Lock(_)
             | Self::Record { .. }
             | Self::CacheNotWritable { .. }
             | Self::Offline { .. }

@@ -1,6 +1,5 @@
 //! A whole model, from the hub into the cache.
 
-use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use super::download::{self, Fetched, Transfer, Wanted};
@@ -9,6 +8,7 @@ use super::{
     HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, has_manifest,
     name_manifest,
 };
+use crate::base::lock::{FolderLock, LockFile};
 use crate::base::{durable, hash};
 use crate::model::catalog::{CatalogFile, CatalogModel};
 use crate::model::{ModelFolder, ModelManifest, ModelSource, Precision};
@@ -73,19 +73,21 @@ impl Store {
 }
 
 /// Makes a model's folder and takes its lock, which ends with the process.
-fn lock(folder: &Path) -> Result<fs_err::File, ModelStoreError> {
+fn lock(folder: &Path) -> Result<FolderLock, ModelStoreError> {
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::StorageFull => ModelStoreError::writing(folder, source),
         _ => ModelStoreError::CacheNotWritable { folder: folder.to_owned(), source },
     };
-    fs_err::create_dir_all(folder).map_err(failed)?;
-    let file = fs_err::File::create(folder.join(".lock")).map_err(failed)?;
-    match file.file().try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ModelStoreError::Busy { folder: folder.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    let held = FolderLock::take(folder, &LOCK);
+    held.map_err(|error| error.into_io().map_or_else(ModelStoreError::Lock, failed))
 }
+
+static LOCK: LockFile = LockFile {
+    name: ".lock",
+    held: ": another process is fetching into this folder; wait for it to end",
+    held_code: "model_unusable",
+    io_code: "model_unusable",
+};
 
 struct Pull<'a> {
     hub: &'a Hub,
@@ -194,8 +196,7 @@ fn write_manifest(path: &Path, manifest: &ModelManifest) -> Result<(), ModelStor
         path: path.to_owned(),
         message: error.to_string(),
     })?;
-    durable::write_whole(path, text.as_bytes())
-        .map_err(|source| ModelStoreError::writing(path, source))
+    durable::write(path, text.as_bytes()).map_err(|source| ModelStoreError::writing(path, source))
 }
 
 fn is_commit(revision: &str) -> bool {

@@ -55,7 +55,7 @@ impl Record {
             path: path.clone(),
             message: error.to_string(),
         })?;
-        durable::write_whole(&path, text.as_bytes())
+        durable::write(&path, text.as_bytes())
             .map_err(|source| ModelStoreError::writing(&path, source))
     }
 

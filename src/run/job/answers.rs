@@ -11,7 +11,8 @@ use crate::config::Config;
 use crate::dataset::store::Store;
 use crate::llm::ChatModel;
 
-use super::super::answering::{AnswerOutcome, AnswerStage, filter_conf};
+use super::super::answering::{AnswerOutcome, AnswerStage};
+use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
 use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy};
@@ -130,7 +131,11 @@ impl Job {
             () = self.stop.asked() => {}
         }
         let store = self.folder.store()?;
-        let settings = Settings::read(&store)?;
+        let mut settings = Settings::read(&store)?;
+        if let Some(last) = &settings.answering {
+            self.rekey(&store, &self.prompts()?, &last.llm)?;
+            settings = Settings::read(&store)?;
+        }
         if !store.failure_counts()?.is_empty() {
             return Ok(false);
         }
@@ -149,7 +154,19 @@ impl Job {
         let settings = answer.resolved_settings(&llm.target);
         let conf = Generator::conf_key(&self.prompts()?, &last.llm, &settings, *seed);
         let same_model = llm.model.as_ref().is_none_or(|name| *name == last.llm);
-        Ok(same_model && conf == last.conf && filter_conf(filters) == last.filter_conf)
+        Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
+    }
+
+    /// Gives answers that release 0.1.0 kept under these settings today's keys.
+    fn rekey(&self, store: &Store, prompts: &PromptSet, model: &str) -> Result<(), Error> {
+        let Config { answer, seed, filters, llm, .. } = &*self.config;
+        let settings = answer.resolved_settings(&llm.target);
+        let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
+        let new = Generator::conf_key(prompts, model, &settings, *seed);
+        let filters = [old_keys::filters(filters), filters.key()];
+        let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
+        rekeyed.report("answers");
+        Ok(())
     }
 
     fn prompts(&self) -> Result<PromptSet, Error> {
@@ -188,12 +205,13 @@ impl Job {
     ) -> Result<AnswerStage, Error> {
         let Config { answer, seed, filters, llm, .. } = &*self.config;
         let prompts = self.prompts()?;
+        self.rekey(store, &prompts, model.name())?;
         let settings = answer.resolved_settings(&llm.target);
         let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
         Ok(AnswerStage {
             backend: backend.clone(),
             match_conf: Settings::read(store)?.match_conf().to_owned(),
-            filter_conf: filter_conf(filters),
+            filter_conf: filters.key(),
             attempts: answer.attempts,
             generator: Arc::new(Generator {
                 model,

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use crate::Error;
 use crate::config::Config;
-use crate::dataset::record::CandidateScore;
-use crate::dataset::store::{AttemptRow, SampleRow};
+use crate::dataset::record::{AnswerRow, CandidateScore, Pair, Verdict};
 use crate::dataset::{ImageRef, Photos};
 use crate::image::{PreprocessConfig, Preprocessor};
 use crate::report;
@@ -25,44 +24,45 @@ impl Page<'_> {
         let thumbnails = Thumbnails::new(self.config, self.access)?;
         let cards = rows
             .into_iter()
-            .map(|row| self.card(row, &texts, &thumbnails))
+            .map(|(pair, candidates)| self.card(pair, &candidates, &texts, &thumbnails))
             .collect::<Result<Vec<_>, _>>()?;
         Ok((cards, self.store.count_current_pairs(self.store.pass()?, conf)?))
     }
 
     fn card(
         &self,
-        row: SampleRow,
+        pair: Pair,
+        candidates: &[CandidateScore],
         texts: &HashMap<String, String>,
         thumbnails: &Thumbnails<'_>,
     ) -> Result<report::SampleCard, Error> {
-        let attempts = self.store.attempts(&row.pair_key, self.answer_conf())?;
-        let accepted = attempts.iter().find(|one| one.verdict == "accepted");
+        let attempts = self.store.attempts(&pair.key, self.answer_conf())?;
+        let accepted = attempts.iter().find(|one| one.verdict == Verdict::Pass);
         let told = accepted.or(attempts.last());
         let candidate = |one: &CandidateScore| report::Candidate {
             id: one.id.clone(),
             text: texts.get(&one.id).cloned().unwrap_or_default(),
             similarity: one.similarity,
             score: one.score,
-            chosen: one.id == row.instruction_id,
+            chosen: one.id == pair.instruction_id,
         };
         Ok(report::SampleCard {
-            id: format!("{}-{}", row.item_id, row.rank),
-            thumbnail: thumbnails.make(&row.image),
-            candidates: row.candidates.iter().map(candidate).collect(),
-            width: row.width,
-            height: row.height,
-            description: row.description,
-            instruction_id: row.instruction_id,
-            instruction: row.instruction,
-            category: row.category,
-            similarity: row.similarity,
-            score: row.score,
-            probability: row.probability,
-            rank: row.rank,
+            id: format!("{}-{}", pair.item_id, pair.rank),
+            thumbnail: thumbnails.make(&pair.image),
+            candidates: candidates.iter().map(candidate).collect(),
+            width: pair.width,
+            height: pair.height,
+            description: pair.description,
+            instruction_id: pair.instruction_id,
+            instruction: pair.instruction,
+            category: pair.category,
+            similarity: pair.similarity,
+            score: pair.score,
+            probability: pair.probability,
+            rank: pair.rank,
             strategy: self.matching.strategy.clone(),
             answer: told.map(|one| one.text.clone()).unwrap_or_default(),
-            verdict: self.verdict(&row.pair_key, told)?,
+            verdict: self.verdict(&pair.key, told)?,
             llm: told.map(|one| one.llm.clone()).unwrap_or_default(),
             seed: told.map(|one| one.seed).unwrap_or_default(),
             example_ids: told.map(|one| one.examples.clone()).unwrap_or_default(),
@@ -70,12 +70,12 @@ impl Page<'_> {
         })
     }
 
-    fn verdict(&self, pair_key: &str, told: Option<&AttemptRow>) -> Result<report::Verdict, Error> {
-        Ok(match told {
-            Some(one) if one.verdict == "accepted" => report::Verdict::Accepted,
-            Some(one) => report::Verdict::Rejected {
-                filter: one.verdict.clone(),
-                reason: one.reason.clone(),
+    fn verdict(&self, pair_key: &str, told: Option<&AnswerRow>) -> Result<report::Verdict, Error> {
+        Ok(match told.map(|one| &one.verdict) {
+            Some(Verdict::Pass) => report::Verdict::Accepted,
+            Some(Verdict::Reject(refused)) => report::Verdict::Rejected {
+                filter: refused.code.clone(),
+                reason: refused.reason.clone(),
             },
             None => {
                 let (code, reason) = self.store.why_no_answer(pair_key)?;
@@ -85,13 +85,13 @@ impl Page<'_> {
     }
 }
 
-fn attempt(row: AttemptRow) -> report::Attempt {
+fn attempt(answer: AnswerRow) -> report::Attempt {
     report::Attempt {
-        attempt: row.attempt,
-        text: row.text,
-        verdict: row.verdict,
-        finish: row.finish,
-        tokens: row.completion_tokens as u32,
+        attempt: answer.attempt,
+        text: answer.text,
+        verdict: answer.verdict.code().to_owned(),
+        finish: answer.finish,
+        tokens: answer.completion_tokens as u32,
     }
 }
 

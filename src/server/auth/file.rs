@@ -1,11 +1,12 @@
 //! The keys file.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use toml::value::Datetime;
+
+use crate::base::durable;
 
 use super::{ApiKey, KeyHash, KeysError, Scope};
 
@@ -126,12 +127,7 @@ impl KeyFile {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
-        let temporary = temporary_path(path);
-        let saved = save(&format!("{HEADER}{text}"), &temporary, path);
-        if saved.is_err() {
-            // The first error is the one to tell; a leftover temporary file is only untidy.
-            let _ = fs_err::remove_file(&temporary);
-        }
+        let saved = durable::write_private(path, format!("{HEADER}{text}").as_bytes());
         saved.map_err(|source| KeysError::Io { source })
     }
 }
@@ -164,25 +160,6 @@ fn expiry_after(time: Duration) -> Result<Datetime, KeysError> {
     let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     let end = SystemTime::now().checked_add(time).filter(|end| *end < latest).ok_or_else(wrong)?;
     humantime::format_rfc3339_seconds(end).to_string().parse().map_err(|_| wrong())
-}
-
-fn temporary_path(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
-}
-
-fn save(text: &str, temporary: &Path, path: &Path) -> std::io::Result<()> {
-    let mut options = fs_err::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use fs_err::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs_err::rename(temporary, path)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::base::signal::interrupted;
 use crate::server::methods::is_health;
 
 /// How far the end of the server has come. Clones share it.
@@ -104,11 +105,11 @@ impl Shutdown {
     pub fn on_signals(&self) {
         let shutdown = self.clone();
         tokio::spawn(async move {
-            crate::cli::interrupted().await;
+            interrupted().await;
             let seconds = shutdown.drain.as_secs();
             tracing::info!(seconds, "stopping: letting calls finish (again to give them up)");
             shutdown.begin();
-            crate::cli::interrupted().await;
+            interrupted().await;
             tracing::warn!("stopping at once");
             shutdown.abort();
         });

@@ -19,7 +19,7 @@ use super::super::streams::{Replies, answer_as_ready, forward};
 use super::super::validate;
 use crate::answer::filter::Verdict;
 use crate::answer::{AnswerEvent, AnswerTask};
-use crate::dataset::store::AnswerRow;
+use crate::dataset::record::AnswerRow;
 
 /// The most attempts a request may ask for.
 const MAX_ATTEMPTS: i32 = 10;

@@ -5,7 +5,7 @@
 Needs `grpcio`, `grpcio-reflection` and `protobuf` for the service's part. An OpenAI-compatible server of its own
 answers; which calls it refuses or fails follows from what is asked. Each `*.unfinished` folder is what the release left
 after a session in which calls failed; the folder of the same name without it is the same one after the release finished
-it. `replies.jsonl` holds every call that the server answered, by what was asked: `tests/old_folders.rs` plays it back.
+it. `replies.jsonl` holds every call that the server answered, by what was asked: `tests/run/old_folders.rs` plays it back.
 
 Everything happens below /tmp/pairwright-0.1.0, which is therefore the path that the folders remember.
 """

@@ -63,13 +63,13 @@ fn photos_are_found_and_pairs_read_page_by_page() {
     }
     assert_eq!(pairs.len(), 2 * PHOTOS.len());
     let verdicts = |wanted: &str| {
-        let answers = pairs.iter().filter_map(|one| one.answer.as_ref());
-        answers.filter(|one| (one.verdict == "accepted") == (wanted == "accepted")).count()
+        let answers = pairs.iter().filter_map(|(_, answer)| answer.as_ref());
+        answers.filter(|one| (one.verdict.code() == "accepted") == (wanted == "accepted")).count()
     };
     let accepted = server.query("read", "SELECT count(*) FROM answers WHERE verdict = 'accepted'");
     assert_eq!(verdicts("accepted").to_string(), accepted[0]);
     assert_eq!(verdicts("accepted") + verdicts("refused"), pairs.len());
-    assert!(pairs.iter().all(|one| one.score.is_finite() && !one.instruction.is_empty()));
+    assert!(pairs.iter().all(|(one, _)| one.score.is_finite() && !one.instruction.is_empty()));
     let wrong = server.block(manager.pairs("read", 5, "x")).expect_err("no token");
     assert_eq!(wrong.code(), "invalid_page_token");
     for run in ["none", "../read"] {
@@ -97,6 +97,6 @@ fn photos_are_found_as_they_come_and_pairs_without_answers_are_shown() {
     assert_eq!((late.searched, photos.added()), (6, 6));
     let page = server.block(manager.pairs("grow", 100, "")).expect("a run");
     assert_eq!((page.pairs.len(), page.next_token), (6, None));
-    assert!(page.pairs.iter().all(|one| one.answer.is_none() && one.rank == 1));
+    assert!(page.pairs.iter().all(|(pair, answer)| answer.is_none() && pair.rank == 1));
     server.close(manager);
 }

@@ -2,7 +2,8 @@ use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::index::Among;
 use crate::instruction::Library;
-use crate::matching::{MatchRules, Matcher, MatchingConfig, ModelDefaults, QuotaBook, Strategy};
+use crate::matching::{MatchRules, Matcher, MatchingConfig, QuotaBook, Strategy};
+use crate::model::manifest::ModelDefaults;
 
 use super::*;
 

@@ -1,29 +1,87 @@
 //! `models`: the catalog and the cache.
 
 mod show;
-mod transfer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
 
 use crate::Error;
+use crate::base::signal::interrupted;
 use crate::model::catalog::{Catalog, CatalogModel, ModelKind};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
 };
 use crate::model::{ModelFolder, Precision};
 
-use super::args::{AddArgs, ModelsCommand, PullArgs};
-use super::exit::Outcome;
-use super::signals;
+use super::exit::Exit;
+use super::progress;
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Show the models known by name, and which of them are on this machine.
+    List {
+        /// As JSON, one array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch a model into the cache; goes on where an earlier try stopped.
+    Pull(PullArgs),
+    /// Check the SHA-256 of every file of a model, or of all that were fetched.
+    Verify {
+        /// The model's name; default: all that were fetched.
+        name: Option<String>,
+    },
+    /// Show what is known of a model.
+    Info {
+        /// A name of the catalog, or a model folder.
+        #[arg(value_name = "NAME|DIR")]
+        model: PathBuf,
+    },
+    /// Make a model of your own known by name.
+    Add(AddArgs),
+}
+
+/// Options of `models pull`.
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// The model's name.
+    pub name: String,
+
+    /// How its weights are stored; default: the most exact there is.
+    #[arg(long, value_name = "PRECISION")]
+    pub precision: Option<Precision>,
+}
+
+/// Options of `models add`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("place").required(true))]
+pub struct AddArgs {
+    /// The name it gets.
+    pub name: String,
+
+    /// A repository of the hub, OWNER/NAME; its files are pinned as the hub describes them now.
+    #[arg(long, value_name = "OWNER/NAME", group = "place")]
+    pub repo: Option<String>,
+
+    /// The commit, tag or branch of the repository.
+    #[arg(long, value_name = "REVISION", default_value = "main", requires = "repo")]
+    pub revision: String,
+
+    /// A model folder on this machine.
+    #[arg(long, value_name = "DIR", group = "place")]
+    pub dir: Option<PathBuf>,
+}
 
 /// `pairwright models`.
-pub async fn models(command: &ModelsCommand) -> Result<Outcome, Error> {
+pub async fn models(command: &ModelsCommand) -> Result<Exit, Error> {
     let catalog = Catalog::load().map_err(ModelStoreError::from)?;
     match command {
         ModelsCommand::List { json } => {
             let store = Store::from_environment()?;
             print!("{}", show::list(&catalog, &store, *json));
-            Ok(Outcome::Done)
+            Ok(Exit::Done)
         }
         ModelsCommand::Pull(args) => pull(&catalog, args).await,
         ModelsCommand::Verify { name } => Ok(verify(&catalog, name.as_deref())?),
@@ -32,7 +90,7 @@ pub async fn models(command: &ModelsCommand) -> Result<Outcome, Error> {
     }
 }
 
-async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
+async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Exit, Error> {
     let model = catalog.find(&args.name).map_err(ModelStoreError::from)?;
     let precision = match args.precision {
         Some(precision) => precision,
@@ -43,12 +101,12 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
         store.pull_offline(model, precision)?
     } else {
         let hub = Hub::from_environment()?;
-        let transfer = transfer::for_terminal();
+        let transfer = progress::of_transfer();
         tokio::select! {
             pulled = store.pull(&hub, model, precision, &*transfer) => pulled?,
-            () = signals::interrupted() => {
+            () = interrupted() => {
                 eprintln!("stopped; what came is kept, and the same command goes on from there");
-                return Ok(Outcome::Interrupted);
+                return Ok(Exit::Interrupted);
             }
         }
     };
@@ -61,10 +119,10 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Outcome, Error> {
         "{} ({precision}): {} files fetched, {} were here; use it with {flag} {}",
         model.name, pulled.fetched, pulled.kept, model.name
     );
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
-fn verify(catalog: &Catalog, name: Option<&str>) -> Result<Outcome, ModelStoreError> {
+fn verify(catalog: &Catalog, name: Option<&str>) -> Result<Exit, ModelStoreError> {
     let store = Store::from_environment()?;
     let models: Vec<&CatalogModel> = match name {
         Some(name) => vec![catalog.find(name)?],
@@ -79,7 +137,7 @@ fn verify(catalog: &Catalog, name: Option<&str>) -> Result<Outcome, ModelStoreEr
     if models.is_empty() {
         println!("nothing was fetched into {}", store.root().display());
     }
-    Ok(if sound { Outcome::Done } else { Outcome::Unsound })
+    Ok(if sound { Exit::Done } else { Exit::Unsound })
 }
 
 /// Checks every precision of a model that was fetched; one asked for by name must be there.
@@ -120,29 +178,29 @@ fn begun(store: &Store, model: &CatalogModel) -> impl Iterator<Item = Precision>
         .filter(|one| store.record(model, *one).is_ok_and(|record| !record.files().is_empty()))
 }
 
-fn info(catalog: &Catalog, model: &Path) -> Result<Outcome, Error> {
+fn info(catalog: &Catalog, model: &Path) -> Result<Exit, Error> {
     if model.is_dir() {
         print!("{}", show::folder(&ModelFolder::open(&model.to_owned())?));
-        return Ok(Outcome::Done);
+        return Ok(Exit::Done);
     }
     let known = catalog.find(&model.to_string_lossy()).map_err(ModelStoreError::from)?;
     print!("{}", show::entry(known, &Store::from_environment()?));
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
-async fn add(catalog: &Catalog, args: &AddArgs) -> Result<Outcome, Error> {
+async fn add(catalog: &Catalog, args: &AddArgs) -> Result<Exit, Error> {
     let model = match (&args.repo, &args.dir) {
         (Some(repo), _) => {
             list_repository(&Hub::from_environment()?, &args.name, repo, &args.revision).await?
         }
         (None, Some(dir)) => own_folder(&args.name, dir)?,
         // clap requires one of the two.
-        (None, None) => return Ok(Outcome::Usage),
+        (None, None) => return Ok(Exit::Usage),
     };
     let file = catalog.add(&model).map_err(ModelStoreError::from)?;
     print!("{}", show::entry(&model, &Store::from_environment()?));
     eprintln!("added to {}", file.display());
-    Ok(Outcome::Done)
+    Ok(Exit::Done)
 }
 
 /// An entry for a folder, which must open.
