@@ -22,7 +22,7 @@ use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
 use super::session::{Finished, own, remember};
-use super::store::{About, Entry};
+use super::store::{About, Entry, EvaluationStore};
 use super::tally::Cost;
 
 /// The answers in the published format.

@@ -29,7 +29,7 @@ use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{ChatModel, LlmConfig};
+use crate::llm::{ChatModel, LlmConfig, SamplingSettings};
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
 
