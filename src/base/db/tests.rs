@@ -164,7 +164,7 @@ fn an_older_version_is_brought_up_by_writers_and_views() {
 fn a_migration_that_fails_leaves_the_file_as_it_was() {
     let (_folder, path) = place();
     let old = Database::create(&path, &FIRST_VERSION).expect("made");
-    (0..7).for_each(|number| _ = add(&old, number).expect("added"));
+    (0..7).for_each(|number| assert_eq!(add(&old, number).expect("added"), 1));
     let error = Database::open(&path, &SECOND_VERSION).err().expect("seven rows");
     assert!(matches!(error.cause(), Cause::Damaged(what) if what.ends_with("seven")), "{error}");
     let again = Database::open(&path, &FIRST_VERSION).expect("still the first version");
