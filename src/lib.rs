@@ -1,11 +1,10 @@
 //! Pairwright turns captioned photos into visual-instruction data for training large multimodal
 //! models. It implements the MM-Instruct method (arXiv 2406.19736).
 //!
-//! Three layers, each looks only down: the wire ([`cli`], [`server`]), the engine ([`image`], [`encoder`],
-//! [`index`], [`matching`], [`instruction`], [`answer`], [`dataset`], [`pipeline`], [`report`],
-//! [`evaluation`]) and
-//! the backends, small traits with real implementations ([`index::LocalIndex`],
-//! [`llm::ChatModel`], [`dataset::source::Source`]).
+//! Every module is a room, and a room imports only those below it: doors ([`cli`], [`server`],
+//! [`jobs`]) over tasks ([`run`], [`generate`], [`evaluate`], with [`work`] and [`config`]) over
+//! the engine ([`image`] to [`report`]) over [`base`]. What can be replaced is a small trait:
+//! [`index::VectorSearch`], [`llm::ChatModel`], [`encoder::Encoder`], [`dataset::source::Source`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -23,6 +22,7 @@ pub mod instruction;
 pub mod jobs;
 pub mod llm;
 pub mod matching;
+pub mod measure;
 pub mod model;
 pub mod report;
 pub mod run;

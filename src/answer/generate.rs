@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::PromptSet;
-use super::filter::{AnswerText, Filters, Verdict};
+use super::filter::{Filters, SampleView, Verdict};
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
@@ -149,12 +149,14 @@ impl Generator {
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
-        let verdict = self.filters.check(&AnswerText {
+        let verdict = self.filters.check(&SampleView {
             text: &text,
             truncated,
             instruction: &pair.instruction,
             description: &pair.description,
             prompt_texts: &self.prompts.texts(),
+            pair: Some(pair),
+            ..SampleView::default()
         });
         AnswerRow {
             answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),

@@ -42,6 +42,25 @@ pub struct PromptSet {
     pub hash: String,
 }
 
+/// The built-in texts: those compiled into the binary, or those that a run began with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltIn {
+    pub system: String,
+    pub user: String,
+    /// JSON lines.
+    pub examples: String,
+}
+
+impl Default for BuiltIn {
+    fn default() -> Self {
+        Self {
+            system: BUILT_IN_SYSTEM.to_owned(),
+            user: BUILT_IN_USER.to_owned(),
+            examples: BUILT_IN_EXAMPLES.to_owned(),
+        }
+    }
+}
+
 impl PromptSet {
     /// Reads `answer.system.txt` and `answer.user.txt` from `prompts` and the examples from
     /// `examples` (JSON lines); what is `None` comes from the files compiled into the binary.
@@ -53,12 +72,25 @@ impl PromptSet {
         examples: Option<&Path>,
         per_prompt: usize,
     ) -> Result<Self, AnswerError> {
-        let (_, system) = template(prompts, "answer.system.txt", BUILT_IN_SYSTEM)?;
-        let (user_path, user) = template(prompts, "answer.user.txt", BUILT_IN_USER)?;
+        Self::read_with(&BuiltIn::default(), prompts, examples, per_prompt)
+    }
+
+    /// As [`PromptSet::read`], with these texts in place of those compiled into the binary.
+    ///
+    /// # Errors
+    /// As [`PromptSet::read`].
+    pub fn read_with(
+        built_in: &BuiltIn,
+        prompts: Option<&Path>,
+        examples: Option<&Path>,
+        per_prompt: usize,
+    ) -> Result<Self, AnswerError> {
+        let (_, system) = template(prompts, "answer.system.txt", &built_in.system)?;
+        let (user_path, user) = template(prompts, "answer.user.txt", &built_in.user)?;
         check_placeholders(&user_path, &user)?;
         let (path, text) = match examples {
             Some(path) => (path.to_owned(), read(path)?),
-            None => (PathBuf::from("built-in examples.jsonl"), BUILT_IN_EXAMPLES.to_owned()),
+            None => (PathBuf::from("built-in examples.jsonl"), built_in.examples.clone()),
         };
         let examples = parse_examples(&path, &text)?;
         if examples.len() < per_prompt {
@@ -182,6 +214,13 @@ mod tests {
         assert_ne!(shown[0], shown[1]);
         let draws: std::collections::HashSet<_> = (0..20).map(|seed| set.shown(seed)).collect();
         assert!(draws.len() > 5, "seeds must matter: {draws:?}");
+    }
+
+    /// A run of release 0.1.0 keeps no examples of its own and goes on with these. Whoever changes
+    /// a built-in text keeps that release's, and gives it to `Database::began_with` for such runs.
+    #[test]
+    fn the_built_in_texts_are_those_of_0_1_0() {
+        assert_eq!(built_in(2).hash, "84ef911ceefce5bdc979c4117639b201");
     }
 
     #[test]

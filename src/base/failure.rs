@@ -82,6 +82,11 @@ impl Error {
         self.kind() == ErrorKind::Cancelled
     }
 
+    /// The error it was made from.
+    pub fn failure(&self) -> &dyn Failure {
+        &*self.0
+    }
+
     /// The error it was made from, if that is an `F`.
     pub fn get<F: Failure>(&self) -> Option<&F> {
         let failure: &dyn Any = &*self.0;

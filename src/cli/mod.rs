@@ -5,6 +5,8 @@ mod args;
 mod embed;
 mod evaluate;
 mod exit;
+#[cfg(test)]
+mod flag_tests;
 mod instructions;
 mod keys;
 mod log;
@@ -17,7 +19,7 @@ mod signals;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::model::store::offline;
 use exit::Exit;
@@ -95,6 +97,11 @@ enum Command {
     Models(models::ModelsCommand),
     /// Make, list and revoke the API keys of `serve`.
     Keys(keys::KeysArgs),
+}
+
+/// The command line's grammar: every subcommand and flag.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line, runs the command and returns its exit code.

@@ -70,8 +70,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub max_items: Option<u64>,
 
-    /// Items that may wait for each encoder
-    /// [env: PAIRWRIGHT__SERVE__LIMITS__MAX_QUEUE_ITEMS] [default: 2048].
+    /// Items that each lane of each encoder may hold
+    /// [env: PAIRWRIGHT__SERVE__QUEUE__MAX_QUEUE_ITEMS] [default: 512].
     #[arg(long, value_name = "N")]
     pub max_queue_items: Option<u64>,
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat, Value};
 
+use super::keys::{Key, keys};
 use super::{Config, ConfigError};
 use crate::model::catalog;
 
@@ -47,18 +48,15 @@ impl Layers {
     }
 
     /// Adds `variables`, or the process's own when there are none.
-    fn variables(self, variables: Option<config::Map<String, String>>) -> Self {
+    pub(crate) fn variables(self, variables: Option<config::Map<String, String>>) -> Self {
         let source = Environment::with_prefix(ENVIRONMENT_PREFIX)
             .source(variables)
             .prefix_separator("__")
             .separator("__")
             .try_parsing(true)
-            .list_separator(",")
-            .with_list_parse_key("export.formats")
-            .with_list_parse_key("filters.enabled")
-            .with_list_parse_key("generate.filters.enabled")
-            .with_list_parse_key("answer.settings.stop")
-            .with_list_parse_key("serve.image_roots");
+            .list_separator(",");
+        let lists = keys().into_iter().filter(Key::is_list);
+        let source = lists.fold(source, |source, key| source.with_list_parse_key(&key.path));
         Self { builder: self.builder.add_source(source) }
     }
 
@@ -135,6 +133,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::sink::ExportFormat;
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("temp dir");
@@ -152,15 +151,20 @@ mod tests {
     }
 
     #[test]
-    fn variables_reach_the_service_settings_lists_too() {
+    fn variables_reach_every_table_lists_too() {
         let variables = [
             ("PAIRWRIGHT__SERVE__LISTEN", "127.0.0.1:7"),
             ("PAIRWRIGHT__SERVE__IMAGE_ROOTS", "/photos,/more"),
             ("PAIRWRIGHT__SERVE__LIMITS__MAX_ITEMS", "9"),
+            ("PAIRWRIGHT__EXPORT__FORMATS", "jsonl,parquet"),
+            ("PAIRWRIGHT__ANSWER__SETTINGS__STOP", "END"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let layers = Layers::default().variables(Some(variables.into()));
-        let serve = layers.resolve().expect("valid").serve;
+        let config = layers.resolve().expect("valid");
+        assert_eq!(config.export.formats, [ExportFormat::Jsonl, ExportFormat::Parquet]);
+        assert_eq!(config.answer.settings.expect("set").stop, ["END"]);
+        let serve = config.serve;
         assert_eq!((serve.listen.port(), serve.limits.max_items), (7, 9));
         assert_eq!(serve.image_roots, [PathBuf::from("/photos"), PathBuf::from("/more")]);
     }

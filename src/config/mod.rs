@@ -1,6 +1,7 @@
 //! One typed configuration tree: defaults < file < environment < flags, checked once, refused if
 //! wrong.
 
+mod keys;
 mod load;
 mod serve;
 
@@ -24,6 +25,7 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::LlmConfig;
 use crate::matching::MatchingConfig;
+use crate::measure::MeasureConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -31,6 +33,7 @@ use crate::model::{ModelSource, Precision};
 /// The bundled encoder's folder.
 const BUNDLED_MODEL: &str = "models/mini";
 
+pub use keys::{Key, keys, settings};
 pub use load::{Layers, RESOLVED, RUN_FILE};
 pub use serve::{
     AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
@@ -57,6 +60,7 @@ pub struct Config {
     pub llm: LlmConfig,
     pub answer: AnswerConfig,
     pub filters: FilterConfig,
+    pub measure: MeasureConfig,
     pub export: ExportConfig,
     pub report: ReportConfig,
     /// The service's own settings; no run depends on them.
@@ -242,6 +246,7 @@ impl Settings for Config {
         checks.section("llm", &self.llm);
         checks.section("answer.settings", &self.answer.settings);
         checks.section("filters", &self.filters);
+        checks.section("measure", &self.measure);
         checks.section("serve", &self.serve);
     }
 }

@@ -175,6 +175,29 @@ pub struct AnswerRow {
     pub filters: Vec<String>,
 }
 
+/// A sample as filters and measures see it: the answer, what it came from, and what stands beside
+/// it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SampleView<'a> {
+    /// The answer as the LLM gave it.
+    pub text: &'a str,
+    /// The LLM was cut off at its token limit (finish reason `length`).
+    pub truncated: bool,
+    /// The instruction it answers.
+    pub instruction: &'a str,
+    /// The description that grounded it.
+    pub description: &'a str,
+    /// Other texts shown to the LLM that an answer must not repeat: the system prompt, the
+    /// in-context examples' answers.
+    pub prompt_texts: &'a [&'a str],
+    /// Photo, instruction and draw; `None` for an answer that belongs to no run.
+    pub pair: Option<&'a Pair>,
+    /// Unit vector of the photo, in measures.
+    pub photo: Option<&'a [f32]>,
+    /// All accepted samples of the photo, this one included, in measures.
+    pub siblings: &'a [(Pair, AnswerRow)],
+}
+
 /// One accepted sample with its whole lineage: what the exports write.
 ///
 /// No field depends on the time or on how often a run was interrupted, so that exports of equal

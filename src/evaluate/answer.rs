@@ -22,7 +22,7 @@ use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
 use super::session::{Finished, own, remember};
-use super::store::{About, Entry};
+use super::store::{About, Entry, EvaluationStore};
 use super::tally::Cost;
 
 /// The answers in the published format.
@@ -140,30 +140,29 @@ impl Pad {
     }
 
     fn tasks(&self, model: &str) -> Vec<Task> {
-        let task = |(question, asked): (usize, &Question)| {
-            let key = Key::new("reply", 2).field("model", model);
-            let key = self.settings.add_to(key).field("seed", self.seed);
-            let key = key
-                .field("question", asked.question_id.to_string())
-                .field("text", asked.text.as_str())
-                .field("sight", self.view.sight().name())
-                .field("shown", self.view.hash(question));
-            Task { question, key: key.done() }
+        let task = |question: usize| {
+            let id = self.questions[question].question_id.to_string();
+            let key = reply_key(model, &self.settings, self.seed, self.shown(&id, question));
+            Task { question, key }
         };
-        self.questions.iter().enumerate().map(task).collect()
+        (0..self.questions.len()).map(task).collect()
     }
 
     /// Gives the answers that release 0.1.0 kept for these tasks today's keys.
     fn rekey(&self, model: &str, tasks: &[Task], store: &EvaluationStore) -> Result<(), Error> {
         let old = |task: &Task| {
-            let asked = &self.questions[task.question];
-            let (id, sight) = (asked.question_id.to_string(), self.view.sight().name());
-            let shown: [&str; 4] = [&id, &asked.text, sight, self.view.hash(task.question)];
-            old_keys::answer(model, &self.settings, self.seed, shown)
+            let id = self.questions[task.question].question_id.to_string();
+            old_keys::answer(model, &self.settings, self.seed, self.shown(&id, task.question))
         };
         let keys = || tasks.iter().map(|task| (old(task), task.key.clone())).collect();
         store.rekey(keys, true)?.report("answers");
         Ok(())
+    }
+
+    /// All that an answer depends on beside who gives it; `id` is the question's.
+    fn shown<'a>(&'a self, id: &'a str, question: usize) -> [&'a str; 4] {
+        let text = &self.questions[question].text;
+        [id, text, self.view.sight().name(), self.view.hash(question)]
     }
 
     fn text(&self, question: &Question) -> String {
@@ -223,6 +222,22 @@ impl Pad {
     }
 }
 
+/// The key of one answer.
+fn reply_key(
+    model: &str,
+    settings: &SamplingSettings,
+    seed: u64,
+    [question, text, sight, seen]: [&str; 4],
+) -> String {
+    let key = settings.add_to(Key::new("reply", 2).field("model", model));
+    key.field("seed", seed)
+        .field("question", question)
+        .field("text", text)
+        .field("sight", sight)
+        .field("shown", seen)
+        .done()
+}
+
 struct Scribe {
     pad: Arc<Pad>,
 }
@@ -261,5 +276,22 @@ impl Asking for Scribe {
         _: Whose,
     ) -> Outcome<Task, Entry> {
         Outcome::done(Entry::Failure(self.about(task), failure(error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a question in tests/golden/made-by-0.1.0/answered: that release's key and today's, both
+    /// frozen.
+    #[test]
+    fn keys_are_frozen() {
+        let settings = SamplingSettings { temperature: 0.2, ..SamplingSettings::default() };
+        let shown = ["0", "Write a limerick.", "caption", "f266d282ee53a4a85e0234b93ab9447f"];
+        let key = reply_key("stub-model", &settings, 7, shown);
+        assert_eq!(key, "reply2-905a499eaac59bbe067748d7564797c5");
+        let old = old_keys::answer("stub-model", &settings, 7, shown);
+        assert_eq!(old, "bd6210df98ef800bd37b879bbd454d20");
     }
 }

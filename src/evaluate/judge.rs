@@ -80,40 +80,49 @@ impl Board {
     }
 
     pub(super) fn task(&self, conf: &str, question: usize, a: usize, b: usize) -> Task {
-        let asked = &self.questions[question];
-        let (one, other) = (&self.entrants[a], &self.entrants[b]);
-        let key = Key::new("verdict", 2)
-            .field("judge", conf)
-            .field("question", asked.question_id.to_string())
-            .field("text", asked.text.as_str())
-            .field("sight", self.view.sight().name())
-            .field("shown", self.view.hash(question))
-            .field("model_a", one.name.as_str())
-            .field("answer_a", one.answers[question].as_str())
-            .field("model_b", other.name.as_str())
-            .field("answer_b", other.answers[question].as_str());
-        Task { question, a, b, key: key.done(), attempt: 1 }
+        let id = self.questions[question].question_id.to_string();
+        let key = verdict_key(conf, self.shown(&id, question, a, b));
+        Task { question, a, b, key, attempt: 1 }
     }
 
     /// The key that release 0.1.0 gave to a task.
     fn old_key(&self, judge: &Judge, task: &Task) -> String {
         let Judge { prompts, model, settings, seed, attempts: _ } = judge;
         let conf = old_keys::judge(&prompts.hash, model, settings, *seed, PARSER_VERSION);
-        let asked = &self.questions[task.question];
-        let (one, other) = (&self.entrants[task.a], &self.entrants[task.b]);
-        let id = asked.question_id.to_string();
-        let shown: [&str; 8] = [
-            &id,
-            &asked.text,
-            self.view.sight().name(),
-            self.view.hash(task.question),
-            &one.name,
-            &one.answers[task.question],
-            &other.name,
-            &other.answers[task.question],
-        ];
-        old_keys::verdict(&conf, shown)
+        let id = self.questions[task.question].question_id.to_string();
+        old_keys::verdict(&conf, self.shown(&id, task.question, task.a, task.b))
     }
+
+    /// All that a verdict depends on beside its judge; `id` is the question's.
+    fn shown<'a>(&'a self, id: &'a str, question: usize, a: usize, b: usize) -> [&'a str; 8] {
+        let (one, other) = (&self.entrants[a], &self.entrants[b]);
+        [
+            id,
+            &self.questions[question].text,
+            self.view.sight().name(),
+            self.view.hash(question),
+            &one.name,
+            &one.answers[question],
+            &other.name,
+            &other.answers[question],
+        ]
+    }
+}
+
+/// The key of one question in one order.
+fn verdict_key(judge: &str, shown: [&str; 8]) -> String {
+    let [question, text, sight, seen, model_a, answer_a, model_b, answer_b] = shown;
+    Key::new("verdict", 2)
+        .field("judge", judge)
+        .field("question", question)
+        .field("text", text)
+        .field("sight", sight)
+        .field("shown", seen)
+        .field("model_a", model_a)
+        .field("answer_a", answer_a)
+        .field("model_b", model_b)
+        .field("answer_b", answer_b)
+        .done()
 }
 
 impl Judge {
@@ -348,4 +357,41 @@ pub(super) fn count_open(
     let total = keys.len();
     let open = judge.open(tasks, &store.replies()?).len();
     Ok((total, open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a question in tests/golden/made-by-0.1.0/judged: that release's key and today's, both
+    /// frozen.
+    #[test]
+    fn keys_are_frozen() {
+        let judge = Judge {
+            prompts: JudgePrompts::read(None).expect("built-in"),
+            model: "stub-model".into(),
+            settings: SamplingSettings {
+                temperature: 0.2,
+                top_p: 1.0,
+                max_tokens: 64,
+                ..SamplingSettings::default()
+            },
+            seed: 7,
+            attempts: 3,
+        };
+        let shown = [
+            "0",
+            "Write a limerick.",
+            "caption",
+            "f266d282ee53a4a85e0234b93ab9447f",
+            "model-a",
+            "short and sweet answer number 0",
+            "model-b",
+            "a somewhat longer answer with more words number 0",
+        ];
+        assert_eq!(verdict_key(&judge.conf(), shown), "verdict2-4bae84391b12288a52e78d0f27a8608a");
+        let Judge { prompts, model, settings, seed, .. } = &judge;
+        let old = old_keys::judge(&prompts.hash, model, settings, *seed, PARSER_VERSION);
+        assert_eq!(old_keys::verdict(&old, shown), "951133edbf5cf91d9589095d4b882b3b");
+    }
 }

@@ -34,6 +34,7 @@ pub async fn leaderboard(
 ) -> Result<Finished<LeaderboardResults>, Error> {
     let prepared = prepare(request)?;
     let mut store = folder.store(Kind::Leaderboard)?;
+    let prepared = prepared.going_on(&request.options, &store)?;
     remember(&store, request)?;
     let session = Session { store: &mut store, stop, progress };
     let (judge, worked) = prepared.work(&request.options, None, session).await?;

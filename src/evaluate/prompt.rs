@@ -40,8 +40,13 @@ impl JudgePrompts {
         let (_, system) = template(folder, "judge.system.txt", BUILT_IN_SYSTEM)?;
         let (path, user) = template(folder, "judge.user.txt", BUILT_IN_USER)?;
         check(&path, &user)?;
+        Ok(Self::of(system, user))
+    }
+
+    /// Prompts of these two templates.
+    pub(super) fn of(system: String, user: String) -> Self {
         let hash = hash::key(&["judge prompts", &system, &user]);
-        Ok(Self { system, user, hash })
+        Self { system, user, hash }
     }
 
     pub(super) fn turn(&self, turn: Turn<'_>) -> String {
@@ -108,6 +113,14 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted:?} is not in {text}");
         }
+    }
+
+    /// An evaluation of release 0.1.0 keeps no texts of its own and goes on with these. Whoever
+    /// changes them keeps that release's, and gives it to `Database::began_with` for such folders.
+    #[test]
+    fn the_built_in_texts_are_those_of_0_1_0() {
+        let prompts = JudgePrompts::read(None).expect("built-in");
+        assert_eq!(prompts.hash, "174700a1d072d7850a43c68bbcb11c97");
     }
 
     #[test]

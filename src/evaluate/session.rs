@@ -65,6 +65,20 @@ impl Prepared {
         Ok(Self { board, prompts, questions: facts })
     }
 
+    /// With the built-in prompts that the evaluation in `store` began with, unless its own are set.
+    pub fn going_on(
+        mut self,
+        options: &JudgeOptions,
+        store: &EvaluationStore,
+    ) -> Result<Self, Error> {
+        if options.prompts.is_none() {
+            let JudgePrompts { system, user, .. } = self.prompts;
+            let (system, user) = store.database().began_with("judge prompts", (system, user))?;
+            self.prompts = JudgePrompts::of(system, user);
+        }
+        Ok(self)
+    }
+
     pub fn judge(&self, options: &JudgeOptions, model: String) -> Arc<Judge> {
         Arc::new(Judge {
             prompts: self.prompts.clone(),
@@ -138,10 +152,13 @@ impl Prepared {
 
     /// What the calls that are still open would take.
     pub fn estimate(
-        &self,
+        mut self,
         options: &JudgeOptions,
         store: Option<&EvaluationStore>,
     ) -> Result<Estimate, Error> {
+        if let Some(store) = store {
+            self = self.going_on(options, store)?;
+        }
         let known = match store {
             Some(store) => self.judge_by_name(options, store)?,
             None => None,
@@ -189,6 +206,7 @@ pub async fn judge_with(
 ) -> Result<Finished<JudgeResults>, Error> {
     let prepared = prepare(request, &shared.access)?;
     let mut store = folder.store(Kind::Judge)?;
+    let prepared = prepared.going_on(&request.options, &store)?;
     remember(&store, request)?;
     let session = Session { store: &mut store, stop, progress };
     let (judge, worked) = prepared.work(&request.options, shared.backend.as_ref(), session).await?;

@@ -280,3 +280,18 @@ impl Asking for Sheet {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored generations hold such keys: this value never changes.
+    #[test]
+    fn a_call_s_key_is_frozen() {
+        let messages = vec![Message::system("a"), Message::user("b")];
+        let request = ChatRequest::new(messages, SamplingSettings::default(), 5);
+        let schema = serde_json::json!({});
+        let key = call_key("augment", "m", Some(&schema), &request);
+        assert_eq!(key, "call2-ff037d387313bdfdb200926d734ff703");
+    }
+}

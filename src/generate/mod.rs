@@ -27,9 +27,9 @@ use crate::instruction::augment::{Structured, list_schema, one_schema};
 use crate::instruction::descriptions::Descriptions;
 use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
-use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
+use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{ChatModel, LlmConfig};
+use crate::llm::{ChatModel, LlmConfig, SamplingSettings};
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
 
@@ -64,6 +64,8 @@ struct Inputs {
     descriptions: Descriptions,
     augment: AugmentPrompts,
     summarize: SummarizePrompts,
+    augment_settings: SamplingSettings,
+    summarize_settings: SamplingSettings,
 }
 
 impl Generation {
@@ -116,12 +118,40 @@ impl Generation {
         }
         let mut descriptions = self.descriptions()?;
         descriptions.limit(generate.limit, self.config.seed);
+        let folder = generate.prompts.as_deref();
         Ok(Inputs {
             seeds,
             descriptions,
-            augment: AugmentPrompts::read(generate.prompts.as_deref())?,
-            summarize: SummarizePrompts::read(generate.prompts.as_deref())?,
+            augment: AugmentPrompts::read(folder)?,
+            summarize: SummarizePrompts::read(folder)?,
+            augment_settings: generate.resolved_settings(&augment_llm(&self.config).target),
+            summarize_settings: {
+                let llm = summarize_llm(&self.config);
+                self.config.summarize.resolved_settings(&llm.target)
+            },
         })
+    }
+
+    /// With what the generation in `store` began with in place of today's built-in prompts and
+    /// default settings. What is set by the user stays.
+    fn going_on(&self, mut inputs: Inputs, store: &GenerationStore) -> Result<Inputs, Error> {
+        let (generate, store) = (&self.config.generate, store.database());
+        let built_in = store.began_with("prompts", prompt::built_in())?;
+        let folder = generate.prompts.as_deref();
+        inputs.augment = AugmentPrompts::read_with(folder, &built_in)?;
+        inputs.summarize = SummarizePrompts::read_with(folder, &built_in)?;
+        // Defaults follow from the backend, and the room for a reply from what is asked for.
+        if generate.settings.is_none() {
+            let (kind, wanted) =
+                (augment_llm(&self.config).target.kind(), generate.per_description);
+            let name = format!("generate.settings, {kind}, {wanted}");
+            inputs.augment_settings = store.began_with(&name, inputs.augment_settings)?;
+        }
+        if self.config.summarize.settings.is_none() {
+            let name = format!("summarize.settings, {}", summarize_llm(&self.config).target.kind());
+            inputs.summarize_settings = store.began_with(&name, inputs.summarize_settings)?;
+        }
+        Ok(inputs)
     }
 
     fn descriptions(&self) -> Result<Descriptions, Error> {
@@ -139,11 +169,12 @@ impl Generation {
     async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
         let (augment, summarize) = (model(&models.augment).await?, model(&models.summarize).await?);
         let store = self.folder.create_store()?;
+        let inputs = self.going_on(inputs, &store)?;
         let embedder = self.open_embedder()?;
         self.remember(&store, &inputs, (augment.name(), summarize.name()), &embedder)?;
         let askers = (
-            self.augment_asker(&models.augment, augment),
-            self.summarize_asker(&models.summarize, summarize),
+            self.augment_asker(&inputs, &models.augment, augment),
+            self.summarize_asker(&inputs, &models.summarize, summarize),
         );
         let mut vectors = Vectors { store: &store, embedder };
         let worked = self.stages(&inputs, askers, &mut vectors).await;
@@ -196,11 +227,16 @@ impl Generation {
         SummarizeStage { config, filters: &generate.filters, prompts, seeds, seed: *seed }
     }
 
-    fn augment_asker(&self, backend: &Backend, model: Arc<dyn ChatModel>) -> Asker<'_> {
+    fn augment_asker(
+        &self,
+        inputs: &Inputs,
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+    ) -> Asker<'_> {
         let (llm, generate) = (augment_llm(&self.config), &self.config.generate);
         let questioning = Questioning {
             role: "augment",
-            settings: generate.resolved_settings(&llm.target),
+            settings: inputs.augment_settings.clone(),
             schema: list_schema(self.structured(llm), generate.per_description),
             attempts: generate.attempts,
             model: model.name().to_owned(),
@@ -208,11 +244,16 @@ impl Generation {
         self.asker(backend, model, Phase::Augment, questioning)
     }
 
-    fn summarize_asker(&self, backend: &Backend, model: Arc<dyn ChatModel>) -> Asker<'_> {
+    fn summarize_asker(
+        &self,
+        inputs: &Inputs,
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+    ) -> Asker<'_> {
         let (llm, summarize) = (summarize_llm(&self.config), &self.config.summarize);
         let questioning = Questioning {
             role: "summarize",
-            settings: summarize.resolved_settings(&llm.target),
+            settings: inputs.summarize_settings.clone(),
             schema: one_schema(self.structured(llm)),
             attempts: summarize.attempts,
             model: model.name().to_owned(),

@@ -1,4 +1,4 @@
-//! The image path: from the bytes of a photo to the pixels a vision encoder takes (design 4).
+//! The image path: from the bytes of a photo to the pixels a vision encoder takes.
 //!
 //! The order is binding, because each step protects the next: file size → header only (format,
 //! sides, pixels, decoded bytes) → decode → RGB over white → resize of the shortest edge → centre

@@ -1,5 +1,6 @@
 //! The prompts of both LLM stages: files with named placeholders, versioned by hash.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::GenerateError;
@@ -54,11 +55,24 @@ pub struct Prompts {
     pub hash: String,
 }
 
+/// Built-in texts by file name, as a generation began with them.
+pub type BuiltIn = BTreeMap<String, String>;
+
+/// The texts of both stages that are compiled into the binary.
+pub fn built_in() -> BuiltIn {
+    let all = AUGMENT.iter().chain(&SUMMARIZE);
+    all.map(|template| (template.name.to_owned(), template.built_in.to_owned())).collect()
+}
+
 impl Prompts {
-    fn read(folder: Option<&Path>, templates: &[Template]) -> Result<Self, GenerateError> {
+    fn read(
+        folder: Option<&Path>,
+        templates: &[Template],
+        built_in: &BuiltIn,
+    ) -> Result<Self, GenerateError> {
         let texts = templates
             .iter()
-            .map(|template| Ok((template.name, template.read(folder)?)))
+            .map(|template| Ok((template.name, template.read(folder, built_in)?)))
             .collect::<Result<Vec<_>, GenerateError>>()?;
         let parts: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
         let hash = hash::key(&parts);
@@ -71,12 +85,13 @@ impl Prompts {
 }
 
 impl Template {
-    fn read(&self, folder: Option<&Path>) -> Result<String, GenerateError> {
-        let Some(folder) = folder else { return Ok(self.built_in.to_owned()) };
+    fn read(&self, folder: Option<&Path>, built_in: &BuiltIn) -> Result<String, GenerateError> {
+        let built_in = || built_in.get(self.name).map_or(self.built_in, String::as_str).to_owned();
+        let Some(folder) = folder else { return Ok(built_in()) };
         let path = folder.join(self.name);
         // A folder made for the answers alone has none of these.
         if !path.exists() {
-            return Ok(self.built_in.to_owned());
+            return Ok(built_in());
         }
         let text = fs_err::read_to_string(&path)
             .map_err(|source| GenerateError::Io { path: path.clone(), source })?;
@@ -112,7 +127,15 @@ impl AugmentPrompts {
     /// # Errors
     /// A file cannot be read or its placeholders are wrong.
     pub fn read(folder: Option<&Path>) -> Result<Self, GenerateError> {
-        Prompts::read(folder, &AUGMENT).map(Self)
+        Self::read_with(folder, &BuiltIn::new())
+    }
+
+    /// As [`AugmentPrompts::read`], with these texts in place of those of the binary.
+    ///
+    /// # Errors
+    /// As [`AugmentPrompts::read`].
+    pub fn read_with(folder: Option<&Path>, built_in: &BuiltIn) -> Result<Self, GenerateError> {
+        Prompts::read(folder, &AUGMENT, built_in).map(Self)
     }
 
     /// The seeds as an earlier turn of the model, then the image and what is wanted: small models
@@ -139,7 +162,15 @@ impl SummarizePrompts {
     /// # Errors
     /// As [`AugmentPrompts::read`].
     pub fn read(folder: Option<&Path>) -> Result<Self, GenerateError> {
-        Prompts::read(folder, &SUMMARIZE).map(Self)
+        Self::read_with(folder, &BuiltIn::new())
+    }
+
+    /// As [`SummarizePrompts::read`], with these texts in place of those of the binary.
+    ///
+    /// # Errors
+    /// As [`AugmentPrompts::read`].
+    pub fn read_with(folder: Option<&Path>, built_in: &BuiltIn) -> Result<Self, GenerateError> {
+        Prompts::read(folder, &SUMMARIZE, built_in).map(Self)
     }
 
     /// The members of a cluster as a list.
@@ -157,6 +188,16 @@ mod tests {
     fn told(messages: &[Message]) -> String {
         let line = |one: &Message| format!("[{:?}]\n{}", one.role, one.text);
         messages.iter().map(line).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// A generation of release 0.1.0 keeps no texts of its own and goes on with these. Whoever
+    /// changes them keeps that release's, and gives it to `Database::began_with` for such folders.
+    #[test]
+    fn the_built_in_texts_are_those_of_0_1_0() {
+        let augment = AugmentPrompts::read(None).expect("built in");
+        assert_eq!(augment.0.hash, "4859097aebaa5eadeffd76771f528e4a");
+        let summarize = SummarizePrompts::read(None).expect("built in");
+        assert_eq!(summarize.0.hash, "4f2eba5819f2f4ca07e16dd6773031e7");
     }
 
     #[test]

@@ -193,6 +193,16 @@ impl FromStr for LlmTarget {
     }
 }
 
+impl LlmTarget {
+    /// The kind of backend, on which defaults depend: `local` or `openai`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Local { .. } => "local",
+            Self::OpenAi { .. } => "openai",
+        }
+    }
+}
+
 impl fmt::Display for LlmTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

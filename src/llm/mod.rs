@@ -1,4 +1,4 @@
-//! Language models behind one trait (design 7): any OpenAI-compatible server, or a llama.cpp
+//! Language models behind one trait: any OpenAI-compatible server, or a llama.cpp
 //! server that Pairwright runs itself.
 //!
 //! [`connect`] turns settings into a [`ChatModel`]. Faults are typed ([`LlmFault`]); what may pass

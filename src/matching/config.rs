@@ -103,22 +103,15 @@ impl Settings for MatchingConfig {
         checks.range("max_share", self.max_share, 0.0, 1.0);
         checks.range("top_p", self.top_p, 1e-6, 1.0);
         checks.range("temperature", self.temperature, 0.0, 1000.0);
-        self.check_strategy(checks);
-    }
-}
-
-impl MatchingConfig {
-    /// What one photo can get is bounded by what its strategy draws from.
-    fn check_strategy(&self, checks: &mut Checks) {
-        let (most_top_k, most_per_image) = self.strategy.bounds(self);
-        for (name, value, (most, why)) in
-            [("top_k", self.top_k, most_top_k), ("per_image", self.per_image, most_per_image)]
-        {
-            checks.require((1..=most).contains(&value), name, value, format!("1 to {most}{why}"));
-        }
+        let ((most_top_k, why), (most, per_image_why)) = self.strategy.bounds(self);
+        let fits = self.top_k <= most_top_k || self.top_k > MOST;
+        checks.require(fits, "top_k", self.top_k, format!("1 to {most_top_k}{why}"));
+        let (fits, expected) =
+            ((1..=most).contains(&self.per_image), format!("1 to {most}{per_image_why}"));
+        checks.require(fits, "per_image", self.per_image, expected);
         let coldest = self.strategy.coldest();
         let frozen = (0.0..coldest).contains(&self.temperature);
-        let expected = format!("{coldest} to 1000 with strategy {}", self.strategy.name());
+        let expected = format!("{coldest} to 1000 with this strategy");
         checks.require(!frozen, "temperature", self.temperature, expected);
     }
 }

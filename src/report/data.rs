@@ -40,6 +40,8 @@ pub struct ReportData {
     pub stages: Vec<StageTime>,
     /// The prompt templates and their hashes.
     pub prompts: Vec<PromptText>,
+    /// What the measures say of the accepted samples; empty where none was asked for.
+    pub measures: Vec<KeyValue>,
     /// How candidates became pairs.
     pub matching: MatchingFacts,
     /// How the instructions were generated, when they were.

@@ -46,6 +46,7 @@ pub(super) fn small() -> ReportData {
             text: "You see a photo.\nAnswer as if you saw it.".into(),
         }],
         generation: None,
+        measures: Vec::new(),
         matching: MatchingFacts {
             facts: vec![KeyValue::new("strategy", "softmax"), KeyValue::new("floor", 0.05)],
             hubs: vec![Hub { instruction_id: "poem".into(), mean: 0.21, deviation: 0.03 }],

@@ -1,4 +1,4 @@
-//! The run's `report.html`: one page that holds everything it shows (design 8).
+//! The run's `report.html`: one page that holds everything it shows.
 //!
 //! The caller collects [`ReportData`] from the run's database, with a bounded set of samples, and
 //! this module turns it into HTML. The page loads nothing: styles, script, charts (inline SVG) and

@@ -7,7 +7,7 @@ use futures::{Stream, TryStreamExt, stream};
 
 use crate::Error;
 use crate::answer::Generator;
-use crate::answer::filter::{AnswerText, Verdict};
+use crate::answer::filter::{SampleView, Verdict};
 use crate::answer::generate::{finish_name, passed};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
@@ -157,12 +157,13 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let verdict = self.generator.filters.check(&AnswerText {
+                    let verdict = self.generator.filters.check(&SampleView {
                         text: &answer.text,
                         truncated: answer.finish == finish_name(FinishReason::Length),
                         instruction: &answer.instruction,
                         description: &answer.description,
                         prompt_texts: &self.generator.prompts.texts(),
+                        ..SampleView::default()
                     });
                     let filters = passed(&self.generator.filters, &verdict);
                     (answer.answer_key, verdict, filters)

@@ -20,7 +20,7 @@ use super::embedding::EmbedStage;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
-use super::{PipelineError, RunFolder, exporting, ingest, reporting};
+use super::{PipelineError, RunFolder, exporting, ingest, measuring, reporting};
 use crate::work::{Backend, Feed, Feeder, Phase, Progress, Stop, blocking, feed};
 
 pub use resources::{OnDeadBackend, Resources};
@@ -67,14 +67,14 @@ impl Job {
                 return Err(error);
             }
         };
-        let ingest = prepared.ingest;
+        let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
         let (feeder, matched) = feed();
         let matching = self.clone().match_all(prepared, feeder);
         let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
         matching?;
         let answered = answering?;
-        self.finish(Some(ingest), answered)
+        self.finish(ingest, answered, &encoder)
     }
 
     /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
@@ -132,14 +132,21 @@ impl Job {
 
     fn finish(
         &self,
-        ingest: Option<IngestSummary>,
+        ingest: IngestSummary,
         answered: AnswerOutcome,
+        encoder: &Arc<dyn Encoder>,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
         let store = self.folder.store()?;
-        if Settings::read(&store)?.answering.is_some() {
+        if let Some(context) = Settings::read(&store)?.sample_context() {
+            let started = Instant::now();
+            let config = &self.config.measure;
+            let taken = measuring::measure(&store, &context, config, encoder, &self.stop)?;
+            if taken > 0 {
+                store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
+            }
             let started = Instant::now();
             let formats = &self.config.export.formats;
             let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
@@ -147,7 +154,7 @@ impl Job {
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
-        self.summary(&store, ingest, answered)
+        self.summary(&store, Some(ingest), answered)
     }
 
     fn summary(

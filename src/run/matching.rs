@@ -56,12 +56,15 @@ impl MatchStage {
         store: &Store,
         folder: &Path,
     ) -> Result<Self, Error> {
-        let rules = MatchRules::new(&config.matching, encoder.manifest().defaults)?;
+        // A model's entry may change; this run goes on with what it said when the run began.
+        let began = format!("matching defaults of {}", encoder.hash());
+        let defaults = store.database().began_with(&began, encoder.manifest().defaults)?;
+        let rules = MatchRules::new(&config.matching, defaults)?;
         let index = library_index(&config.index, &*encoder, &library, folder)?;
         store.put_instructions(&library.instructions, &library.hash)?;
         let pass = store.pass()?;
         let planned = store.count_items(pass)? * rules.config().per_image as u64;
-        let conf = conf_key(&*encoder, &library, &rules, config.seed);
+        let conf = match_key(encoder.hash(), &library.hash, &rules, config.seed);
         let old = old_keys::matching(encoder.hash(), &library.hash, &rules, config.seed);
         store.rekey_matches(&old, &conf)?.report("photos' draws");
         let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
@@ -216,9 +219,10 @@ struct Fitted {
     stats: Option<HubnessStats>,
 }
 
-fn conf_key(encoder: &dyn Encoder, library: &Library, rules: &MatchRules, seed: u64) -> String {
-    let key = Key::new("match", 2).field("encoder", encoder.hash());
-    rules.add_to(key.field("library", library.hash.as_str())).field("seed", seed).done()
+/// The key of what is drawn, from the hashes of encoder and library.
+pub(super) fn match_key(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> String {
+    let key = Key::new("match", 2).field("encoder", encoder).field("library", library);
+    rules.add_to(key).field("seed", seed).done()
 }
 
 fn match_row(

@@ -1,4 +1,4 @@
-//! A run: its folder, its stages, and how they work side by side (design 8).
+//! A run: its folder, its stages, and how they work side by side.
 //!
 //! The stages talk through `run.sqlite` alone: each reads the rows the one before it finished,
 //! and commits its own. So a stage can run ahead of the next without holding anything in memory,
@@ -12,6 +12,7 @@ pub(crate) mod holding;
 mod ingest;
 mod job;
 mod matching;
+mod measuring;
 mod old_keys;
 mod reporting;
 mod settings;

@@ -74,21 +74,38 @@ pub fn matching(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matching::ModelDefaults;
+    use crate::answer::{Generator, PromptSet};
+    use crate::model::manifest::ModelDefaults;
 
     // From tests/golden/made-by-0.1.0/run/run.sqlite, which that release wrote.
     const PROMPTS: &str = "84ef911ceefce5bdc979c4117639b201";
     const ENCODER: &str = "dfb935ab436c3cd274fc064bc030dc2b";
     const LIBRARY: &str = "80f3c3e53daedd26a2ee07248d01fba5";
 
+    /// Stored runs hold today's keys, too: these values never change.
+    #[test]
+    fn today_s_keys_are_frozen() {
+        let prompts = PromptSet::read(None, None, 2).expect("built in");
+        assert_eq!(prompts.hash, PROMPTS);
+        let answer = Generator::conf_key(&prompts, "stub-model", &SamplingSettings::default(), 7);
+        assert_eq!(answer, "answer2-ed6463ef6949d0e4eb7a396d8edf91c3");
+        let filters = FilterConfig::default().key();
+        assert_eq!(filters, "filters2-6b5a049b6fdbf421ae0d562ce2f4ce96");
+        let matching = super::super::matching::match_key(ENCODER, LIBRARY, &rules(), 7);
+        assert_eq!(matching, "match2-19a36ebd578b1d5d433ccabc968318e8");
+    }
+
+    fn rules() -> MatchRules {
+        let config = MatchingConfig { per_image: 2, ..MatchingConfig::default() };
+        let defaults = ModelDefaults { min_similarity: 0.1, caption_weight: 0.3 };
+        MatchRules::new(&config, defaults).expect("valid")
+    }
+
     #[test]
     fn the_keys_are_those_in_a_run_of_that_release() {
         let answer = answers(PROMPTS, "stub-model", &SamplingSettings::default(), 7);
         assert_eq!(answer, "5e69d99886d295d94a3292c300b05bc1");
         assert_eq!(filters(&FilterConfig::default()), "1ac7574aa6a6920dca4b72d742d5c31e");
-        let config = MatchingConfig { per_image: 2, ..MatchingConfig::default() };
-        let defaults = ModelDefaults { min_similarity: 0.1, caption_weight: 0.3 };
-        let rules = MatchRules::new(&config, defaults).expect("valid");
-        assert_eq!(matching(ENCODER, LIBRARY, &rules, 7), "330e0291e289b71a49579ecf1f6818f3");
+        assert_eq!(matching(ENCODER, LIBRARY, &rules(), 7), "330e0291e289b71a49579ecf1f6818f3");
     }
 }

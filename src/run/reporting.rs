@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::config::{Config, RUN_FILE};
-use crate::dataset::store::Store;
+use crate::dataset::store::{MeasureTotals, Store};
 use crate::instruction::GenerateError;
 use crate::llm::SamplingSettings;
 use crate::report::histogram::{Comparison, Histogram, Layout};
@@ -73,6 +73,7 @@ impl Page<'_> {
             tokens: self.tokens()?,
             stages: self.stages()?,
             prompts: self.prompts(),
+            measures: self.measures()?,
             matching: self.matching_facts()?,
             generation: self.generation()?,
             samples,
@@ -280,6 +281,16 @@ impl Page<'_> {
                 text: text.clone(),
             })
             .into()
+    }
+
+    fn measures(&self) -> Result<Vec<report::KeyValue>, Error> {
+        let totals = self.store.measure_totals(&self.matching.conf, self.answer_conf())?;
+        let row = |one: MeasureTotals| {
+            let MeasureTotals { measure, count, mean, min, max } = one;
+            let said = format!("mean {mean:.3}, {min:.3} to {max:.3} over {count} samples");
+            report::KeyValue::new(measure, said)
+        };
+        Ok(totals.into_iter().map(row).collect())
     }
 
     fn matching_facts(&self) -> Result<report::MatchingFacts, Error> {

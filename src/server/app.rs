@@ -71,7 +71,7 @@ impl App {
             return Ok((merge(Vec::new(), gaps), Timings::default()));
         }
         let embedded = self.queue.embed_images(sound, context).await.map_err(Fault::from)?;
-        let items = embedded.items.into_iter().map(|item| item.map_err(|e| Fault::from(&e)));
+        let items = embedded.items.into_iter().map(|item| item.map_err(Fault::from));
         Ok((merge(items.collect(), gaps), embedded.timings))
     }
 
@@ -93,7 +93,7 @@ impl App {
             return Ok((merge(Vec::new(), gaps), Timings::default()));
         }
         let embedded = self.queue.embed_texts(sound, context).await.map_err(Fault::from)?;
-        let items = embedded.items.into_iter().map(|item| item.map_err(|e| Fault::from(&e)));
+        let items = embedded.items.into_iter().map(|item| item.map_err(Fault::from));
         Ok((merge(items.collect(), gaps), embedded.timings))
     }
 

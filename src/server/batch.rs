@@ -44,7 +44,7 @@ fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
     let io = |error: std::io::Error| Fault::internal(error.to_string());
     fs_err::create_dir_all(&folder).map_err(io)?;
     let file = tempfile_name(&folder);
-    let export = app.library.export_jsonl(&file).map_err(|error| Fault::from(&error))?;
+    let export = app.library.export_jsonl(&file).map_err(Fault::from)?;
     let named = folder.join(format!("{}.jsonl", export.hash));
     durable::put(&file, &named).map_err(io)?;
     Ok(named)
@@ -69,7 +69,7 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
         config.matching.max_share = share;
     }
     MatchRules::new(&config.matching, app.encoder().manifest().defaults)
-        .map_err(|error| Fault::from(&error).at("options"))?;
+        .map_err(|error| Fault::from(error).at("options"))?;
     config.seed = validate::seed("options.seed", asked.seed.or(Some(config.seed)))?;
     set_source(app, &mut config, source)?;
     Ok(config)
@@ -105,5 +105,5 @@ pub fn set_source(app: &App, config: &mut Config, source: &pb::Source) -> Result
 /// There is no root, or it does not lie below one.
 pub fn place(app: &App, field: &str, path: &str) -> Result<PathBuf, Fault> {
     let roots = app.images.roots().ok_or_else(Fault::no_image_root)?;
-    roots.resolve(Path::new(path)).map_err(|error| Fault::from(&error).at(field))
+    roots.resolve(Path::new(path)).map_err(|error| Fault::from(error).at(field))
 }

@@ -1,6 +1,7 @@
 //! What a call or an item of a list is answered when it fails, and the one table from kinds of
 //! errors to gRPC codes. `proto/pairwright/v1/common.proto` documents the reasons.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,11 +10,20 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::ErrorKind;
 use crate::base::check::Problem;
+use crate::base::failure::Failure;
+use crate::encoder::queue::{ItemError, QueueError, Resource};
+use crate::image::ImageError;
+use crate::jobs::{JobFailure, ManagerError};
+use crate::llm::LlmError;
+use crate::work::BackendDown;
+use crate::{Error, ErrorKind};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "pairwright.dev";
+
+/// The metadata key that says in whole seconds when to come back.
+pub const RETRY_AFTER: &str = "retry-after";
 
 /// A failure as the client will see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +163,7 @@ impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         let mut headers = MetadataMap::new();
         if let Some(delay) = fault.retry_after {
-            headers.insert("retry-after", MetadataValue::from(whole_seconds(delay)));
+            headers.insert(RETRY_AFTER, MetadataValue::from(whole_seconds(delay)));
         }
         let details = fault.details();
         Self::with_error_details_and_metadata(fault.code, fault.message, details, headers)
@@ -165,8 +175,134 @@ fn whole_seconds(delay: Duration) -> u64 {
     delay.as_millis().div_ceil(1000).clamp(1, u128::from(u64::MAX)) as u64
 }
 
+impl<F: Failure> From<F> for Fault {
+    fn from(error: F) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl From<&Error> for Fault {
+    fn from(error: &Error) -> Self {
+        Self::of(error.failure())
+    }
+}
+
+impl From<&JobFailure> for Fault {
+    fn from(failure: &JobFailure) -> Self {
+        let JobFailure { code, message, kind } = failure;
+        Self::new(grpc_code(*kind), code.to_ascii_uppercase(), message)
+    }
+}
+
+/// How soon a failed call to the language model is worth repeating.
+const LLM_RETRY: Duration = Duration::from_secs(5);
+
+/// How soon a place in the queue of jobs is likely.
+const JOBS_RETRY: Duration = Duration::from_secs(30);
+
+impl Fault {
+    /// Any failure of the engine: its kind gives the code, its own code the reason. What the engine
+    /// cannot know, such as the limit's public name, is added.
+    pub fn of(error: &dyn Failure) -> Self {
+        let any: &dyn Any = error;
+        if let Some(ItemError::Image(image)) = any.downcast_ref() {
+            return Self::of(image);
+        }
+        let plain =
+            |kind| Self::new(grpc_code(kind), error.code().to_ascii_uppercase(), error.to_string());
+        if let Some(image) = any.downcast_ref() {
+            return plain(error.kind()).of_image(image);
+        }
+        if let Some(queue) = any.downcast_ref() {
+            return plain(error.kind()).of_queue(queue);
+        }
+        if let Some(llm) = any.downcast_ref::<LlmError>() {
+            let kind = match llm.kind() {
+                // The caller's key is not at fault, the server's own is.
+                ErrorKind::PermissionDenied | ErrorKind::NotFound => ErrorKind::FailedPrecondition,
+                kind => kind,
+            };
+            let fault = plain(kind);
+            return if llm.is_retryable() { fault.retry_after(LLM_RETRY) } else { fault };
+        }
+        if let Some(down) = any.downcast_ref::<BackendDown>() {
+            let fault = Self::new(Code::Unavailable, "ANSWER_BACKEND_DOWN", down.to_string());
+            return fault.retry_after(down.retry_after);
+        }
+        let full = any.is::<ManagerError>() && error.kind() == ErrorKind::ResourceExhausted;
+        let fault = plain(error.kind());
+        if full { fault.retry_after(JOBS_RETRY) } else { fault }
+    }
+
+    /// Adds which limit a photo passed.
+    fn of_image(self, error: &ImageError) -> Self {
+        let (limit, allowed, actual) = match error {
+            ImageError::FileTooLarge { bytes, limit } => ("max_image_bytes", *limit, *bytes),
+            ImageError::SideTooLong { width, height, limit } => {
+                ("max_image_side", u64::from(*limit), u64::from(*width.max(height)))
+            }
+            ImageError::TooManyPixels { pixels, limit, .. } => {
+                ("max_image_pixels", *limit, *pixels)
+            }
+            ImageError::DecodedTooLarge { bytes, limit, .. } => {
+                ("max_decoded_bytes", *limit, *bytes)
+            }
+            _ => return self,
+        };
+        self.limited(limit, allowed, actual)
+    }
+
+    /// Adds what of the queue is full, and when to come back.
+    fn of_queue(self, error: &QueueError) -> Self {
+        let name = |what: &Resource| match what {
+            Resource::Items => "max_queue_items",
+            Resource::Bytes => "max_queue_bytes",
+        };
+        match error {
+            QueueError::Overloaded { what, wanted, limit, retry_after, .. } => {
+                self.limited(name(what), *limit, *wanted).retry_after(*retry_after)
+            }
+            QueueError::TooLarge { what, wanted, limit } => {
+                self.limited(name(what), *limit, *wanted)
+            }
+            QueueError::DeadlineExceeded => self,
+            QueueError::Closed => Self::shutting_down(),
+        }
+    }
+}
+
+impl Fault {
+    /// The server is going down.
+    pub fn shutting_down() -> Self {
+        let message = "the server is shutting down; try another one, or again in a moment";
+        Self::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(Duration::from_secs(1))
+    }
+
+    /// Paths are not read, since no root is set.
+    pub fn no_image_root() -> Self {
+        let message = "this server reads no paths: it has no image root (--image-root)";
+        Self::new(Code::FailedPrecondition, "NO_IMAGE_ROOT", message)
+    }
+
+    /// There is nothing to match with.
+    pub fn library_empty() -> Self {
+        let message = "the instruction library is empty: add instructions first";
+        Self::new(Code::FailedPrecondition, "LIBRARY_EMPTY", message)
+    }
+
+    /// Our fault.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Code::Internal, "INTERNAL", message)
+    }
+
+    /// Whether a stream's other items would meet the same.
+    pub fn ends_stream(&self) -> bool {
+        matches!(self.reason(), "SHUTTING_DOWN" | "DEADLINE_EXCEEDED")
+    }
+}
+
 /// The gRPC code of a kind of failure.
-pub fn code(kind: ErrorKind) -> Code {
+fn grpc_code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::InvalidInput => Code::InvalidArgument,
         ErrorKind::NotFound => Code::NotFound,
@@ -181,7 +317,43 @@ pub fn code(kind: ErrorKind) -> Code {
     }
 }
 
-/// A fault from an engine error's kind and its snake_case code.
-pub(super) fn engine(kind: ErrorKind, reason: &str, error: &dyn std::fmt::Display) -> Fault {
-    Fault::new(code(kind), reason.to_ascii_uppercase(), error.to_string())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_travels_with_its_domain_and_values() {
+        let status: Status =
+            Fault::new(Code::NotFound, "JOB_NOT_FOUND", "no job 7").with("job", "7").into();
+        assert_eq!((status.code(), status.message()), (Code::NotFound, "no job 7"));
+        let info = status.get_details_error_info().expect("error info");
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("JOB_NOT_FOUND", DOMAIN));
+        assert_eq!(info.metadata["job"], "7");
+        assert!(status.metadata().get(RETRY_AFTER).is_none());
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let after = Duration::from_millis(1200);
+        let fault = Fault::new(Code::ResourceExhausted, "BUSY", "full").retry_after(after);
+        let status: Status = fault.into();
+        assert_eq!(status.metadata().get(RETRY_AFTER).expect("retry-after"), "2");
+        let info = status.get_details_retry_info().expect("retry info");
+        assert_eq!(info.retry_delay, Some(after));
+        assert_eq!(whole_seconds(Duration::from_secs(3)), 3);
+    }
+
+    #[test]
+    fn what_the_engine_cannot_know_is_added() {
+        let image = ImageError::FileTooLarge { bytes: 9, limit: 8 };
+        let fault = Fault::from(ItemError::Image(image));
+        let (code, reason) = (Code::InvalidArgument, "IMAGE_FILE_TOO_LARGE");
+        assert_eq!((fault.code(), fault.reason()), (code, reason));
+        assert!(fault.metadata.contains(&("limit", "max_image_bytes".to_owned())));
+        assert_eq!(Fault::from(QueueError::Closed).reason(), "SHUTTING_DOWN");
+        let full = Fault::from(ManagerError::QueueFull { limit: 1 });
+        assert_eq!((full.reason(), full.retry_after), ("JOB_QUEUE_FULL", Some(JOBS_RETRY)));
+        let stopped = crate::Error::from(crate::base::Stopped);
+        assert_eq!(Fault::from(&stopped).code(), Code::Cancelled);
+    }
 }

@@ -1,12 +1,11 @@
 //! `Generate`: a request becomes a job that makes instructions.
 
-use crate::base::failure::Failure;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::app::App;
 use super::convert::count;
-use super::fault::{Fault, engine};
+use super::fault::Fault;
 use super::{batch, jobs, pb, validate};
 use crate::config::Config;
 use crate::dataset::sink::StagedFile;
@@ -115,7 +114,7 @@ fn seeds(app: &App, texts: &[String]) -> Result<PathBuf, Fault> {
     let content: String = rows.collect();
     let folder = app.config.serve.data_folder().join("seeds");
     let path = folder.join(format!("{}.jsonl", crate::base::hash::sha256_hex(content.as_bytes())));
-    let refused = |error: GenerateError| engine(error.kind(), error.code(), &error).at("seeds");
+    let refused = |error: GenerateError| Fault::from(error).at("seeds");
     let failed = |error: &dyn std::fmt::Display| Fault::internal(error.to_string());
     fs_err::create_dir_all(&folder).map_err(|error| failed(&error))?;
     let mut file = StagedFile::create(&path).map_err(|error| failed(&error))?;

@@ -137,7 +137,7 @@ impl ImageLoader {
         let reading = tokio::task::spawn_blocking(move || roots.read(path.as_ref(), limit)).await;
         match reading {
             Ok(Ok(bytes)) => Ok(bytes.into()),
-            Ok(Err(error)) => Err(Fault::from(&error).at(field)),
+            Ok(Err(error)) => Err(Fault::from(error).at(field)),
             Err(_) => Err(Fault::internal("reading the file ended unexpectedly").at(field)),
         }
     }

@@ -6,7 +6,7 @@ use prost::Message;
 
 use super::app::App;
 use super::convert::{JOBS, instruction_name, timestamp, whole};
-use super::fault::{Fault, engine};
+use super::fault::Fault;
 use super::pb;
 use super::validate;
 use crate::base::hash;
@@ -25,7 +25,7 @@ pub async fn submit(
 ) -> Result<pb::Job, Fault> {
     validate::echo_id("request_id", request_id)?;
     let spec = app.blocking(spec).await?;
-    let record = app.jobs.submit(spec).await.map_err(|error| Fault::from(&error))?;
+    let record = app.jobs.submit(spec).await.map_err(Fault::from)?;
     Ok(job(app, &record))
 }
 
@@ -54,7 +54,7 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
     // The manager checked the id when the job came.
     let run_path = app.jobs.run_folder(&record.run_id).ok();
     let failure = record.failure.as_ref();
-    let error = failure.map(|one| engine(one.kind, &one.code, &one.message).into_item());
+    let error = failure.map(|one| Fault::from(one).into_item());
     pb::Job {
         name: format!("{JOBS}{}", record.id),
         state: state(record.state).into(),

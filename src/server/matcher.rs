@@ -44,7 +44,7 @@ impl App {
         let (sound, refused) = split(queries);
         let (vectors, timings) = embed_queries(&self.queue, sound, context).await?;
         drop(loaded);
-        let vectors = vectors.into_iter().map(|one| one.map_err(|error| Fault::from(&error)));
+        let vectors = vectors.into_iter().map(|one| one.map_err(Fault::from));
         let vectors = merge(vectors.collect(), refused);
         let work = move |app: &Self| app.match_vectors(ids, vectors, &draw);
         let (results, revision) = self.blocking(work).await?;
@@ -86,20 +86,20 @@ impl App {
             return Err(Fault::library_empty());
         }
         let matcher = Matcher::new(draw.rules.clone(), self.library.live_index(), None)
-            .map_err(|error| Fault::from(&error))?;
+            .map_err(Fault::from)?;
         let drawings = ids.iter().zip(&vectors).filter_map(|(id, vectors)| {
             let QueryVectors { subject, caption } = vectors.as_ref().ok()?;
             let seed = hash::seed(draw.seed, &["match", id]);
             Some(Drawing { subject, caption: caption.as_deref(), seed })
         });
         let drawings: Vec<_> = drawings.collect();
-        let outcomes = match_queries(&matcher, &mut QuotaBook::unlimited(), &drawings)
-            .map_err(|error| Fault::from(&error))?;
+        let outcomes =
+            match_queries(&matcher, &mut QuotaBook::unlimited(), &drawings).map_err(Fault::from)?;
         drop(drawings);
         let (_, refused) = split(vectors.into_iter());
         let shown = outcomes.into_iter().map(|outcome| match outcome {
             Ok(outcome) => Ok(self.shown(outcome)),
-            Err(error) => Err(Fault::from(&error)),
+            Err(error) => Err(Fault::from(error)),
         });
         let results = ids.into_iter().zip(merge(shown.collect(), refused)).map(|(id, result)| {
             let result = match result {

@@ -1,4 +1,4 @@
-//! The gRPC service (design 5, 12, 13): the public contract of `proto/` over the engine.
+//! The gRPC service: the public contract of `proto/` over the engine.
 //!
 //! A call passes the layers ([`observe`], [`auth`], [`layers`]), its service checks it
 //! ([`validate`]), calls the engine and maps the reply ([`convert`]) or the error ([`fault`]).
@@ -10,7 +10,6 @@ mod call;
 mod convert;
 pub mod error;
 pub mod fault;
-mod faults;
 mod fetch;
 mod generate;
 mod health;
@@ -25,7 +24,6 @@ pub mod methods;
 pub mod observe;
 mod options;
 mod probe;
-pub mod reason;
 mod routes;
 mod serve;
 mod services;

@@ -31,7 +31,7 @@ pub fn draw(
     config.hubness = Hubness::None;
     config.max_share = 0.0;
     let rules =
-        MatchRules::new(&config, defaults).map_err(|error| Fault::from(&error).at("options"))?;
+        MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)? })
 }
 

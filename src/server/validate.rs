@@ -49,7 +49,7 @@ pub fn embedding(field: &str, embedding: &pb::Embedding, dim: usize) -> Result<(
     let position = field.to_owned();
     crate::index::unit(&embedding.values, dim, || position)
         .map(|_| ())
-        .map_err(|error| Fault::from(&error).at(field))
+        .map_err(|error| Fault::from(error).at(field))
 }
 
 /// A count from `low` to `high`.

@@ -4,6 +4,7 @@
 mod support;
 
 mod calls;
+mod durable;
 mod evaluate;
 mod faults;
 mod generate_local;

@@ -14,7 +14,9 @@ use pairwright::base::hash;
 use pairwright::server::pb;
 use serde_json::{Value, json};
 
-use crate::support::run::{EXPORTS, assert_code, finish, pairwright, query, root, said};
+use crate::support::run::{
+    EXPORTS, Llm, World, assert_code, finish, pairwright, query, root, said,
+};
 use crate::support::serve;
 
 /// Where the release made them.
@@ -291,6 +293,41 @@ fn generations_go_on_where_they_ended() {
     assert_code(&old.resume(&["run"], &replay), 0);
     assert_eq!(replay.calls(), 0);
     old.assert_like("generated", &["instructions/library.jsonl", "instructions/lineage.jsonl"]);
+}
+
+/// As a later release would find a run that began with other built-in texts and defaults than its
+/// own: the run goes on with those that it keeps, unless the user sets others.
+#[test]
+fn a_run_keeps_the_prompts_and_settings_it_began_with() {
+    let world = World::with_photos(&["coffee-cup", "moose"]);
+    let llm = Llm::default();
+    assert_code(&world.run("out", &llm), 0);
+    let (out, calls) = (world.path("out"), llm.stub.calls());
+    let store = rusqlite::Connection::open(out.join("run.sqlite")).expect("a store");
+    let edit = |name: &str, from: &str, to: &str| {
+        let sql = "UPDATE meta SET value = replace(value, ?2, ?3) WHERE name LIKE ?1";
+        let name = format!("began with: {name}%");
+        assert_eq!(store.execute(sql, [name.as_str(), from, to]).expect("edited"), 1, "{name}");
+    };
+    edit("answer prompts", "You are looking", "You were looking");
+    edit("answer.settings", "\"temperature\":0.7", "\"temperature\":0.25");
+    assert_code(&world.run("out", &llm), 0);
+    assert!(llm.stub.calls() > calls, "other prompts are asked anew");
+    let request = llm.stub.requests().pop().expect("a request");
+    assert!(request["messages"][0]["content"].to_string().contains("You were looking"));
+    assert_eq!(request["temperature"], 0.25);
+    let calls = llm.stub.calls();
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!(llm.stub.calls(), calls, "and then kept");
+
+    fs_err::create_dir(world.path("own")).expect("create");
+    world.write("own/answer.system.txt", "Be brief.");
+    world.write("own/answer.user.txt", "{description} {instruction}");
+    let own = world.path("own");
+    let mut command = world.command(&out, &llm.target());
+    assert_code(&finish(command.arg("--prompts").arg(own)), 0);
+    let request = llm.stub.requests().pop().expect("a request");
+    assert_eq!(request["messages"][0]["content"], "Be brief.");
 }
 
 fn inputs<const N: usize>(arguments: [&str; N]) -> Vec<String> {

@@ -290,7 +290,7 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
             drop(answers);
         });
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.until_metric("pw_streams_open", |open| open == 8.0).await;
     // Others are served meanwhile.
     client.embed_images(images(vec![image(photo("moose"))])).await.expect("served");
     // Their connections close, as when a process dies.
@@ -304,7 +304,8 @@ async fn clients_that_leave_hang_or_come_late_hold_nothing() {
         count += 1;
     }
     assert_eq!(count, 2);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.until_metric("pw_streams_open", |open| open == 0.0).await;
+    server.until_metric("pw_queue_size", |waiting| waiting == 0.0).await;
     assert_sound(&server).await;
 }
 
@@ -364,7 +365,7 @@ async fn calls_cut_off_while_they_are_sent_are_not_our_errors() {
         let call = client.embed_images(images(vec![image(vec![7; 8 << 20])]));
         let _ = tokio::time::timeout(Duration::from_millis(3), call).await;
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.until_metric("pw_connections_open", |open| open == 0.0).await;
     assert_sound(&server).await;
     assert!(!server.log().contains("ERROR"), "{}", server.log());
 }

@@ -69,13 +69,6 @@ async fn until_health(server: &Server, service: &str, wanted: ServingStatus) {
     panic!("{service} never became {wanted:?}: {}", server.log());
 }
 
-async fn metric(server: &Server, series: &str) -> f64 {
-    let page = reqwest::get(&server.metrics).await.expect("the page").text().await.expect("text");
-    let line = page.lines().find(|line| line.starts_with(&format!("{series} ")));
-    let line = line.unwrap_or_else(|| panic!("no {series} in\n{page}"));
-    line.rsplit(' ').next().expect("a value").parse().expect("a number")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_answer_backend_is_told_and_comes_back() {
     let stub = StubLlm::start(StubOptions::default()).await;
@@ -160,9 +153,9 @@ async fn ten_times_more_callers_than_places_are_all_answered() {
     assert!(told.queues.iter().all(|queue| queue.waiting_count == 0), "{told:?}");
     assert_eq!(told.limits.expect("limits").max_queue_items, 8);
     let refused = codes.iter().filter(|code| **code == Code::ResourceExhausted).count();
-    assert_eq!(metric(&server, "pw_queue_overloaded").await, refused as f64);
+    assert_eq!(server.metric("pw_queue_overloaded").await, refused as f64);
     let method = "pw_request_count{method=\"/pairwright.v1.EmbeddingService/EmbedImages\"}";
-    assert_eq!(metric(&server, method).await, 400.0);
+    assert_eq!(server.metric(method).await, 400.0);
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
@@ -226,7 +219,8 @@ async fn a_signal_drains_and_the_library_is_saved() {
     let call = tokio::spawn(async move {
         client.embed_images(pb::EmbedImagesRequest { images, lane: 0 }).await
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let method = "pw_request_count{method=\"/pairwright.v1.EmbeddingService/EmbedImages\"}";
+    server.until_metric(method, |count| count == 1.0).await;
     assert!(server.terminate().success(), "{}", server.log());
     let reply = call.await.expect("the call").expect("a call under way is finished");
     assert_eq!(reply.into_inner().results.len(), 64);

@@ -94,6 +94,29 @@ impl Server {
         }
     }
 
+    /// A figure of the metrics page, 0 before it was first counted; without labels the sum of all
+    /// series of that name.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let page = reqwest::get(&self.metrics).await.expect("the page").text().await.expect("text");
+        let values = page.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(name, _)| {
+            *name == series || name.strip_prefix(series).is_some_and(|more| more.starts_with('{'))
+        });
+        values.map(|(_, value)| value.parse::<f64>().expect("a number")).sum()
+    }
+
+    /// Waits until a figure of the metrics page is as it should be.
+    pub async fn until_metric(&self, series: &str, holds: impl Fn(f64) -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let value = self.metric(series).await;
+            if holds(value) {
+                return;
+            }
+            assert!(Instant::now() < until, "{series} is still {value}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// A connection of its own.
     pub async fn connect(&self) -> Channel {
         connect(&self.address).await

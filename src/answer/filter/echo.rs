@@ -102,7 +102,7 @@ fn shared_run<'a>(answer: &'a [String], source: &[String], length: usize) -> Opt
 #[cfg(test)]
 mod tests {
     use super::super::tests::codes_of;
-    use super::super::{AnswerText, FilterName};
+    use super::super::{FilterName, SampleView};
 
     const INSTRUCTION: &str =
         "Write a short advertisement for the item in the image, with a slogan.";
@@ -114,12 +114,12 @@ mod tests {
     fn check(text: &str, instruction: &str) -> Vec<String> {
         codes_of(
             FilterName::PromptEcho,
-            &AnswerText {
+            &SampleView {
                 text,
                 instruction,
                 description: DESCRIPTION,
                 prompt_texts: &[SYSTEM],
-                truncated: false,
+                ..SampleView::default()
             },
         )
     }
@@ -185,10 +185,10 @@ mod tests {
 
     #[test]
     fn a_short_description_given_back_is_an_echo() {
-        let answer = AnswerText {
+        let answer = SampleView {
             text: "A dog runs on the beach!",
             description: "a dog runs on the beach.",
-            ..AnswerText::default()
+            ..SampleView::default()
         };
         assert_eq!(codes_of(FilterName::PromptEcho, &answer), ["description_echo"]);
     }

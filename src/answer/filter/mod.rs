@@ -1,4 +1,4 @@
-//! Filters: which answers are not good enough to train on (design 10).
+//! Filters: which answers are not good enough to train on.
 //!
 //! Each filter is named, looks at one answer, and passes it or refuses it with a reason code. They
 //! run in the configured order; the first refusal counts.
@@ -16,24 +16,8 @@ use serde::{Deserialize, Serialize};
 use self::prepared::Prepared;
 use crate::base::check::{Problems, Settings};
 
-pub use crate::dataset::record::{Refused, Verdict};
+pub use crate::dataset::record::{Refused, SampleView, Verdict};
 pub use config::{FilterConfig, RepetitionConfig};
-
-/// An answer and all that a filter may compare it with.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AnswerText<'a> {
-    /// The answer as the LLM gave it.
-    pub text: &'a str,
-    /// The LLM was cut off at its token limit (finish reason `length`).
-    pub truncated: bool,
-    /// The instruction it answers.
-    pub instruction: &'a str,
-    /// The description that grounded it.
-    pub description: &'a str,
-    /// Other texts shown to the LLM that an answer must not repeat: the system prompt, the
-    /// in-context examples' answers.
-    pub prompt_texts: &'a [&'a str],
-}
 
 /// A filter's finding: the code and the reason.
 type Fault = (&'static str, String);
@@ -130,14 +114,14 @@ impl Filters {
     }
 
     /// The verdict of the first filter that refuses, or a pass.
-    pub fn check(&self, answer: &AnswerText<'_>) -> Verdict {
+    pub fn check(&self, answer: &SampleView<'_>) -> Verdict {
         let prepared = Prepared::new(answer);
         let verdicts = self.chain.iter().map(|(_, filter)| judge(filter.as_ref(), &prepared));
         verdicts.into_iter().find(|verdict| *verdict != Verdict::Pass).unwrap_or(Verdict::Pass)
     }
 
     /// Every filter's own verdict, for a dry run over finished answers.
-    pub fn check_each(&self, answer: &AnswerText<'_>) -> Vec<(FilterName, Verdict)> {
+    pub fn check_each(&self, answer: &SampleView<'_>) -> Vec<(FilterName, Verdict)> {
         let prepared = Prepared::new(answer);
         let verdicts = self.chain.iter();
         verdicts.map(|(name, filter)| (*name, judge(filter.as_ref(), &prepared))).collect()

@@ -1,10 +1,10 @@
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::AnswerText;
+use super::SampleView;
 
 /// An answer with the forms of it that several filters need.
 pub(super) struct Prepared<'a> {
-    pub answer: &'a AnswerText<'a>,
+    pub answer: &'a SampleView<'a>,
     /// The answer with straight quotes and single spaces, for patterns.
     pub plain: String,
     /// The answer's words, lower case.
@@ -12,7 +12,7 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    pub fn new(answer: &'a AnswerText<'a>) -> Self {
+    pub fn new(answer: &'a SampleView<'a>) -> Self {
         Self { answer, plain: plain(answer.text), words: words(answer.text) }
     }
 }

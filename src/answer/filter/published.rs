@@ -33,12 +33,13 @@ fn refused(answers: &str) -> Option<(Vec<Refused>, usize)> {
     let answers = rows(&folder.join(answers))?;
     let filters = filters();
     let check = |(question, answer): (&Value, &Value)| {
-        let verdict = filters.check(&AnswerText {
+        let verdict = filters.check(&SampleView {
             text: field(answer, "text"),
             truncated: false,
             instruction: field(question, "text"),
             description: field(question, "caption"),
             prompt_texts: &[],
+            ..SampleView::default()
         });
         match verdict {
             Verdict::Pass => None,
@@ -76,12 +77,13 @@ fn our_own_examples_pass() {
     let Some(examples) = rows(&path) else { return };
     let filters = Filters::new(&FilterConfig::default()).expect("the default");
     for example in examples {
-        let verdict = filters.check(&AnswerText {
+        let verdict = filters.check(&SampleView {
             text: field(&example, "answer"),
             truncated: false,
             instruction: field(&example, "instruction"),
             description: field(&example, "description"),
             prompt_texts: &[],
+            ..SampleView::default()
         });
         assert_eq!(verdict, Verdict::Pass, "{}", field(&example, "id"));
     }

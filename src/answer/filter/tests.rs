@@ -16,7 +16,7 @@ fn only(name: FilterName) -> Filters {
 }
 
 /// The code with which a filter refuses an answer; empty when it passes.
-pub(super) fn codes_of(name: FilterName, answer: &AnswerText<'_>) -> Vec<String> {
+pub(super) fn codes_of(name: FilterName, answer: &SampleView<'_>) -> Vec<String> {
     match only(name).check(answer) {
         Verdict::Pass => vec![],
         Verdict::Reject(refused) => vec![refused.code],
@@ -25,13 +25,13 @@ pub(super) fn codes_of(name: FilterName, answer: &AnswerText<'_>) -> Vec<String>
 
 /// As [`codes_of`], for a text alone.
 pub(super) fn codes(name: FilterName, text: &str) -> Vec<String> {
-    codes_of(name, &AnswerText { text, ..AnswerText::default() })
+    codes_of(name, &SampleView { text, ..SampleView::default() })
 }
 
 /// Fails when the filter refuses one of the texts.
 pub(super) fn passes(name: FilterName, texts: &[&str]) {
     for text in texts {
-        let verdict = only(name).check(&AnswerText { text, ..AnswerText::default() });
+        let verdict = only(name).check(&SampleView { text, ..SampleView::default() });
         assert_eq!(verdict, Verdict::Pass, "{text}");
     }
 }
@@ -54,7 +54,7 @@ fn lost_and_control_characters_are_garbage() {
 
 #[test]
 fn the_token_limit_and_the_image_word_are_seen() {
-    let answer = AnswerText { text: "A fine day at", truncated: true, ..AnswerText::default() };
+    let answer = SampleView { text: "A fine day at", truncated: true, ..SampleView::default() };
     assert_eq!(codes_of(FilterName::Truncated, &answer), ["truncated"]);
     passes(FilterName::Truncated, &["A fine day at"]);
     assert_eq!(codes(FilterName::ImageToken, "See <image> here"), ["image_token"]);
@@ -70,7 +70,7 @@ fn length_is_counted_in_words() {
         ..FilterConfig::default()
     };
     let filters = Filters::new(&config).expect("a good configuration");
-    let check = |text: &str| match filters.check(&AnswerText { text, ..AnswerText::default() }) {
+    let check = |text: &str| match filters.check(&SampleView { text, ..SampleView::default() }) {
         Verdict::Pass => "pass".to_owned(),
         Verdict::Reject(refused) => format!("{}: {}", refused.code, refused.reason),
     };
@@ -85,7 +85,7 @@ fn length_is_counted_in_words() {
 fn the_first_refusal_counts_and_a_dry_run_shows_all() {
     let filters = Filters::new(&FilterConfig::default()).expect("the default");
     let text = "Based on the description, <image> shows a kettle.";
-    let answer = AnswerText { text, truncated: true, ..AnswerText::default() };
+    let answer = SampleView { text, truncated: true, ..SampleView::default() };
     let Verdict::Reject(refused) = filters.check(&answer) else { panic!("it is cut off") };
     assert_eq!(refused.code, "truncated");
     let each = filters.check_each(&answer);
@@ -111,12 +111,12 @@ proptest! {
     #[test]
     fn any_unicode_gets_a_verdict(text in "\\PC*|(?s).{0,200}", other in ".{0,80}") {
         let prompts = [other.as_str(), text.as_str()];
-        let answer = AnswerText {
+        let answer = SampleView {
             text: &text,
-            truncated: false,
             instruction: &other,
             description: &other,
             prompt_texts: &prompts,
+            ..SampleView::default()
         };
         prop_assert_eq!(ALL.check(&answer), ALL.check(&answer));
         prop_assert_eq!(ALL.check_each(&answer).len(), FilterName::ALL.len());
@@ -126,7 +126,7 @@ proptest! {
     #[test]
     fn loops_never_pass(words in prop::collection::vec("[a-z]{1,8}", 1..12), times in 5_usize..9) {
         let text = vec![words.join(" "); times].join(" ");
-        let answer = AnswerText { text: &text, ..AnswerText::default() };
+        let answer = SampleView { text: &text, ..SampleView::default() };
         prop_assert_ne!(REPETITION.check(&answer), Verdict::Pass);
     }
 
@@ -136,7 +136,7 @@ proptest! {
         let start = at.min(words.len() - 12);
         let text = format!("Well, {}; so it is.", words[start..start + 12].join(" "));
         let description = words.join(" ");
-        let answer = AnswerText { text: &text, description: &description, ..AnswerText::default() };
+        let answer = SampleView { text: &text, description: &description, ..SampleView::default() };
         prop_assert_ne!(ECHO.check(&answer), Verdict::Pass);
     }
 }

@@ -152,9 +152,7 @@ fn a_later_version_is_refused_and_left_alone() {
 
 #[test]
 fn an_older_version_is_brought_up_by_writers_and_views() {
-    let opens: [fn(&Path, &'static Schema) -> Result<Database, DbError>; 2] =
-        [Database::open, Database::open_to_read];
-    for open in opens {
+    for open in [Database::open, Database::open_to_read] {
         let (_folder, path) = place();
         add(&Database::create(&path, &FIRST_VERSION).expect("made"), 21).expect("added");
         assert_eq!(numbers(&open(&path, &SECOND_VERSION).expect("brought up")), [42]);
@@ -166,7 +164,7 @@ fn an_older_version_is_brought_up_by_writers_and_views() {
 fn a_migration_that_fails_leaves_the_file_as_it_was() {
     let (_folder, path) = place();
     let old = Database::create(&path, &FIRST_VERSION).expect("made");
-    (0..7).for_each(|number| drop(add(&old, number).expect("added")));
+    (0..7).for_each(|number| assert_eq!(add(&old, number).expect("added"), 1));
     let error = Database::open(&path, &SECOND_VERSION).err().expect("seven rows");
     assert!(matches!(error.cause(), Cause::Damaged(what) if what.ends_with("seven")), "{error}");
     let again = Database::open(&path, &FIRST_VERSION).expect("still the first version");

@@ -1,4 +1,4 @@
-//! Sinks: the formats a dataset leaves in (design 9).
+//! Sinks: the formats a dataset leaves in.
 //!
 //! Each takes samples one at a time and holds no more than a row group of them. A file is written
 //! under a temporary name in its own folder, synced, and renamed when it is whole, so that a

@@ -8,8 +8,9 @@ use crate::sandbox::ConfineError;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error(
-        "no such source: {}; expected a folder of photos, a .jsonl manifest or a COCO captions .json",
-        path.display()
+        "no such source: {}; expected {}",
+        path.display(),
+        super::expected()
     )]
     NotFound { path: PathBuf },
 
@@ -17,9 +18,10 @@ pub enum SourceError {
     WrongType { path: PathBuf, expected: &'static str },
 
     #[error(
-        "cannot tell what {} is: name it .jsonl, .ndjson or .json, or give the kind \
-         (folder, jsonl, coco)",
-        path.display()
+        "cannot tell what {} is: name it {}, or give the kind ({})",
+        path.display(),
+        super::endings(),
+        super::names()
     )]
     UnknownKind { path: PathBuf },
 

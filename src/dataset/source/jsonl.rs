@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::ids::{IdBook, printable};
 use super::lines::{BoundedLines, Line};
 use super::refusal::{Outlet, Refusal};
-use super::{Emit, Source, SourceError};
+use super::{Emit, Reader, Source, SourceError, SourceKind, image_folder};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
@@ -124,6 +124,18 @@ fn parse(bytes: &[u8], place: &str) -> Result<Option<Fields>, Refusal> {
         Refusal::new("invalid_json", reason)
     })
 }
+
+pub(super) const READER: Reader = Reader {
+    kind: SourceKind::Jsonl,
+    name: "jsonl",
+    what: "a .jsonl manifest",
+    folder: false,
+    endings: &["jsonl", "ndjson"],
+    open: |path, options| {
+        let images = image_folder(path, options)?;
+        Ok(Box::new(JsonlSource::new(path, &images).reading(options.access.clone())))
+    },
+};
 
 impl Source for JsonlSource {
     fn describe(&self) -> String {

@@ -1,4 +1,4 @@
-//! Sources: where captioned photos come from (design 9).
+//! Sources: where captioned photos come from.
 //!
 //! A source streams its items in an order that depends on its content alone. An item that cannot
 //! be used becomes a [`Rejection`] and the reading goes on; only a source that is unusable as a
@@ -79,23 +79,63 @@ pub enum SourceKind {
     Coco,
 }
 
-impl SourceKind {
-    const NAMES: [(&'static str, Self); 4] = [
-        ("auto", Self::Auto),
-        ("folder", Self::Folder),
-        ("jsonl", Self::Jsonl),
-        ("coco", Self::Coco),
-    ];
+/// A kind of source: how it is told, and how one is opened. A new kind is a file with one of these,
+/// a variant of [`SourceKind`] and a line in [`READERS`].
+struct Reader {
+    kind: SourceKind,
+    /// In settings and on command lines.
+    name: &'static str,
+    /// In words, for messages.
+    what: &'static str,
+    /// Whether it reads a folder; a file otherwise.
+    folder: bool,
+    /// Endings of its files, in small letters.
+    endings: &'static [&'static str],
+    open: fn(&Path, &SourceOptions) -> Result<Box<dyn Source>, SourceError>,
 }
+
+/// Every kind of source.
+static READERS: [Reader; 3] = [folder::READER, jsonl::READER, coco::READER];
 
 impl FromStr for SourceKind {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
-        found
-            .map(|(_, kind)| *kind)
-            .ok_or_else(|| format!("unknown source kind `{name}`: use auto, folder, jsonl or coco"))
+        if name == "auto" {
+            return Ok(Self::Auto);
+        }
+        let found = READERS.iter().find(|reader| reader.name == name);
+        found.map(|reader| reader.kind).ok_or_else(|| {
+            let names = READERS.iter().map(|reader| reader.name);
+            let known = either(std::iter::once("auto").chain(names));
+            format!("unknown source kind `{name}`: use {known}")
+        })
+    }
+}
+
+/// What a source may be, in words.
+pub fn expected() -> String {
+    either(READERS.iter().map(|reader| reader.what))
+}
+
+/// The endings that tell a file's kind, in words.
+fn endings() -> String {
+    let endings = READERS.iter().flat_map(|reader| reader.endings);
+    let dotted: Vec<String> = endings.map(|ending| format!(".{ending}")).collect();
+    either(dotted.iter().map(String::as_str))
+}
+
+/// The names of the kinds.
+fn names() -> String {
+    READERS.iter().map(|reader| reader.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The words with commas between, and `or` before the last.
+fn either<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<_> = words.collect();
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => words.concat(),
     }
 }
 
@@ -117,27 +157,28 @@ pub struct SourceOptions {
 /// The path or the image folder is missing, is of another kind than asked for, or its kind cannot
 /// be told.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let SourceOptions { images, access, .. } = options;
-    let is_dir = facts(path, access)?.kind == FileKind::Folder;
-    let kind = match options.kind {
-        SourceKind::Auto => guess_kind(path, is_dir)?,
-        kind => kind,
+    let is_folder = facts(path, &options.access)?.kind == FileKind::Folder;
+    let known = READERS.iter().find(|reader| match options.kind {
+        SourceKind::Auto => reader.takes(path, is_folder),
+        kind => reader.kind == kind,
+    });
+    let Some(reader) = known else {
+        return Err(SourceError::UnknownKind { path: path.to_owned() });
     };
-    if (kind == SourceKind::Folder) != is_dir {
-        let expected = if is_dir { "a file" } else { "a folder of photos" };
+    if reader.folder != is_folder {
+        let expected = if is_folder { "a file" } else { "a folder of photos" };
         return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
-    if kind == SourceKind::Folder {
-        return match images {
-            Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
-            None => Ok(Box::new(FolderSource::new(path).reading(access.clone()))),
-        };
+    (reader.open)(path, options)
+}
+
+impl Reader {
+    /// Whether a path that nothing else is known of is read by this.
+    fn takes(&self, path: &Path, is_folder: bool) -> bool {
+        let ending = path.extension().map(|text| text.to_string_lossy().to_ascii_lowercase());
+        let named = || ending.is_some_and(|ending| self.endings.contains(&&*ending));
+        self.folder == is_folder && (is_folder || named())
     }
-    let images = image_folder(path, options)?;
-    Ok(match kind {
-        SourceKind::Coco => Box::new(CocoSource::new(path, &images).reading(access.clone())),
-        _ => Box::new(JsonlSource::new(path, &images).reading(access.clone())),
-    })
 }
 
 fn facts(path: &Path, access: &FileAccess) -> Result<FileFacts, SourceError> {
@@ -145,18 +186,6 @@ fn facts(path: &Path, access: &FileAccess) -> Result<FileFacts, SourceError> {
         ErrorKind::NotFound => SourceError::NotFound { path: path.to_owned() },
         _ => SourceError::from(error),
     })
-}
-
-fn guess_kind(path: &Path, is_dir: bool) -> Result<SourceKind, SourceError> {
-    if is_dir {
-        return Ok(SourceKind::Folder);
-    }
-    let extension = path.extension().map(|text| text.to_string_lossy().to_ascii_lowercase());
-    match extension.as_deref() {
-        Some("jsonl" | "ndjson") => Ok(SourceKind::Jsonl),
-        Some("json") => Ok(SourceKind::Coco),
-        _ => Err(SourceError::UnknownKind { path: path.to_owned() }),
-    }
 }
 
 /// The folder that image names are relative to: `--images`, else the file's own folder.

@@ -140,7 +140,8 @@ fn errors_say_where_and_what_was_expected() {
 
 #[test]
 fn kinds_have_names() {
-    for (name, kind) in SourceKind::NAMES {
+    let readers = READERS.iter().map(|reader| (reader.name, reader.kind));
+    for (name, kind) in readers.chain([("auto", SourceKind::Auto)]) {
         assert_eq!(name.parse(), Ok(kind));
         let json = serde_json::to_string(&kind).expect("a name");
         assert_eq!(json, format!("\"{name}\""));

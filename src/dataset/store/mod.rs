@@ -6,6 +6,7 @@ mod held_out;
 mod images;
 mod ingest;
 mod matches;
+mod measures;
 mod pairs;
 mod rekey;
 mod serving;
@@ -25,6 +26,7 @@ pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
+pub use measures::MeasureTotals;
 pub use pairs::{AnsweredPair, SampleContext};
 pub use serving::ImageRow;
 pub use showing::InstructionUse;
@@ -39,7 +41,11 @@ pub static SCHEMA: Schema = Schema {
     when_other_version: "; use a new --out folder",
     readable_from: 1,
     migrations: || {
-        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("held_out.sql"))]
+        vec![
+            Migration::up(include_str!("schema.sql")),
+            Migration::up(include_str!("held_out.sql")),
+            Migration::up(include_str!("measures.sql")),
+        ]
     },
 };
 

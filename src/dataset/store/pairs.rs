@@ -11,17 +11,23 @@ use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 
 /// What the rows of [`PAIRS`] hold, in the order in which [`pair`] reads it.
-const PAIR: &str = "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
+pub(super) const PAIR: &str =
+    "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
     i.description, n.key, n.id, n.text, n.category, p.rank, p.similarity, p.score, p.probability";
 
 /// How many columns that is: what a reader adds comes behind them.
-const ADDED: usize = 17;
+pub(super) const ADDED: usize = 17;
 
 /// The pairs of the photos that the last reading of the source saw.
-const PAIRS: &str = "pairs p
+pub(super) const PAIRS: &str = "pairs p
     JOIN items i ON i.seq = p.seq AND i.state = 'ready'
         AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
     JOIN instructions n ON n.key = p.instruction_key";
+
+/// Behind [`PAIRS`]: each with the earliest answer under ?2 that passed every filter.
+pub(super) const ACCEPTED: &str = "JOIN answers a ON a.answer_key = (
+    SELECT answer_key FROM answers b WHERE b.pair_key = p.pair_key AND b.conf = ?2
+        AND b.verdict = 'accepted' ORDER BY b.attempt LIMIT 1)";
 
 /// A pair and the answer that counts for it: the first accepted one, else the last refused one.
 pub type AnsweredPair = (Pair, Option<AnswerRow>);
@@ -152,9 +158,7 @@ impl Store {
         let sql = format!(
             "SELECT {PAIR}, m.candidates, {ANSWER} FROM {PAIRS}
              JOIN matches m ON m.seq = p.seq
-             JOIN answers a ON a.answer_key = (
-                 SELECT answer_key FROM answers b WHERE b.pair_key = p.pair_key AND b.conf = ?2
-                     AND b.verdict = 'accepted' ORDER BY b.attempt LIMIT 1)
+             {ACCEPTED}
              WHERE p.conf = ?1
                AND NOT EXISTS (SELECT 1 FROM held_out h
                    WHERE h.kind = 'image' AND h.key = i.image_sha256)
@@ -167,7 +171,7 @@ impl Store {
     }
 }
 
-fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
+pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
     Ok(Pair {
         key: row.get(0)?,
         seq: row.get(1)?,

@@ -65,7 +65,7 @@ impl Failure for QueueError {
     fn code(&self) -> &'static str {
         match self {
             Self::Overloaded { .. } => "overloaded",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } => "request_too_large",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::Closed => "closed",
         }

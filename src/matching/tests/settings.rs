@@ -31,12 +31,12 @@ fn settings_are_refused_by_name_value_and_range() {
     matching.max_share is 1.5, must be 0 to 1
     matching.top_p is 0, must be 0.000001 to 1
     matching.temperature is NaN, must be 0 to 1000
-    matching.per_image is 3, must be 1 to 1, with strategy top1
+    matching.per_image is 3, must be 1 to 1 with strategy top1
     ");
     let wrong = MatchingConfig { pool: 4, per_image: 9, ..MatchingConfig::default() };
     insta::assert_snapshot!(said(&wrong), @"
-    matching.per_image is 9, must be 1 to 8, top_k
-    matching.top_k is 8, must be 1 to 4, pool
+    matching.top_k is 8, must be 1 to 4, the last being pool
+    matching.per_image is 9, must be 1 to 8, the last being top_k
     ");
     MatchingConfig::default().validate_as("matching").expect("in range");
     let defaults = ModelDefaults { min_similarity: 2.0, caption_weight: 0.0 };

@@ -1,7 +1,9 @@
-//! Which of a folder's ONNX files is which tower.
+//! Which of a folder's ONNX files is which tower, which pair of them is taken, and which of their
+//! outputs are the embeddings.
 
 use std::path::{Path, PathBuf};
 
+use super::config::{Config, Family};
 use crate::model::onnx::{Graph, Port};
 use crate::model::{ModelError, Precision};
 
@@ -193,4 +195,117 @@ fn integers(graph: &Graph) -> impl Iterator<Item = &Port> {
 
 fn is_mask(port: &Port) -> bool {
     port.name.contains("mask")
+}
+
+/// The first pair of towers of the same precision, the most exact first; where none match, the
+/// most exact of each. With a precision given, only that.
+pub(super) fn choose<'a>(
+    visions: &[&'a Candidate],
+    texts: &[&'a Candidate],
+    wanted: Option<Precision>,
+) -> Option<(&'a Candidate, &'a Candidate)> {
+    let first = |all: &[&'a Candidate], precision: Precision| {
+        all.iter().find(|one| one.precision == precision).copied()
+    };
+    let pair = |precision| Some((first(visions, precision)?, first(texts, precision)?));
+    if let Some(precision) = wanted {
+        return pair(precision);
+    }
+    let most_exact = |all: &[&'a Candidate]| {
+        Precision::ALL.into_iter().find_map(|precision| first(all, precision))
+    };
+    let mixed = || Some((most_exact(visions)?, most_exact(texts)?));
+    Precision::ALL.into_iter().find_map(pair).or_else(mixed)
+}
+
+/// Why no pair is left: the precision that is wanted is not there.
+pub(super) fn no_precision(
+    root: &Path,
+    wanted: Option<Precision>,
+    visions: &[&Candidate],
+    texts: &[&Candidate],
+) -> ModelError {
+    let of = |tower: &str, all: &[&Candidate]| {
+        let mut found: Vec<Precision> = all.iter().map(|one| one.precision).collect();
+        found.sort();
+        found.dedup();
+        let found: Vec<String> = found.iter().map(Precision::to_string).collect();
+        format!("{tower} {}", found.join(", "))
+    };
+    ModelError::NoPrecision {
+        path: root.to_owned(),
+        wanted: wanted.map(|precision| precision.to_string()).unwrap_or_default(),
+        found: format!("{}; {}", of("vision", visions), of("text", texts)),
+    }
+}
+
+/// A tower's graph and the output that is its embedding.
+pub(super) struct Tower<'a> {
+    pub graph: &'a Candidate,
+    pub output: &'a Port,
+}
+
+impl<'a> Tower<'a> {
+    /// # Errors
+    /// No output of the graph is an embedding in the shared space.
+    pub fn vision(graph: &'a Candidate, config: &Config) -> Result<Self, ModelError> {
+        const NAMES: [&str; 3] = ["image_embeds", "image_embeddings", "image_features"];
+        Self::new(graph, config, &NAMES)
+    }
+
+    /// # Errors
+    /// As [`Tower::vision`].
+    pub fn text(graph: &'a Candidate, config: &Config) -> Result<Self, ModelError> {
+        const NAMES: [&str; 3] = ["text_embeds", "text_embeddings", "text_features"];
+        Self::new(graph, config, &NAMES)
+    }
+
+    fn new(
+        graph: &'a Candidate,
+        config: &Config,
+        names: &[&'static str; 3],
+    ) -> Result<Self, ModelError> {
+        let Candidate { path, graph: inside, kind, .. } = graph;
+        let named = names.iter().find_map(|name| row_output(inside, name));
+        let pooled = || match (kind, config.family()) {
+            // CLIP's is taken before the projection: another space, often of the same width.
+            (Kind::Both, _) | (_, Family::Clip) => None,
+            (_, Family::Siglip | Family::Unknown) => row_output(inside, "pooler_output"),
+        };
+        let only = || match inside.outputs.as_slice() {
+            [output] if *kind != Kind::Both && is_row(output) => Some(output),
+            _ => None,
+        };
+        match named.or_else(pooled).or_else(|| only().filter(|one| one.name != "pooler_output")) {
+            Some(output) => Ok(Self { graph, output }),
+            None => Err(no_embedding(path, inside, names[0])),
+        }
+    }
+
+    /// Width of the embeddings, where the graph says it.
+    pub fn width(&self) -> Option<usize> {
+        self.output.dims.last().copied().flatten()
+    }
+}
+
+fn row_output<'g>(graph: &'g Graph, name: &str) -> Option<&'g Port> {
+    graph.output(name).filter(|port| is_row(port))
+}
+
+/// One vector per row.
+fn is_row(port: &Port) -> bool {
+    port.element.is_float() && port.dims.len() == 2
+}
+
+fn no_embedding(path: &Path, graph: &Graph, name: &'static str) -> ModelError {
+    ModelError::Unfit {
+        path: path.to_owned(),
+        problem: "none of its outputs is an embedding that photos and texts share",
+        found: ports(&graph.outputs),
+        wanted: format!(
+            "{name} [rows, width] (for SigLIP pooler_output); export with the projection \
+             (transformers' CLIPVisionModelWithProjection and CLIPTextModelWithProjection), or \
+             write a model.toml that says how to pool"
+        ),
+    }
 }

@@ -1,10 +1,8 @@
 //! The manifest of an export that has none: from its graphs and the JSON files beside them.
 
-mod choice;
 mod config;
 mod layout;
 mod preprocess;
-mod towers;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +15,7 @@ use super::manifest::{
 use super::{ModelError, ModelSource};
 use crate::base::hash;
 use config::{Config, Family};
-use layout::{Candidate, Graphs};
-use towers::Tower;
+use layout::{Candidate, Graphs, Tower};
 use words::{Wanted, Words};
 
 /// The manifest that an export would have.
@@ -31,7 +28,7 @@ pub(super) fn manifest(source: &ModelSource) -> Result<ModelManifest, ModelError
     let text_graphs = place.text.map(Graphs::of).transpose()?;
     let texts = text_graphs.as_ref().unwrap_or(&vision_graphs).with(Candidate::has_text);
     let visions = vision_graphs.with(Candidate::has_vision);
-    let chosen = choice::choose(&visions, &texts, source.precision);
+    let chosen = layout::choose(&visions, &texts, source.precision);
     let (vision, text) = match chosen {
         Some((vision, text)) => (vision, text),
         None if visions.is_empty() => {
@@ -43,7 +40,7 @@ pub(super) fn manifest(source: &ModelSource) -> Result<ModelManifest, ModelError
             let graphs = text_graphs.unwrap_or(vision_graphs);
             return Err(graphs.none(place.text_root(), "text", wanted));
         }
-        None => return Err(choice::no_precision(place.root, source.precision, &visions, &texts)),
+        None => return Err(layout::no_precision(place.root, source.precision, &visions, &texts)),
     };
     assemble(&place, vision, text)
 }

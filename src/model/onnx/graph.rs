@@ -8,8 +8,7 @@ use prost::Message;
 
 use super::ModelError;
 use super::logit::logit;
-use super::proto::{self, Node, Tensor, ValueInfo};
-use super::wire::{Field, Reader};
+use super::proto::{self, Field, Node, Reader, Tensor, ValueInfo};
 use crate::model::Precision;
 use crate::model::manifest::Logit;
 

@@ -5,7 +5,6 @@ mod graph;
 mod logit;
 mod proto;
 mod split;
-mod wire;
 
 use super::ModelError;
 

@@ -7,8 +7,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::ModelError;
 use super::graph::Parts;
-use super::proto::{self, Node, ValueInfo};
-use super::wire::Field;
+use super::proto::{self, Field, Node, ValueInfo};
 
 /// The model in `path` reduced to what `output` depends on, as the bytes of an ONNX file. Weights
 /// in files beside it stay there.

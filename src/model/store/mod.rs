@@ -7,16 +7,13 @@
 //!
 //! Only [`Store::pull`] and [`list_repository`] open a socket.
 
-mod attempt;
 mod download;
 mod error;
 mod files;
 mod hub;
 mod listing;
 pub mod offline;
-mod part;
 mod pull;
-mod record;
 
 use std::path::{Path, PathBuf};
 
@@ -26,10 +23,10 @@ use crate::base::{hash, paths};
 
 pub use download::Transfer;
 pub use error::{HashSource, MissingFile, ModelStoreError};
+pub use files::{Record, RecordedFile};
 pub use hub::{Hub, HubOptions};
 pub use listing::list_repository;
 pub use pull::Pulled;
-pub use record::{Record, RecordedFile};
 
 /// Names the cache folder; an empty value is as good as none.
 const VARIABLE: &str = "PAIRWRIGHT_MODELS";

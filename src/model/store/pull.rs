@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::download::{self, Fetched, Transfer, Wanted};
-use super::record::{Record, RecordedFile};
+use super::files::{Record, RecordedFile};
 use super::{
     HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, has_manifest,
     name_manifest,

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use crate::Error;
 use crate::answer::filter::Filters;
+use crate::answer::prompt::BuiltIn;
 use crate::answer::{Generator, PromptSet};
 use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::store::Store;
-use crate::llm::ChatModel;
+use crate::llm::{ChatModel, SamplingSettings};
 
 use super::super::answering::{AnswerOutcome, AnswerStage};
 use super::super::old_keys;
@@ -133,7 +134,7 @@ impl Job {
         let store = self.folder.store()?;
         let mut settings = Settings::read(&store)?;
         if let Some(last) = &settings.answering {
-            self.rekey(&store, &self.prompts()?, &last.llm)?;
+            self.rekey(&store, &last.llm)?;
             settings = Settings::read(&store)?;
         }
         if !store.failure_counts()?.is_empty() {
@@ -142,40 +143,56 @@ impl Job {
         let (matching, attempts) = (settings.match_conf(), self.config.answer.attempts);
         // Under no key there is no answer, so that any pair is left.
         let answering = match &settings.answering {
-            Some(last) if self.answers_as(last)? => &last.conf,
+            Some(last) if self.answers_as(&store, last)? => &last.conf,
             _ => "",
         };
         Ok(store.pairs_to_answer(matching, answering, attempts, (-1, 0), 1)?.is_empty())
     }
 
     /// Whether this job's answers are those of an earlier session, if its model is still the same.
-    fn answers_as(&self, last: &AnswerSettings) -> Result<bool, Error> {
-        let Config { answer, seed, filters, llm, .. } = &*self.config;
-        let settings = answer.resolved_settings(&llm.target);
-        let conf = Generator::conf_key(&self.prompts()?, &last.llm, &settings, *seed);
+    fn answers_as(&self, store: &Store, last: &AnswerSettings) -> Result<bool, Error> {
+        let Config { seed, filters, llm, .. } = &*self.config;
+        let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
+        let conf = Generator::conf_key(&prompts, &last.llm, &settings, *seed);
         let same_model = llm.model.as_ref().is_none_or(|name| *name == last.llm);
         Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
     }
 
     /// Gives answers that release 0.1.0 kept under these settings today's keys.
-    fn rekey(&self, store: &Store, prompts: &PromptSet, model: &str) -> Result<(), Error> {
-        let Config { answer, seed, filters, llm, .. } = &*self.config;
-        let settings = answer.resolved_settings(&llm.target);
+    fn rekey(&self, store: &Store, model: &str) -> Result<(), Error> {
+        let Config { seed, filters, .. } = &*self.config;
+        let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
-        let new = Generator::conf_key(prompts, model, &settings, *seed);
+        let new = Generator::conf_key(&prompts, model, &settings, *seed);
         let filters = [old_keys::filters(filters), filters.key()];
         let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
         rekeyed.report("answers");
         Ok(())
     }
 
-    fn prompts(&self) -> Result<PromptSet, Error> {
+    /// The prompts as they are set; where they are not, those that this run began with.
+    fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
-        Ok(PromptSet::read(
-            answer.prompts.as_deref(),
-            answer.examples.as_deref(),
-            answer.resolved_examples(&llm.target),
-        )?)
+        let built_in = store.database().began_with("answer prompts", BuiltIn::default())?;
+        let shown = match answer.examples_per_prompt {
+            Some(shown) => shown,
+            None => {
+                let name = format!("answer.examples_per_prompt, {}", llm.target.kind());
+                store.database().began_with(&name, answer.resolved_examples(&llm.target))?
+            }
+        };
+        let (prompts, examples) = (answer.prompts.as_deref(), answer.examples.as_deref());
+        Ok(PromptSet::read_with(&built_in, prompts, examples, shown)?)
+    }
+
+    /// The sampling settings as they are set; where they are not, those that this run began with.
+    fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
+        let Config { answer, llm, .. } = &*self.config;
+        if let Some(settings) = &answer.settings {
+            return Ok(settings.clone());
+        }
+        let name = format!("answer.settings, {}", llm.target.kind());
+        Ok(store.database().began_with(&name, answer.resolved_settings(&llm.target))?)
     }
 
     async fn answer(
@@ -203,10 +220,9 @@ impl Job {
         backend: &Backend,
         model: Arc<dyn ChatModel>,
     ) -> Result<AnswerStage, Error> {
-        let Config { answer, seed, filters, llm, .. } = &*self.config;
-        let prompts = self.prompts()?;
-        self.rekey(store, &prompts, model.name())?;
-        let settings = answer.resolved_settings(&llm.target);
+        let Config { answer, seed, filters, .. } = &*self.config;
+        self.rekey(store, model.name())?;
+        let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
         Ok(AnswerStage {
             backend: backend.clone(),

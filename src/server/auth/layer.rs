@@ -10,9 +10,9 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::{KeyRing, Scope, is_mutating};
+use crate::server::fault::Fault;
 use crate::server::layers::{Answer, refuse};
 use crate::server::methods::is_health;
-use crate::server::reason::reasoned;
 
 /// The name of the caller's key. A request extension that an outer layer may put there to learn
 /// it, and that handlers may read.
@@ -65,17 +65,18 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 
 fn missing() -> Status {
     let message = "no API key; send it as `authorization: Bearer KEY` or `x-api-key: KEY`";
-    reasoned(Code::Unauthenticated, "API_KEY_MISSING", message, &[])
+    Fault::new(Code::Unauthenticated, "API_KEY_MISSING", message).into()
 }
 
 /// The same for unknown, revoked and ended keys: which it was is nobody's business.
 fn invalid() -> Status {
-    reasoned(Code::Unauthenticated, "API_KEY_INVALID", "this API key is not valid", &[])
+    Fault::new(Code::Unauthenticated, "API_KEY_INVALID", "this API key is not valid").into()
 }
 
 fn out_of_scope(name: &str) -> Status {
     let message = format!("the API key {name:?} may only read; this method needs a write key");
-    reasoned(Code::PermissionDenied, "API_KEY_SCOPE", message, &[("scope", Scope::Read.name())])
+    let fault = Fault::new(Code::PermissionDenied, "API_KEY_SCOPE", message);
+    fault.with("scope", Scope::Read.name()).into()
 }
 
 impl<S> Layer<S> for AuthLayer {

@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 
 use super::{Answer, refuse};
 use crate::server::Methods;
-use crate::server::reason::reasoned;
+use crate::server::fault::Fault;
 
 /// The moment after which the caller no longer wants the answer. A request extension; absent when
 /// neither caller nor server set one.
@@ -113,12 +113,9 @@ where
 
 fn exceeded(allowed: Duration) -> Status {
     let milliseconds = allowed.as_millis().to_string();
-    reasoned(
-        Code::DeadlineExceeded,
-        "DEADLINE_EXCEEDED",
-        format!("no answer within the {milliseconds} ms allowed"),
-        &[("allowed_ms", &milliseconds)],
-    )
+    let message = format!("no answer within the {milliseconds} ms allowed");
+    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
+    fault.with("allowed_ms", milliseconds).into()
 }
 
 fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
@@ -126,12 +123,9 @@ fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let parsed = value.to_str().ok().and_then(parse);
     parsed.map(Some).ok_or_else(|| {
         let shown = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        reasoned(
-            Code::InvalidArgument,
-            "TIMEOUT_MALFORMED",
-            format!("grpc-timeout {shown:?} is not 1 to 8 digits and one of H, M, S, m, u, n"),
-            &[],
-        )
+        let message =
+            format!("grpc-timeout {shown:?} is not 1 to 8 digits and one of H, M, S, m, u, n");
+        Fault::new(Code::InvalidArgument, "TIMEOUT_MALFORMED", message).into()
     })
 }
 

@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::server::reason::reasoned;
+use crate::server::fault::Fault;
 
 /// Gives a reason, and the caller's code where tonic takes the blame, to statuses without details.
 /// Those it does not know pass as they are.
@@ -100,7 +100,7 @@ fn rewrite(headers: &mut HeaderMap) {
 /// What tonic means, which says so only in words.
 fn explained(status: &Status) -> Option<Status> {
     let text = status.message();
-    let plain = |code, reason: &str, message: &str| Some(reasoned(code, reason, message, &[]));
+    let plain = |code, reason: &str, message: &str| Some(Fault::new(code, reason, message).into());
     let begins = |start: &str| text.starts_with(start);
     match status.code() {
         Code::OutOfRange if begins("Error, decoded message length too large") => {
@@ -143,8 +143,8 @@ fn too_large(reason: &str, what: &str, text: &str) -> Status {
     let (actual, allowed) =
         (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     let message = format!("{what}: {actual}, the limit is {allowed} (max_message_bytes)");
-    let told = [("limit", "max_message_bytes"), ("allowed", allowed), ("actual", actual)];
-    reasoned(Code::InvalidArgument, reason, message, &told)
+    let fault = Fault::new(Code::InvalidArgument, reason, message);
+    fault.with("limit", "max_message_bytes").with("allowed", allowed).with("actual", actual).into()
 }
 
 #[cfg(test)]
@@ -199,8 +199,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_a_reason_keeps_it() {
-        let ours = reasoned(Code::Internal, "PANIC", "Missing request message.", &[]);
-        let told = through(ours).await;
+        let ours = Fault::new(Code::Internal, "PANIC", "Missing request message.");
+        let told = through(ours.into()).await;
         assert_eq!((told.code(), reason(&told).as_str()), (Code::Internal, "PANIC"));
         let open = call(ExplainLayer.layer(endless()), "/a/B").await;
         assert!(open.headers().get("grpc-status").is_none());

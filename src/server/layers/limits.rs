@@ -14,8 +14,8 @@ use tower::{Layer, Service};
 
 use super::held::hold;
 use super::{Answer, refuse};
+use crate::server::fault::Fault;
 use crate::server::methods::is_health;
-use crate::server::reason::retryable;
 
 /// When to come back: most calls are far shorter.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -46,13 +46,10 @@ impl CallLimitLayer {
     fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
         self.places.clone().try_acquire_owned().map_err(|_| {
             let limit = self.limit.to_string();
-            retryable(
-                Code::ResourceExhausted,
-                "TOO_MANY_REQUESTS",
-                format!("{limit} calls are under way, the most this server takes at once"),
-                &[("limit", &limit)],
-                RETRY_AFTER,
-            )
+            let message =
+                format!("{limit} calls are under way, the most this server takes at once");
+            let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message);
+            fault.with("limit", limit).retry_after(RETRY_AFTER).into()
         })
     }
 }

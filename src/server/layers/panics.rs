@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use tonic::Code;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use crate::server::reason::reasoned;
+use crate::server::fault::Fault;
 
 /// Answers INTERNAL, reason `PANIC`, when a handler panics before its response has begun. What it
 /// said goes to the log only.
@@ -59,7 +59,7 @@ fn told(path: &str, panic: &(dyn Any + Send)) -> Response<Body> {
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(method = path, "panic in a handler: {}", said.unwrap_or("no text"));
     let message = "the server met a fault of its own; please report it";
-    reasoned(Code::Internal, "PANIC", message, &[]).into_http()
+    Status::from(Fault::new(Code::Internal, "PANIC", message)).into_http()
 }
 
 #[cfg(test)]

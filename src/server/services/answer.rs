@@ -141,7 +141,7 @@ async fn write(
     events: Option<&mpsc::Sender<AnswerEvent>>,
 ) -> Result<pb::Answer, Fault> {
     let Order { task, attempts, seed } = order;
-    let generator = app.answers.generator(seed).await.map_err(|down| Fault::from(&down))?;
+    let generator = app.answers.generator(seed).await.map_err(Fault::from)?;
     // Dropped with this future when the client goes away, which gives the call up.
     let cancel = CancellationToken::new();
     let _gone = cancel.clone().drop_guard();
@@ -159,7 +159,7 @@ async fn write(
         }
     };
     app.answers.note(&written);
-    let row = written.map_err(|error| Fault::from(&error))?;
+    let row = written.map_err(Fault::from)?;
     Ok(shown(row, &generator.prompts.hash))
 }
 

@@ -9,7 +9,6 @@ use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::evaluation_service_server::EvaluationService;
 use super::super::{judge, validate};
-use crate::jobs::ManagerError;
 
 /// Judges models against each other.
 pub struct Evaluation(pub Arc<App>);
@@ -26,7 +25,7 @@ impl EvaluationService for Evaluation {
     ) -> Result<Response<pb::Evaluation>, Status> {
         let name = request.into_inner().job;
         let id = validate::job_id("job", &name)?;
-        let (folder, results) = self.0.jobs.evaluated(id).await.map_err(failed)?;
+        let (folder, results) = self.0.jobs.evaluated(id).await.map_err(Fault::from)?;
         Ok(Response::new(judge::evaluation(id, &folder, &results)))
     }
 
@@ -38,11 +37,7 @@ impl EvaluationService for Evaluation {
         let one = validate::job_id("job", &job)?;
         let other = validate::job_id("other_job", &other_job)?;
         let rule = judge::rule(rule)?;
-        let found = self.0.jobs.agreement(one, other, rule).await.map_err(failed)?;
+        let found = self.0.jobs.agreement(one, other, rule).await.map_err(Fault::from)?;
         Ok(Response::new(judge::agreement(found)))
     }
-}
-
-fn failed(error: ManagerError) -> Fault {
-    Fault::from(&error)
 }

@@ -79,7 +79,7 @@ impl InstructionService for Instructions {
             let given = |text: &'_ str| !text.is_empty();
             let category = Some(category.as_str()).filter(|one| given(one));
             let token = Some(page_token.as_str()).filter(|one| given(one));
-            app.library.list(size, token, category).map_err(|error| Fault::from(&error))
+            app.library.list(size, token, category).map_err(Fault::from)
         };
         let page = self.0.blocking(listing).await?;
         let shown = page.instructions.iter().map(|one| self.shown(one, include_embedding));
@@ -97,8 +97,7 @@ impl InstructionService for Instructions {
         let pb::DeleteInstructionRequest { name, allow_missing } = request.into_inner();
         let id = validate::instruction_id("name", &name)?.to_owned();
         let deleting = move |app: &App| {
-            let deleted =
-                app.library.delete(&[id.as_str()]).map_err(|error| Fault::from(&error))?;
+            let deleted = app.library.delete(&[id.as_str()]).map_err(Fault::from)?;
             let found = deleted.first().is_some_and(Result::is_ok);
             if found || allow_missing { Ok(()) } else { Err(instruction_not_found(&id)) }
         };
@@ -122,7 +121,7 @@ impl InstructionService for Instructions {
             // One more, in place of the instruction that the search begins at.
             let wanted = top_k + usize::from(itself.is_some());
             let found = app.library.search(&vector, wanted, category);
-            let mut found = found.map_err(|error| Fault::from(&error))?;
+            let mut found = found.map_err(Fault::from)?;
             found.retain(|(one, similarity)| {
                 *similarity >= floor && itself.as_deref() != Some(&*one.id)
             });
@@ -162,12 +161,10 @@ impl Instructions {
         });
         let (sound, gaps) = split(checked);
         let new = self.with_vectors(sound, context).await?;
-        let stored = self
-            .0
-            .blocking(move |app| app.library.create(new).map_err(|error| Fault::from(&error)));
+        let stored = self.0.blocking(move |app| app.library.create(new).map_err(Fault::from));
         let stored = stored.await?.into_iter().map(|one| match one {
             Ok(stored) => Ok(convert::instruction(&stored)),
-            Err(error) => Err(Fault::from(&error)),
+            Err(error) => Err(Fault::from(error)),
         });
         Ok(merge(stored.collect(), gaps))
     }

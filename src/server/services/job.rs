@@ -36,7 +36,8 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
         let pb::ListJobsRequest { page_size, page_token, state } = request.into_inner();
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page = self.0.jobs.list(size, &page_token, wanted(state)?).await.map_err(failed)?;
+        let page =
+            self.0.jobs.list(size, &page_token, wanted(state)?).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobsResponse {
             jobs: page.jobs.iter().map(|record| job(&self.0, record)).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
@@ -49,7 +50,7 @@ impl JobService for Jobs {
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let name = request.into_inner().name;
         let id = validate::job_id("name", &name)?;
-        let records = self.0.jobs.watch(id).await.map_err(failed)?;
+        let records = self.0.jobs.watch(id).await.map_err(Fault::from)?;
         let app = Arc::clone(&self.0);
         let shown =
             move |record: JobRecord| Ok(pb::WatchJobResponse { job: Some(job(&app, &record)) });
@@ -81,14 +82,14 @@ impl JobService for Jobs {
         let pb::ListJobPairsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let record = self.0.jobs.get_kind(id, JobKind::Match).await.map_err(failed)?;
+        let record = self.0.jobs.get_kind(id, JobKind::Match).await.map_err(Fault::from)?;
         let page = self.0.jobs.pairs(&record.run_id, size, &page_token).await;
         let page = match page {
             // The job has not begun: it has no pairs yet.
             Err(ManagerError::NoRun { .. }) => {
                 return Ok(Response::new(pb::ListJobPairsResponse::default()));
             }
-            page => page.map_err(failed)?,
+            page => page.map_err(Fault::from)?,
         };
         Ok(Response::new(pb::ListJobPairsResponse {
             pairs: page.pairs.into_iter().map(pair).collect(),
@@ -103,7 +104,7 @@ impl JobService for Jobs {
         let pb::ListJobInstructionsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page = self.0.jobs.generated(id, size, &page_token).await.map_err(failed)?;
+        let page = self.0.jobs.generated(id, size, &page_token).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobInstructionsResponse {
             instructions: page.rows.into_iter().map(generate::generated).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
@@ -117,7 +118,7 @@ impl JobService for Jobs {
         let pb::ListJobVerdictsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page = self.0.jobs.verdicts(id, size, &page_token).await.map_err(failed)?;
+        let page = self.0.jobs.verdicts(id, size, &page_token).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobVerdictsResponse {
             verdicts: page.rows.into_iter().map(judge::verdict).collect(),
             next_page_token: page.next_token.unwrap_or_default(),
@@ -127,12 +128,8 @@ impl JobService for Jobs {
 
 impl Jobs {
     fn shown(&self, record: Result<JobRecord, ManagerError>) -> Result<Response<pb::Job>, Status> {
-        Ok(Response::new(job(&self.0, &record.map_err(failed)?)))
+        Ok(Response::new(job(&self.0, &record.map_err(Fault::from)?)))
     }
-}
-
-fn failed(error: ManagerError) -> Fault {
-    Fault::from(&error)
 }
 
 fn wanted(number: i32) -> Result<Option<JobState>, Fault> {

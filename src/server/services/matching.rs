@@ -75,7 +75,7 @@ impl MatchingService for Matching {
         let Probed { vector, timings, .. } = self.0.probe(request.query, &context).await?;
         let query = PhotoQuery { vector, k: top_k, min_similarity: floor };
         let found = self.0.jobs.search_photos(&job, Arc::clone(&self.0.photos), query).await;
-        let found = found.map_err(|error| Fault::from(&error))?;
+        let found = found.map_err(Fault::from)?;
         Ok(Response::new(pb::SearchImagesResponse {
             results: found.photos.into_iter().map(photo).collect(),
             searched_count: convert::count(found.searched),

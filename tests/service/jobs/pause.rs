@@ -107,10 +107,10 @@ fn a_refused_key_is_reported_and_not_hammered() {
     // The list of models is open to everybody, so each probe finds the server well; still calls
     // come no faster than the back-off of 0.2 s, then 0.4 s.
     let (calls, since) = (llm.stub.calls(), Instant::now());
-    std::thread::sleep(Duration::from_secs(2));
+    wait_until("it was tried four times more", || llm.stub.calls() >= calls + 4);
     let more = llm.stub.calls() - calls;
     let most = since.elapsed().as_millis() as usize / 200 + 1;
-    assert!((1..=most).contains(&more), "{more} calls in {:?}", since.elapsed());
+    assert!(more <= most, "{more} calls in {:?}", since.elapsed());
     llm.stub.always(Fault::None);
     let end = server.end(&manager, &job.id);
     assert_eq!(end.state, JobState::Succeeded, "{:?}", end.failure);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use self::scan::Scan;
 use self::table::{Image, Table};
 use super::refusal::{Outlet, Refusal};
-use super::{Emit, Source, SourceError, text};
+use super::{Emit, Reader, Source, SourceError, SourceKind, image_folder, text};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
@@ -117,6 +117,18 @@ impl CocoSource {
         ControlFlow::Continue(())
     }
 }
+
+pub(super) const READER: Reader = Reader {
+    kind: SourceKind::Coco,
+    name: "coco",
+    what: "a COCO captions .json",
+    folder: false,
+    endings: &["json"],
+    open: |path, options| {
+        let images = image_folder(path, options)?;
+        Ok(Box::new(CocoSource::new(path, &images).reading(options.access.clone())))
+    },
+};
 
 impl Source for CocoSource {
     fn describe(&self) -> String {

@@ -11,7 +11,7 @@ use self::listing::{Listing, is_hidden};
 use self::sidecar::Sidecars;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
-use super::{Emit, Source, SourceError};
+use super::{Emit, Reader, Source, SourceError, SourceKind};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::{ConfineError, FileAccess};
@@ -50,6 +50,18 @@ impl FolderSource {
         Self { access, ..self }
     }
 }
+
+pub(super) const READER: Reader = Reader {
+    kind: SourceKind::Folder,
+    name: "folder",
+    what: "a folder of photos",
+    folder: true,
+    endings: &[],
+    open: |path, options| match &options.images {
+        Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
+        None => Ok(Box::new(FolderSource::new(path).reading(options.access.clone()))),
+    },
+};
 
 impl Source for FolderSource {
     fn describe(&self) -> String {

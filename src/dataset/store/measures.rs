@@ -1,0 +1,109 @@
+//! Values of measures: which samples lack one, and what there is.
+
+use rusqlite::params;
+
+use super::Store;
+use super::answers::{ANSWER, answer};
+use super::pairs::{ACCEPTED, ADDED, PAIR, PAIRS, SampleContext, pair};
+use crate::base::db::{DbError, vector_column};
+use crate::dataset::record::{AnswerRow, Pair};
+
+/// What one measure says of a run's accepted samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasureTotals {
+    pub measure: String,
+    /// Samples that have a value.
+    pub count: u64,
+    pub mean: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Store {
+    /// The accepted samples of up to `photos` photos, in source order, photo by photo and all of a
+    /// photo's: those photos of which a sample lacks this measure in this version.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn samples_to_measure(
+        &self,
+        context: &SampleContext<'_>,
+        measure: &str,
+        version: &str,
+        photos: usize,
+    ) -> Result<Vec<(Pair, AnswerRow)>, DbError> {
+        self.db.rows(
+            &format!(
+                "SELECT {PAIR}, {ANSWER} FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND p.seq IN (
+                     SELECT DISTINCT p.seq FROM {PAIRS} {ACCEPTED}
+                     WHERE p.conf = ?1 AND NOT EXISTS (SELECT 1 FROM measures m
+                         WHERE m.answer_key = a.answer_key AND m.measure = ?3 AND m.version = ?4)
+                     ORDER BY p.seq LIMIT ?5)
+                 ORDER BY p.seq, p.rank"
+            ),
+            params![context.match_conf, context.answer_conf, measure, version, photos],
+            |row| Ok((pair(row)?, answer(row, ADDED)?)),
+        )
+    }
+
+    /// The unit vector of a photo by this encoder, where it is embedded.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn image_vector(&self, sha256: &str, encoder: &str) -> Result<Option<Vec<f32>>, DbError> {
+        self.db.row(
+            "SELECT vector FROM embeddings WHERE key = 'image:' || ?1 AND encoder = ?2",
+            [sha256, encoder],
+            |row| vector_column(row, 0),
+        )
+    }
+
+    /// Keeps values by answer key, all or none; `None` where the measure says nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_measures(
+        &self,
+        measure: &str,
+        version: &str,
+        values: &[(String, Option<f64>)],
+    ) -> Result<(), DbError> {
+        self.db.write(|transaction| {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4)")?;
+            for (answer_key, value) in values {
+                insert.execute(params![answer_key, measure, version, value])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What the measures say of the accepted samples.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn measure_totals(
+        &self,
+        match_conf: &str,
+        answer_conf: &str,
+    ) -> Result<Vec<MeasureTotals>, DbError> {
+        self.db.rows(
+            &format!(
+                "SELECT m.measure, count(*), avg(m.value), min(m.value), max(m.value)
+                 FROM {PAIRS} {ACCEPTED} JOIN measures m ON m.answer_key = a.answer_key
+                 WHERE p.conf = ?1 AND m.value IS NOT NULL GROUP BY m.measure ORDER BY m.measure"
+            ),
+            [match_conf, answer_conf],
+            |row| {
+                Ok(MeasureTotals {
+                    measure: row.get(0)?,
+                    count: row.get(1)?,
+                    mean: row.get(2)?,
+                    min: row.get(3)?,
+                    max: row.get(4)?,
+                })
+            },
+        )
+    }
+}
