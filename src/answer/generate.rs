@@ -71,12 +71,6 @@ fn small_model_settings() -> SamplingSettings {
     }
 }
 
-/// A call to the LLM, and the examples its prompt shows.
-struct Asked {
-    request: ChatRequest,
-    examples: Vec<String>,
-}
-
 /// Everything one answer depends on.
 pub struct Generator {
     pub model: Arc<dyn ChatModel>,
@@ -111,9 +105,9 @@ impl Generator {
         attempt: u32,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
-        let asked = self.ask(pair, attempt);
-        let reply = self.model.chat(&asked.request, cancel).await?;
-        Ok(self.judge(pair, attempt, asked, reply))
+        let request = self.request(pair, attempt);
+        let reply = self.model.chat(&request, cancel).await?;
+        Ok(self.judge(pair, attempt, &request, reply))
     }
 
     /// As [`Generator::attempt`], and sends each piece of text to `pieces` as it arrives.
@@ -127,22 +121,32 @@ impl Generator {
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
     ) -> Result<AnswerRow, LlmError> {
-        let asked = self.ask(pair, attempt);
-        let reply = self.model.chat_stream(&asked.request, cancel, pieces).await?;
-        Ok(self.judge(pair, attempt, asked, reply))
+        let request = self.request(pair, attempt);
+        let reply = self.model.chat_stream(&request, cancel, pieces).await?;
+        Ok(self.judge(pair, attempt, &request, reply))
     }
 
-    fn ask(&self, pair: &Pair, attempt: u32) -> Asked {
-        let number = attempt.to_string();
-        let seed = |what| hash::seed(self.seed, &[what, &pair.key, &number]);
-        let prompt = self.prompts.build(&pair.description, &pair.instruction, seed("examples"));
+    /// The call that attempt number `attempt` (from 1) at a pair makes.
+    pub fn request(&self, pair: &Pair, attempt: u32) -> ChatRequest {
+        let shown = self.seed("examples", pair, attempt);
+        let messages = self.prompts.build(&pair.description, &pair.instruction, shown);
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        let seed = seed("answer") & 0x7fff_ffff;
-        let request = ChatRequest::new(prompt.messages, self.settings.clone(), seed);
-        Asked { request, examples: prompt.examples }
+        let seed = self.seed("answer", pair, attempt) & 0x7fff_ffff;
+        ChatRequest::new(messages, self.settings.clone(), seed)
     }
 
-    fn judge(&self, pair: &Pair, attempt: u32, asked: Asked, reply: ChatReply) -> AnswerRow {
+    fn seed(&self, what: &str, pair: &Pair, attempt: u32) -> u64 {
+        hash::seed(self.seed, &[what, &pair.key, &attempt.to_string()])
+    }
+
+    /// What the filters say of a reply, and the row to keep.
+    pub fn judge(
+        &self,
+        pair: &Pair,
+        attempt: u32,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
         let verdict = self.filters.check(&SampleView {
@@ -161,8 +165,8 @@ impl Generator {
             text,
             finish: finish_name(reply.finish).to_owned(),
             llm: reply.model,
-            seed: asked.request.seed,
-            examples: asked.examples,
+            seed: request.seed,
+            examples: self.prompts.shown(self.seed("examples", pair, attempt)),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
             filters: passed(&self.filters, &verdict),

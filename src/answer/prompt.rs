@@ -42,14 +42,6 @@ pub struct PromptSet {
     pub hash: String,
 }
 
-/// A prompt ready to send.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prompt {
-    pub messages: Vec<Message>,
-    /// Ids of the examples, in the order shown.
-    pub examples: Vec<String>,
-}
-
 /// The built-in texts: those compiled into the binary, or those that a run began with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltIn {
@@ -110,16 +102,24 @@ impl PromptSet {
     }
 
     /// Builds the prompt for one pair. `seed` decides which examples are shown.
-    pub fn build(&self, description: &str, instruction: &str, seed: u64) -> Prompt {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let chosen: Vec<&Example> = self.examples.sample(&mut random, self.per_prompt).collect();
+    pub fn build(&self, description: &str, instruction: &str, seed: u64) -> Vec<Message> {
         let mut messages = vec![Message::system(self.system.trim())];
-        for example in &chosen {
+        for example in self.draw(seed) {
             messages.push(Message::user(self.turn(&example.description, &example.instruction)));
             messages.push(Message::assistant(example.answer.as_str()));
         }
         messages.push(Message::user(self.turn(description, instruction)));
-        Prompt { messages, examples: chosen.iter().map(|example| example.id.clone()).collect() }
+        messages
+    }
+
+    /// Ids of the examples that [`PromptSet::build`] shows for `seed`, in their order.
+    pub fn shown(&self, seed: u64) -> Vec<String> {
+        self.draw(seed).iter().map(|example| example.id.clone()).collect()
+    }
+
+    fn draw(&self, seed: u64) -> Vec<&Example> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        self.examples.sample(&mut random, self.per_prompt).collect()
     }
 
     /// What an answer must not repeat: the system prompt and, where any are shown, the examples'
@@ -206,13 +206,13 @@ mod tests {
     #[test]
     fn examples_are_drawn_by_seed_and_come_as_turns() {
         let set = built_in(2);
-        let prompt = set.build("A cat on a mat.", "Write a poem.", 7);
-        assert_eq!(prompt, set.build("A cat on a mat.", "Write a poem.", 7));
-        assert_eq!(prompt.messages.len(), 1 + 2 * 2 + 1);
-        assert_eq!(prompt.examples.len(), 2);
-        assert_ne!(prompt.examples[0], prompt.examples[1]);
-        let draws: std::collections::HashSet<_> =
-            (0..20).map(|seed| set.build("a", "b", seed).examples).collect();
+        let messages = set.build("A cat on a mat.", "Write a poem.", 7);
+        assert_eq!(messages, set.build("A cat on a mat.", "Write a poem.", 7));
+        assert_eq!(messages.len(), 1 + 2 * 2 + 1);
+        let shown = set.shown(7);
+        assert_eq!(shown.len(), 2);
+        assert_ne!(shown[0], shown[1]);
+        let draws: std::collections::HashSet<_> = (0..20).map(|seed| set.shown(seed)).collect();
         assert!(draws.len() > 5, "seeds must matter: {draws:?}");
     }
 

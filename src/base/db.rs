@@ -278,6 +278,17 @@ impl Database {
         Ok(value)
     }
 
+    /// Makes one transaction of what `work` does by [`Self::execute`]: one wait for the disk.
+    ///
+    /// # Errors
+    /// The first of `work`, or SQLite's.
+    pub fn together(&self, work: impl FnOnce() -> Result<(), DbError>) -> Result<(), DbError> {
+        let fail = |source| self.sqlite(source);
+        let transaction = self.connection.unchecked_transaction().map_err(fail)?;
+        work()?;
+        transaction.commit().map_err(fail)
+    }
+
     /// Runs one statement; how many rows it changed.
     ///
     /// # Errors

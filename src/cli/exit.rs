@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::base::failure::Failure;
-use crate::llm::LlmError;
+use crate::llm::{self, LlmError};
 use crate::{Error, ErrorKind};
 
 /// How a command ended.
@@ -44,6 +44,10 @@ impl Exit {
 
     /// What an error means.
     pub fn of(error: &Error) -> Self {
+        // An LLM's failure keeps its code, whichever room tells of it.
+        if llm::CODES.contains(&error.code()) {
+            return Self::of_llm(error.kind());
+        }
         match error.kind() {
             ErrorKind::InvalidInput
             | ErrorKind::NotFound
@@ -55,6 +59,16 @@ impl Exit {
             }
             ErrorKind::Cancelled => Self::Interrupted,
             ErrorKind::Internal => Self::Internal,
+        }
+    }
+
+    /// What a failure of the LLM means, be it an error or what work gave up for: a limit that is
+    /// spent is the server's there, and no full disk.
+    fn of_llm(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidInput => Self::Usage,
+            ErrorKind::Cancelled => Self::Interrupted,
+            _ => Self::Unavailable,
         }
     }
 }
@@ -86,8 +100,7 @@ impl Ended {
     fn exit(&self) -> Exit {
         match &self.gave_up {
             _ if self.stopped => Exit::Interrupted,
-            Some(error) if error.kind() == ErrorKind::InvalidInput => Exit::Usage,
-            Some(_) => Exit::Unavailable,
+            Some(error) => Exit::of_llm(error.kind()),
             None if self.partial => Exit::Partial,
             None => Exit::Done,
         }
@@ -150,7 +163,7 @@ mod tests {
             // A stop comes first: what is missing was not tried.
             (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
             (gave_up(gone()), 4, vec![down, missing]),
-            (gave_up(wrong()), 2, vec![down, missing]),
+            (gave_up(wrong()), 4, vec![down, missing]),
         ] {
             let said = ended.lines("GO");
             assert_eq!(ended.exit().code(), code, "{ended:?}");
@@ -163,10 +176,27 @@ mod tests {
     fn a_stop_that_comes_as_an_error_is_an_interruption() {
         let ended = conclude("GO", true, Err(Stopped.into()), |()| Ended::default());
         assert_eq!(ended.expect("no error").code(), 130);
-        let fault =
-            LlmFault::NotFound { url: "U".into(), model: "M".into(), excerpt: String::new() };
-        let error = Error::from(LlmError { fault, attempts: 1 });
-        let ended = conclude("GO", true, Err(error), |()| Ended::default());
-        assert_eq!(Exit::of(&ended.expect_err("an error")).code(), 2);
+    }
+
+    /// Whether work gave up for it or it ended the work, in whatever room.
+    #[test]
+    fn the_same_failure_of_the_llm_has_the_same_code() {
+        let text = String::new;
+        for (fault, code) in [
+            (LlmFault::QuotaExhausted { excerpt: text() }, 4),
+            (LlmFault::Auth { status: 401, key_env: None, excerpt: text() }, 4),
+            (LlmFault::NotFound { url: text(), model: text(), excerpt: text() }, 4),
+            (LlmFault::LocalServer { what: text(), log: text(), log_path: None }, 4),
+            (LlmFault::Config { field: text(), reason: text() }, 2),
+        ] {
+            let error = LlmError { fault, attempts: 1 };
+            let generated = crate::instruction::GenerateError::Llm(error.clone());
+            let ended = [Error::from(error.clone()), generated.into()].map(|error| {
+                let ended = conclude("GO", true, Err(error), |()| Ended::default());
+                Exit::of(&ended.expect_err("an error")).code()
+            });
+            let gave_up = Ended { gave_up: Some(error.clone()), ..Ended::default() };
+            assert_eq!((ended, gave_up.exit().code()), ([code; 2], code), "{error}");
+        }
     }
 }

@@ -9,22 +9,21 @@ use serde_json::json;
 use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
-use crate::llm::{self, ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
+use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::sandbox::FileAccess;
-use crate::work::{Phase, Progress, Stop};
+use crate::work::{Asking, Outcome, Phase, Progress, Stop, Whose};
 
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
-use super::judge::{failure, raw_reply};
+use super::judge::{Session, failure, raw_reply};
 use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
-use super::session::{Finished, remember};
-use super::store::{About, EvaluationStore};
+use super::session::{Finished, own, remember};
+use super::store::{About, Entry, EvaluationStore};
 use super::tally::Cost;
-use super::work::{Ask, Crew, Keep};
 
 /// The answers in the published format.
 const ANSWERS_FILE: &str = "answers.jsonl";
@@ -72,26 +71,21 @@ pub async fn answer(
     stop: &Stop,
     progress: &dyn Progress,
 ) -> Result<Finished<AnswerResults>, Error> {
-    let pad = Pad::read(request)?;
+    let pad = Arc::new(Pad::read(request)?);
     let mut store = folder.store(Kind::Answer)?;
     remember(&store, request)?;
-    let model = llm::connect(&request.llm).await?;
-    model.check().await?;
+    let backend = own(&request.llm);
+    let model = backend.model().await.map_err(|down| down.reason)?;
     let name = model.name().to_owned();
     let tasks = pad.tasks(&name);
     pad.rekey(&name, &tasks, &store)?;
     store.clear_failures()?;
     let record = Record::read(&store)?;
-    let total = tasks.len() as u64;
     let open: Vec<Task> =
         tasks.iter().filter(|task| record.replies(&task.key).is_empty()).cloned().collect();
-    progress.expect(Phase::Answer, total);
-    progress.advance(Phase::Answer, total - open.len() as u64);
-    let in_flight = request.llm.in_flight();
-    let pad = Arc::new(pad);
-    let crew = Crew { ask: Arc::clone(&pad), model, in_flight, phase: Phase::Answer };
-    let mut scribe = Scribe { pad: &pad, store: &mut store };
-    let worked = crew.work(open, &mut scribe, stop, progress).await?;
+    let session = Session { store: &mut store, stop, progress };
+    let asking = Scribe { pad: Arc::clone(&pad) };
+    let worked = session.work(asking, &backend, model, Phase::Answer, open, tasks.len()).await?;
     let results = pad.write(folder, &tasks, &store, &name)?;
     Ok(Finished { results, worked })
 }
@@ -228,18 +222,6 @@ impl Pad {
     }
 }
 
-impl Ask for Pad {
-    type Task = Task;
-
-    fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
-        let question = &self.questions[task.question];
-        let images = self.view.attachments(question)?;
-        let message = Message { images, ..Message::user(self.text(question)) };
-        let seed = hash::seed(self.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
-        Ok(ChatRequest::new(vec![message], self.settings.clone(), seed))
-    }
-}
-
 /// The key of one answer.
 fn reply_key(
     model: &str,
@@ -256,33 +238,44 @@ fn reply_key(
         .done()
 }
 
-struct Scribe<'a> {
-    pad: &'a Pad,
-    store: &'a mut EvaluationStore,
+struct Scribe {
+    pad: Arc<Pad>,
 }
 
-impl Scribe<'_> {
-    fn id(&self, task: &Task) -> String {
-        self.pad.questions[task.question].question_id.to_string()
+impl Scribe {
+    fn about(&self, task: Task) -> About {
+        let question_id = self.pad.questions[task.question].question_id.to_string();
+        About { task_key: task.key, question_id, shown_a: String::new(), shown_b: String::new() }
     }
 }
 
-impl Keep<Task> for Scribe<'_> {
-    fn keep(
-        &mut self,
+impl Asking for Scribe {
+    type Task = Task;
+    type Row = Entry;
+
+    const READS_FILES: bool = true;
+
+    fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
+        let pad = &self.pad;
+        let question = &pad.questions[task.question];
+        let images = pad.view.attachments(question)?;
+        let message = Message { images, ..Message::user(pad.text(question)) };
+        let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
+        Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))
+    }
+
+    fn reply(&self, task: Task, request: &ChatRequest, reply: ChatReply) -> Outcome<Task, Entry> {
+        Outcome::done(Entry::Reply(self.about(task), raw_reply(1, request, reply)))
+    }
+
+    fn failure(
+        &self,
         task: Task,
-        request: &ChatRequest,
-        reply: ChatReply,
-    ) -> Result<Option<Task>, Error> {
-        let id = self.id(&task);
-        let about = About { task_key: &task.key, question_id: &id, shown_a: "", shown_b: "" };
-        self.store.put_reply(&about, &raw_reply(1, request, reply))?;
-        Ok(None)
-    }
-
-    fn fail(&mut self, task: &Task, error: &LlmError) -> Result<(), Error> {
-        let id = self.id(task);
-        Ok(self.store.put_failure(&task.key, &id, &failure(error))?)
+        _: &ChatRequest,
+        error: &LlmError,
+        _: Whose,
+    ) -> Outcome<Task, Entry> {
+        Outcome::done(Entry::Failure(self.about(task), failure(error)))
     }
 }
 

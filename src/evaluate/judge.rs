@@ -1,24 +1,25 @@
 //! The judge: every question in both orders, asked again where the verdict cannot be read.
 
-use crate::base::failure::Failure;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use futures::stream;
+
 use crate::Error;
 use crate::answer::generate::finish_name;
+use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings};
-use crate::work::{Phase, Progress, Stop};
+use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose, Worked};
 
 use super::align::Entrant;
 use super::image_view::ImageView;
 use super::old_keys;
 use super::prompt::{JudgePrompts, Turn};
 use super::question::Question;
-use super::store::{About, EvaluationStore, FailedCall, Reply};
+use super::store::{About, Entry, EvaluationStore, FailedCall, Reply};
 use super::verdict::{self, PARSER_VERSION};
-use super::work::{Ask, Crew, Keep, Worked};
 
 /// What is judged: questions, the models' answers to them, and who meets whom.
 #[derive(Debug, Clone)]
@@ -192,21 +193,17 @@ impl Judge {
     pub async fn run(
         self: &Arc<Self>,
         board: &Arc<Board>,
+        backend: &Backend,
         model: Arc<dyn ChatModel>,
-        in_flight: usize,
         session: Session<'_>,
     ) -> Result<Worked, Error> {
-        let Session { store, stop, progress } = session;
-        self.rekey(board, store)?;
-        store.clear_failures()?;
+        self.rekey(board, session.store)?;
         let tasks = board.tasks(self);
         let total = tasks.len();
-        let open = self.open(tasks, &store.replies()?);
-        progress.expect(Phase::Judge, total as u64);
-        progress.advance(Phase::Judge, (total - open.len()) as u64);
-        let ask = Arc::new(Bench { board: Arc::clone(board), judge: Arc::clone(self) });
-        let crew = Crew { ask: Arc::clone(&ask), model, in_flight, phase: Phase::Judge };
-        crew.work(open, &mut Clerk { bench: &ask, store }, stop, progress).await
+        session.store.clear_failures()?;
+        let open = self.open(tasks, &session.store.replies()?);
+        let asking = Bench { board: Arc::clone(board), judge: Arc::clone(self) };
+        session.work(asking, backend, model, Phase::Judge, open, total).await
     }
 }
 
@@ -217,49 +214,79 @@ pub struct Session<'a> {
     pub progress: &'a dyn Progress,
 }
 
+impl Session<'_> {
+    /// Makes the calls for the `open` tasks of `total`, and keeps what comes back.
+    pub(super) async fn work<A: Asking<Row = Entry>>(
+        self,
+        asking: A,
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+        phase: Phase,
+        open: Vec<A::Task>,
+        total: usize,
+    ) -> Result<Worked, Error> {
+        let Self { store, stop, progress } = self;
+        progress.expect(phase, total as u64);
+        progress.advance(phase, (total - open.len()) as u64);
+        let keeper = store.reopen()?;
+        let keep = move |rows: Vec<Entry>| Ok(keeper.put(&rows)?);
+        let asking = Arc::new(asking);
+        let calls = Calls { asking, model, backend, phase, stop, progress };
+        let worked = calls.work(stream::iter(open.into_iter().map(Ok)), keep).await?;
+        if !worked.stopped && worked.gave_up.is_none() {
+            progress.finish(phase);
+        }
+        Ok(worked)
+    }
+}
+
 struct Bench {
     board: Arc<Board>,
     judge: Arc<Judge>,
 }
 
-impl Ask for Bench {
+impl Bench {
+    fn about(&self, task: &Task) -> About {
+        About {
+            task_key: task.key.clone(),
+            question_id: self.board.questions[task.question].question_id.to_string(),
+            shown_a: self.board.entrants[task.a].name.clone(),
+            shown_b: self.board.entrants[task.b].name.clone(),
+        }
+    }
+}
+
+impl Asking for Bench {
     type Task = Task;
+    type Row = Entry;
+
+    const READS_FILES: bool = true;
 
     fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
         self.judge.request(&self.board, task)
     }
-}
 
-struct Clerk<'a> {
-    bench: &'a Bench,
-    store: &'a mut EvaluationStore,
-}
-
-impl Keep<Task> for Clerk<'_> {
-    fn keep(
-        &mut self,
+    fn reply(
+        &self,
         mut task: Task,
         request: &ChatRequest,
         reply: ChatReply,
-    ) -> Result<Option<Task>, Error> {
-        let board = &self.bench.board;
-        let kept = judged(task.attempt, request, reply);
-        let question_id = board.questions[task.question].question_id.to_string();
-        let about = About {
-            task_key: &task.key,
-            question_id: &question_id,
-            shown_a: &board.entrants[task.a].name,
-            shown_b: &board.entrants[task.b].name,
-        };
-        self.store.put_reply(&about, &kept)?;
-        let settled = self.bench.judge.is_settled(std::slice::from_ref(&kept));
+    ) -> Outcome<Task, Entry> {
+        let reply = judged(task.attempt, request, reply);
+        let settled = self.judge.is_settled(std::slice::from_ref(&reply));
+        let row = Some(Entry::Reply(self.about(&task), reply));
         task.attempt += 1;
-        Ok((!settled).then_some(task))
+        Outcome { row, again: (!settled).then_some(task) }
     }
 
-    fn fail(&mut self, task: &Task, error: &LlmError) -> Result<(), Error> {
-        let id = self.bench.board.questions[task.question].question_id.to_string();
-        Ok(self.store.put_failure(&task.key, &id, &failure(error))?)
+    fn failure(
+        &self,
+        task: Task,
+        _: &ChatRequest,
+        error: &LlmError,
+        _: Whose,
+    ) -> Outcome<Task, Entry> {
+        Outcome::done(Entry::Failure(self.about(&task), failure(error)))
     }
 }
 

@@ -33,8 +33,8 @@ mod store;
 mod table;
 mod tally;
 pub mod verdict;
-mod work;
 
+pub use crate::work::Worked;
 pub use align::{EmptyAnswers, Entrant, align};
 pub use answer::{AnswerRequest, AnswerResults, answer, estimate_answer};
 pub use bradley_terry::{Wins, strengths};
@@ -61,4 +61,3 @@ pub use table::{agreement_table, judge_table, ranking_table};
 pub use tally::{
     ConsistencyCounts, Cost, Group, Length, Position, QuestionResult, RuleResults, Side, Tally,
 };
-pub use work::Worked;

@@ -1,7 +1,6 @@
 //! What a caller asks for: the command line today, a job of the service alike.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +10,9 @@ use super::image_view::Sight;
 use super::rule::Rule;
 use crate::Error;
 use crate::base::check::{self, Problem};
-use crate::llm::{ChatModel, LlmConfig, LlmError, SamplingSettings};
+use crate::llm::{LlmConfig, LlmError, SamplingSettings};
 use crate::sandbox::FileAccess;
+use crate::work::Backend;
 
 /// How a judge works; shared by `judge` and `leaderboard`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl JudgeOptions {
 pub struct Shared {
     /// Which files questions, answers and images may be read from.
     pub access: FileAccess,
-    /// In place of a judge connected by the request's `llm`, whose settings it was opened with.
-    pub model: Option<Arc<dyn ChatModel>>,
+    /// In place of one made from the request's `llm`, with whose settings it was made.
+    pub backend: Option<Backend>,
 }
 
 /// Two models on the same questions.

@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::llm::{self, ChatModel, LlmConfig};
+use crate::llm::LlmConfig;
 use crate::sandbox::FileAccess;
-use crate::work::{Progress, Stop};
+use crate::work::{Backend, ProbePolicy, Progress, Stop, Worked};
 
 use super::align::{Entrant, align};
 use super::error::EvaluationError;
@@ -22,7 +22,6 @@ use super::question::{AnswerFile, QuestionFile};
 use super::request::{JudgeOptions, JudgeRequest, Shared};
 use super::results::{self, FileFacts, JudgeFacts, JudgeResults, Record};
 use super::store::EvaluationStore;
-use super::work::Worked;
 
 /// Names in the store's `meta`: what was last asked for, and the judge's own name.
 const REQUEST: &str = "request";
@@ -113,20 +112,17 @@ impl Prepared {
     pub async fn work(
         &self,
         options: &JudgeOptions,
-        open: Option<&Arc<dyn ChatModel>>,
+        shared: Option<&Backend>,
         session: Session<'_>,
     ) -> Result<(Arc<Judge>, Worked), Error> {
         if let Some(judge) = self.finished_before(options, session.store)? {
             return Ok((judge, Worked::default()));
         }
-        let model = match open {
-            Some(model) => Arc::clone(model),
-            None => connect(&options.llm).await?,
-        };
+        let backend = shared.cloned().unwrap_or_else(|| own(&options.llm));
+        let model = backend.model().await.map_err(|down| down.reason)?;
         session.store.database().set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
-        let in_flight = options.llm.in_flight();
-        let worked = judge.run(&self.board, model, in_flight, session).await?;
+        let worked = judge.run(&self.board, &backend, model, session).await?;
         Ok((judge, worked))
     }
 
@@ -177,10 +173,9 @@ impl Prepared {
     }
 }
 
-async fn connect(llm: &LlmConfig) -> Result<Arc<dyn ChatModel>, Error> {
-    let model = llm::connect(llm).await?;
-    model.check().await?;
-    Ok(model)
+/// A backend that this work does not share.
+pub(super) fn own(llm: &LlmConfig) -> Backend {
+    Backend::new(llm.clone(), ProbePolicy::default())
 }
 
 /// Judges two models, or goes on where an earlier start ended, and writes `results.json`,
@@ -214,7 +209,7 @@ pub async fn judge_with(
     let prepared = prepared.going_on(&request.options, &store)?;
     remember(&store, request)?;
     let session = Session { store: &mut store, stop, progress };
-    let (judge, worked) = prepared.work(&request.options, shared.model.as_ref(), session).await?;
+    let (judge, worked) = prepared.work(&request.options, shared.backend.as_ref(), session).await?;
     let verdicts = Record::read(&store)?.pair(&prepared.board, &judge, (0, 1));
     let facts = (prepared.questions.clone(), prepared.entrant(0), prepared.entrant(1));
     let judge_facts = prepared.judge_facts(&judge, &request.options.llm);

@@ -51,12 +51,19 @@ pub struct Reply {
 
 /// What a reply is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About<'a> {
-    pub task_key: &'a str,
-    pub question_id: &'a str,
+pub struct About {
+    pub task_key: String,
+    pub question_id: String,
     /// The model whose answer was shown as A; empty where none was.
-    pub shown_a: &'a str,
-    pub shown_b: &'a str,
+    pub shown_a: String,
+    pub shown_b: String,
+}
+
+/// What a call leaves in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    Reply(About, Reply),
+    Failure(About, FailedCall),
 }
 
 /// A call that failed after its retries.
@@ -91,6 +98,28 @@ impl EvaluationStore {
         Ok(Self { db: Database::open_to_read(path, &SCHEMA)? })
     }
 
+    /// Another connection to the same store.
+    ///
+    /// # Errors
+    /// As [`EvaluationStore::create`].
+    pub fn reopen(&self) -> Result<Self, DbError> {
+        Ok(Self { db: self.db.reopen()? })
+    }
+
+    /// Keeps what calls left.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put(&self, rows: &[Entry]) -> Result<(), DbError> {
+        let put = |row: &Entry| match row {
+            Entry::Reply(about, reply) => self.put_reply(about, reply),
+            Entry::Failure(About { task_key, question_id, .. }, failure) => {
+                self.put_failure(task_key, question_id, failure)
+            }
+        };
+        self.db.together(|| rows.iter().try_for_each(put))
+    }
+
     /// The database itself, for its named values.
     pub fn database(&self) -> &Database {
         &self.db
@@ -100,7 +129,7 @@ impl EvaluationStore {
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_reply(&self, about: &About<'_>, reply: &Reply) -> Result<(), DbError> {
+    pub fn put_reply(&self, about: &About, reply: &Reply) -> Result<(), DbError> {
         let About { task_key, question_id, shown_a, shown_b } = about;
         self.db
             .execute(

@@ -26,7 +26,12 @@ fn reply(attempt: u32, text: &str) -> Reply {
 #[test]
 fn what_is_kept_is_there_when_the_store_is_opened_again() {
     let (folder, store) = store();
-    let about = About { task_key: "k", question_id: "1", shown_a: "a", shown_b: "b" };
+    let about = About {
+        task_key: "k".into(),
+        question_id: "1".into(),
+        shown_a: "a".into(),
+        shown_b: "b".into(),
+    };
     store.put_reply(&about, &reply(1, "well…")).expect("kept");
     store.put_reply(&about, &reply(2, "B")).expect("kept");
     store.db.set_meta("kind", "judge").expect("set");

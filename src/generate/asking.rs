@@ -1,28 +1,26 @@
 //! Asking the LLM many questions at once: every reply is kept before it counts, and what was asked
 //! before is read from the store.
 
-use crate::base::Stopped;
-use crate::base::failure::Failure;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::stream;
 use serde_json::Value;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::answer::generate::finish_name;
-use crate::base::hash;
+use crate::base::db::DbError;
+use crate::base::failure::Failure;
 use crate::base::key::Key;
+use crate::base::{Stopped, hash};
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings,
 };
-use crate::{Error, ErrorKind};
+use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose};
 
 use super::old_keys;
-use crate::work::{Phase, Progress, Stop};
 
 /// One question, asked anew with another seed until a reply is good or attempts run out.
 #[derive(Debug, Clone)]
@@ -37,104 +35,179 @@ pub struct Question {
 /// The replies to one question, in the order of the attempts; none when the call failed.
 pub type Replies = Vec<StoredReply>;
 
-/// How questions of one stage are asked.
-pub struct Asker<'a> {
-    pub store: &'a GenerationStore,
-    pub model: Arc<dyn ChatModel>,
+/// Whether a reply to a question, by its place, will do. Must depend on its arguments alone.
+pub type Good = Arc<dyn Fn(usize, &str) -> bool + Send + Sync>;
+
+/// What all questions of one stage share.
+#[derive(Debug)]
+pub struct Questioning {
     /// `augment` or `summarize`.
     pub role: &'static str,
-    pub phase: Phase,
+    /// The model's name.
+    pub model: String,
     pub settings: SamplingSettings,
     /// The schema replies must follow, where one is wanted.
     pub schema: Option<Value>,
     /// At least 1.
     pub attempts: u32,
-    /// Calls under way at once, at least 1.
-    pub in_flight: usize,
+}
+
+/// How questions of one stage are asked.
+pub struct Asker<'a> {
+    pub questioning: Arc<Questioning>,
+    pub model: Arc<dyn ChatModel>,
+    pub backend: Backend,
+    pub phase: Phase,
     pub stop: &'a Stop,
     pub progress: &'a dyn Progress,
     /// Set once the server has refused the schema.
-    pub no_schema: AtomicBool,
+    pub no_schema: Arc<AtomicBool>,
 }
-
-/// A call under way or done.
-struct Call {
-    question: usize,
-    attempt: u32,
-    key: String,
-    request: ChatRequest,
-}
-
-type Called = (Call, Result<ChatReply, LlmError>);
 
 impl Asker<'_> {
-    /// Asks every question; the answer to each is in its place. `good(question, text)` tells
-    /// whether a reply will do; it must depend on its arguments alone.
+    /// Asks every question; the answer to each is in its place. What `store` holds already is not
+    /// asked again.
     ///
     /// # Errors
-    /// The store failed, the user stopped, or the backend is gone: refused us, or failed twice in
-    /// every place without one success.
+    /// The store failed, the user stopped, or the backend is gone.
     pub async fn ask(
         &self,
-        questions: &[Question],
-        good: &(dyn Fn(usize, &str) -> bool + Sync),
+        store: &GenerationStore,
+        questions: Vec<Question>,
+        good: Good,
     ) -> Result<Vec<Replies>, Error> {
-        self.rekey(questions)?;
-        let mut asking = Asking {
-            asker: self,
-            questions,
-            good,
-            replies: vec![Vec::new(); questions.len()],
-            waiting: (0..questions.len()).map(|question| (question, 1)).collect(),
-            calls: JoinSet::new(),
-            failed_in_a_row: 0,
+        let (questioning, no_schema) = (Arc::clone(&self.questioning), Arc::clone(&self.no_schema));
+        let asking = Arc::new(Sheet { questioning, questions, good, no_schema });
+        asking.rekey(store)?;
+        let open = asking.open(store)?;
+        let ended = asking.questions.len() - open.len();
+        self.progress.advance(self.phase, ended as u64);
+        let keeper = store.reopen()?;
+        let calls = Calls {
+            asking: Arc::clone(&asking),
+            model: Arc::clone(&self.model),
+            backend: &self.backend,
+            phase: self.phase,
+            stop: self.stop,
+            progress: self.progress,
         };
-        loop {
-            asking.fill()?;
-            match asking.calls.join_next().await {
-                Some(Ok((call, result))) => asking.settle(call, result)?,
-                // Calls neither panic nor are aborted; a lost one is asked again at the next start.
-                Some(Err(error)) => tracing::error!(%error, "an LLM task ended unexpectedly"),
-                None if self.stop.is_asked() => return Err(Stopped.into()),
-                None => return Ok(asking.replies),
+        let keep = move |rows: Vec<Row>| Ok(keep(&keeper, &rows)?);
+        let worked = calls.work(stream::iter(open.into_iter().map(Ok)), keep).await?;
+        match worked.gave_up {
+            _ if worked.stopped => Err(Stopped.into()),
+            Some(error) => Err(GenerateError::Llm(error).into()),
+            None => Ok(asking.replies(store)?),
+        }
+    }
+}
+
+/// A question, by its place, and the attempt to make at it.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    question: usize,
+    number: u32,
+}
+
+/// What a call leaves in the store.
+enum Row {
+    Reply(StoredReply),
+    Failure(StoredFailure),
+}
+
+fn keep(store: &GenerationStore, rows: &[Row]) -> Result<(), DbError> {
+    rows.iter().try_for_each(|row| match row {
+        Row::Reply(reply) => store.put_reply(reply),
+        Row::Failure(failure) => store.put_failure(failure),
+    })
+}
+
+/// The questions of one asking.
+struct Sheet {
+    questioning: Arc<Questioning>,
+    questions: Vec<Question>,
+    good: Good,
+    no_schema: Arc<AtomicBool>,
+}
+
+impl Sheet {
+    /// The questions that the store has no end of, each with its next attempt.
+    fn open(&self, store: &GenerationStore) -> Result<Vec<Attempt>, DbError> {
+        let mut open = Vec::new();
+        for question in 0..self.questions.len() {
+            let given = self.given(store, question)?;
+            let next = Attempt { question, number: given.len() as u32 + 1 };
+            let ended = given.last().is_some_and(|last| !self.asks_again(question, last));
+            if !ended && !store.is_refused(&self.key(next))? {
+                open.push(next);
             }
         }
-    }
-
-    fn call(&self, question: &Question, number: usize, attempt: u32) -> Call {
-        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        let seed = hash::seed(question.seed, &["attempt", &attempt.to_string()]) & 0x7fff_ffff;
-        let mut request = ChatRequest::new(question.messages.clone(), self.settings.clone(), seed);
-        let key = self.key(&request);
-        if !self.no_schema.load(Ordering::Relaxed) {
-            request.json_schema.clone_from(&self.schema);
-        }
-        Call { question: number, attempt, key, request }
-    }
-
-    /// Over everything a reply depends on. A server that takes no schema is another server.
-    fn key(&self, request: &ChatRequest) -> String {
-        call_key(self.role, self.model.name(), self.schema.as_ref(), request)
+        Ok(open)
     }
 
     /// Gives the replies that release 0.1.0 kept for these questions today's keys.
-    fn rekey(&self, questions: &[Question]) -> Result<(), Error> {
-        let schema = self.schema.as_ref().map(Value::to_string).unwrap_or_default();
+    fn rekey(&self, store: &GenerationStore) -> Result<(), Error> {
+        let Questioning { role, model, schema, attempts, .. } = &*self.questioning;
+        let schema = schema.as_ref().map(Value::to_string).unwrap_or_default();
         let keys = || {
-            let attempts = (0..questions.len())
-                .flat_map(|number| (1..=self.attempts).map(move |attempt| (number, attempt)));
-            let both = attempts.map(|(number, attempt)| {
-                let Call { key, request, .. } = self.call(&questions[number], number, attempt);
-                (old_keys::call(self.role, self.model.name(), &schema, &request), key)
+            let attempts = (0..self.questions.len()).flat_map(|question| {
+                (1..=*attempts).map(move |number| Attempt { question, number })
+            });
+            let both = attempts.map(|attempt| {
+                let request = self.plain(attempt);
+                let old = old_keys::call(role, model, &schema, &request);
+                (old, self.questioning.key(&request))
             });
             both.collect()
         };
-        let rekeyed = self.store.rekey(self.role, keys)?;
+        let rekeyed = store.rekey(role, keys)?;
         // Where some fit, the others are those of later questions, or of inputs that changed.
         if rekeyed.moved == 0 {
             rekeyed.report("replies");
         }
         Ok(())
+    }
+
+    fn replies(&self, store: &GenerationStore) -> Result<Vec<Replies>, DbError> {
+        (0..self.questions.len()).map(|question| self.given(store, question)).collect()
+    }
+
+    /// What the store holds of a question, up to the first reply that ends it.
+    fn given(&self, store: &GenerationStore, question: usize) -> Result<Replies, DbError> {
+        let mut given = Replies::new();
+        loop {
+            let number = given.len() as u32 + 1;
+            let Some(reply) = store.reply(&self.key(Attempt { question, number }))? else {
+                return Ok(given);
+            };
+            let again = self.asks_again(question, &reply);
+            given.push(reply);
+            if !again {
+                return Ok(given);
+            }
+        }
+    }
+
+    fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
+        reply.attempt < self.questioning.attempts && !(self.good)(question, &reply.text)
+    }
+
+    fn key(&self, attempt: Attempt) -> String {
+        self.questioning.key(&self.plain(attempt))
+    }
+
+    /// The call without a schema.
+    fn plain(&self, Attempt { question, number }: Attempt) -> ChatRequest {
+        let Question { messages, seed, .. } = &self.questions[question];
+        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
+        let seed = hash::seed(*seed, &["attempt", &number.to_string()]) & 0x7fff_ffff;
+        ChatRequest::new(messages.clone(), self.questioning.settings.clone(), seed)
+    }
+}
+
+impl Questioning {
+    /// Over everything a reply depends on. A server that takes no schema is another server.
+    fn key(&self, request: &ChatRequest) -> String {
+        call_key(self.role, &self.model, self.schema.as_ref(), request)
     }
 }
 
@@ -150,126 +223,62 @@ fn call_key(role: &str, model: &str, schema: Option<&Value>, request: &ChatReque
         .done()
 }
 
-struct Asking<'a> {
-    asker: &'a Asker<'a>,
-    questions: &'a [Question],
-    good: &'a (dyn Fn(usize, &str) -> bool + Sync),
-    replies: Vec<Replies>,
-    /// (question, attempt) to be asked.
-    waiting: VecDeque<(usize, u32)>,
-    calls: JoinSet<Called>,
-    failed_in_a_row: usize,
-}
+impl Asking for Sheet {
+    type Task = Attempt;
+    type Row = Row;
 
-impl Asking<'_> {
-    /// Starts calls until as many are under way as may be.
-    fn fill(&mut self) -> Result<(), Error> {
-        let asker = self.asker;
-        while self.calls.len() < asker.in_flight && !asker.stop.is_asked() {
-            let Some((number, attempt)) = self.waiting.pop_front() else { return Ok(()) };
-            let call = asker.call(&self.questions[number], number, attempt);
-            if let Some(reply) = asker.store.reply(&call.key)? {
-                self.take(number, reply);
-            } else if asker.store.is_refused(&call.key)? {
-                self.done();
-            } else {
-                self.start(call);
-            }
+    fn request(&self, attempt: &Attempt) -> Result<ChatRequest, Error> {
+        let mut request = self.plain(*attempt);
+        if !self.no_schema.load(Ordering::Relaxed) {
+            request.json_schema.clone_from(&self.questioning.schema);
         }
-        Ok(())
+        Ok(request)
     }
 
-    fn start(&mut self, call: Call) {
-        let (model, abort): (_, CancellationToken) =
-            (Arc::clone(&self.asker.model), self.asker.stop.abort_token());
-        self.calls.spawn(async move {
-            let result = model.chat(&call.request, &abort).await;
-            (call, result)
-        });
-    }
-
-    fn settle(&mut self, call: Call, result: Result<ChatReply, LlmError>) -> Result<(), Error> {
-        match result {
-            Ok(reply) => {
-                self.failed_in_a_row = 0;
-                let reply = self.stored(&call, reply);
-                self.asker.store.put_reply(&reply)?;
-                self.take(call.question, reply);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
-            Err(error) if refuses_schema(&call, &error) => {
-                tracing::warn!("the server takes no JSON schema; going on without one: {error}");
-                self.asker.no_schema.store(true, Ordering::Relaxed);
-                self.waiting.push_front((call.question, call.attempt));
-                Ok(())
-            }
-            Err(error) => self.fail(&call, error),
-        }
-    }
-
-    fn stored(&self, call: &Call, reply: ChatReply) -> StoredReply {
-        StoredReply {
-            key: call.key.clone(),
-            role: self.asker.role.to_owned(),
-            subject: self.questions[call.question].subject.clone(),
-            attempt: call.attempt,
+    fn reply(
+        &self,
+        Attempt { question, number }: Attempt,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Outcome<Attempt, Row> {
+        let reply = StoredReply {
+            key: self.questioning.key(request),
+            role: self.questioning.role.to_owned(),
+            subject: self.questions[question].subject.clone(),
+            attempt: number,
             model: reply.model,
-            seed: call.request.seed,
+            seed: request.seed,
             text: reply.text,
             finish: finish_name(reply.finish).to_owned(),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
+        };
+        let again = self.asks_again(question, &reply);
+        let again = again.then_some(Attempt { question, number: number + 1 });
+        Outcome { row: Some(Row::Reply(reply)), again }
+    }
+
+    fn failure(
+        &self,
+        attempt: Attempt,
+        request: &ChatRequest,
+        error: &LlmError,
+        whose: Whose,
+    ) -> Outcome<Attempt, Row> {
+        if request.json_schema.is_some() && matches!(error.fault, LlmFault::BadRequest { .. }) {
+            tracing::warn!("the server takes no JSON schema; going on without one: {error}");
+            self.no_schema.store(true, Ordering::Relaxed);
+            return Outcome { row: None, again: Some(attempt) };
         }
-    }
-
-    fn take(&mut self, question: usize, reply: StoredReply) {
-        let attempt = reply.attempt;
-        let again = !(self.good)(question, &reply.text) && attempt < self.asker.attempts;
-        self.replies[question].push(reply);
-        if again {
-            self.waiting.push_front((question, attempt + 1));
-        } else {
-            self.done();
-        }
-    }
-
-    fn done(&self) {
-        self.asker.progress.advance(self.asker.phase, 1);
-    }
-
-    fn fail(&mut self, call: &Call, error: LlmError) -> Result<(), Error> {
-        let refused = concerns_one_prompt(&error);
-        let subject = self.questions[call.question].subject.clone();
-        tracing::warn!(subject, code = error.code(), "{error}");
-        self.asker.store.put_failure(&StoredFailure {
-            key: call.key.clone(),
-            role: self.asker.role.to_owned(),
-            subject,
+        Outcome::done(Row::Failure(StoredFailure {
+            key: self.questioning.key(request),
+            role: self.questioning.role.to_owned(),
+            subject: self.questions[attempt.question].subject.clone(),
             code: error.code().to_owned(),
             reason: error.to_string(),
-            refused,
-        })?;
-        self.done();
-        if refused {
-            return Ok(());
-        }
-        self.failed_in_a_row += 1;
-        // Every place failed twice without one success: the backend is gone, not one call unlucky.
-        if !error.is_retryable() || self.failed_in_a_row >= 2 * self.asker.in_flight.max(2) {
-            return Err(GenerateError::Llm(error).into());
-        }
-        Ok(())
+            refused: whose == Whose::Prompt,
+        }))
     }
-}
-
-fn refuses_schema(call: &Call, error: &LlmError) -> bool {
-    call.request.json_schema.is_some() && matches!(error.fault, LlmFault::BadRequest { .. })
-}
-
-/// Whether the server refused this one prompt: asking again is no use, and others may pass.
-fn concerns_one_prompt(error: &LlmError) -> bool {
-    matches!(error.fault, LlmFault::ContextTooLong { .. } | LlmFault::BadRequest { .. })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The augment stage: round by round, ask for new instructions and judge them in order.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
 use crate::Error;
 use crate::base::hash;
 use crate::instruction::augment::{
@@ -12,7 +14,7 @@ use crate::instruction::prompt::AugmentPrompts;
 use crate::instruction::wording::normal_form;
 use crate::instruction::{Seeds, reply};
 
-use super::asking::{Asker, Question, Replies};
+use super::asking::{Asker, Good, Question, Replies};
 use super::vectors::Vectors;
 
 /// What the augment stage works with.
@@ -46,21 +48,20 @@ impl AugmentStage<'_> {
         asker: &Asker<'_>,
         vectors: &mut Vectors<'_>,
     ) -> Result<(), Error> {
-        let mut judge = self.judge(vectors)?;
+        let judge = Arc::new(RwLock::new(self.judge(vectors)?));
         let mut pool = SeedPool::new(self.seeds);
         let mut written = 0;
         for (number, round) in descriptions.chunks(self.config.round).enumerate() {
             let drawn: Vec<Vec<&PoolEntry>> =
                 round.iter().map(|one| self.draw(&pool, one)).collect();
             let questions = self.questions(round, &drawn);
-            let good = |at: usize, text: &str| self.is_good(&judge, &round[at], text);
-            let replies = asker.ask(&questions, &good).await?;
+            let replies = asker.ask(vectors.store, questions, is_good(&judge, round)).await?;
             let (readings, found) = self.read(&replies);
-            let judged = self.judge_all(&mut judge, round, &found, vectors)?;
+            let judged = self.judge_all(&mut write(&judge), round, &found, vectors)?;
             let first = number * self.config.round;
             let rows = raw_rows(first, written, &drawn, found, judged);
             drop(drawn);
-            asker.store.put_round(written, &readings, &rows)?;
+            vectors.store.put_round(written, &readings, &rows)?;
             written += rows.len();
             if self.config.pool == Pool::Accepted {
                 let accepted = rows.iter().filter(|row| row.verdict == ACCEPTED);
@@ -99,15 +100,6 @@ impl AugmentStage<'_> {
             }
         };
         round.iter().zip(drawn).map(question).collect()
-    }
-
-    /// Whether a reply holds an instruction that passes every filter which looks at it alone.
-    fn is_good(&self, judge: &Judge, one: &Description, text: &str) -> bool {
-        let Ok((_, found)) = reply::read(text) else { return false };
-        let descriptions = [one.text.as_str()];
-        found
-            .iter()
-            .any(|text| judge.alone(Candidate { text, descriptions: &descriptions }).is_ok())
     }
 
     fn read(&self, replies: &[Replies]) -> (Vec<ReadingRow>, Vec<Read>) {
@@ -165,6 +157,24 @@ impl AugmentStage<'_> {
         }
         Ok(judged)
     }
+}
+
+/// Whether a reply holds an instruction that passes every filter which looks at it alone. The judge
+/// learns nothing while questions of a round are out.
+fn is_good(judge: &Arc<RwLock<Judge>>, round: &[Description]) -> Good {
+    let (judge, round) = (Arc::clone(judge), round.to_vec());
+    Arc::new(move |at, text| {
+        let Ok((_, found)) = reply::read(text) else { return false };
+        let judge = judge.read().unwrap_or_else(PoisonError::into_inner);
+        let descriptions = [round[at].text.as_str()];
+        let passes =
+            |text: &String| judge.alone(Candidate { text, descriptions: &descriptions }).is_ok();
+        found.iter().any(passes)
+    })
+}
+
+fn write(judge: &RwLock<Judge>) -> RwLockWriteGuard<'_, Judge> {
+    judge.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn alone(judge: &Judge, round: &[Description], read: &Read) -> Judged {

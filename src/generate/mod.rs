@@ -29,17 +29,17 @@ use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{ChatModel, LlmConfig, LlmTarget, SamplingSettings};
+use crate::llm::{ChatModel, LlmConfig, SamplingSettings};
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
 
-use self::asking::Asker;
+use self::asking::{Asker, Questioning};
 use self::augmenting::AugmentStage;
 use self::clustering::ClusterStage;
 use self::models::{augment_llm, summarize_llm};
 use self::summarizing::SummarizeStage;
 use self::vectors::Vectors;
-use crate::work::{Phase, Progress, Stop};
+use crate::work::{Backend, Phase, Progress, Stop};
 
 pub use clustering::ClusterFacts;
 pub use folder::GenerationFolder;
@@ -96,11 +96,10 @@ impl Generation {
     /// user stopped. Replies that give nothing are counted instead.
     pub async fn run(&self) -> Result<GenerationSummary, Error> {
         let inputs = self.inputs()?;
-        let models = Models::connect(&self.config).await?;
-        self.generate(inputs, models).await
+        self.generate(inputs, Models::of(&self.config)).await
     }
 
-    /// As [`Generation::run`], with LLMs that are open already.
+    /// As [`Generation::run`], with LLMs that may be shared with others.
     ///
     /// # Errors
     /// As [`Generation::run`].
@@ -168,12 +167,17 @@ impl Generation {
     }
 
     async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
+        let (augment, summarize) = (model(&models.augment).await?, model(&models.summarize).await?);
         let store = self.folder.create_store()?;
         let inputs = self.going_on(inputs, &store)?;
         let embedder = self.open_embedder()?;
-        self.remember(&store, &inputs, &models, &embedder)?;
+        self.remember(&store, &inputs, (augment.name(), summarize.name()), &embedder)?;
+        let askers = (
+            self.augment_asker(&inputs, &models.augment, augment),
+            self.summarize_asker(&inputs, &models.summarize, summarize),
+        );
         let mut vectors = Vectors { store: &store, embedder };
-        let worked = self.stages(&inputs, &models, &mut vectors).await;
+        let worked = self.stages(&inputs, askers, &mut vectors).await;
         if worked.as_ref().is_err_and(Error::is_stop) {
             return Err(Stopped.into());
         }
@@ -188,7 +192,7 @@ impl Generation {
     async fn stages(
         &self,
         inputs: &Inputs,
-        models: &Models,
+        (augment, summarize): (Asker<'_>, Asker<'_>),
         vectors: &mut Vectors<'_>,
     ) -> Result<(), Error> {
         let store = vectors.store;
@@ -196,15 +200,13 @@ impl Generation {
         let found = &inputs.descriptions.found;
         self.progress.expect(Phase::Augment, found.len() as u64);
         let started = Instant::now();
-        let asker = self.augment_asker(store, inputs, models);
-        self.augment_stage(inputs).run(found, &asker, vectors).await?;
+        self.augment_stage(inputs).run(found, &augment, vectors).await?;
         store.add_stage_time("augment", found.len() as u64, started.elapsed().as_secs_f64())?;
         let started = Instant::now();
         let facts = self.cluster_stage().run(vectors)?;
         store.add_stage_time("cluster", facts.points as u64, started.elapsed().as_secs_f64())?;
         let started = Instant::now();
-        let asker = self.summarize_asker(store, inputs, models);
-        self.summarize_stage(inputs).run(&asker, vectors).await?;
+        self.summarize_stage(inputs).run(&summarize, vectors).await?;
         store.add_stage_time("summarise", facts.k as u64, started.elapsed().as_secs_f64())?;
         Ok(())
     }
@@ -225,72 +227,59 @@ impl Generation {
         SummarizeStage { config, filters: &generate.filters, prompts, seeds, seed: *seed }
     }
 
-    fn augment_asker<'a>(
-        &'a self,
-        store: &'a GenerationStore,
+    fn augment_asker(
+        &self,
         inputs: &Inputs,
-        models: &Models,
-    ) -> Asker<'a> {
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+    ) -> Asker<'_> {
         let (llm, generate) = (augment_llm(&self.config), &self.config.generate);
-        let schema = list_schema(self.structured(llm), generate.per_description);
-        self.asker(
-            store,
-            llm,
-            Part {
-                role: "augment",
-                phase: Phase::Augment,
-                model: Arc::clone(&models.augment),
-                settings: inputs.augment_settings.clone(),
-                schema,
-                attempts: generate.attempts,
-            },
-        )
+        let questioning = Questioning {
+            role: "augment",
+            settings: inputs.augment_settings.clone(),
+            schema: list_schema(self.structured(llm), generate.per_description),
+            attempts: generate.attempts,
+            model: model.name().to_owned(),
+        };
+        self.asker(backend, model, Phase::Augment, questioning)
     }
 
-    fn summarize_asker<'a>(
-        &'a self,
-        store: &'a GenerationStore,
+    fn summarize_asker(
+        &self,
         inputs: &Inputs,
-        models: &Models,
-    ) -> Asker<'a> {
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+    ) -> Asker<'_> {
         let (llm, summarize) = (summarize_llm(&self.config), &self.config.summarize);
-        self.asker(
-            store,
-            llm,
-            Part {
-                role: "summarize",
-                phase: Phase::Summarize,
-                model: Arc::clone(&models.summarize),
-                settings: inputs.summarize_settings.clone(),
-                schema: one_schema(self.structured(llm)),
-                attempts: summarize.attempts,
-            },
-        )
+        let questioning = Questioning {
+            role: "summarize",
+            settings: inputs.summarize_settings.clone(),
+            schema: one_schema(self.structured(llm)),
+            attempts: summarize.attempts,
+            model: model.name().to_owned(),
+        };
+        self.asker(backend, model, Phase::Summarize, questioning)
     }
 
     fn structured(&self, llm: &LlmConfig) -> Structured {
         self.config.generate.resolved_structured(&llm.target)
     }
 
-    fn asker<'a>(&'a self, store: &'a GenerationStore, llm: &LlmConfig, part: Part) -> Asker<'a> {
-        let Part { role, phase, model, settings, schema, attempts } = part;
-        // A local server has no more places than its slots.
-        let in_flight = match llm.target {
-            LlmTarget::Local { .. } => llm.local.slots,
-            LlmTarget::OpenAi { .. } => llm.max_in_flight,
-        };
+    fn asker(
+        &self,
+        backend: &Backend,
+        model: Arc<dyn ChatModel>,
+        phase: Phase,
+        questioning: Questioning,
+    ) -> Asker<'_> {
         Asker {
-            store,
+            questioning: Arc::new(questioning),
             model,
-            role,
+            backend: backend.clone(),
             phase,
-            settings,
-            schema,
-            attempts,
-            in_flight,
             stop: &self.stop,
             progress: &*self.progress,
-            no_schema: false.into(),
+            no_schema: Arc::default(),
         }
     }
 
@@ -306,7 +295,7 @@ impl Generation {
         &self,
         store: &GenerationStore,
         inputs: &Inputs,
-        models: &Models,
+        (augment, summarize): (&str, &str),
         embedder: &TextEmbedder,
     ) -> Result<(), Error> {
         store.put_inputs(&inputs.seeds.seeds, &inputs.descriptions.found)?;
@@ -319,8 +308,8 @@ impl Generation {
         let resolved = [
             ("augment_prompts", inputs.augment.0.hash.clone()),
             ("summarize_prompts", inputs.summarize.0.hash.clone()),
-            ("augment_model", models.augment.name().to_owned()),
-            ("summarize_model", models.summarize.name().to_owned()),
+            ("augment_model", augment.to_owned()),
+            ("summarize_model", summarize.to_owned()),
             ("embedder", embedder.name.clone()),
             ("embedder_hash", embedder.hash.clone()),
             ("seeds", inputs.seeds.origin.clone()),
@@ -335,12 +324,7 @@ impl Generation {
     }
 }
 
-/// What the askers of the two stages differ in.
-struct Part {
-    role: &'static str,
-    phase: Phase,
-    model: Arc<dyn ChatModel>,
-    settings: SamplingSettings,
-    schema: Option<serde_json::Value>,
-    attempts: u32,
+/// The model of a backend, or why there is none.
+async fn model(backend: &Backend) -> Result<Arc<dyn ChatModel>, Error> {
+    Ok(backend.model().await.map_err(|down| GenerateError::Llm(down.reason))?)
 }

@@ -1,54 +1,36 @@
 //! The language models of a generation.
 
-use std::sync::Arc;
-
-use crate::Error;
 use crate::config::Config;
-use crate::instruction::GenerateError;
-use crate::llm::{self, ChatModel, LlmConfig};
+use crate::llm::LlmConfig;
+use crate::work::{Backend, ProbePolicy};
 
 /// The LLMs of both stages; the same one twice where the settings are alike.
 #[derive(Clone)]
 pub struct Models {
-    pub augment: Arc<dyn ChatModel>,
-    pub summarize: Arc<dyn ChatModel>,
+    pub augment: Backend,
+    pub summarize: Backend,
 }
 
 impl Models {
-    /// Opens the backends that `config` asks for and asks whether they answer.
-    ///
-    /// # Errors
-    /// A backend cannot be used.
-    pub async fn connect(config: &Config) -> Result<Self, Error> {
-        let (first, second) = (augment_llm(config), summarize_llm(config));
-        let augment = connect(first).await?;
-        let summarize = match first == second {
-            true => Arc::clone(&augment),
-            false => connect(second).await?,
-        };
-        Ok(Self { augment, summarize })
+    /// The backends that `config` asks for. They connect when they are first needed.
+    pub fn of(config: &Config) -> Self {
+        let own = Backend::new(config.llm.clone(), ProbePolicy::default());
+        Self::around(config, &own)
     }
 
-    /// With a model that is open already in place of `[llm]`.
-    ///
-    /// # Errors
-    /// As [`Models::connect`].
-    pub async fn around(config: &Config, open: Arc<dyn ChatModel>) -> Result<Self, Error> {
-        let pick = async |llm: &LlmConfig| match *llm == config.llm {
-            true => Ok(Arc::clone(&open)),
-            false => connect(llm).await,
+    /// As [`Models::of`], with `shared` in place of the one of `[llm]`.
+    pub fn around(config: &Config, shared: &Backend) -> Self {
+        let pick = |llm: &LlmConfig, others: &[&Backend]| match others
+            .iter()
+            .find(|backend| backend.config() == llm)
+        {
+            Some(backend) => (*backend).clone(),
+            None => Backend::new(llm.clone(), ProbePolicy::default()),
         };
-        Ok(Self {
-            augment: pick(augment_llm(config)).await?,
-            summarize: pick(summarize_llm(config)).await?,
-        })
+        let augment = pick(augment_llm(config), &[shared]);
+        let summarize = pick(summarize_llm(config), &[shared, &augment]);
+        Self { augment, summarize }
     }
-}
-
-async fn connect(llm: &LlmConfig) -> Result<Arc<dyn ChatModel>, Error> {
-    let model = llm::connect(llm).await.map_err(GenerateError::Llm)?;
-    model.check().await.map_err(GenerateError::Llm)?;
-    Ok(model)
 }
 
 /// The settings of the augmenting LLM.

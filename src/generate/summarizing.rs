@@ -1,5 +1,7 @@
 //! The summarise stage: one general instruction for each cluster, near-duplicates merged.
 
+use std::sync::Arc;
+
 use crate::Error;
 use crate::base::hash;
 use crate::instruction::augment::{Candidate, Judge, Judged};
@@ -10,7 +12,7 @@ use crate::instruction::summarize::SummarizeConfig;
 use crate::instruction::wording::{normal_form, words};
 use crate::instruction::{Seeds, diversity::RougeIndex, reply};
 
-use super::asking::{Asker, Question, Replies};
+use super::asking::{Asker, Good, Question, Replies};
 use super::vectors::Vectors;
 use crate::work::Phase;
 
@@ -45,23 +47,19 @@ impl SummarizeStage<'_> {
     /// # Errors
     /// Store, embedder or backend failed, or the user stopped.
     pub async fn run(&self, asker: &Asker<'_>, vectors: &mut Vectors<'_>) -> Result<(), Error> {
-        let clusters = self.clusters(vectors)?;
+        let clusters = Arc::new(self.clusters(vectors)?);
         asker.progress.expect(Phase::Summarize, clusters.len() as u64);
         let questions: Vec<Question> =
             clusters.iter().enumerate().map(|(at, shown)| self.question(at, shown)).collect();
-        let judge = self.judge();
-        let good = |at: usize, text: &str| {
-            reply::read(text).is_ok_and(|(_, found)| {
-                found.first().is_some_and(|text| check(&judge, &clusters[at], text).is_ok())
-            })
-        };
-        let replies = asker.ask(&questions, &good).await?;
+        let judge = Arc::new(self.judge());
+        let good = is_good(Arc::clone(&judge), Arc::clone(&clusters));
+        let replies = asker.ask(vectors.store, questions, good).await?;
         let mut found = Found::default();
         for (cluster, (shown, replies)) in clusters.iter().zip(&replies).enumerate() {
             found.settle(cluster, shown, replies, &judge);
         }
         self.merge(&mut found.finals, vectors)?;
-        asker.store.put_finals(&found.readings, &found.finals, &found.refusals)?;
+        vectors.store.put_finals(&found.readings, &found.finals, &found.refusals)?;
         asker.progress.finish(Phase::Summarize);
         Ok(())
     }
@@ -147,6 +145,15 @@ impl SummarizeStage<'_> {
         let (other, cosine) = nearest.max_by(|a, b| a.1.total_cmp(&b.1))?;
         (cosine >= self.config.merge_cosine).then(|| (other, format!("cosine {cosine:.3}")))
     }
+}
+
+/// Whether a reply's instruction passes for its cluster.
+fn is_good(judge: Arc<Judge>, clusters: Arc<Vec<Shown>>) -> Good {
+    Arc::new(move |at, text| {
+        reply::read(text).is_ok_and(|(_, found)| {
+            found.first().is_some_and(|text| check(&judge, &clusters[at], text).is_ok())
+        })
+    })
 }
 
 fn check(judge: &Judge, shown: &Shown, text: &str) -> Judged {

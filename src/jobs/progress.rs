@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::JobKind;
 use crate::Error;
-use crate::answer::BackendDown;
 use crate::dataset::store::{RejectionCount, Store};
 use crate::evaluate::EvaluationFolder;
 use crate::generate::folder;
 use crate::generate::summary::{count, losses};
 use crate::instruction::lineage::ACCEPTED;
 use crate::run::{Settings, store_path};
-use crate::work::{Phase, Progress};
+use crate::work::{BackendDown, Phase, Progress};
 
 /// How far a job is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

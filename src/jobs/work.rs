@@ -10,15 +10,14 @@ use tokio::runtime::Handle;
 use super::progress::Meter;
 use super::{JobSummary, JobTask};
 use crate::Error;
-use crate::answer::{AnswerBackend, concerns_one_call};
 use crate::config::{Config, ConfigError};
 use crate::evaluate::{self, EvaluationFolder, JudgeRequest, Shared};
 use crate::generate::{Generation, GenerationFolder, Models};
 use crate::instruction::store::{CreateError, InstructionStore, NewInstruction};
 use crate::instruction::{GenerateError, Instruction, Library};
-use crate::llm::{ChatModel, LlmError};
+use crate::llm::LlmError;
 use crate::run::{Job, Resources, RunFolder};
-use crate::work::{Progress, Stop};
+use crate::work::{Backend, Progress, Stop, Whose};
 
 /// Instructions embedded and added at once.
 const CHUNK: usize = 256;
@@ -75,16 +74,12 @@ impl JobWork {
         let progress = Arc::clone(&self.meter) as Arc<dyn Progress>;
         let generation = Generation::new(folder, config.clone(), progress, self.stop.clone())
             .with_access(self.resources.access.clone());
-        self.with_model(shared, async |open| {
-            let models = match open {
-                Some(model) => Models::around(&config, model).await,
-                None => Models::connect(&config).await,
+        self.with_backend(shared, async || {
+            let models = match shared {
+                Some(backend) => Models::around(&config, backend),
+                None => Models::of(&config),
             };
-            let generated = match models {
-                Ok(models) => generation.run_with(models).await,
-                Err(error) => Err(error),
-            };
-            match generated {
+            match generation.run_with(models).await {
                 Ok(_) => Ok(()),
                 Err(error) => match error.downcast() {
                     Ok(GenerateError::Llm(error)) => Err(Ended::Down(error)),
@@ -128,8 +123,9 @@ impl JobWork {
         if let Some(backend) = backend {
             request.options.llm = backend.config().clone();
         }
-        self.with_model(backend, async |model| {
-            let shared = Shared { access: self.resources.access.clone(), model };
+        self.with_backend(backend, async || {
+            let backend = backend.cloned();
+            let shared = Shared { access: self.resources.access.clone(), backend };
             let (stop, progress) = (&self.stop, &*self.meter);
             let judged = evaluate::judge_with(&request, &folder, &shared, stop, progress).await;
             let worked = judged.map_err(Ended::Failed)?.worked;
@@ -142,41 +138,40 @@ impl JobWork {
         .await
     }
 
-    /// Does `work` with the shared model, if there is one. While its backend is down the job waits,
-    /// and what is left is done when it is back.
-    async fn with_model(
+    /// Does `work`, which calls the shared backend if there is one. While that is down the job
+    /// waits, and what is left is done when it is back.
+    async fn with_backend(
         &self,
-        shared: Option<&AnswerBackend>,
-        work: impl AsyncFn(Option<Arc<dyn ChatModel>>) -> Result<(), Ended>,
+        shared: Option<&Backend>,
+        work: impl AsyncFn() -> Result<(), Ended>,
     ) -> Result<(), Error> {
         loop {
             self.meter.restart();
-            let model = match shared {
-                Some(backend) => Some(self.wait_for(backend).await?),
-                None => None,
-            };
-            match (work(model).await, shared) {
-                (Ok(()), backend) => {
-                    backend.iter().for_each(|backend| backend.report_success());
-                    return Ok(());
+            if let Some(backend) = shared {
+                self.wait_for(backend).await?;
+            }
+            match work().await {
+                Ok(()) => return Ok(()),
+                Err(Ended::Failed(error)) => return Err(error),
+                // The loop that met it has told the backend, which is down now.
+                Err(Ended::Down(error))
+                    if shared.is_none() || Whose::fault(&error) != Whose::Server =>
+                {
+                    return Err(error.into());
                 }
-                (Err(Ended::Failed(error)), _) => return Err(error),
-                (Err(Ended::Down(error)), Some(backend)) if !concerns_one_call(&error) => {
-                    backend.report_down(&error);
-                }
-                (Err(Ended::Down(error)), _) => return Err(error.into()),
+                Err(Ended::Down(_)) => {}
             }
         }
     }
 
-    async fn wait_for(&self, backend: &AnswerBackend) -> Result<Arc<dyn ChatModel>, Error> {
-        let model = tokio::select! {
+    async fn wait_for(&self, backend: &Backend) -> Result<(), Error> {
+        let waited = tokio::select! {
             biased;
-            model = backend.wait_telling(|down| self.meter.paused(Some(down))) => Ok(model),
+            _ = backend.wait_telling(|down| self.meter.paused(Some(down))) => Ok(()),
             () = self.stop.asked() => Err(Stopped.into()),
         };
         self.meter.paused(None);
-        model
+        waited
     }
 }
 

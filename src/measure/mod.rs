@@ -26,9 +26,9 @@ pub struct MeasureConfig {
 impl Settings for MeasureConfig {
     fn check(&self, checks: &mut Checks) {
         let twice = |(index, name): &(usize, &MeasureName)| self.enabled[..*index].contains(name);
-        let named = self.enabled.iter().enumerate().find(twice);
-        let names = named.map(|(_, name)| format!("{} twice", name.name())).unwrap_or_default();
-        checks.require(named.is_none(), "enabled", names, "each measure once");
+        let twice = self.enabled.iter().enumerate().find(twice);
+        let name = twice.map(|(_, name)| format!("{} twice", name.name())).unwrap_or_default();
+        checks.require(twice.is_none(), "enabled", name, "each measure once");
     }
 }
 

@@ -1,34 +1,28 @@
 //! The answer stage: every pair gets its answer, with bounded concurrency and no loss.
 
-use crate::base::failure::Failure;
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
+use futures::{Stream, TryStreamExt, stream};
 
-use crate::answer::backend::concerns_one_call;
+use crate::Error;
+use crate::answer::Generator;
 use crate::answer::filter::{SampleView, Verdict};
 use crate::answer::generate::{finish_name, passed};
-use crate::answer::{AnswerBackend, Generator};
 use crate::base::db::DbError;
+use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
-use crate::llm::{FinishReason, LlmConfig, LlmError, LlmTarget};
-use crate::{Error, ErrorKind};
+use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
+use crate::work::{Asking, Backend, Calls, Feed, Outcome, Phase, Progress, Stop, Whose, blocking};
 
 use super::settings::AnswerSettings;
-use crate::work::{Phase, Progress, Stop};
 
 /// Pairs read from the store at once.
 const PAGE: usize = 256;
 
 /// Answers judged again in one transaction.
 const RECHECK: usize = 500;
-
-/// How long to wait before looking for pairs again while matching goes on.
-const IDLE: Duration = Duration::from_millis(50);
 
 /// How often the total of pairs is counted again for the progress.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
@@ -50,72 +44,106 @@ pub struct AnswerOutcome {
 pub struct AnswerStage {
     pub generator: Arc<Generator>,
     /// Told how each call went; bounds how many are under way.
-    pub backend: AnswerBackend,
+    pub backend: Backend,
     pub match_conf: String,
     pub filter_conf: String,
     /// Answers tried per pair, at least 1.
     pub attempts: u32,
 }
 
-/// A pair, the number of the attempt, and what came of it.
-type Attempt = (Pair, u32, Result<AnswerRow, LlmError>);
+/// What a call to the LLM leaves in the store.
+enum Row {
+    Answer(AnswerRow),
+    /// The server refused this one prompt: asking again is no use.
+    Refused {
+        pair_key: String,
+        rejection: Rejection,
+    },
+    /// To be tried again at the next start.
+    Failed {
+        pair_key: String,
+        failure: Rejection,
+        attempts: u32,
+    },
+}
 
-/// The stage while it works.
-struct Working<'a> {
+/// How pairs are asked for.
+struct Asker {
+    generator: Arc<Generator>,
+    attempts: u32,
+}
+
+/// Where the reading of pairs stands.
+struct Reading<'a> {
     stage: &'a AnswerStage,
-    store: &'a Store,
-    stop: &'a Stop,
     progress: &'a dyn Progress,
-    calls: JoinSet<Attempt>,
-    waiting: VecDeque<(Pair, u32)>,
+    store: Arc<Mutex<Store>>,
+    matched: Feed,
     after: (i64, u32),
     counted: Option<Instant>,
-    outcome: AnswerOutcome,
 }
 
 impl AnswerStage {
-    /// Answers every pair that has none, while `matching` still brings new ones. Each answer is
-    /// committed when it comes. A stop lets calls under way finish.
+    /// Answers every pair that has none, while matching still brings new ones. Each answer is kept
+    /// when it comes. A stop lets calls under way finish.
     ///
     /// # Errors
     /// The store failed. A backend that is gone is not an error here: see
     /// [`AnswerOutcome::gave_up`].
     pub async fn run(
-        &self,
+        self: &Arc<Self>,
         store: &Store,
-        matching_done: &AtomicBool,
+        matched: Feed,
         stop: &Stop,
         progress: &dyn Progress,
     ) -> Result<AnswerOutcome, Error> {
-        store.clear_failures()?;
-        self.judge_again(store)?;
-        let mut working = Working {
+        let (stage, again) = (Arc::clone(self), store.reopen()?);
+        blocking(move || {
+            again.clear_failures()?;
+            Ok(stage.judge_again(&again)?)
+        })
+        .await?;
+        let reading = Reading {
             stage: self,
-            store,
-            stop,
             progress,
-            calls: JoinSet::new(),
-            waiting: VecDeque::new(),
+            store: Arc::new(Mutex::new(store.reopen()?)),
+            matched,
             after: (-1, 0),
             counted: None,
-            outcome: AnswerOutcome::default(),
         };
-        loop {
-            // Read before the look into the store, so that the last pairs are not missed.
-            let last_look = matching_done.load(Ordering::Acquire);
-            working.fill()?;
-            match working.calls.join_next().await {
-                Some(Ok((pair, attempt, result))) => working.settle(pair, attempt, result)?,
-                // Calls are neither aborted nor do they panic; a lost one is found at resume.
-                Some(Err(error)) => tracing::error!(%error, "an answer task ended unexpectedly"),
-                None if working.is_over(last_look) => break,
-                None => tokio::time::sleep(IDLE).await,
-            }
-        }
-        if !stop.is_asked() && working.outcome.gave_up.is_none() {
+        let (stage, store) = (Arc::clone(self), store.reopen()?);
+        let keep = move |rows: Vec<Row>| Ok(stage.keep(&store, rows)?);
+        let generator = Arc::clone(&self.generator);
+        let calls = Calls {
+            model: Arc::clone(&generator.model),
+            asking: Arc::new(Asker { generator, attempts: self.attempts }),
+            backend: &self.backend,
+            phase: Phase::Answer,
+            stop,
+            progress,
+        };
+        let worked = calls.work(reading.pairs(), keep).await?;
+        if !worked.stopped && worked.gave_up.is_none() {
             progress.finish(Phase::Answer);
         }
-        Ok(working.outcome)
+        Ok(AnswerOutcome { pairs: worked.done, gave_up: worked.gave_up })
+    }
+
+    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), DbError> {
+        let conf = &self.generator.conf;
+        let mut answers = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row {
+                Row::Answer(row) => answers.push(row),
+                Row::Refused { pair_key, rejection } => {
+                    store.put_answer_rejection(conf, &pair_key, &rejection)?;
+                }
+                Row::Failed { pair_key, failure, attempts } => {
+                    store.put_failure(conf, &pair_key, &failure, attempts)?;
+                }
+            }
+        }
+        store.put_answers(conf, &self.filter_conf, &answers)
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
@@ -163,112 +191,93 @@ impl AnswerStage {
     }
 }
 
-impl Working<'_> {
-    fn stopping(&self) -> bool {
-        self.stop.is_asked() || self.outcome.gave_up.is_some()
+impl Asking for Asker {
+    /// A pair, and the number of the attempt from 1.
+    type Task = (Pair, u32);
+    type Row = Row;
+
+    fn request(&self, (pair, attempt): &(Pair, u32)) -> Result<ChatRequest, Error> {
+        Ok(self.generator.request(pair, *attempt))
     }
 
-    fn is_over(&self, last_look: bool) -> bool {
-        self.stopping() || (last_look && self.waiting.is_empty())
+    fn reply(
+        &self,
+        (pair, attempt): (Pair, u32),
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Outcome<(Pair, u32), Row> {
+        let row = self.generator.judge(&pair, attempt, request, reply);
+        let again = matches!(row.verdict, Verdict::Reject(_)) && attempt < self.attempts;
+        Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
     }
 
-    /// Starts calls until as many are under way as may be.
-    fn fill(&mut self) -> Result<(), DbError> {
-        // Other callers may have found it down. Kept, so that no pair is passed over when it is
-        // back before the calls under way have ended.
-        if let Some(down) = self.stage.backend.down() {
-            self.outcome.gave_up.get_or_insert(down.reason);
-        }
-        while !self.stopping() && self.calls.len() < self.stage.backend.in_flight() {
-            if self.waiting.is_empty() {
-                self.read_page()?;
-            }
-            let Some((pair, attempt)) = self.waiting.pop_front() else { return Ok(()) };
-            self.call(pair, attempt);
-        }
-        Ok(())
-    }
-
-    fn read_page(&mut self) -> Result<(), DbError> {
-        let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
-        let page =
-            self.store.pairs_to_answer(match_conf, &generator.conf, *attempts, self.after, PAGE)?;
-        if let Some((last, _)) = page.last() {
-            self.after = (last.seq, last.rank);
-            self.tell_total()?;
-        }
-        self.waiting.extend(page);
-        Ok(())
-    }
-
-    /// Counting reads an index of the whole run: not more often than a person looks.
-    fn tell_total(&mut self) -> Result<(), DbError> {
-        if self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY) {
-            self.counted = Some(Instant::now());
-            let total = self.store.count_pairs(&self.stage.match_conf)?;
-            self.progress.expect(Phase::Answer, total);
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, pair: Pair, attempt: u32) {
-        let generator = Arc::clone(&self.stage.generator);
-        let abort = self.stop.abort_token();
-        self.calls.spawn(async move {
-            let result = generator.attempt(&pair, attempt, &abort).await;
-            (pair, attempt, result)
-        });
-    }
-
-    fn settle(
-        &mut self,
-        pair: Pair,
-        attempt: u32,
-        result: Result<AnswerRow, LlmError>,
-    ) -> Result<(), DbError> {
-        match result {
-            Ok(row) => {
-                self.stage.backend.report_success();
-                let conf = &self.stage.generator.conf;
-                self.store.put_answer(conf, &self.stage.filter_conf, &row)?;
-                let again =
-                    matches!(row.verdict, Verdict::Reject(_)) && attempt < self.stage.attempts;
-                if again && !self.stopping() {
-                    self.call(pair, attempt + 1);
-                } else if !again {
-                    self.done();
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
-            Err(error) => self.fail(&pair, error),
-        }
-    }
-
-    fn done(&mut self) {
-        self.outcome.pairs += 1;
-        self.progress.advance(Phase::Answer, 1);
-    }
-
-    fn fail(&mut self, pair: &Pair, error: LlmError) -> Result<(), DbError> {
-        let rejection = Rejection {
+    fn failure(
+        &self,
+        (pair, _): (Pair, u32),
+        _: &ChatRequest,
+        error: &LlmError,
+        whose: Whose,
+    ) -> Outcome<(Pair, u32), Row> {
+        let failure = Rejection {
             stage: Stage::Answer,
             code: error.code().to_owned(),
             reason: error.to_string(),
             subject: format!("{} / {}", pair.item_id, pair.instruction_id),
         };
-        let conf = &self.stage.generator.conf;
-        // The server refused this one prompt: asking again is no use, and others may pass.
-        if concerns_one_call(&error) {
-            self.store.put_answer_rejection(conf, &pair.key, &rejection)?;
-            self.done();
-            return Ok(());
+        let pair_key = pair.key;
+        Outcome::done(match whose {
+            Whose::Prompt => Row::Refused { pair_key, rejection: failure },
+            Whose::Caller | Whose::Server => {
+                Row::Failed { pair_key, failure, attempts: error.attempts }
+            }
+        })
+    }
+}
+
+impl<'a> Reading<'a> {
+    /// The pairs to answer in their order, until matching brings no more.
+    fn pairs(self) -> impl Stream<Item = Result<(Pair, u32), Error>> + 'a {
+        let pages = stream::try_unfold(self, |mut reading| async {
+            let page = reading.next().await?;
+            Ok::<_, Error>((!page.is_empty()).then_some((page, reading)))
+        });
+        pages.map_ok(|page| stream::iter(page.into_iter().map(Ok))).try_flatten()
+    }
+
+    /// The next pairs, once there are some; none when no more come.
+    async fn next(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+        loop {
+            let last_look = self.matched.begin_look();
+            let pairs = self.look().await?;
+            if last_look || !pairs.is_empty() {
+                return Ok(pairs);
+            }
+            self.matched.more().await;
         }
-        tracing::warn!(pair = rejection.subject, code = rejection.code, "{}", rejection.reason);
-        self.store.put_failure(conf, &pair.key, &rejection, error.attempts)?;
-        if self.stage.backend.report_failure(&error) {
-            self.outcome.gave_up.get_or_insert(error);
+    }
+
+    async fn look(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+        let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
+        let (matching, conf) = (match_conf.clone(), generator.conf.clone());
+        let (attempts, after) = (*attempts, self.after);
+        // Counting reads an index of the whole run: not more often than a person looks.
+        let count = self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY);
+        let store = Arc::clone(&self.store);
+        let (pairs, total) = blocking(move || {
+            let store = store.lock().unwrap_or_else(PoisonError::into_inner);
+            let pairs = store.pairs_to_answer(&matching, &conf, attempts, after, PAGE)?;
+            let count = count && !pairs.is_empty();
+            let total = count.then(|| store.count_pairs(&matching)).transpose()?;
+            Ok((pairs, total))
+        })
+        .await?;
+        if let Some(total) = total {
+            self.counted = Some(Instant::now());
+            self.progress.expect(Phase::Answer, total);
         }
-        Ok(())
+        if let Some((last, _)) = pairs.last() {
+            self.after = (last.seq, last.rank);
+        }
+        Ok(pairs)
     }
 }

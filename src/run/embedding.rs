@@ -15,7 +15,7 @@ use crate::encoder::{
 use crate::image::{DecodeOptions, ImageError, ImageInfo, ImageLimits, Pixels};
 use crate::{Error, ErrorKind};
 
-use crate::work::{Phase, Progress, Stop, Throttle};
+use crate::work::{Feeder, Phase, Progress, Stop, Throttle};
 
 /// Items read from the store at once: large, since decoding runs dry at the end of each page.
 const PAGE: usize = 4096;
@@ -34,6 +34,13 @@ pub struct EmbedStage<'a> {
     pub throttle: Option<Arc<dyn Throttle>>,
 }
 
+/// Where finished batches go, and who is told of them.
+struct Downstream<'a> {
+    store: &'a Store,
+    embedded: &'a Feeder,
+    progress: &'a dyn Progress,
+}
+
 /// An item and its photo as it comes from the decoding threads.
 type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
 
@@ -49,27 +56,34 @@ struct ReadyPhoto {
 impl EmbedStage<'_> {
     /// Embeds every item that waits, and commits batch by batch. Batches are cut from the list of
     /// waiting items at fixed places, so that a resumed run forms the same ones: a vector's last
-    /// bits may depend on its batch. Returns how many items were worked.
+    /// bits may depend on its batch. `embedded` hears of each. Returns how many items were worked.
     ///
     /// # Errors
     /// The store or the encoder failed as a whole. A stop ends early without an error.
-    pub fn run(&self, store: &Store, stop: &Stop, progress: &dyn Progress) -> Result<u64, Error> {
+    pub fn run(
+        &self,
+        store: &Store,
+        embedded: &Feeder,
+        stop: &Stop,
+        progress: &dyn Progress,
+    ) -> Result<u64, Error> {
         store.reset_unembedded(self.encoder.hash(), self.captions)?;
         store.reset_refused(self.pass, &self.conf())?;
         progress.expect(Phase::Embed, store.count_new(self.pass)?);
         let mut batch = Vec::with_capacity(self.options.batch_size);
         let (mut worked, mut after) = (0, 0);
+        let next = Downstream { store, embedded, progress };
         loop {
             let page = store.new_items(self.pass, after, PAGE)?;
             let Some(last) = page.last() else { break };
             after = last.seq;
-            worked += self.page(store, page, &mut batch, stop, progress)?;
+            worked += self.page(&next, page, &mut batch, stop)?;
             // A stopped run leaves its open batch for the next start, which forms it again.
             if stop.is_asked() {
                 return Ok(worked);
             }
         }
-        worked += self.commit(store, batch, progress)?;
+        worked += self.commit(&next, batch)?;
         progress.finish(Phase::Embed);
         Ok(worked)
     }
@@ -77,11 +91,10 @@ impl EmbedStage<'_> {
     /// Returns how many items were committed.
     fn page(
         &self,
-        store: &Store,
+        next: &Downstream<'_>,
         page: Vec<NewItem>,
         batch: &mut Vec<Decoded>,
         stop: &Stop,
-        progress: &dyn Progress,
     ) -> Result<u64, Error> {
         let size = self.options.batch_size;
         let pool = OrderedPool {
@@ -97,7 +110,7 @@ impl EmbedStage<'_> {
                 let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
                 batch.push((item, photo));
                 if batch.len() == size {
-                    let committed = self.commit(store, std::mem::take(batch), progress);
+                    let committed = self.commit(next, std::mem::take(batch));
                     outcome = committed.map(|more| outcome.as_ref().map_or(0, |n| n + more));
                 }
                 if outcome.is_ok() && !stop.is_asked() {
@@ -141,19 +154,15 @@ impl EmbedStage<'_> {
         Ok(ReadyPhoto { pixels, info, sha256: hash::sha256_hex(&bytes) })
     }
 
-    fn commit(
-        &self,
-        store: &Store,
-        batch: Vec<Decoded>,
-        progress: &dyn Progress,
-    ) -> Result<u64, Error> {
+    fn commit(&self, next: &Downstream<'_>, batch: Vec<Decoded>) -> Result<u64, Error> {
         if batch.is_empty() {
             return Ok(0);
         }
         let worked = batch.len() as u64;
         let outcomes = self.embed(batch)?;
-        store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
-        progress.advance(Phase::Embed, worked);
+        next.store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
+        next.embedded.more();
+        next.progress.advance(Phase::Embed, worked);
         Ok(worked)
     }
 

@@ -6,11 +6,9 @@ mod resources;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::Error;
-use crate::answer::AnswerBackend;
 use crate::base::Stopped;
 use crate::config::Config;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
@@ -23,7 +21,7 @@ use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
 use super::{PipelineError, RunFolder, exporting, ingest, measuring, reporting};
-use crate::work::{Phase, Progress, Stop};
+use crate::work::{Backend, Feed, Feeder, Phase, Progress, Stop, blocking, feed};
 
 pub use resources::{OnDeadBackend, Resources};
 
@@ -62,7 +60,6 @@ impl Job {
     /// Whatever ends the run as a whole. Finished work is kept.
     pub async fn run(&self) -> Result<Summary, Error> {
         let connecting = self.connect();
-        let matched = Arc::new(AtomicBool::new(false));
         let prepared = match self.generate_and_prepare(connecting.backend()).await {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -71,8 +68,9 @@ impl Job {
             }
         };
         let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
-        let matching = self.clone().match_all(prepared, Arc::clone(&matched));
-        let answering = self.answer_when_connected(connecting, &matched);
+        let (feeder, matched) = feed();
+        let matching = self.clone().match_all(prepared, feeder);
+        let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
         matching?;
         let answered = answering?;
@@ -86,7 +84,7 @@ impl Job {
     pub async fn match_only(&self) -> Result<Summary, Error> {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
-        self.clone().match_all(prepared, Arc::default()).await?;
+        self.clone().match_all(prepared, feed().0).await?;
         self.summary(&self.folder.store()?, Some(ingest), AnswerOutcome::default())
     }
 
@@ -100,8 +98,7 @@ impl Job {
         self.folder.write_run_file(&self.config, None)?;
         self.progress.expect(Phase::Answer, 0);
         let connecting = self.connect();
-        let done = AtomicBool::new(true);
-        let answered = self.answer_when_connected(connecting, &done).await?;
+        let answered = self.answer_when_connected(connecting, Feed::over()).await?;
         self.summary(&store, None, answered)
     }
 
@@ -172,7 +169,7 @@ impl Job {
         Summary::read(&self.folder, store, ingest, answered)
     }
 
-    async fn generate_and_prepare(&self, backend: &AnswerBackend) -> Result<Prepared, Error> {
+    async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {
         self.generate(backend).await?;
         self.prepare_matching().await
     }
@@ -238,31 +235,30 @@ impl Job {
         Ok(self.folder.write_run_file(&self.config, Some(resolved))?)
     }
 
-    /// Embeds and matches, each in its own thread; sets `done` when no pair can come any more.
-    async fn match_all(self, prepared: Prepared, done: Arc<AtomicBool>) -> Result<(), Error> {
+    /// Embeds and matches, each in its own thread; drops `matched` when no pair can come any more.
+    async fn match_all(self, prepared: Prepared, matched: Feeder) -> Result<(), Error> {
         let Prepared { encoder, stage, store, .. } = prepared;
-        let embedded = Arc::new(AtomicBool::new(false));
+        let (embedded, mut photos) = feed();
         let embed_store = store.reopen()?;
-        let (job, flag) = (self.clone(), Arc::clone(&embedded));
+        let job = self.clone();
         let captions = stage.uses_captions();
         let embedding = blocking(move || {
-            let result = job.embed(&*encoder, &embed_store, captions);
+            let result = job.embed(&*encoder, &embed_store, captions, &embedded);
             if result.is_err() {
                 job.stop.ask();
             }
-            flag.store(true, Ordering::Release);
             result
         });
         let job = self.clone();
         let matching = blocking(move || {
             let started = Instant::now();
-            let result = stage.run(&store, &embedded, &job.stop, &*job.progress);
+            let result = stage.run(&store, &mut photos, &matched, &job.stop, &*job.progress);
             if result.is_err() {
                 job.stop.ask();
             }
-            done.store(true, Ordering::Release);
-            let matched = result?;
-            store.add_stage_time(Phase::Match.name(), matched, started.elapsed().as_secs_f64())?;
+            drop(matched);
+            let count = result?;
+            store.add_stage_time(Phase::Match.name(), count, started.elapsed().as_secs_f64())?;
             Ok(())
         });
         let (embedding, matching) = tokio::join!(embedding, matching);
@@ -270,7 +266,13 @@ impl Job {
         matching
     }
 
-    fn embed(&self, encoder: &dyn Encoder, store: &Store, captions: bool) -> Result<(), Error> {
+    fn embed(
+        &self,
+        encoder: &dyn Encoder,
+        store: &Store,
+        captions: bool,
+        embedded: &Feeder,
+    ) -> Result<(), Error> {
         let started = Instant::now();
         let stage = EmbedStage {
             encoder,
@@ -280,7 +282,7 @@ impl Job {
             photos: &self.resources.access,
             throttle: self.resources.throttle.clone(),
         };
-        let worked = stage.run(store, &self.stop, &*self.progress)?;
+        let worked = stage.run(store, embedded, &self.stop, &*self.progress)?;
         store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
         Ok(())
     }
@@ -292,14 +294,4 @@ struct Prepared {
     stage: MatchStage,
     store: Store,
     ingest: IngestSummary,
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| died(&error))?
-}
-
-fn died(error: &tokio::task::JoinError) -> Error {
-    PipelineError::StageDied { what: error.to_string() }.into()
 }

@@ -5,8 +5,6 @@ mod library;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crate::Error;
 use crate::base::hash;
@@ -26,13 +24,10 @@ use crate::matching::{
 use self::library::{facts, library_index};
 use super::settings::MatchSettings;
 use super::{PipelineError, old_keys};
-use crate::work::{Phase, Progress, Stop};
+use crate::work::{Feed, Feeder, Phase, Progress, Stop};
 
 /// Items matched in one transaction.
 const PAGE: usize = 256;
-
-/// How long to wait before looking for embedded photos again while embedding goes on.
-const IDLE: Duration = Duration::from_millis(50);
 
 /// What the match stage works with.
 pub struct MatchStage {
@@ -111,14 +106,15 @@ impl MatchStage {
     }
 
     /// Matches every embedded item that has no match under these settings, while embedding still
-    /// brings new ones. Returns how many were matched in this session.
+    /// brings new ones; `matched` hears of each page. Returns how many were matched in this session.
     ///
     /// # Errors
     /// The store or the index failed. A stop ends early without an error.
     pub fn run(
         &self,
         store: &Store,
-        embedded: &AtomicBool,
+        embedded: &mut Feed,
+        matched: &Feeder,
         stop: &Stop,
         progress: &dyn Progress,
     ) -> Result<u64, Error> {
@@ -126,10 +122,9 @@ impl MatchStage {
         let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok(0) };
         let matcher = Matcher::new(self.rules.clone(), Arc::clone(&self.index), hubness.stats)?;
         let mut quota = self.restored_quota(store)?;
-        let (mut after, mut matched) = (0, 0);
+        let (mut after, mut count) = (0, 0);
         while !stop.is_asked() {
-            // Read before the look into the store, so that the last items are not missed.
-            let last_look = embedded.load(Ordering::Acquire);
+            let last_look = embedded.begin_look();
             let items =
                 store.items_to_match(self.pass, &self.conf, self.encoder.hash(), after, PAGE)?;
             let Some(last) = items.last() else {
@@ -137,16 +132,17 @@ impl MatchStage {
                     progress.finish(Phase::Match);
                     break;
                 }
-                std::thread::sleep(IDLE);
+                embedded.more_blocking(stop);
                 continue;
             };
             after = last.seq;
             let rows = self.match_items(&matcher, &mut quota, &items)?;
             store.put_matches(&self.conf, &rows)?;
-            matched += rows.len() as u64;
+            matched.more();
+            count += rows.len() as u64;
             progress.advance(Phase::Match, rows.len() as u64);
         }
-        Ok(matched)
+        Ok(count)
     }
 
     fn match_items(
@@ -181,7 +177,7 @@ impl MatchStage {
     fn hubness(
         &self,
         store: &Store,
-        embedded: &AtomicBool,
+        embedded: &mut Feed,
         stop: &Stop,
     ) -> Result<Option<Fitted>, Error> {
         if self.rules.config().hubness == Hubness::None {
@@ -194,12 +190,12 @@ impl MatchStage {
         }
         let (hash, limit) = (self.encoder.hash(), self.rules.config().calibration);
         while !stop.is_asked() {
-            let last_look = embedded.load(Ordering::Acquire);
+            let last_look = embedded.begin_look();
             let (items, full) = store.calibration_items(self.pass, hash, limit)?;
             if full || last_look {
                 return self.fit(store, &items).map(Some);
             }
-            std::thread::sleep(IDLE);
+            embedded.more_blocking(stop);
         }
         Ok(None)
     }

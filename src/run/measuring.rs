@@ -43,7 +43,7 @@ pub fn measure(
 }
 
 /// The value of each sample by its answer's key, photo by photo.
-fn values(
+pub(super) fn values(
     store: &Store,
     context: &SampleContext<'_>,
     measure: &dyn Measure,

@@ -54,15 +54,12 @@ pub enum PipelineError {
     Config(ConfigError),
     #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]
     Hubness { message: String },
-    #[error("a stage's thread ended unexpectedly: {what}")]
-    StageDied { what: String },
 }
 
 impl Failure for PipelineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Folder { source, .. } => ErrorKind::of_io(source),
-            Self::StageDied { .. } => ErrorKind::Internal,
             Self::Lock(error) => error.kind(),
             Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
             Self::NoSource => ErrorKind::InvalidInput,
@@ -78,7 +75,9 @@ impl Failure for PipelineError {
             Self::NoSource => "no_source",
             Self::Config(error) => error.code(),
             Self::Hubness { .. } => "hubness_damaged",
-            Self::StageDied { .. } => "internal",
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::images::ImageLoader;
 use super::pb;
 use super::validate;
-use crate::answer::AnswerWriter;
+use super::writer::AnswerWriter;
 use crate::config::Config;
 use crate::encoder::Encoder;
 use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, TextEmbedded, Timings};

@@ -10,13 +10,13 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::answer::BackendDown;
 use crate::base::check::Problem;
 use crate::base::failure::Failure;
 use crate::encoder::queue::{ItemError, QueueError, Resource};
 use crate::image::ImageError;
 use crate::jobs::{JobFailure, ManagerError};
 use crate::llm::LlmError;
+use crate::work::BackendDown;
 use crate::{Error, ErrorKind};
 
 /// The domain of every `google.rpc.ErrorInfo`.

@@ -10,7 +10,7 @@ use tonic_health::server::HealthReporter;
 
 use super::app::App;
 use super::layers::Shutdown;
-use crate::answer::BackendState;
+use crate::work::BackendState;
 
 /// The whole server.
 const SERVER: &str = "";

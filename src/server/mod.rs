@@ -33,6 +33,7 @@ mod switch;
 mod telemetry;
 pub mod tls;
 mod validate;
+mod writer;
 
 pub use error::ServerError;
 #[doc(hidden)]

@@ -9,9 +9,9 @@ use super::images::ImageLoader;
 use super::layers::Shutdown;
 use super::observe::Metrics;
 use super::telemetry::QueueMetrics;
+use super::writer::AnswerWriter;
 use super::{Limits, ServerError};
 use crate::Error;
-use crate::answer::{AnswerBackend, AnswerWriter, ProbePolicy};
 use crate::config::{Config, LibrarySeed};
 use crate::encoder::queue::{BulkThrottle, EncoderService};
 use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
@@ -22,7 +22,7 @@ use crate::llm::LlmTarget;
 use crate::matching::PhotoSearch;
 use crate::run::{OnDeadBackend, Resources};
 use crate::sandbox::{FileAccess, ImageRoots};
-use crate::work::Throttle;
+use crate::work::{Backend, ProbePolicy, Throttle};
 
 /// How often the library's index is looked after.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ fn open(config: Config, metrics: Metrics) -> Result<Arc<App>, Error> {
     let encoder = queue.encoder();
     let library = timed("library", || open_library(&config, &*encoder))?;
     let roots = open_roots(&config)?;
-    let backend = AnswerBackend::new(config.llm.clone(), ProbePolicy::default());
+    let backend = Backend::new(config.llm.clone(), ProbePolicy::default());
     let answers = AnswerWriter::new(&config, backend)?;
     let library = Arc::new(library);
     let shared = (&answers, &library);

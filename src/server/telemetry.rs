@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::app::App;
 use super::layers::Shutdown;
 use super::observe::Metrics;
-use crate::answer::BackendState;
 use crate::encoder::queue::{BatchReport, DropReason, Lane, QueueObserver, Timings, TowerKind};
+use crate::work::BackendState;
 
 /// How often sizes are looked at.
 const EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! What a run tells its caller while it works, and how a caller slows it down.
 
-use crate::answer::BackendDown;
+use super::BackendDown;
 
 /// A stage as the user sees it.
 #[derive(

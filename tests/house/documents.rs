@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
+/// What a command makes, so that a fresh clone has it not.
+const MADE: [&str; 1] = ["fuzz/artifacts"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -129,7 +132,7 @@ fn every_named_file_and_link_exists() {
             }
         }
         for named in file.captures_iter(&text).map(|found| found[1].to_owned()) {
-            if !root().join(&named).exists() {
+            if !MADE.contains(&&*named) && !root().join(&named).exists() {
                 missing.push(format!("{} names {named}", path.display()));
             }
         }

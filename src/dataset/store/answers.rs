@@ -59,6 +59,20 @@ impl Store {
         Ok(rows.pop().unwrap_or_else(waiting))
     }
 
+    /// Keeps answers and their verdicts, all or none.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_answers(
+        &self,
+        conf: &str,
+        filter_conf: &str,
+        rows: &[AnswerRow],
+    ) -> Result<(), DbError> {
+        let put = |row| self.put_answer(conf, filter_conf, row);
+        self.db.together(|| rows.iter().try_for_each(put))
+    }
+
     /// Keeps an answer and its verdict.
     ///
     /// # Errors

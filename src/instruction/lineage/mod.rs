@@ -55,6 +55,14 @@ impl GenerationStore {
     pub fn database(&self) -> &Database {
         &self.db
     }
+
+    /// Another connection to the same store.
+    ///
+    /// # Errors
+    /// As [`GenerationStore::create`].
+    pub fn reopen(&self) -> Result<Self, DbError> {
+        Ok(Self { db: self.db.reopen()? })
+    }
 }
 
 #[cfg(test)]

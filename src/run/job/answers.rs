@@ -1,14 +1,13 @@
 //! The job's answers: the backend, and the stage over it.
 
-use crate::base::failure::Failure;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::prompt::BuiltIn;
-use crate::answer::{AnswerBackend, BackendDown, Generator, ProbePolicy, PromptSet};
+use crate::answer::{Generator, PromptSet};
+use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::store::Store;
 use crate::llm::{ChatModel, SamplingSettings};
@@ -16,17 +15,17 @@ use crate::llm::{ChatModel, SamplingSettings};
 use super::super::answering::{AnswerOutcome, AnswerStage};
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
-use super::{Job, OnDeadBackend, died};
-use crate::work::Phase;
+use super::{Job, OnDeadBackend};
+use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy};
 
 /// A backend that is being connected while the source is read.
 pub(super) struct Connecting {
-    backend: AnswerBackend,
+    backend: Backend,
     model: tokio::task::JoinHandle<Result<Arc<dyn ChatModel>, BackendDown>>,
 }
 
 impl Connecting {
-    pub fn backend(&self) -> &AnswerBackend {
+    pub fn backend(&self) -> &Backend {
         &self.backend
     }
 
@@ -38,7 +37,7 @@ impl Connecting {
 impl Job {
     /// Begins to open the LLM backend and to ask whether it answers.
     pub(super) fn connect(&self) -> Connecting {
-        let own = || AnswerBackend::new(self.config.llm.clone(), ProbePolicy::default());
+        let own = || Backend::new(self.config.llm.clone(), ProbePolicy::default());
         let backend = self.resources.backend.clone().unwrap_or_else(own);
         let asked = backend.clone();
         let model = tokio::spawn(async move { asked.model().await });
@@ -49,7 +48,7 @@ impl Job {
     pub(super) async fn answer_when_connected(
         &self,
         connecting: Connecting,
-        matched: &AtomicBool,
+        matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let outcome = match self.resources.on_dead_backend {
             OnDeadBackend::GiveUp => self.answer_or_give_up(connecting, matched).await,
@@ -64,10 +63,10 @@ impl Job {
     async fn answer_or_give_up(
         &self,
         connecting: Connecting,
-        matched: &AtomicBool,
+        matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let Connecting { backend, model } = connecting;
-        let error = match model.await.map_err(|error| died(&error))? {
+        let error = match model.await.map_err(Died::from)? {
             Ok(model) => return self.answer(&backend, model, matched).await,
             Err(down) => down.reason,
         };
@@ -83,12 +82,12 @@ impl Job {
     /// next pass, as long as a pass brings at least one answer or the backend is down.
     async fn answer_with_pauses(
         &self,
-        backend: &AnswerBackend,
-        matched: &AtomicBool,
+        backend: &Backend,
+        matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let mut pairs = 0;
-        while let Some(model) = self.model_or_end(backend, matched).await? {
-            let pass = self.answer(backend, model, matched).await?;
+        while let Some(model) = self.model_or_end(backend, matched.clone()).await? {
+            let pass = self.answer(backend, model, matched.clone()).await?;
             pairs += pass.pairs;
             let complete =
                 pass.gave_up.is_none() && self.folder.store()?.failure_counts()?.is_empty();
@@ -104,8 +103,8 @@ impl Job {
     /// The model once it is there; `None` when the job is stopped or nothing is left to ask.
     async fn model_or_end(
         &self,
-        backend: &AnswerBackend,
-        matched: &AtomicBool,
+        backend: &Backend,
+        matched: Feed,
     ) -> Result<Option<Arc<dyn ChatModel>>, Error> {
         let nothing_left = async {
             match self.nothing_left(matched).await {
@@ -127,9 +126,10 @@ impl Job {
 
     /// Whether every pair has its answer, as far as can be told without the model; waits for the
     /// matching to end.
-    async fn nothing_left(&self, matched: &AtomicBool) -> Result<bool, Error> {
-        while !matched.load(Ordering::Acquire) && !self.stop.is_asked() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    async fn nothing_left(&self, mut matched: Feed) -> Result<bool, Error> {
+        tokio::select! {
+            () = matched.ended() => {}
+            () = self.stop.asked() => {}
         }
         let store = self.folder.store()?;
         let mut settings = Settings::read(&store)?;
@@ -197,13 +197,13 @@ impl Job {
 
     async fn answer(
         &self,
-        backend: &AnswerBackend,
+        backend: &Backend,
         model: Arc<dyn ChatModel>,
-        matched: &AtomicBool,
+        matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let store = self.folder.store()?;
         let before = model.stats();
-        let stage = self.answer_stage(&store, backend, Arc::clone(&model))?;
+        let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
         stage.settings(&self.config.llm).write(&store)?;
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
@@ -217,7 +217,7 @@ impl Job {
     fn answer_stage(
         &self,
         store: &Store,
-        backend: &AnswerBackend,
+        backend: &Backend,
         model: Arc<dyn ChatModel>,
     ) -> Result<AnswerStage, Error> {
         let Config { answer, seed, filters, .. } = &*self.config;

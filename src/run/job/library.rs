@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use crate::Error;
-use crate::answer::AnswerBackend;
 use crate::instruction::{GenerateError, Library};
 
 use super::super::PipelineError;
 use super::Job;
 use crate::generate::folder::{INSIDE_RUN, LIBRARY};
 use crate::generate::{Generation, GenerationFolder, Models};
+use crate::work::Backend;
 
 impl Job {
     /// The optional first stage: generates the run's instructions in its own folder. What ended
     /// it for want of instructions or of an LLM ends the run only where no library is to be had.
-    pub(super) async fn generate(&self, backend: &AnswerBackend) -> Result<(), Error> {
+    pub(super) async fn generate(&self, backend: &Backend) -> Result<(), Error> {
         if !self.config.generate.enabled {
             return Ok(());
         }
@@ -25,18 +25,15 @@ impl Job {
         let config = (*self.config).clone();
         let generation = Generation::new(folder, config, self.progress.clone(), self.stop.clone())
             .with_access(self.resources.access.clone());
-        let model = match backend.model().await {
-            Ok(model) => model,
-            Err(down) if self.generation_folder().join(LIBRARY).is_file() => {
-                tracing::warn!(
-                    "no LLM, so the instructions of an earlier start are used: {}",
-                    down.reason
-                );
-                return Ok(());
+        if let Err(down) = backend.model().await {
+            if !self.generation_folder().join(LIBRARY).is_file() {
+                return Err(GenerateError::Llm(down.reason).into());
             }
-            Err(down) => return Err(GenerateError::Llm(down.reason).into()),
-        };
-        let models = Models::around(&self.config, model).await?;
+            let reason = down.reason;
+            tracing::warn!("no LLM, so the instructions of an earlier start are used: {reason}");
+            return Ok(());
+        }
+        let models = Models::around(&self.config, backend);
         match generation.run_with(models).await {
             Ok(summary) => tracing::info!(instructions = summary.library, "instructions generated"),
             Err(error) if matches!(error.get(), Some(GenerateError::Cluster { .. })) => {

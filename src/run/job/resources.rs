@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use crate::answer::AnswerBackend;
 use crate::encoder::Encoder;
 use crate::instruction::store::InstructionStore;
 use crate::sandbox::FileAccess;
-use crate::work::Throttle;
+use crate::work::{Backend, Throttle};
 
 /// What a job does when the LLM cannot be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub struct Resources {
     /// the photos. Each call must embed its batch as one: vectors depend on it in their last bits.
     pub encoder: Option<Arc<dyn Encoder>>,
     /// In place of one made from the configuration's `llm`, whose settings it replaces.
-    pub backend: Option<AnswerBackend>,
+    pub backend: Option<Backend>,
     pub on_dead_backend: OnDeadBackend,
     /// Which files the source, its photos and the report's thumbnails may be read from.
     pub access: FileAccess,

@@ -9,8 +9,8 @@ use super::super::convert;
 use super::super::pb;
 use super::super::pb::answer_backend_info::State;
 use super::super::pb::info_service_server::InfoService;
-use crate::answer::BackendState;
 use crate::encoder::queue::Lane;
+use crate::work::BackendState;
 
 /// What the server is.
 pub struct Info(pub Arc<App>);

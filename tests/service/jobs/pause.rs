@@ -3,11 +3,11 @@
 use pairwright::Failure;
 use std::time::{Duration, Instant};
 
-use pairwright::answer::BackendState;
 use pairwright::config::Config;
 use pairwright::jobs::{JobRecord, JobState, ManagerOptions, PhaseProgress};
 use pairwright::llm::{LlmError, LlmFault};
 use pairwright::run::Resources;
+use pairwright::work::BackendState;
 use pairwright::work::Phase;
 
 use super::server::{Server, answering, backend, shared};

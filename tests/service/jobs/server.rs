@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt;
-use pairwright::answer::{AnswerBackend, ProbePolicy};
 use pairwright::config::Config;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::jobs::{JobManager, JobRecord, JobSpec, JobState, JobTask, ManagerOptions};
 use pairwright::run::Resources;
 use pairwright::work::Throttle;
+use pairwright::work::{Backend, ProbePolicy};
 use tokio::runtime::Runtime;
 
 use crate::support::run::{World, query, root};
@@ -51,9 +51,9 @@ pub fn slow(milliseconds: u64) -> Resources {
 }
 
 /// A backend that is asked again soon.
-pub fn backend(config: &Config) -> AnswerBackend {
+pub fn backend(config: &Config) -> Backend {
     let policy = ProbePolicy { first: Duration::from_millis(200), cap: Duration::from_millis(400) };
-    AnswerBackend::new(config.llm.clone(), policy)
+    Backend::new(config.llm.clone(), policy)
 }
 
 /// A source, a data folder, and the runtime that managers live in.

@@ -1,9 +1,6 @@
 //! The LLM as the service holds it: connected when first needed, shared by jobs and callers, known
 //! to be up or down, and asked again by itself while it is down.
 
-mod state;
-
-use crate::base::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,16 +8,81 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ErrorKind;
-use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmFault, LlmTarget, StatsSnapshot};
+use crate::base::failure::Failure;
+use crate::llm::{self, ChatModel, LlmConfig, LlmError, LlmFault, StatsSnapshot};
 
-pub use state::{BackendDown, BackendState, ProbePolicy};
+use super::breaker::{Breaker, Whose};
+
+/// Whether the LLM answers, as far as is known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BackendState {
+    /// Nobody has asked yet.
+    Untried,
+    /// The last that was heard of it was good.
+    Up,
+    /// It cannot be used. It is asked again and again until it answers.
+    Down {
+        /// What its last failure said.
+        reason: LlmError,
+        /// When it went down.
+        since: SystemTime,
+    },
+}
+
+/// A call that was not made because the LLM is known to be gone.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the LLM backend cannot be used now: {reason}")]
+pub struct BackendDown {
+    /// What its last failure said.
+    pub reason: LlmError,
+    /// When it went down.
+    pub since: SystemTime,
+    /// How long until it is asked again.
+    pub retry_after: Duration,
+}
+
+impl Failure for BackendDown {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
+    }
+
+    fn code(&self) -> &'static str {
+        self.reason.code()
+    }
+}
+
+/// How patiently a backend that is down is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbePolicy {
+    /// The first wait; doubles with each failure. Above 0.
+    pub first: Duration,
+    /// The longest wait, jitter aside.
+    pub cap: Duration,
+}
+
+impl Default for ProbePolicy {
+    /// One second up to thirty.
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), cap: Duration::from_secs(30) }
+    }
+}
+
+impl ProbePolicy {
+    /// The wait after failure number `failures` (from 1) without a success between. `dice`, from
+    /// [0, 1), adds up to a quarter, so that several processes do not ask at the same moment.
+    pub(super) fn wait(&self, failures: u32, dice: f64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let wait = self.first.saturating_mul(1 << doublings).min(self.cap);
+        wait + wait.mul_f64(dice / 4.0)
+    }
+}
 
 /// One LLM backend. Clones share it. Its methods need a Tokio runtime.
 ///
 /// Whoever calls the model says how it went ([`report_success`](Self::report_success),
 /// [`report_failure`](Self::report_failure)), so that all learn from each call.
 #[derive(Clone)]
-pub struct AnswerBackend {
+pub struct Backend {
     shared: Arc<Shared>,
 }
 
@@ -34,9 +96,8 @@ struct Shared {
     health: Mutex<Health>,
 }
 
-#[derive(Default)]
 struct Health {
-    failed_in_a_row: usize,
+    breaker: Breaker,
     /// Times it went or stayed down since the last call that went well. A good probe does not
     /// reset it: some servers list their models to everybody and refuse every call.
     setbacks: u32,
@@ -44,16 +105,17 @@ struct Health {
     prober: Option<AbortOnDropHandle<()>>,
 }
 
-impl AnswerBackend {
+impl Backend {
     /// A backend that connects when it is first needed.
     pub fn new(config: LlmConfig, policy: ProbePolicy) -> Self {
+        let breaker = Breaker::new(config.in_flight());
         let shared = Shared {
             config,
             policy,
             model: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             state: watch::Sender::new(BackendState::Untried),
-            health: Mutex::default(),
+            health: Mutex::new(Health { breaker, setbacks: 0, next_probe: None, prober: None }),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -98,7 +160,7 @@ impl AnswerBackend {
     /// Calls worth having under way at once. A local server has no more places than its slots; one
     /// that was down is tried with a single call first.
     pub fn in_flight(&self) -> usize {
-        if lock(&self.shared.health).setbacks > 0 { 1 } else { self.shared.places() }
+        if lock(&self.shared.health).setbacks > 0 { 1 } else { self.shared.config.in_flight() }
     }
 
     /// The model to call. Connects, and asks whether it answers, the first time.
@@ -146,36 +208,25 @@ impl AnswerBackend {
     /// A call was answered.
     pub fn report_success(&self) {
         let mut health = lock(&self.shared.health);
-        (health.failed_in_a_row, health.setbacks) = (0, 0);
+        health.breaker.reset();
+        health.setbacks = 0;
         drop(health);
         self.shared.rise();
     }
 
-    /// A call failed. Says whether the backend is down: at once for what does not pass by itself (a
-    /// refused key, an unknown model), else when every place failed twice without one success.
+    /// A call failed. Says whether the backend is down, see [`Breaker::fail`].
     pub fn report_failure(&self, error: &LlmError) -> bool {
-        if concerns_one_call(error) {
+        if Whose::fault(error) != Whose::Server {
             return false;
         }
         if self.down().is_some() {
             return true;
         }
-        let mut health = lock(&self.shared.health);
-        health.failed_in_a_row += 1;
-        let many = health.failed_in_a_row >= 2 * self.shared.places().max(2);
-        drop(health);
-        let gone = many || !error.is_retryable();
+        let gone = lock(&self.shared.health).breaker.fail(error);
         if gone {
             self.fall(error.clone());
         }
         gone
-    }
-
-    /// Work that makes many calls gave it up: it is down from now on.
-    pub fn report_down(&self, error: &LlmError) {
-        if self.down().is_none() {
-            self.fall(error.clone());
-        }
     }
 
     async fn connect_once(&self) -> Result<Arc<dyn ChatModel>, BackendDown> {
@@ -205,13 +256,6 @@ impl AnswerBackend {
 }
 
 impl Shared {
-    fn places(&self) -> usize {
-        match self.config.target {
-            LlmTarget::Local { .. } => self.config.local.slots,
-            LlmTarget::OpenAi { .. } => self.config.max_in_flight,
-        }
-    }
-
     fn down(&self) -> Option<BackendDown> {
         match &*self.state.borrow() {
             BackendState::Down { reason, since } => Some(BackendDown {
@@ -257,7 +301,7 @@ impl Shared {
     /// Returns when it went down.
     fn set_down(&self, reason: &LlmError) -> SystemTime {
         let mut health = lock(&self.health);
-        health.failed_in_a_row = 0;
+        health.breaker.reset();
         health.setbacks = health.setbacks.saturating_add(1);
         let wait = self.policy.wait(health.setbacks, rand::random());
         health.next_probe = Some(Instant::now() + wait);
@@ -311,14 +355,19 @@ async fn probe(shared: Weak<Shared>) {
     }
 }
 
-/// Whether a failure says nothing about the backend: the server refused this one prompt, the
-/// caller's settings are wrong, or the caller left.
-pub fn concerns_one_call(error: &LlmError) -> bool {
-    use LlmFault::{BadRequest, Config, ContextTooLong};
-    matches!(error.fault, ContextTooLong { .. } | BadRequest { .. } | Config { .. })
-        || error.kind() == ErrorKind::Cancelled
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_are_never_shorter() {
+        let policy = ProbePolicy::default();
+        let seconds: Vec<_> = (1..=7).map(|n| policy.wait(n, 0.0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(policy.wait(u32::MAX, 0.999).as_secs(), 37);
+    }
 }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::filter::Filters;
-use super::{AnswerBackend, BackendDown, Generator, PromptSet};
 use crate::Error;
+use crate::answer::filter::Filters;
+use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
 use crate::dataset::record::AnswerRow;
 use crate::llm::{LlmError, SamplingSettings};
+use crate::work::{Backend, BackendDown};
 
 /// Prompts, filters and settings, read once, and the backend.
 #[derive(Clone)]
 pub struct AnswerWriter {
-    pub backend: AnswerBackend,
+    pub backend: Backend,
     prompts: Arc<PromptSet>,
     filters: Arc<Filters>,
     settings: SamplingSettings,
@@ -23,7 +24,7 @@ impl AnswerWriter {
     ///
     /// # Errors
     /// Prompts, examples or filters are refused.
-    pub fn new(config: &Config, backend: AnswerBackend) -> Result<Self, Error> {
+    pub fn new(config: &Config, backend: Backend) -> Result<Self, Error> {
         let Config { answer, llm, filters, .. } = config;
         let prompts = PromptSet::read(
             answer.prompts.as_deref(),
@@ -36,11 +37,6 @@ impl AnswerWriter {
             filters: Arc::new(Filters::new(filters)?),
             settings: answer.resolved_settings(&llm.target),
         })
-    }
-
-    /// Hash of the prompts and in-context examples.
-    pub fn prompt_hash(&self) -> &str {
-        &self.prompts.hash
     }
 
     /// What writes answers for `seed`.

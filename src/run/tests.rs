@@ -1,0 +1,246 @@
+//! The stages on a store of their own, without encoder, LLM or files.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::*;
+use crate::Error;
+use crate::dataset::record::{AnswerRow, Instruction, SampleView, SourceRecord, Verdict};
+use crate::dataset::source::{Emit, Source, SourceError, SourceEvent};
+use crate::dataset::store::{
+    DecodedItem, HeldBenchmark, ImageOutcome, MatchRow, PairRow, SampleContext, Store,
+};
+use crate::dataset::{ImageRef, Photos};
+use crate::image::{ImageError, ImageLimits};
+use crate::measure::Measure;
+use crate::work::{Silent, Stop};
+
+const ENCODER: &str = "encoder";
+const IMAGES: &str = "image settings";
+const MATCH: &str = "match settings";
+const ANSWER: &str = "answer settings";
+
+/// A source of photos with these names.
+struct Names(Vec<&'static str>);
+
+impl Source for Names {
+    fn describe(&self) -> String {
+        "names".into()
+    }
+
+    fn kind(&self) -> &'static str {
+        "names"
+    }
+
+    fn image_root(&self) -> Option<&Path> {
+        None
+    }
+
+    fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
+        for name in &self.0 {
+            let record = SourceRecord {
+                id: (*name).into(),
+                image: ImageRef::member("photos.tar", *name),
+                description: format!("A {name}."),
+                origin: "test".into(),
+            };
+            if let ControlFlow::Break(()) = emit(SourceEvent::Record(record)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Photos without bytes, with the stamp they have now; a look at one called `stop` asks for a stop.
+struct Stamps(Mutex<&'static str>, Stop);
+
+impl Photos for Stamps {
+    fn read(&self, _: &ImageRef, _: &ImageLimits) -> Result<Vec<u8>, ImageError> {
+        Err(ImageError::EmptyFile)
+    }
+
+    fn stamp(&self, photo: &ImageRef) -> String {
+        if photo.to_string().ends_with("stop") {
+            self.1.ask();
+        }
+        (*self.0.lock().expect("one thread")).into()
+    }
+
+    fn key(&self) -> String {
+        String::new()
+    }
+}
+
+fn store() -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("temp dir");
+    (Store::create(&store_path(folder.path())).expect("new store"), folder)
+}
+
+#[test]
+fn a_photo_whose_stamp_changed_is_new_again() {
+    let (store, _folder) = store();
+    let (source, stop) = (Names(vec!["cat", "dog"]), Stop::default());
+    let photos = Stamps(Mutex::new("1"), stop.clone());
+    let ingest = || ingest::ingest(&source, &photos, &store, &stop, &Silent).expect("read");
+    assert_eq!((ingest().new_or_changed, ingest().new_or_changed), (2, 0));
+    *photos.0.lock().expect("one thread") = "2";
+    let again = ingest();
+    assert_eq!((again.records, again.new_or_changed, again.gone), (2, 2, 0));
+    let items = store.new_items(store.pass().expect("pass"), 0, 9).expect("items");
+    assert_eq!(items[0].image, ImageRef::member("photos.tar", "cat"));
+}
+
+#[test]
+fn a_stop_ends_the_reading_and_keeps_what_was_read() {
+    let (store, _folder) = store();
+    let stop = Stop::default();
+    let photos = Stamps(Mutex::new("1"), stop.clone());
+    let source = Names(vec!["cat", "stop", "dog"]);
+    let error = ingest::ingest(&source, &photos, &store, &stop, &Silent).expect_err("stopped");
+    assert!(error.is_stop());
+    assert_eq!(store.count_new(store.pass().expect("pass")).expect("items"), 2);
+}
+
+#[test]
+fn a_folder_is_taken_once_and_keeps_what_was_resolved() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let taken = RunFolder::take(folder.path()).expect("free");
+    let again = RunFolder::take(folder.path()).err().expect("taken");
+    assert_eq!((again.kind(), again.code()), (ErrorKind::FailedPrecondition, "run_busy"));
+    assert!(taken.store().err().expect("no run yet").is_absent());
+    let config = crate::config::Config::default();
+    let mut resolved = toml::Table::new();
+    resolved.insert("encoder".into(), "mini".into());
+    taken.write_run_file(&config, Some(resolved)).expect("written");
+    taken.write_run_file(&config, None).expect("written");
+    let text = fs_err::read_to_string(folder.path().join("run.toml")).expect("a file");
+    assert!(text.contains("encoder = \"mini\""), "{text}");
+    drop(taken);
+    RunFolder::take(folder.path()).expect("free again");
+}
+
+/// A store whose photos are embedded as these vectors, by their names as hashes.
+fn embedded(vectors: &[(&'static str, [f32; 2])]) -> (Store, tempfile::TempDir) {
+    let (store, folder) = store();
+    let names = vectors.iter().map(|(name, _)| *name).collect();
+    let photos = Stamps(Mutex::new("1"), Stop::default());
+    ingest::ingest(&Names(names), &photos, &store, &Stop::default(), &Silent).expect("read");
+    let pass = store.pass().expect("pass");
+    let items = store.new_items(pass, 0, 99).expect("items");
+    let outcome = |(item, (name, vector)): (_, &(&str, [f32; 2]))| {
+        let decoded = DecodedItem {
+            image_sha256: (*name).into(),
+            item_key: format!("key-{name}"),
+            width: 4,
+            height: 3,
+            format: "jpeg".into(),
+            vector: vector.to_vec(),
+            caption: None,
+        };
+        (item, ImageOutcome::Ready(decoded))
+    };
+    let batch: Vec<_> = items.into_iter().zip(vectors).map(outcome).collect();
+    store.put_images(pass, ENCODER, IMAGES, &batch).expect("images");
+    (store, folder)
+}
+
+#[test]
+fn near_duplicates_of_held_out_photos_are_held_out_with_them_once() {
+    let (store, _folder) =
+        embedded(&[("held", [1.0, 0.0]), ("near", [0.99, 0.141]), ("far", [0.0, 1.0])]);
+    assert_eq!(hold_near_duplicates(&store, ENCODER).expect("no benchmark"), 0);
+    let benchmark =
+        HeldBenchmark { folder: "b".into(), near: 0.95, pairs: vec![], settings: "s".into() };
+    store.hold_out(&benchmark, &["held"].into(), &BTreeSet::new()).expect("held out");
+    assert_eq!(hold_near_duplicates(&store, ENCODER).expect("found"), 1);
+    assert_eq!(hold_near_duplicates(&store, ENCODER).expect("known"), 0);
+    let held = store.held_out().expect("what is held out");
+    assert_eq!(held.near.into_iter().collect::<Vec<_>>(), [("near".into(), "held".into())]);
+}
+
+/// Measures what it is shown.
+struct Shown;
+
+impl Measure for Shown {
+    fn version(&self) -> String {
+        "1".into()
+    }
+
+    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Option<f64>>, Error> {
+        let value = |one: &SampleView<'_>| {
+            let photo = one.photo.map(|photo| f64::from(photo[0]))?;
+            let rank = one.pair.map(|pair| f64::from(pair.rank))?;
+            Some(photo + 10.0 * rank + 100.0 * one.siblings.len() as f64)
+        };
+        Ok(samples.iter().map(value).collect())
+    }
+}
+
+#[test]
+fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
+    let (store, _folder) = embedded(&[("cat", [0.5, 0.0]), ("dog", [0.25, 0.0])]);
+    let library = ["poem", "menu"].map(|id| Instruction {
+        id: id.into(),
+        text: format!("Write a {id}."),
+        category: None,
+    });
+    store.put_instructions(&library, "library").expect("instructions");
+    let pass = store.pass().expect("pass");
+    let items = store.items_to_match(pass, MATCH, ENCODER, 0, 9).expect("items");
+    let drawn = |item: &crate::dataset::store::ItemToMatch, count: usize| MatchRow {
+        seq: item.seq,
+        item_key: item.item_key.clone(),
+        candidates: Vec::new(),
+        pairs: (1u32..)
+            .zip(&library)
+            .take(count)
+            .map(|(rank, instruction)| PairRow {
+                pair_key: format!("{}-{rank}", item.id),
+                rank,
+                instruction_key: instruction.key(),
+                similarity: 0.5,
+                score: 0.5,
+                probability: None,
+            })
+            .collect(),
+        rejection: None,
+    };
+    store.put_matches(MATCH, &[drawn(&items[0], 2), drawn(&items[1], 1)]).expect("matches");
+    for (pair, attempt) in store.pairs_to_answer(MATCH, ANSWER, 1, (-1, 0), 9).expect("pairs") {
+        let answer = AnswerRow {
+            answer_key: format!("answer-{}", pair.key),
+            pair_key: pair.key,
+            attempt,
+            text: "An answer.".into(),
+            finish: "stop".into(),
+            llm: "stub".into(),
+            seed: 1,
+            examples: Vec::new(),
+            prompt_tokens: 1,
+            completion_tokens: 1,
+            verdict: Verdict::Pass,
+            filters: Vec::new(),
+        };
+        store.put_answer(ANSWER, "filters", &answer).expect("answer");
+    }
+    let context = SampleContext {
+        match_conf: MATCH,
+        answer_conf: ANSWER,
+        strategy: "top1",
+        prompt_hash: "p",
+        encoder: "e",
+        encoder_hash: ENCODER,
+        image_root: None,
+    };
+    let left = |version| store.samples_to_measure(&context, "shown", version, 9).expect("samples");
+    let values = measuring::values(&store, &context, &Shown, &left("1")).expect("measured");
+    let expected = [("cat-1", 210.5), ("cat-2", 220.5), ("dog-1", 110.25)];
+    assert_eq!(values, expected.map(|(key, value)| (format!("answer-{key}"), Some(value))));
+    store.put_measures("shown", "1", &values).expect("kept");
+    assert_eq!((left("1").len(), left("2").len()), (0, 3), "another version is taken anew");
+    let totals = store.measure_totals(MATCH, ANSWER).expect("totals");
+    assert_eq!((totals[0].count, totals[0].min, totals[0].max), (3, 110.25, 220.5));
+}

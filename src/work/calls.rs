@@ -1,0 +1,315 @@
+//! The loop that has LLM calls under way: for the answers, the generation and the judging alike.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use crate::base::failure::{Error, ErrorKind, Failure};
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError};
+
+use super::backend::Backend;
+use super::breaker::Whose;
+use super::{Died, Phase, Progress, Stop, blocking};
+
+/// How a task becomes a call, and what becomes of its reply.
+pub trait Asking: Send + Sync + 'static {
+    /// Something to ask for.
+    type Task: Clone + Send + Sync + 'static;
+    /// What is kept of a reply or a failure.
+    type Row: Send + 'static;
+
+    /// Whether [`Asking::request`] reads files, and so must not hold up the async threads.
+    const READS_FILES: bool = false;
+
+    /// The call for a task.
+    ///
+    /// # Errors
+    /// What it is about cannot be read any more; ends the whole work.
+    fn request(&self, task: &Self::Task) -> Result<ChatRequest, Error>;
+
+    /// What to keep of a reply, and whether to ask again once that is kept.
+    fn reply(
+        &self,
+        task: Self::Task,
+        request: &ChatRequest,
+        reply: ChatReply,
+    ) -> Outcome<Self::Task, Self::Row>;
+
+    /// What to keep of a failed call. A task to ask again makes it no failure at all.
+    fn failure(
+        &self,
+        task: Self::Task,
+        request: &ChatRequest,
+        error: &LlmError,
+        whose: Whose,
+    ) -> Outcome<Self::Task, Self::Row>;
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub struct Outcome<T, R> {
+    pub row: Option<R>,
+    /// The task to be asked once more.
+    pub again: Option<T>,
+}
+
+impl<T, R> Outcome<T, R> {
+    /// The task is worked to an end.
+    pub fn done(row: R) -> Self {
+        Self { row: Some(row), again: None }
+    }
+}
+
+/// How the work ended.
+#[derive(Debug, Default)]
+pub struct Worked {
+    /// Tasks that were worked to an end in this session, refused prompts among them.
+    pub done: u64,
+    /// Tasks whose calls failed, refused prompts among them.
+    pub failed: u64,
+    /// The failure that made the work end early: the backend is gone or refuses us.
+    pub gave_up: Option<LlmError>,
+    /// The user stopped it.
+    pub stopped: bool,
+}
+
+/// Who makes the calls.
+pub struct Calls<'a, A> {
+    pub asking: Arc<A>,
+    pub model: Arc<dyn ChatModel>,
+    /// Told how each call went; bounds how many are under way.
+    pub backend: &'a Backend,
+    pub phase: Phase,
+    pub stop: &'a Stop,
+    pub progress: &'a dyn Progress,
+}
+
+/// A call that has ended, as its task tells.
+enum Called<A: Asking> {
+    Replied(Outcome<A::Task, A::Row>),
+    Failed {
+        task: A::Task,
+        request: ChatRequest,
+        error: LlmError,
+    },
+    /// There was nothing to ask.
+    Unaskable(Error),
+}
+
+/// What follows once a row is kept.
+enum After<T> {
+    Again(T),
+    /// Worked to an end.
+    Done,
+    /// Left for the next start.
+    Failed,
+}
+
+impl<A: Asking> Calls<'_, A> {
+    /// Makes a call for each of `tasks`, which may grow while others are under way. A place is taken
+    /// as soon as there is a task for it, and is free again when what came back is kept: `keep`
+    /// commits rows in the order in which calls ended, as many at once as have come, in a thread of
+    /// its own. A stop, or a backend that is gone, lets calls under way finish and be kept; an abort
+    /// gives them up. Each task ends once.
+    ///
+    /// # Errors
+    /// A row cannot be kept, a task cannot be asked, or `tasks` brought an error; what came back
+    /// before is kept all the same.
+    pub async fn work(
+        &self,
+        tasks: impl Stream<Item = Result<A::Task, Error>>,
+        keep: impl FnMut(Vec<A::Row>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Worked, Error> {
+        let (rows, mut kept, keeper) = keep_in_thread(keep);
+        let mut working = Working {
+            calls: self,
+            under_way: JoinSet::new(),
+            rows,
+            keeping: VecDeque::new(),
+            worked: Worked::default(),
+            error: None,
+        };
+        let mut tasks = std::pin::pin!(tasks);
+        let mut state = self.backend.watch();
+        let mut more = true;
+        loop {
+            working.look_around();
+            more &= !working.is_ending();
+            let free = more && working.busy() < self.backend.in_flight().max(1);
+            if !more && working.busy() == 0 {
+                break;
+            }
+            tokio::select! {
+                Some(ended) = working.under_way.join_next() => working.settle(ended),
+                count = kept.recv() => match count {
+                    Some(count) => working.kept(count),
+                    // The keeper has failed; it says why when it is joined.
+                    None => break,
+                },
+                task = tasks.next(), if free => match task {
+                    Some(Ok(task)) => working.call(task),
+                    Some(Err(error)) => working.fail(error),
+                    None => more = false,
+                },
+                () = self.stop.asked(), if more => {}
+                _ = state.changed(), if more => {}
+            }
+        }
+        let Working { rows, mut worked, error, .. } = working;
+        drop(rows);
+        keeper.await.map_err(Died::from)??;
+        worked.stopped = self.stop.is_asked();
+        error.map_or(Ok(worked), Err)
+    }
+}
+
+/// A thread that keeps rows in their order, as many at once as have come. The numbers it sends say
+/// how many it has kept.
+fn keep_in_thread<R: Send + 'static>(
+    mut keep: impl FnMut(Vec<R>) -> Result<(), Error> + Send + 'static,
+) -> (mpsc::UnboundedSender<R>, mpsc::UnboundedReceiver<usize>, JoinHandle<Result<(), Error>>) {
+    // Neither holds more than there are places.
+    let (rows, mut come) = mpsc::unbounded_channel();
+    let (tell, kept) = mpsc::unbounded_channel();
+    let keeper = tokio::task::spawn_blocking(move || {
+        while let Some(first) = come.blocking_recv() {
+            let mut batch = vec![first];
+            while let Ok(row) = come.try_recv() {
+                batch.push(row);
+            }
+            let count = batch.len();
+            keep(batch)?;
+            // Nobody listens any more when the work was given up.
+            _ = tell.send(count);
+        }
+        Ok(())
+    });
+    (rows, kept, keeper)
+}
+
+struct Working<'a, A: Asking> {
+    calls: &'a Calls<'a, A>,
+    under_way: JoinSet<Called<A>>,
+    rows: mpsc::UnboundedSender<A::Row>,
+    /// What follows the rows that are not kept yet, in their order.
+    keeping: VecDeque<After<A::Task>>,
+    worked: Worked,
+    error: Option<Error>,
+}
+
+impl<A: Asking> Working<'_, A> {
+    /// Places taken.
+    fn busy(&self) -> usize {
+        self.under_way.len() + self.keeping.len()
+    }
+
+    /// Other callers may have found the backend down. Kept, so that no task is passed over when it
+    /// is back before the calls under way have ended.
+    fn look_around(&mut self) {
+        if let Some(down) = self.calls.backend.down() {
+            self.worked.gave_up.get_or_insert(down.reason);
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.calls.stop.is_asked() || self.worked.gave_up.is_some() || self.error.is_some()
+    }
+
+    fn call(&mut self, task: A::Task) {
+        let (asking, model) = (Arc::clone(&self.calls.asking), Arc::clone(&self.calls.model));
+        let abort = self.calls.stop.abort_token();
+        self.under_way.spawn(async move {
+            let request = match request(&asking, &task).await {
+                Ok(request) => request,
+                Err(error) => return Called::Unaskable(error),
+            };
+            match model.chat(&request, &abort).await {
+                Ok(reply) => Called::Replied(asking.reply(task, &request, reply)),
+                Err(error) => Called::Failed { task, request, error },
+            }
+        });
+    }
+
+    fn settle(&mut self, ended: Result<Called<A>, JoinError>) {
+        match ended {
+            Ok(Called::Replied(outcome)) => {
+                self.calls.backend.report_success();
+                self.keep(outcome, After::Done);
+            }
+            Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
+            Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
+            Ok(Called::Unaskable(error)) => self.fail(error),
+            // Calls are not aborted, so it panicked; its task is found at the next start.
+            Err(error) => {
+                tracing::error!(%error, "a call's task ended unexpectedly");
+                self.worked.failed += 1;
+            }
+        }
+    }
+
+    fn failed(&mut self, task: A::Task, request: &ChatRequest, error: LlmError) {
+        let whose = Whose::fault(&error);
+        let outcome = self.calls.asking.failure(task, request, &error, whose);
+        if outcome.again.is_none() {
+            tracing::warn!(code = error.code(), "{error}");
+            self.worked.failed += 1;
+            let gone = match whose {
+                Whose::Prompt => false,
+                // All calls of this work share the settings.
+                Whose::Caller => true,
+                Whose::Server => self.calls.backend.report_failure(&error),
+            };
+            if gone {
+                self.worked.gave_up.get_or_insert(error);
+            }
+        }
+        self.keep(outcome, if whose == Whose::Prompt { After::Done } else { After::Failed });
+    }
+
+    fn keep(&mut self, outcome: Outcome<A::Task, A::Row>, end: After<A::Task>) {
+        let after = outcome.again.map_or(end, After::Again);
+        match outcome.row {
+            Some(row) => {
+                // A keeper that has failed is met when it tells nothing any more.
+                _ = self.rows.send(row);
+                self.keeping.push_back(after);
+            }
+            None => self.follow(after),
+        }
+    }
+
+    fn kept(&mut self, count: usize) {
+        for after in self.keeping.drain(..count).collect::<Vec<_>>() {
+            self.follow(after);
+        }
+    }
+
+    fn follow(&mut self, after: After<A::Task>) {
+        match after {
+            After::Again(task) if !self.is_ending() => self.call(task),
+            After::Again(_) | After::Failed => {}
+            After::Done => {
+                self.worked.done += 1;
+                self.calls.progress.advance(self.calls.phase, 1);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+}
+
+async fn request<A: Asking>(asking: &Arc<A>, task: &A::Task) -> Result<ChatRequest, Error> {
+    if !A::READS_FILES {
+        return asking.request(task);
+    }
+    let (asking, task) = (Arc::clone(asking), task.clone());
+    blocking(move || asking.request(&task)).await
+}
+
+#[cfg(test)]
+mod tests;
