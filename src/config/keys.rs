@@ -70,6 +70,11 @@ fn given(mut config: Config) -> Config {
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
     }
+    config.generate.limit = Some(1);
+    config.generate.structured = Some(crate::instruction::augment::Structured::Off);
+    config.generate.text_model = Some(String::new());
+    let cluster = &mut config.cluster;
+    (cluster.k, cluster.k_min, cluster.k_max) = (Some(1), Some(1), Some(1));
     let stages = [
         &mut config.answer.settings,
         &mut config.generate.settings,
