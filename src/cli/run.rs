@@ -10,7 +10,7 @@ use crate::config::{Config, RUN_FILE};
 use crate::dataset::sink::ExportFormat;
 use crate::dataset::store;
 use crate::matching::Strategy;
-use crate::run::{self, Job, PipelineError, RunFolder, Summary, store_path};
+use crate::run::{self, Job, RunError, RunFolder, Summary, store_path};
 use crate::work::Stop;
 
 use super::args::{FolderArgs, LlmArgs, ModelArgs, SourceArgs, layers};
@@ -175,7 +175,7 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
-        return Err(PipelineError::NoSource.into());
+        return Err(RunError::NoSource.into());
     }
     Ok(config)
 }

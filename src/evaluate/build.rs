@@ -13,7 +13,7 @@ use crate::dataset::Photos;
 use crate::dataset::record::Pair;
 use crate::dataset::store::{HeldBenchmark, Store, plain_words};
 use crate::image::ImageLimits;
-use crate::run::{PipelineError, RunFolder, Settings, hold_near_duplicates};
+use crate::run::{RunError, RunFolder, Settings, hold_near_duplicates};
 use crate::sandbox::FileAccess;
 
 use super::error::EvaluationError;
@@ -65,9 +65,7 @@ pub fn build(request: &BuildRequest, folder: &RunFolder) -> Result<Benchmark, Er
     let store = folder.store()?;
     let Some(matching) = Settings::read(&store)?.matching else {
         let path = folder.path().to_owned();
-        return Err(
-            PipelineError::StepMissing { path, step: "evaluate build", needs: "match" }.into()
-        );
+        return Err(RunError::StepMissing { path, step: "evaluate build", needs: "match" }.into());
     };
     let out = prepare_out(&request.out)?;
     let pairs = store.pairs(&matching.conf)?;

@@ -5,15 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::base::db::DbError;
-use crate::base::durable;
 use crate::base::lock::FolderLock;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::GenerationStore;
-
-use crate::run::PipelineError;
-use crate::run::folder::LOCK;
+use crate::work::folder::{self, FolderError};
 
 /// The store's file.
 const STORE: &str = "instructions.sqlite";
@@ -36,11 +33,8 @@ impl GenerationFolder {
     ///
     /// # Errors
     /// The folder cannot be made, or another process works in it.
-    pub fn take(path: &Path) -> Result<Self, PipelineError> {
-        let io = |source| PipelineError::Folder { path: path.to_owned(), source };
-        fs_err::create_dir_all(path).map_err(io)?;
-        let path = fs_err::canonicalize(path).map_err(io)?;
-        Ok(Self { lock: FolderLock::take(&path, &LOCK)? })
+    pub fn take(path: &Path) -> Result<Self, FolderError> {
+        Ok(Self { lock: folder::take(path)? })
     }
 
     /// The folder itself, absolute.
@@ -72,7 +66,7 @@ impl GenerationFolder {
     /// The file cannot be written.
     pub fn write_config(&self, config: &Config, resolved: toml::Table) -> Result<(), Error> {
         let text = config.to_run_file(resolved)?;
-        Ok(write(&self.path().join(CONFIG), text.as_bytes())?)
+        Ok(folder::write(&self.path().join(CONFIG), text.as_bytes())?)
     }
 
     /// Writes the library and the lineage anew, each in one step.
@@ -81,8 +75,8 @@ impl GenerationFolder {
     /// The store cannot be read or a file not be written.
     pub fn write_library(&self, store: &GenerationStore) -> Result<usize, Error> {
         let library = store.library()?;
-        write(&self.library(), &json_lines(&library)?)?;
-        write(&self.path().join(LINEAGE), &json_lines(&store.lineage()?)?)?;
+        folder::write(&self.library(), &json_lines(&library)?)?;
+        folder::write(&self.path().join(LINEAGE), &json_lines(&store.lineage()?)?)?;
         Ok(library.len())
     }
 }
@@ -117,11 +111,6 @@ pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, DbError> {
         Err(absent) if absent.is_absent() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
-    let written = durable::write(path, bytes);
-    written.map_err(|source| PipelineError::Folder { path: path.to_owned(), source })
 }
 
 /// One JSON object per line.

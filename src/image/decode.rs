@@ -67,7 +67,7 @@ fn decode_general(
     reader.limits(decoder_limits(limits));
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();
-    // `DynamicImage::from_decoder` checks no limits (image-rs issue 3081): this line must.
+    // `DynamicImage::from_decoder` checks no limits, so this line must.
     limits.check_header(width, height, decoder.total_bytes())?;
     if is_cut_webp(format, bytes) {
         return Err(truncated(format, bytes, None));

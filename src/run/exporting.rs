@@ -6,7 +6,7 @@ use crate::dataset::store::Store;
 
 use super::holding::hold_near_duplicates;
 use super::settings::Settings;
-use super::{PipelineError, RunFolder};
+use super::{RunError, RunFolder};
 use crate::work::{Phase, Progress};
 
 /// Writes the accepted samples in every format asked for. Equal runs give equal bytes.
@@ -24,7 +24,7 @@ pub fn export(
     let Some(context) = settings.sample_context() else {
         let needs = if settings.matching.is_some() { "answer" } else { "match" };
         let path = folder.path().to_owned();
-        return Err(PipelineError::StepMissing { path, step: "export", needs }.into());
+        return Err(RunError::StepMissing { path, step: "export", needs }.into());
     };
     // Photos may have come since a benchmark was held out.
     hold_near_duplicates(store, context.encoder_hash)?;

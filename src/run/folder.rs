@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::db::DbError;
-use crate::base::durable;
-use crate::base::lock::{FolderLock, LockFile};
+use crate::base::lock::FolderLock;
 use crate::config::{Config, ConfigError, RESOLVED, RUN_FILE};
 use crate::dataset::store::Store;
+use crate::work::folder::{self, FolderError};
 
-use super::PipelineError;
+use super::RunError;
 
 /// A run folder this process holds.
 pub struct RunFolder {
@@ -20,11 +20,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// The folder cannot be made, or another process works in it.
-    pub fn take(path: &Path) -> Result<Self, PipelineError> {
-        let io = |source| PipelineError::Folder { path: path.to_owned(), source };
-        fs_err::create_dir_all(path.join("dataset")).map_err(io)?;
-        let path = fs_err::canonicalize(path).map_err(io)?;
-        Ok(Self { lock: FolderLock::take(&path, &LOCK)? })
+    pub fn take(path: &Path) -> Result<Self, RunError> {
+        let lock = folder::take(path)?;
+        let dataset = lock.path().join("dataset");
+        let io = |source| FolderError::Io { path: dataset.clone(), source };
+        fs_err::create_dir_all(&dataset).map_err(io)?;
+        Ok(Self { lock })
     }
 
     /// The folder itself, absolute.
@@ -61,12 +62,10 @@ impl RunFolder {
         &self,
         config: &Config,
         resolved: Option<toml::Table>,
-    ) -> Result<(), PipelineError> {
+    ) -> Result<(), RunError> {
         let resolved = resolved.unwrap_or_else(|| self.resolved_before());
-        let text = config.to_run_file(resolved).map_err(PipelineError::from)?;
-        let path = self.path().join(RUN_FILE);
-        let written = durable::write(&path, text.as_bytes());
-        written.map_err(|source| PipelineError::Folder { path, source })
+        let text = config.to_run_file(resolved).map_err(RunError::from)?;
+        Ok(folder::write(&self.path().join(RUN_FILE), text.as_bytes())?)
     }
 
     fn resolved_before(&self) -> toml::Table {
@@ -76,20 +75,12 @@ impl RunFolder {
     }
 }
 
-/// Holds the folder of a run or of a generation.
-pub(crate) static LOCK: LockFile = LockFile {
-    name: "run.lock",
-    held: " is in use by another pairwright; wait for it, or choose another --out",
-    held_code: "run_busy",
-    io_code: "run_folder",
-};
-
 /// Where a run folder keeps its store.
 pub fn store_path(folder: &Path) -> PathBuf {
     folder.join("run.sqlite")
 }
 
-impl From<ConfigError> for PipelineError {
+impl From<ConfigError> for RunError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
     }

@@ -20,7 +20,7 @@ use super::embedding::EmbedStage;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
-use super::{PipelineError, RunFolder, exporting, ingest, measuring, reporting};
+use super::{RunError, RunFolder, exporting, ingest, measuring, reporting};
 use crate::work::{Backend, Feed, Feeder, Phase, Progress, Stop, blocking, feed};
 
 pub use resources::{OnDeadBackend, Resources};
@@ -127,7 +127,7 @@ impl Job {
             return Ok(());
         }
         let path = self.folder.path().to_owned();
-        Err(PipelineError::StepMissing { path, step, needs: "match" }.into())
+        Err(RunError::StepMissing { path, step, needs: "match" }.into())
     }
 
     fn finish(
@@ -181,7 +181,7 @@ impl Job {
     }
 
     fn prepare_blocking(&self) -> Result<Prepared, Error> {
-        let path = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
+        let path = self.config.source.path.as_ref().ok_or(RunError::NoSource)?;
         let source = self.open_source(path)?;
         // As soon as the source is known to be there, so that `--out` alone resumes.
         self.folder.write_run_file(&self.config, None)?;

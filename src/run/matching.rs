@@ -23,7 +23,7 @@ use crate::matching::{
 
 use self::library::{facts, library_index};
 use super::settings::MatchSettings;
-use super::{PipelineError, old_keys};
+use super::{RunError, old_keys};
 use crate::work::{Feed, Feeder, Phase, Progress, Stop};
 
 /// Items matched in one transaction.
@@ -185,7 +185,7 @@ impl MatchStage {
         }
         if let Some(json) = store.hubness(&self.conf)? {
             let damaged =
-                |error: serde_json::Error| PipelineError::Hubness { message: error.to_string() };
+                |error: serde_json::Error| RunError::Hubness { message: error.to_string() };
             return Ok(Some(Fitted { stats: Some(serde_json::from_str(&json).map_err(damaged)?) }));
         }
         let (hash, limit) = (self.encoder.hash(), self.rules.config().calibration);
@@ -209,7 +209,7 @@ impl MatchStage {
         }
         let stats = fit.finish()?;
         let json = serde_json::to_string(&stats)
-            .map_err(|error| PipelineError::Hubness { message: error.to_string() })?;
+            .map_err(|error| RunError::Hubness { message: error.to_string() })?;
         store.set_hubness(&self.conf, &json)?;
         Ok(Fitted { stats: Some(stats) })
     }

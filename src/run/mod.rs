@@ -23,8 +23,8 @@ use std::path::PathBuf;
 
 use crate::ErrorKind;
 use crate::base::failure::Failure;
-use crate::base::lock::LockError;
 use crate::config::ConfigError;
+use crate::work::FolderError;
 
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
@@ -35,15 +35,9 @@ pub use verify::{Finding, verify};
 
 /// Why a run could not go on, beside what the rooms below report themselves.
 #[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    #[error("run folder {path}: {source}")]
-    Folder {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+pub enum RunError {
     #[error(transparent)]
-    Lock(#[from] LockError),
+    Folder(#[from] FolderError),
     #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
     StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
     #[error(
@@ -56,11 +50,10 @@ pub enum PipelineError {
     Hubness { message: String },
 }
 
-impl Failure for PipelineError {
+impl Failure for RunError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Folder { source, .. } => ErrorKind::of_io(source),
-            Self::Lock(error) => error.kind(),
+            Self::Folder(error) => error.kind(),
             Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
             Self::NoSource => ErrorKind::InvalidInput,
             Self::Config(error) => error.kind(),
@@ -69,8 +62,7 @@ impl Failure for PipelineError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Folder { .. } => "run_folder",
-            Self::Lock(error) => error.code(),
+            Self::Folder(error) => error.code(),
             Self::StepMissing { .. } => "step_missing",
             Self::NoSource => "no_source",
             Self::Config(error) => error.code(),

@@ -14,7 +14,7 @@ use crate::report::{self, ReportData};
 use crate::sandbox::FileAccess;
 
 use super::settings::{AnswerSettings, MatchSettings, Settings};
-use super::{PipelineError, RunFolder};
+use super::{RunError, RunFolder};
 use crate::generate;
 
 /// Examples shown of each kind of refusal.
@@ -33,7 +33,7 @@ pub fn write(
     let settings = Settings::read(store)?;
     let Some(matching) = &settings.matching else {
         let path = folder.path().to_owned();
-        return Err(PipelineError::StepMissing { path, step: "report", needs: "match" }.into());
+        return Err(RunError::StepMissing { path, step: "report", needs: "match" }.into());
     };
     let answering = settings.answering.as_ref();
     let page = Page { folder, store, config, access, matching, answering };
@@ -313,7 +313,7 @@ impl Page<'_> {
     fn hubs(&self) -> Result<Vec<report::Hub>, Error> {
         let Some(json) = self.store.hubness(&self.matching.conf)? else { return Ok(Vec::new()) };
         let stats: crate::matching::HubnessStats = serde_json::from_str(&json)
-            .map_err(|error| PipelineError::Hubness { message: error.to_string() })?;
+            .map_err(|error| RunError::Hubness { message: error.to_string() })?;
         let mut hubs: Vec<_> = stats
             .instructions
             .into_iter()

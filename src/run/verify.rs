@@ -15,7 +15,7 @@ use crate::sandbox::FileAccess;
 
 use self::overlap::Overlap;
 use super::settings::Settings;
-use super::{PipelineError, RunFolder};
+use super::{RunError, RunFolder};
 
 /// Findings listed of one kind before only their number is told.
 const LISTED: usize = 20;
@@ -56,7 +56,7 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     let settings = Settings::read(&store)?;
     let Some(context) = settings.sample_context() else {
         let path = folder.path().to_owned();
-        return Err(PipelineError::StepMissing { path, step: "verify", needs: "run" }.into());
+        return Err(RunError::StepMissing { path, step: "verify", needs: "run" }.into());
     };
     let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
     let integrity = store.database().check_integrity().err().map(|error| error.to_string());

@@ -6,6 +6,7 @@ mod backend;
 mod breaker;
 mod calls;
 mod feed;
+pub mod folder;
 mod progress;
 mod stop;
 
@@ -15,6 +16,7 @@ pub use backend::{Backend, BackendDown, BackendState, ProbePolicy};
 pub use breaker::{Breaker, Whose};
 pub use calls::{Asking, Calls, Outcome, Worked};
 pub use feed::{Feed, Feeder, feed};
+pub use folder::FolderError;
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use stop::Stop;
 

@@ -51,7 +51,7 @@ fn a_server_that_is_down_costs_only_the_answers() {
     assert_code(&output, 4);
     let text = said(&output);
     assert!(text.contains(&target["openai:".len()..]), "{text}");
-    assert!(text.contains("the same command tries them again: pairwright run --out"), "{text}");
+    assert!(text.contains("the same command makes them: pairwright run --out"), "{text}");
     assert_eq!(count(&out, "SELECT count(*) FROM pairs"), PHOTOS.len());
 
     let llm = Llm::default();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::Error;
 use crate::instruction::{GenerateError, Library};
 
-use super::super::PipelineError;
+use super::super::RunError;
 use super::Job;
 use crate::generate::folder::{INSIDE_RUN, LIBRARY};
 use crate::generate::{Generation, GenerationFolder, Models};
@@ -18,7 +18,7 @@ impl Job {
         if !self.config.generate.enabled {
             return Ok(());
         }
-        let source = self.config.source.path.as_ref().ok_or(PipelineError::NoSource)?;
+        let source = self.config.source.path.as_ref().ok_or(RunError::NoSource)?;
         self.open_source(source)?;
         self.folder.write_run_file(&self.config, None)?;
         let folder = GenerationFolder::take(&self.generation_folder())?;
