@@ -92,7 +92,8 @@ enum Called<A: Asking> {
     Replied(Outcome<A::Task, A::Row>),
     Failed {
         task: A::Task,
-        request: ChatRequest,
+        // Boxed, so that a reply, which is the rule, takes no more room than it needs.
+        request: Box<ChatRequest>,
         error: LlmError,
     },
     /// There was nothing to ask.
@@ -228,7 +229,7 @@ impl<A: Asking> Working<'_, A> {
             };
             match model.chat(&request, &abort).await {
                 Ok(reply) => Called::Replied(asking.reply(task, &request, reply)),
-                Err(error) => Called::Failed { task, request, error },
+                Err(error) => Called::Failed { task, request: request.into(), error },
             }
         });
     }

@@ -91,8 +91,11 @@ struct Reader {
     folder: bool,
     /// Endings of its files, in small letters.
     endings: &'static [&'static str],
-    open: fn(&Path, &SourceOptions) -> Result<Box<dyn Source>, SourceError>,
+    open: Open,
 }
+
+/// Opens the source at a path.
+type Open = fn(&Path, &SourceOptions) -> Result<Box<dyn Source>, SourceError>;
 
 /// Every kind of source.
 static READERS: [Reader; 3] = [folder::READER, jsonl::READER, coco::READER];

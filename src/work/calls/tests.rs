@@ -118,7 +118,7 @@ impl ChatModel for Scripted {
     }
 
     fn stats(&self) -> StatsSnapshot {
-        unimplemented!("nobody counts here")
+        StatsSnapshot::default()
     }
 }
 
