@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::admission::Reservation;
 use super::error::{ItemError, ProbeError};
 use super::lane::Lane;
+use super::observe::DropReason;
 use super::tower::TextFacts;
 use crate::encoder::Embedding;
 use crate::image::ImageInfo;
@@ -97,6 +98,11 @@ impl Ticket {
 
     pub(super) fn is_late(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// Why items of this call are dropped now: a caller whose time ran out is not one that left.
+    pub(super) fn drop_reason(&self) -> DropReason {
+        if self.is_late(Instant::now()) { DropReason::Deadline } else { DropReason::Cancelled }
     }
 }
 

@@ -190,9 +190,7 @@ impl<T: Tower> TowerQueue<T> {
     /// Drops what is left of a call whose caller is gone.
     pub(super) fn purge(&self, ticket: &Ticket) {
         let items = self.lock().drop_call(ticket);
-        let late = ticket.is_late(Instant::now());
-        let reason = if late { DropReason::Deadline } else { DropReason::Cancelled };
-        self.dropped(ticket.lane, reason, items);
+        self.dropped(ticket.lane, ticket.drop_reason(), items);
         self.wake();
     }
 

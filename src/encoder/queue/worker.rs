@@ -123,8 +123,9 @@ impl<T: Tower> TowerQueue<T> {
             None => {}
             Some((item, Some(error))) => self.answer(item, Err(error)),
             Some((item, None)) => {
+                let reason = item.ticket.drop_reason();
                 drop(item);
-                self.dropped(lane, DropReason::Cancelled, 1);
+                self.dropped(lane, reason, 1);
             }
         }
         self.wake();
