@@ -72,6 +72,11 @@ impl Failure for EncoderError {
 /// A unit vector of f32, width [`Encoder::dim`].
 pub type Embedding = Vec<f32>;
 
+/// The cosine of unit vectors of one width, in double precision: a sum of floats may pass 1.
+pub fn cosine(one: &[f32], other: &[f32]) -> f64 {
+    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
 /// A text's embedding and what the tokenizer did to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TextEmbedding {

@@ -6,7 +6,7 @@ use super::Measure;
 use crate::Error;
 use crate::base::hash;
 use crate::dataset::record::SampleView;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, cosine};
 
 /// How the sentences' cosines become one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,6 @@ impl Measure for SentenceSimilarity {
         };
         Ok(samples.iter().zip(&sentences).map(value).collect())
     }
-}
-
-/// The cosine of unit vectors.
-fn cosine(one: &[f32], other: &[f32]) -> f64 {
-    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 /// The sentences of a text: a line ends one, and so does a mark followed by white space. Parts

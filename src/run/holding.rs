@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::base::db::DbError;
 use crate::dataset::store::{NearDuplicate, Store};
+use crate::encoder::cosine;
 
 /// Holds out every photo that is nearly the same as one of the benchmark's, those included that
 /// came after it was built. Does nothing in a run without a benchmark. Returns how many are new.
@@ -40,7 +41,7 @@ pub(super) fn near_duplicates(
         if images.contains(key) {
             return;
         }
-        let scored = held.iter().map(|(other, held)| (dot(held, &vector), other));
+        let scored = held.iter().map(|(other, held)| (cosine(held, &vector), other));
         if let Some((similarity, other)) = scored.max_by(|a, b| a.0.total_cmp(&b.0))
             && similarity >= near
         {
@@ -49,9 +50,4 @@ pub(super) fn near_duplicates(
         }
     })?;
     Ok(found)
-}
-
-/// The cosine of unit vectors, in double precision: a sum of floats may pass 1.
-fn dot(one: &[f32], other: &[f32]) -> f64 {
-    one.iter().zip(other).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

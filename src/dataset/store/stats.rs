@@ -113,18 +113,6 @@ impl Store {
         Ok((count("new")?, count("ready")?, count("rejected")?))
     }
 
-    /// Ready items that have a match under `conf`.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn count_matched(&self, pass: i64, conf: &str) -> Result<u64, DbError> {
-        self.db.value(
-            "SELECT count(*) FROM matches m JOIN items i ON i.seq = m.seq
-             WHERE m.conf = ?2 AND i.pass = ?1 AND i.state = 'ready' AND m.item_key = i.item_key",
-            params![pass, conf],
-        )
-    }
-
     /// Pairs of the present source under `match_conf`.
     ///
     /// # Errors
