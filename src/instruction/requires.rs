@@ -1,4 +1,4 @@
-//! What an instruction requires of a photo, as its author may write it.
+//! What an instruction requires of a photo, and its tags, as its author may write them.
 
 /// The most phrases of one instruction.
 pub const MAX_REQUIRED: usize = 8;
@@ -105,6 +105,48 @@ fn check_phrase(at: usize, phrase: &str) -> Result<&str, BadRequires> {
     Ok(phrase)
 }
 
+/// The most tags of one instruction.
+pub const MAX_TAGS: usize = 16;
+
+/// Longest tag in bytes.
+pub const MAX_TAG_BYTES: usize = 64;
+
+/// Why a list of tags cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadTags {
+    #[error("there are {seen} tags, the limit is {MAX_TAGS}")]
+    TooMany { seen: usize },
+    #[error("tags[{at}] is not 1 to {MAX_TAG_BYTES} bytes without control characters")]
+    NoTag { at: usize },
+}
+
+impl BadTags {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        "bad_instruction_tags"
+    }
+}
+
+/// The tags without white space around them, sorted and each once.
+///
+/// # Errors
+/// There are more than [`MAX_TAGS`], or one is empty, longer than [`MAX_TAG_BYTES`] or holds a
+/// control character.
+pub fn check_tags(tags: &[String]) -> Result<Vec<String>, BadTags> {
+    if tags.len() > MAX_TAGS {
+        return Err(BadTags::TooMany { seen: tags.len() });
+    }
+    let tag = |(at, tag): (usize, &String)| {
+        let tag = tag.trim();
+        let fits = (1..=MAX_TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+        if fits { Ok(tag.to_owned()) } else { Err(BadTags::NoTag { at }) }
+    };
+    let mut sound = tags.iter().enumerate().map(tag).collect::<Result<Vec<_>, _>>()?;
+    sound.sort_unstable();
+    sound.dedup();
+    Ok(sound)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +165,17 @@ mod tests {
         assert_eq!(check(&[]), Ok(vec![]));
         assert_eq!(check(&["船", "собака"]).map(|sound| sound.len()), Ok(2));
         assert_eq!(check(&["x".repeat(MAX_PHRASE_BYTES).as_str()]).map(|sound| sound.len()), Ok(1));
+    }
+
+    #[test]
+    fn tags_are_sorted_and_each_is_kept_once() {
+        let check =
+            |tags: &[&str]| check_tags(&tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>());
+        assert_eq!(check(&["b", " a ", "b"]), Ok(vec!["a".into(), "b".into()]));
+        for bad in ["", " ", "a\nb", &"x".repeat(MAX_TAG_BYTES + 1)] {
+            assert_eq!(check(&["a", bad]), Err(BadTags::NoTag { at: 1 }), "{bad:?}");
+        }
+        assert_eq!(check(&["a"; MAX_TAGS + 1]), Err(BadTags::TooMany { seen: MAX_TAGS + 1 }));
     }
 
     #[test]

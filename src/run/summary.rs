@@ -22,6 +22,8 @@ pub struct Summary {
     /// Photos that were refused.
     pub rejected_photos: u64,
     pub pairs: u64,
+    /// Candidates that each check refused, by its name; none where nothing was checked.
+    pub checks: Vec<(String, u64)>,
     pub tokens: TokenTotals,
     pub rejections: Vec<RejectionCount>,
     /// Calls to be tried again at the next start: (code, count, one reason).
@@ -56,6 +58,7 @@ impl Summary {
             ready,
             rejected_photos,
             pairs: store.count_current_pairs(pass, matching)?,
+            checks: store.check_refusals(matching)?.1,
             tokens: store.token_totals(matching, answering)?,
             rejections: store.rejection_counts(matching, answering)?,
             failures: store.failure_counts()?,
@@ -89,6 +92,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;
+        for (check, count) in &self.checks {
+            writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;
+        }
         let TokenTotals { answers, accepted, prompt_tokens, completion_tokens } = self.tokens;
         writeln!(
             f,

@@ -101,6 +101,18 @@ pub struct Finding {
     pub missing: Vec<String>,
 }
 
+impl Finding {
+    /// What it found in words, for instance `text: no "boat"`.
+    pub fn words(&self) -> String {
+        let Self { kind, missing, .. } = self;
+        let missing: Vec<String> = missing.iter().map(|phrase| format!("{phrase:?}")).collect();
+        match missing.as_slice() {
+            [] => format!("{}: passed", kind.name()),
+            missing => format!("{}: no {}", kind.name(), missing.join(", ")),
+        }
+    }
+}
+
 /// Checks instructions against photos by some kinds of check. Clones share what was computed.
 #[derive(Clone)]
 pub struct Checker {
