@@ -151,8 +151,12 @@ mod tests {
     #[test]
     fn each_end_has_its_code_and_says_how_to_go_on() {
         let gone = || LlmFault::Disconnected { url: "U".into(), cause: "C".into() };
-        let wrong =
-            || LlmFault::NotFound { url: "U".into(), model: "M".into(), excerpt: String::new() };
+        let wrong = || LlmFault::NotFound {
+            status: 404,
+            url: "U".into(),
+            model: "M".into(),
+            excerpt: String::new(),
+        };
         let kept = "stopped; everything finished is kept. To resume: GO";
         let missing = "some LLM calls are missing; the same command makes them: GO";
         let down = "error: the LLM backend cannot be used: ";
@@ -183,9 +187,9 @@ mod tests {
     fn the_same_failure_of_the_llm_has_the_same_code() {
         let text = String::new;
         for (fault, code) in [
-            (LlmFault::QuotaExhausted { excerpt: text() }, 4),
+            (LlmFault::QuotaExhausted { status: 402, excerpt: text() }, 4),
             (LlmFault::Auth { status: 401, key_env: None, excerpt: text() }, 4),
-            (LlmFault::NotFound { url: text(), model: text(), excerpt: text() }, 4),
+            (LlmFault::NotFound { status: 404, url: text(), model: text(), excerpt: text() }, 4),
             (LlmFault::LocalServer { what: text(), log: text(), log_path: None }, 4),
             (LlmFault::Config { field: text(), reason: text() }, 2),
         ] {

@@ -23,8 +23,12 @@ impl Whose {
     /// Whose fault `error` is.
     pub fn fault(error: &LlmError) -> Self {
         match error.fault {
-            LlmFault::Cancelled | LlmFault::Config { .. } => Self::Caller,
-            LlmFault::ContextTooLong { .. } | LlmFault::BadRequest { .. } => Self::Prompt,
+            LlmFault::Cancelled | LlmFault::Config { .. } | LlmFault::Unsupported { .. } => {
+                Self::Caller
+            }
+            LlmFault::ContextTooLong { .. }
+            | LlmFault::ContentPolicy { .. }
+            | LlmFault::BadRequest { .. } => Self::Prompt,
             _ => Self::Server,
         }
     }
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn what_does_not_pass_by_itself_opens_at_once() {
         let auth = LlmFault::Auth { status: 401, key_env: None, excerpt: String::new() };
-        let quota = LlmFault::QuotaExhausted { excerpt: String::new() };
+        let quota = LlmFault::QuotaExhausted { status: 402, excerpt: String::new() };
         for fault in [auth, quota] {
             assert!(Breaker::new(64).fail(&error(fault)));
         }
