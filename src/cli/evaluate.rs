@@ -73,7 +73,12 @@ async fn answer(args: &AnswerArgs) -> Result<Exit, Error> {
     let finished = evaluate::answer(&request, &folder, &stop, &*progress).await?;
     let results = &finished.results;
     println!("{} answers in {}", results.answered, results.path.display());
-    for (what, ids) in [("no answer to", &results.missing), ("empty answers to", &results.empty)] {
+    let lists = [
+        ("no answer to", &results.missing),
+        ("the server refuses", &results.refused),
+        ("empty answers to", &results.empty),
+    ];
+    for (what, ids) in lists {
         if !ids.is_empty() {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             eprintln!("{what} questions {}", ids.join(", "));

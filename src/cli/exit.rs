@@ -46,7 +46,7 @@ impl Exit {
     pub fn of(error: &Error) -> Self {
         // An LLM's failure keeps its code, whichever room tells of it.
         if llm::CODES.contains(&error.code()) {
-            return Self::of_llm(error.kind());
+            return Self::of_llm(error.failure());
         }
         match error.kind() {
             ErrorKind::InvalidInput
@@ -63,11 +63,12 @@ impl Exit {
     }
 
     /// What a failure of the LLM means, be it an error or what work gave up for: a limit that is
-    /// spent is the server's there, and no full disk.
-    fn of_llm(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::InvalidInput => Self::Usage,
+    /// spent is the server's there, and no full disk. A prompt that the server refuses is no wrong
+    /// input: other prompts are to be asked yet.
+    fn of_llm(error: &dyn Failure) -> Self {
+        match error.kind() {
             ErrorKind::Cancelled => Self::Interrupted,
+            ErrorKind::InvalidInput if error.code() != "llm_content_policy" => Self::Usage,
             _ => Self::Unavailable,
         }
     }
@@ -100,7 +101,7 @@ impl Ended {
     fn exit(&self) -> Exit {
         match &self.gave_up {
             _ if self.stopped => Exit::Interrupted,
-            Some(error) => Exit::of_llm(error.kind()),
+            Some(error) => Exit::of_llm(error),
             None if self.partial => Exit::Partial,
             None => Exit::Done,
         }
@@ -191,6 +192,10 @@ mod tests {
             (LlmFault::Auth { status: 401, key_env: None, excerpt: text() }, 4),
             (LlmFault::NotFound { status: 404, url: text(), model: text(), excerpt: text() }, 4),
             (LlmFault::LocalServer { what: text(), log: text(), log_path: None }, 4),
+            (LlmFault::BadRequest { status: 400, excerpt: text() }, 4),
+            (LlmFault::ContentPolicy { status: 400, excerpt: text() }, 4),
+            (LlmFault::ContextTooLong { excerpt: text() }, 4),
+            (LlmFault::Unsupported { parameter: text(), excerpt: text() }, 2),
             (LlmFault::Config { field: text(), reason: text() }, 2),
         ] {
             let error = LlmError { fault, attempts: 1 };

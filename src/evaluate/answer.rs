@@ -11,12 +11,12 @@ use crate::base::hash;
 use crate::base::key::Key;
 use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::sandbox::FileAccess;
-use crate::work::{Asking, Outcome, Phase, Progress, Stop, Whose};
+use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
 
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
-use super::judge::{Session, failure, raw_reply};
+use super::judge::{Session, Sheet, failure, raw_reply};
 use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
@@ -54,6 +54,8 @@ pub struct AnswerResults {
     pub answered: u64,
     /// Questions without an answer: their calls failed, or were not made yet.
     pub missing: Vec<QuestionId>,
+    /// Questions that the server refused for good.
+    pub refused: Vec<QuestionId>,
     /// Answers without any text.
     pub empty: Vec<QuestionId>,
     pub cost: Cost,
@@ -81,11 +83,17 @@ pub async fn answer(
     pad.rekey(&name, &tasks, &store)?;
     store.clear_failures()?;
     let record = Record::read(&store)?;
-    let open: Vec<Task> =
-        tasks.iter().filter(|task| record.replies(&task.key).is_empty()).cloned().collect();
+    let replied = |task: &&Task| !record.replies(&task.key).is_empty();
+    let open = tasks.iter().filter(|task| !replied(task) && !record.is_refused(&task.key));
+    let sheet = Sheet {
+        phase: Phase::Answer,
+        open: open.cloned().collect(),
+        total: tasks.len(),
+        answered: tasks.iter().any(|task| replied(&task)),
+    };
     let session = Session { store: &mut store, stop, progress };
     let asking = Scribe { pad: Arc::clone(&pad) };
-    let worked = session.work(asking, &backend, model, Phase::Answer, open, tasks.len()).await?;
+    let worked = session.work(asking, &backend, model, sheet).await?;
     let results = pad.write(folder, &tasks, &store, &name)?;
     Ok(Finished { results, worked })
 }
@@ -187,6 +195,7 @@ impl Pad {
             path: path.clone(),
             answered: 0,
             missing: Vec::new(),
+            refused: Vec::new(),
             empty: Vec::new(),
             cost: Cost::default(),
         };
@@ -194,7 +203,9 @@ impl Pad {
         for task in tasks {
             let question = &self.questions[task.question];
             let Some(reply) = record.replies(&task.key).last() else {
-                results.missing.push(question.question_id.clone());
+                let refused = record.is_refused(&task.key);
+                let list = if refused { &mut results.refused } else { &mut results.missing };
+                list.push(question.question_id.clone());
                 continue;
             };
             results.answered += 1;
@@ -268,14 +279,8 @@ impl Asking for Scribe {
         Outcome::done(Entry::Reply(self.about(task), raw_reply(1, request, reply)))
     }
 
-    fn failure(
-        &self,
-        task: Task,
-        _: &ChatRequest,
-        error: &LlmError,
-        _: Whose,
-    ) -> Outcome<Task, Entry> {
-        Outcome::done(Entry::Failure(self.about(task), failure(error)))
+    fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Entry {
+        Entry::Failure(self.about(task.clone()), failure(error, fate))
     }
 }
 

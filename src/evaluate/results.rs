@@ -163,6 +163,7 @@ impl LeaderboardResults {
 }
 
 /// The stored replies and failures of an evaluation, by task.
+#[derive(Default)]
 pub struct Record {
     replies: HashMap<String, Vec<Reply>>,
     failures: HashMap<String, FailedCall>,
@@ -181,11 +182,17 @@ impl Record {
         self.replies.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether the server refused this call for good.
+    pub(super) fn is_refused(&self, key: &str) -> bool {
+        self.failures.get(key).is_some_and(|failure| failure.refused)
+    }
+
     fn side(&self, judge: &Judge, key: &str) -> Side {
         let replies = self.replies(key).to_vec();
         let letter = replies.last().and_then(|last| Letter::of(&last.verdict));
         let failure = self.failures.get(key).cloned();
-        Side { letter, settled: judge.is_settled(&replies), replies, failure }
+        let settled = judge.is_settled(&replies) || self.is_refused(key);
+        Side { letter, settled, replies, failure }
     }
 
     /// Every question of one pair.

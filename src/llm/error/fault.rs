@@ -229,12 +229,12 @@ impl Failure for LlmFault {
             }
             Self::Auth { .. } => ErrorKind::PermissionDenied,
             Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
-            Self::ContentPolicy { .. }
-            | Self::Unsupported { .. }
-            | Self::BadRequest { .. }
-            | Self::Config { .. } => ErrorKind::InvalidInput,
+            Self::ContentPolicy { .. } | Self::Unsupported { .. } | Self::Config { .. } => {
+                ErrorKind::InvalidInput
+            }
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
+            // Whether the request is at fault, or the server in its present state, is not known.
+            Self::BadRequest { .. } | Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
         }
     }
 
