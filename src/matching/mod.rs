@@ -12,6 +12,7 @@
 //! A draw depends on the candidates, the rules, the quotas and the seed: not on the order in
 //! which candidates come, on threads or on time.
 
+pub mod check;
 mod config;
 mod error;
 mod hubness;
