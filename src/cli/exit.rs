@@ -23,6 +23,8 @@ pub enum Exit {
     Unsound,
     /// A limit was hit, such as a full disk.
     Limit,
+    /// Everything was done and nothing came of it: all was refused.
+    Nothing,
     /// Stopped by the user.
     Interrupted,
 }
@@ -38,6 +40,7 @@ impl Exit {
             Self::Unavailable => 4,
             Self::Unsound => 5,
             Self::Limit => 6,
+            Self::Nothing => 7,
             Self::Interrupted => 130,
         }
     }
@@ -47,6 +50,10 @@ impl Exit {
         // An LLM's failure keeps its code, whichever room tells of it.
         if llm::CODES.contains(&error.code()) {
             return Self::of_llm(error.failure());
+        }
+        // What was read or written was refused to the last one.
+        if ["source_no_usable_item", "too_few_instructions"].contains(&error.code()) {
+            return Self::Nothing;
         }
         match error.kind() {
             ErrorKind::InvalidInput
@@ -83,6 +90,8 @@ pub struct Ended {
     pub partial: bool,
     /// Why the LLM was given up.
     pub gave_up: Option<LlmError>,
+    /// Why nothing was made, where nothing was.
+    pub nothing: Option<String>,
 }
 
 impl Ended {
@@ -91,11 +100,13 @@ impl Ended {
         if self.stopped {
             return vec![format!("stopped; everything finished is kept. To resume: {resume}")];
         }
-        let gave_up = self.gave_up.as_ref();
-        let gave_up =
-            gave_up.map(|error| format!("error: the LLM backend cannot be used: {error}"));
+        let first = match (&self.gave_up, &self.nothing) {
+            (Some(error), _) => Some(format!("error: the LLM backend cannot be used: {error}")),
+            (None, Some(why)) => Some(format!("error: nothing was made: {why}")),
+            (None, None) => None,
+        };
         let partial = "some LLM calls are missing; the same command makes them: ";
-        gave_up.into_iter().chain(self.partial.then(|| format!("{partial}{resume}"))).collect()
+        first.into_iter().chain(self.partial.then(|| format!("{partial}{resume}"))).collect()
     }
 
     fn exit(&self) -> Exit {
@@ -103,6 +114,7 @@ impl Ended {
             _ if self.stopped => Exit::Interrupted,
             Some(error) => Exit::of_llm(error),
             None if self.partial => Exit::Partial,
+            None if self.nothing.is_some() => Exit::Nothing,
             None => Exit::Done,
         }
     }
@@ -160,6 +172,8 @@ mod tests {
         };
         let kept = "stopped; everything finished is kept. To resume: GO";
         let missing = "some LLM calls are missing; the same command makes them: GO";
+        let why = "error: nothing was made: all refused";
+        let empty = |ended| Ended { nothing: Some("all refused".into()), ..ended };
         let down = "error: the LLM backend cannot be used: ";
         for (ended, code, lines) in [
             (Ended::default(), 0, vec![]),
@@ -169,6 +183,11 @@ mod tests {
             (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
             (gave_up(gone()), 4, vec![down, missing]),
             (gave_up(wrong()), 4, vec![down, missing]),
+            (empty(Ended::default()), 7, vec![why]),
+            // What is tried again may bring something.
+            (empty(Ended { partial: true, ..Ended::default() }), 3, vec![why, missing]),
+            (empty(gave_up(gone())), 4, vec![down, missing]),
+            (empty(Ended { stopped: true, ..Ended::default() }), 130, vec![kept]),
         ] {
             let said = ended.lines("GO");
             assert_eq!(ended.exit().code(), code, "{ended:?}");

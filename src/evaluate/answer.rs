@@ -22,7 +22,7 @@ use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
 use super::session::{Finished, own, remember};
-use super::store::{About, Entry, EvaluationStore};
+use super::store::{About, Entry, EvaluationStore, FailedCall};
 use super::tally::Cost;
 
 /// The answers in the published format.
@@ -59,6 +59,19 @@ pub struct AnswerResults {
     /// Answers without any text.
     pub empty: Vec<QuestionId>,
     pub cost: Cost,
+    /// Why a question that has no answer has none.
+    pub failure: Option<FailedCall>,
+}
+
+impl AnswerResults {
+    /// Why there is no answer with any text, where there is none.
+    pub fn why_nothing(&self) -> Option<String> {
+        let empty = self.empty.len();
+        (self.answered == empty as u64).then(|| match &self.failure {
+            Some(failure) => format!("no question has an answer: {}", failure.reason),
+            None => format!("no question has an answer: {empty} replies without any text"),
+        })
+    }
 }
 
 /// Answers every question that has no answer yet, and writes `answers.jsonl` into `folder`, with
@@ -198,13 +211,16 @@ impl Pad {
             refused: Vec::new(),
             empty: Vec::new(),
             cost: Cost::default(),
+            failure: None,
         };
         let mut text = String::new();
         for task in tasks {
             let question = &self.questions[task.question];
             let Some(reply) = record.replies(&task.key).last() else {
-                let refused = record.is_refused(&task.key);
+                let failure = record.failure(&task.key);
+                let refused = failure.is_some_and(|failure| failure.refused);
                 let list = if refused { &mut results.refused } else { &mut results.missing };
+                results.failure = results.failure.or_else(|| failure.cloned());
                 list.push(question.question_id.clone());
                 continue;
             };
