@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
+use crate::base::tokens::break_up;
 use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::sandbox::FileAccess;
 use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
@@ -286,7 +287,7 @@ impl Asking for Scribe {
         let pad = &self.pad;
         let question = &pad.questions[task.question];
         let images = pad.view.attachments(question)?;
-        let message = Message { images, ..Message::user(pad.text(question)) };
+        let message = Message { images, ..Message::user(break_up(&pad.text(question))) };
         let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
         Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))
     }
