@@ -464,6 +464,23 @@ pub fn json_column<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
     })
 }
 
+/// The value of a column that holds JSON or NULL.
+///
+/// # Errors
+/// As [`json_column`].
+pub fn optional_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    let absent = row.get_ref(column)? == rusqlite::types::ValueRef::Null;
+    (!absent).then(|| json_column(row, column)).transpose()
+}
+
+/// Words or lists of words as a column holds them that [`optional_json`] reads.
+pub fn json_text<T: Serialize>(value: Option<&T>) -> Option<String> {
+    value.and_then(|value| serde_json::to_string(value).ok())
+}
+
 /// A vector as a column holds it: f32, little-endian.
 pub fn vector_bytes(vector: &[f32]) -> Vec<u8> {
     vector.iter().flat_map(|value| value.to_le_bytes()).collect()

@@ -61,7 +61,7 @@ pub struct SourceRecord {
 }
 
 /// A final instruction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instruction {
     /// The user's own id, unique in its library.
     pub id: String,
@@ -69,6 +69,11 @@ pub struct Instruction {
     /// The category or cluster it belongs to.
     #[serde(default)]
     pub category: Option<String>,
+    /// What must be in a photo for the instruction to make sense, as short noun phrases ("boat",
+    /// "food or drink"), all of them. An empty list fits any photo; `None` is not known, and found
+    /// from the text where it is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Vec<String>>,
 }
 
 impl Instruction {

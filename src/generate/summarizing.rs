@@ -176,6 +176,7 @@ impl Found {
             verdict: "llm_failed".into(),
             reason: "no reply came".into(),
             merged_into: None,
+            requires: None,
         };
         for reply in replies {
             let read = reply::read(&reply.text);

@@ -7,6 +7,7 @@ use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::dataset::record::Instruction;
+use crate::instruction::requires::check_requires;
 
 /// Longest instruction in bytes.
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -92,7 +93,7 @@ pub struct Library {
 }
 
 impl Library {
-    /// Reads `.jsonl` (`{"id", "text", "category"?}` per line) or `.txt` (one instruction per
+    /// Reads `.jsonl` (`{"id", "text", "category"?, "requires"?}` per line) or `.txt` (one instruction per
     /// line, ids `line-N`); without a path, the library compiled into the binary.
     ///
     /// # Errors
@@ -148,7 +149,8 @@ impl Library {
 
 fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, String> {
     let mut instruction = if plain {
-        Instruction { id: format!("line-{number}"), text: line.to_owned(), category: None }
+        let (id, text) = (format!("line-{number}"), line.to_owned());
+        Instruction { id, text, ..Instruction::default() }
     } else {
         serde_json::from_str::<Instruction>(line).map_err(|error| error.to_string())?
     };
@@ -157,6 +159,9 @@ fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, Stri
     }
     let text = check_text(&instruction.text).map_err(|problem| problem.to_string())?;
     instruction.text = text.to_owned();
+    if let Some(requires) = &mut instruction.requires {
+        *requires = check_requires(requires).map_err(|problem| problem.to_string())?;
+    }
     Ok(instruction)
 }
 
@@ -248,6 +253,11 @@ mod tests {
             ),
             ("{\"id\": \"a\", \"text\": \" \"}", "must not be empty"),
             ("{\"id\": \"a\", \"text\": \"see <image>\"}", "<image>"),
+            (
+                "{\"id\": \"a\", \"text\": \"x\", \"requires\": [\"dog\", \"nothing\"]}",
+                "a.jsonl:1: requires[1] names nothing",
+            ),
+            ("{\"id\": \"a\", \"text\": \"x\", \"requires\": \"dog\"}", "expected a sequence"),
             ("\n\n", "holds no instruction"),
         ] {
             let error = parse("a.jsonl", text).expect_err(text).to_string();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::GenerateError;
 use crate::base::hash;
+use crate::base::tokens::break_up;
 use crate::llm::Message;
 use crate::llm::template::{placeholders, render};
 
@@ -141,6 +142,7 @@ impl AugmentPrompts {
     /// The seeds as an earlier turn of the model, then the image and what is wanted: small models
     /// follow what they seem to have said better than what they are told.
     pub fn build(&self, seeds: &[&str], description: &str, count: usize) -> Vec<Message> {
+        let seeds: Vec<_> = seeds.iter().map(|seed| break_up(seed)).collect();
         let shown = serde_json::json!({ "instructions": seeds }).to_string();
         let (seed_count, count) = (seeds.len().to_string(), count.to_string());
         vec![

@@ -11,6 +11,7 @@ mod error;
 mod local;
 pub mod old_keys;
 mod openai;
+pub mod reasoning;
 pub mod retry;
 mod settings;
 mod stats;

@@ -14,7 +14,7 @@ use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
 use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
-use crate::work::{Asking, Backend, Calls, Feed, Outcome, Phase, Progress, Stop, Whose, blocking};
+use crate::work::{Asking, Backend, Calls, Fate, Feed, Outcome, Phase, Progress, Stop, blocking};
 
 use super::settings::AnswerSettings;
 
@@ -54,17 +54,7 @@ pub struct AnswerStage {
 /// What a call to the LLM leaves in the store.
 enum Row {
     Answer(AnswerRow),
-    /// The server refused this one prompt: asking again is no use.
-    Refused {
-        pair_key: String,
-        rejection: Rejection,
-    },
-    /// To be tried again at the next start.
-    Failed {
-        pair_key: String,
-        failure: Rejection,
-        attempts: u32,
-    },
+    Failed { pair_key: String, failure: Rejection, attempts: u32, fate: Fate },
 }
 
 /// How pairs are asked for.
@@ -111,13 +101,14 @@ impl AnswerStage {
             after: (-1, 0),
             counted: None,
         };
-        let (stage, store) = (Arc::clone(self), store.reopen()?);
-        let keep = move |rows: Vec<Row>| Ok(stage.keep(&store, rows)?);
+        let (stage, keeper) = (Arc::clone(self), store.reopen()?);
+        let keep = move |rows: Vec<Row>| Ok(stage.keep(&keeper, &rows)?);
         let generator = Arc::clone(&self.generator);
         let calls = Calls {
             model: Arc::clone(&generator.model),
             asking: Arc::new(Asker { generator, attempts: self.attempts }),
             backend: &self.backend,
+            answered: store.has_answers(&self.generator.conf)?,
             phase: Phase::Answer,
             stop,
             progress,
@@ -129,21 +120,19 @@ impl AnswerStage {
         Ok(AnswerOutcome { pairs: worked.done, gave_up: worked.gave_up })
     }
 
-    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), DbError> {
+    /// Keeps rows in their order: a refusal never before the answer that shows it to be final.
+    fn keep(&self, store: &Store, rows: &[Row]) -> Result<(), DbError> {
         let conf = &self.generator.conf;
-        let mut answers = Vec::with_capacity(rows.len());
-        for row in rows {
-            match row {
-                Row::Answer(row) => answers.push(row),
-                Row::Refused { pair_key, rejection } => {
-                    store.put_answer_rejection(conf, &pair_key, &rejection)?;
-                }
-                Row::Failed { pair_key, failure, attempts } => {
-                    store.put_failure(conf, &pair_key, &failure, attempts)?;
-                }
+        let put = |row: &Row| match row {
+            Row::Answer(row) => store.put_answer(conf, &self.filter_conf, row),
+            Row::Failed { pair_key, failure, attempts, fate: Fate::Later } => {
+                store.put_failure(conf, pair_key, failure, *attempts)
             }
-        }
-        store.put_answers(conf, &self.filter_conf, &answers)
+            Row::Failed { pair_key, failure, fate: Fate::Refused, .. } => {
+                store.put_answer_rejection(conf, pair_key, failure)
+            }
+        };
+        store.database().together(|| rows.iter().try_for_each(put))
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
@@ -211,26 +200,14 @@ impl Asking for Asker {
         Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
     }
 
-    fn failure(
-        &self,
-        (pair, _): (Pair, u32),
-        _: &ChatRequest,
-        error: &LlmError,
-        whose: Whose,
-    ) -> Outcome<(Pair, u32), Row> {
+    fn failure(&self, (pair, _): &(Pair, u32), error: &LlmError, fate: Fate) -> Row {
         let failure = Rejection {
             stage: Stage::Answer,
             code: error.code().to_owned(),
             reason: error.to_string(),
             subject: format!("{} / {}", pair.item_id, pair.instruction_id),
         };
-        let pair_key = pair.key;
-        Outcome::done(match whose {
-            Whose::Prompt => Row::Refused { pair_key, rejection: failure },
-            Whose::Caller | Whose::Server => {
-                Row::Failed { pair_key, failure, attempts: error.attempts }
-            }
-        })
+        Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
     }
 }
 

@@ -186,6 +186,7 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
         id: id.into(),
         text: format!("Write a {id}."),
         category: None,
+        requires: None,
     });
     store.put_instructions(&library, "library").expect("instructions");
     let pass = store.pass().expect("pass");

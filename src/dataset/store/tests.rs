@@ -15,7 +15,7 @@ fn run() -> Run {
     let folder = tempfile::tempdir().expect("temp dir");
     let store = Store::create(&folder.path().join("run.sqlite")).expect("new store");
     let instruction =
-        Instruction { id: "poem".into(), text: "Write a poem.".into(), category: None };
+        Instruction { id: "poem".into(), text: "Write a poem.".into(), ..Instruction::default() };
     store.put_instructions(&[instruction], "library").expect("instructions");
     Run { store, _folder: folder }
 }
@@ -67,8 +67,11 @@ impl Run {
     }
 
     fn matched(&self, item: &ItemToMatch) -> MatchRow {
-        let instruction =
-            Instruction { id: "poem".into(), text: "Write a poem.".into(), category: None };
+        let instruction = Instruction {
+            id: "poem".into(),
+            text: "Write a poem.".into(),
+            ..Instruction::default()
+        };
         let pair = PairRow {
             pair_key: format!("pair-{}", item.item_key),
             rank: 1,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, RefusalRow};
-use crate::base::db::{DbError, json_column};
+use crate::base::db::{DbError, json_column, json_text, optional_json};
 use crate::instruction::{Instruction, Seed};
 
 /// One final instruction with everything it came from: a line of `lineage.jsonl`. No field depends
@@ -21,6 +21,9 @@ pub struct LineageRow {
     /// The cluster whose instruction stands for this one's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<usize>,
+    /// What it requires of a photo, where the LLM said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Vec<String>>,
     pub size: usize,
     /// The call that wrote it.
     pub call: Option<CallLineage>,
@@ -64,10 +67,11 @@ impl GenerationStore {
     pub fn library(&self) -> Result<Vec<Instruction>, DbError> {
         let generated = self.finals()?.into_iter().filter(|row| row.verdict == ACCEPTED);
         let mut library: Vec<Instruction> = generated
-            .map(|FinalRow { id, text, cluster, .. }| Instruction {
+            .map(|FinalRow { id, text, cluster, requires, .. }| Instruction {
                 id,
                 text,
                 category: Some(category(cluster)),
+                requires,
             })
             .collect();
         library.extend(self.imported()?);
@@ -79,9 +83,14 @@ impl GenerationStore {
     /// # Errors
     /// SQLite's.
     pub fn imported(&self) -> Result<Vec<Instruction>, DbError> {
-        let sql = "SELECT id, text, category FROM imported ORDER BY place";
+        let sql = "SELECT id, text, category, requires FROM imported ORDER BY place";
         self.db.rows(sql, [], |row| {
-            Ok(Instruction { id: row.get(0)?, text: row.get(1)?, category: row.get(2)? })
+            Ok(Instruction {
+                id: row.get(0)?,
+                text: row.get(1)?,
+                category: row.get(2)?,
+                requires: optional_json(row, 3)?,
+            })
         })
     }
 
@@ -91,10 +100,11 @@ impl GenerationStore {
     /// SQLite's.
     pub fn import(&self, instructions: &[Instruction]) -> Result<(), DbError> {
         self.db.write(|transaction| {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO imported (id, text, category) VALUES (?1, ?2, ?3)")?;
-            for Instruction { id, text, category } in instructions {
-                insert.execute((id, text, category))?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO imported (id, text, category, requires) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            for Instruction { id, text, category, requires } in instructions {
+                insert.execute((id, text, category, json_text(requires.as_ref())))?;
             }
             Ok(())
         })
@@ -172,7 +182,8 @@ impl GenerationStore {
     /// SQLite's.
     pub fn finals(&self) -> Result<Vec<FinalRow>, DbError> {
         let sql =
-            "SELECT cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into
+            "SELECT cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into,
+                requires
              FROM finals ORDER BY cluster";
         self.db.rows(sql, [], |row| {
             Ok(FinalRow {
@@ -185,6 +196,7 @@ impl GenerationStore {
                 verdict: row.get(6)?,
                 reason: row.get(7)?,
                 merged_into: row.get(8)?,
+                requires: optional_json(row, 9)?,
             })
         })
     }
@@ -240,7 +252,8 @@ impl GenerationStore {
         members: &mut [Vec<MemberLineage>],
     ) -> Result<LineageRow, DbError> {
         let call = self.call_lineage(&row.call_key)?;
-        let FinalRow { cluster, id, text, shown, attempts, verdict, reason, merged_into, .. } = row;
+        let FinalRow { cluster, id, text, shown, attempts, verdict, .. } = row;
+        let FinalRow { reason, merged_into, requires, .. } = row;
         let size = clusters.get(cluster).map_or(0, |one| one.size);
         let members = members.get_mut(cluster).map(std::mem::take).unwrap_or_default();
         Ok(LineageRow {
@@ -250,6 +263,7 @@ impl GenerationStore {
             reason,
             cluster,
             merged_into,
+            requires,
             size,
             call,
             attempts,

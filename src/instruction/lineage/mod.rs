@@ -19,8 +19,10 @@ static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 1,
-    migrations: || vec![Migration::up(include_str!("schema.sql"))],
+    readable_from: 2,
+    migrations: || {
+        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("requires.sql"))]
+    },
 };
 
 /// Verdict of an instruction that goes on.

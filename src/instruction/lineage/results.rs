@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::GenerationStore;
-use crate::base::db::DbError;
+use crate::base::db::{DbError, json_text};
 use crate::instruction::descriptions::Description;
 use crate::instruction::seeds::Seed;
 
@@ -77,6 +77,8 @@ pub struct FinalRow {
     pub reason: String,
     /// The cluster whose instruction stands for this one's.
     pub merged_into: Option<usize>,
+    /// What the instruction requires of a photo; `None` where the LLM did not say.
+    pub requires: Option<Vec<String>>,
 }
 
 /// A refused attempt at a final instruction.
@@ -286,13 +288,22 @@ fn put_readings(
 }
 
 fn put_final(transaction: &rusqlite::Transaction<'_>, row: &FinalRow) -> rusqlite::Result<()> {
-    let FinalRow { cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into } =
-        row;
+    let FinalRow { cluster, id, text, call_key, shown, attempts, verdict, .. } = row;
+    let FinalRow { reason, merged_into, requires, .. } = row;
     let shown = serde_json::json!(shown).to_string();
     transaction
-        .prepare_cached("INSERT INTO finals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .prepare_cached("INSERT INTO finals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
         .execute(params![
-            cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into
+            cluster,
+            id,
+            text,
+            call_key,
+            shown,
+            attempts,
+            verdict,
+            reason,
+            merged_into,
+            json_text(requires.as_ref())
         ])?;
     Ok(())
 }

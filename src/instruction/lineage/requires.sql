@@ -1,0 +1,3 @@
+-- What an instruction requires of a photo, a JSON list of phrases; NULL where it is not known.
+ALTER TABLE finals ADD COLUMN requires TEXT;
+ALTER TABLE imported ADD COLUMN requires TEXT;
