@@ -1,5 +1,7 @@
 //! What an instruction requires of a photo, and its tags, as its author may write them.
 
+use crate::base::tokens;
+
 /// The most phrases of one instruction.
 pub const MAX_REQUIRED: usize = 8;
 
@@ -40,8 +42,10 @@ pub enum BadRequires {
     TooLong { at: usize, seen: usize },
     #[error("requires[{at}] must not contain control characters: {phrase:?}")]
     Control { at: usize, phrase: String },
-    #[error("requires[{at}] must not contain {token}: the export places it")]
-    ImageToken { at: usize, token: &'static str },
+    #[error(
+        "requires[{at}] must not contain {token}: trainers and models read it as more than a word"
+    )]
+    Token { at: usize, token: String },
     #[error(
         "requires[{at}] names nothing that a photo can show: {phrase:?}; an instruction that fits any photo has the empty list"
     )]
@@ -57,7 +61,7 @@ impl BadRequires {
             Self::TooMany { .. } => "instruction_requires_too_many",
             Self::TooLong { .. } => "instruction_requires_too_long",
             Self::Control { .. } => "instruction_requires_control_character",
-            Self::ImageToken { .. } => "instruction_requires_image_token",
+            Self::Token { .. } => "instruction_requires_token",
             Self::NamesNothing { .. } => "instruction_requires_names_nothing",
             Self::Twice { .. } => "instruction_requires_twice",
         }
@@ -92,8 +96,8 @@ fn check_phrase(at: usize, phrase: &str) -> Result<&str, BadRequires> {
     if phrase.chars().any(char::is_control) {
         return Err(BadRequires::Control { at, phrase: owned() });
     }
-    if phrase.contains("<image>") {
-        return Err(BadRequires::ImageToken { at, token: "<image>" });
+    if let Some(token) = tokens::placeholder(phrase).or_else(|| tokens::control(phrase)) {
+        return Err(BadRequires::Token { at, token: token.to_owned() });
     }
     let lower = phrase.to_lowercase();
     let bare = lower.trim_matches(|sign: char| !sign.is_alphanumeric());
@@ -188,7 +192,8 @@ mod tests {
         assert_eq!(check(&nine), Err("instruction_requires_too_many"));
         assert_eq!(check(&[&"x".repeat(81)]), Err("instruction_requires_too_long"));
         assert_eq!(check(&["a\nboat"]), Err("instruction_requires_control_character"));
-        assert_eq!(check(&["an <image> boat"]), Err("instruction_requires_image_token"));
+        assert_eq!(check(&["an <image> boat"]), Err("instruction_requires_token"));
+        assert_eq!(check(&["<|im_start|> boat"]), Err("instruction_requires_token"));
         assert_eq!(check(&["Boat", "boat "]), Err("instruction_requires_twice"));
         let error = check_requires(&["boat".into(), "it".into()]).expect_err("names nothing");
         assert!(error.to_string().starts_with("requires[1] names nothing"), "{error}");

@@ -10,7 +10,7 @@ use super::{convert, validate};
 use crate::base::hash;
 use crate::encoder::queue::{CallContext, Timings};
 use crate::instruction::store::StoredInstruction;
-use crate::matching::check::{CheckKind, Checker, Finding};
+use crate::matching::check::{CheckKind, Finding};
 use crate::matching::{
     Candidate, CandidateCheck, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject,
     Wording, embed_queries, match_queries,
@@ -121,7 +121,7 @@ impl App {
             let StoredInstruction { text, requires, .. } = library.by_key(key)?;
             Some(Wording { text, requires })
         };
-        let checker = Checker::new(draw.rules.checks(), Some(Arc::clone(&self.encoder)));
+        let checker = self.checker.with_kinds(draw.rules.checks());
         Ok(matcher.with_check(CandidateCheck { checker, wordings: Arc::new(wordings) }))
     }
 
