@@ -70,6 +70,10 @@ fn given(mut config: Config) -> Config {
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
     }
+    let fields = &mut config.source.fields;
+    for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
+        *name = Some(String::new());
+    }
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);
     config.generate.text_model = Some(String::new());

@@ -56,6 +56,8 @@ pub struct SourceRecord {
     pub image: ImageRef,
     /// The detailed description (several captions are joined by the source).
     pub description: String,
+    /// The captions apart, in their order, where the source has several; else none.
+    pub descriptions: Vec<String>,
     /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.
     pub origin: String,
 }

@@ -163,7 +163,12 @@ impl Generation {
         let path = source.path.as_ref().ok_or(GenerateError::NoSource)?;
         let resolve = |path: &Path| self.access.resolve(path).map_err(SourceError::from);
         let images = source.images.as_deref().map(resolve).transpose()?;
-        let options = SourceOptions { images, kind: source.kind, access: self.access.clone() };
+        let options = SourceOptions {
+            images,
+            kind: source.kind,
+            access: self.access.clone(),
+            fields: source.fields.clone(),
+        };
         Descriptions::of_source(&*source::open(&resolve(path)?, &options)?)
     }
 
