@@ -8,6 +8,7 @@ pub mod failure;
 pub mod hash;
 pub mod key;
 pub mod lock;
+pub mod nouns;
 pub mod paths;
 pub mod signal;
 pub mod tokens;

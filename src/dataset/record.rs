@@ -76,6 +76,9 @@ pub struct Instruction {
     /// from the text where it is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires: Option<Vec<String>>,
+    /// Words to choose it by, of the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 impl Instruction {
@@ -112,6 +115,8 @@ pub struct Pair {
     pub instruction: String,
     /// The instruction's category or cluster, when its library names one.
     pub category: Option<String>,
+    /// What the instruction requires of a photo, where that is known.
+    pub requires: Option<Vec<String>>,
     /// 1 for the first instruction drawn for this photo.
     pub rank: u32,
     /// Cosine similarity (caption-weighted) of photo and instruction, in [-1, 1].
@@ -238,6 +243,9 @@ pub struct Lineage {
     pub instruction_id: String,
     /// The instruction's category or cluster, when its library names one.
     pub category: Option<String>,
+    /// What the instruction requires of a photo, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Vec<String>>,
     /// Cosine similarity (caption-weighted) of image and instruction, in [-1, 1].
     pub similarity: f64,
     /// The score the sampling used, after hubness correction; equals `similarity` without one.
@@ -277,4 +285,21 @@ pub struct CandidateScore {
     pub similarity: f64,
     /// The score the sampling used, rounded alike.
     pub score: f64,
+    /// What each check said of it; none where nothing was checked or it requires nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckFinding>,
+}
+
+/// What one check said of a candidate, as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckFinding {
+    /// The check's name.
+    pub check: String,
+    /// How well the least well founded requirement is founded, on the check's own scale, rounded to
+    /// six decimals; `None` where the check had nothing to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The requirements that were not found; empty where the candidate passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }

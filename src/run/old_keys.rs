@@ -91,12 +91,14 @@ mod tests {
         assert_eq!(answer, "answer2-ed6463ef6949d0e4eb7a396d8edf91c3");
         let filters = FilterConfig::default().key();
         assert_eq!(filters, "filters2-6b5a049b6fdbf421ae0d562ce2f4ce96");
-        let matching = super::super::matching::match_key(ENCODER, LIBRARY, &rules(), 7);
+        let matching =
+            super::super::matching::match_key(ENCODER, (LIBRARY, Some("r")), &rules(), 7);
         assert_eq!(matching, "match2-19a36ebd578b1d5d433ccabc968318e8");
     }
 
     fn rules() -> MatchRules {
-        let config = MatchingConfig { per_image: 2, ..MatchingConfig::default() };
+        let config =
+            MatchingConfig { per_image: 2, check: Some(Vec::new()), ..MatchingConfig::default() };
         let defaults = ModelDefaults { min_similarity: 0.1, caption_weight: 0.3 };
         MatchRules::new(&config, defaults).expect("valid")
     }

@@ -24,6 +24,8 @@ pub struct Summary {
     /// Photos that were refused.
     pub rejected_photos: u64,
     pub pairs: u64,
+    /// Candidates that each check refused, by its name; none where nothing was checked.
+    pub checks: Vec<(String, u64)>,
     pub tokens: TokenTotals,
     pub rejections: Vec<RejectionCount>,
     /// Calls to be tried again at the next start: (code, count, one reason).
@@ -76,6 +78,7 @@ impl Summary {
             ready,
             rejected_photos,
             pairs,
+            checks: store.check_refusals(matching)?.1,
             tokens,
             rejections,
             failures,
@@ -119,6 +122,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;
+        for (check, count) in &self.checks {
+            writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;
+        }
         let TokenTotals { answers, accepted, prompt_tokens, completion_tokens } = self.tokens;
         writeln!(
             f,

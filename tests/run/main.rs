@@ -4,6 +4,7 @@
 mod support;
 
 mod calls;
+mod checks;
 mod durable;
 mod evaluate;
 mod faults;

@@ -85,6 +85,7 @@ impl Run {
             seq: item.seq,
             item_key: item.item_key.clone(),
             candidates: Vec::new(),
+            refused_by: None,
             pairs: vec![pair],
             rejection: None,
         }

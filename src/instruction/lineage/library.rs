@@ -72,6 +72,7 @@ impl GenerationStore {
                 text,
                 category: Some(category(cluster)),
                 requires,
+                tags: Vec::new(),
             })
             .collect();
         library.extend(self.imported()?);
@@ -83,13 +84,14 @@ impl GenerationStore {
     /// # Errors
     /// SQLite's.
     pub fn imported(&self) -> Result<Vec<Instruction>, DbError> {
-        let sql = "SELECT id, text, category, requires FROM imported ORDER BY place";
+        let sql = "SELECT id, text, category, requires, tags FROM imported ORDER BY place";
         self.db.rows(sql, [], |row| {
             Ok(Instruction {
                 id: row.get(0)?,
                 text: row.get(1)?,
                 category: row.get(2)?,
                 requires: optional_json(row, 3)?,
+                tags: optional_json(row, 4)?.unwrap_or_default(),
             })
         })
     }
@@ -101,10 +103,12 @@ impl GenerationStore {
     pub fn import(&self, instructions: &[Instruction]) -> Result<(), DbError> {
         self.db.write(|transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO imported (id, text, category, requires) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO imported (id, text, category, requires, tags)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
-            for Instruction { id, text, category, requires } in instructions {
-                insert.execute((id, text, category, json_text(requires.as_ref())))?;
+            for Instruction { id, text, category, requires, tags } in instructions {
+                let (requires, tags) = (json_text(requires.as_ref()), json_text(Some(tags)));
+                insert.execute((id, text, category, requires, tags))?;
             }
             Ok(())
         })
