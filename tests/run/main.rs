@@ -12,4 +12,5 @@ mod generate_stub;
 mod incremental;
 mod kill;
 mod old_folders;
+mod prompts;
 mod source;

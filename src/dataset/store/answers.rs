@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use super::{Store, insert_rejection};
+use super::{INSERT_REJECTION, Store, insert_rejection};
 use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, Refused, Rejection, Stage, Verdict};
 
@@ -59,7 +59,8 @@ impl Store {
         Ok(rows.pop().unwrap_or_else(waiting))
     }
 
-    /// Keeps answers and their verdicts, all or none.
+    /// Keeps answers and their verdicts, each with the rejection of its pair where there is one,
+    /// all or none.
     ///
     /// # Errors
     /// SQLite's.
@@ -67,10 +68,18 @@ impl Store {
         &self,
         conf: &str,
         filter_conf: &str,
-        rows: &[AnswerRow],
+        rows: &[(AnswerRow, Option<Rejection>)],
     ) -> Result<(), DbError> {
-        let put = |row| self.put_answer(conf, filter_conf, row);
-        self.db.together(|| rows.iter().try_for_each(put))
+        self.db.together(|| {
+            rows.iter().try_for_each(|(row, rejection)| {
+                self.put_answer(conf, filter_conf, row)?;
+                let Some(Rejection { stage, code, reason, subject }) = rejection else {
+                    return Ok(());
+                };
+                let values = params![stage.name(), subject, row.pair_key, conf, code, reason];
+                self.db.execute(INSERT_REJECTION, values).map(drop)
+            })
+        })
     }
 
     /// Keeps an answer and its verdict.
