@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AnswerError, decline};
 use crate::base::hash;
+use crate::base::tokens::break_up;
 use crate::llm::template::{placeholders, render};
 use crate::llm::{BuiltInSet, Message, captions, refused};
 
@@ -125,7 +126,7 @@ impl PromptSet {
         let mut messages = vec![Message::system(self.system.trim())];
         for example in self.draw(seed) {
             messages.push(Message::user(self.turn(&example.description, &example.instruction)));
-            messages.push(Message::assistant(example.answer.as_str()));
+            messages.push(Message::assistant(break_up(&example.answer)));
         }
         messages.push(Message::user(self.turn(description, instruction)));
         messages

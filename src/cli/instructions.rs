@@ -270,7 +270,7 @@ fn end(args: &GenerateArgs, result: Result<GenerationSummary, Error>) -> Result<
     conclude(&resume, begun, result, |summary| {
         print!("{summary}");
         println!("report    {}", summary.folder.join("report.html").display());
-        Ended { stopped: false, partial: summary.is_partial(), gave_up: None }
+        Ended { partial: summary.is_partial(), nothing: summary.why_nothing(), ..Ended::default() }
     })
 }
 

@@ -10,7 +10,7 @@ use crate::config::{Config, RUN_FILE};
 use crate::dataset::sink::ExportFormat;
 use crate::dataset::store;
 use crate::matching::Strategy;
-use crate::run::{self, Job, RunError, RunFolder, Summary, store_path};
+use crate::run::{self, Job, LostAt, RunError, RunFolder, Summary, store_path};
 use crate::work::Stop;
 
 use super::args::{FolderArgs, LlmArgs, ModelArgs, SourceArgs, layers};
@@ -102,7 +102,12 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Error> {
 /// `pairwright match`.
 pub async fn matching(args: &RunArgs) -> Result<Exit, Error> {
     let job = job(args)?;
-    end(args, job.match_only().await)
+    let mut matched = job.match_only().await;
+    if let Ok(Summary { nothing, .. }) = &mut matched {
+        // Answers are not asked for yet.
+        nothing.take_if(|nothing| nothing.lost_at == LostAt::Answers);
+    }
+    end(args, matched)
 }
 
 /// `pairwright answer`.
@@ -120,7 +125,9 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Error> {
     }
     let summary = quiet_job(&args.out, config)?.export_only()?;
     print!("{summary}");
-    Ok(Exit::Done)
+    let Some(nothing) = summary.nothing else { return Ok(Exit::Done) };
+    eprintln!("error: no file was written: {nothing}");
+    Ok(Exit::Nothing)
 }
 
 /// `pairwright report`.
@@ -186,8 +193,12 @@ fn end(args: &RunArgs, result: Result<Summary, Error>) -> Result<Exit, Error> {
     let begun = args.out.join(RUN_FILE).is_file();
     conclude(&resume, begun, result, |summary| {
         print!("{summary}");
-        let partial = summary.is_partial();
-        Ended { stopped: false, partial, gave_up: summary.gave_up }
+        Ended {
+            stopped: false,
+            partial: summary.is_partial(),
+            nothing: summary.nothing.as_ref().map(ToString::to_string),
+            gave_up: summary.gave_up,
+        }
     })
 }
 

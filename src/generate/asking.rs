@@ -18,7 +18,7 @@ use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings, refused,
 };
-use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose};
+use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop};
 
 use super::old_keys;
 
@@ -65,6 +65,8 @@ pub struct Asker<'a> {
     pub progress: &'a dyn Progress,
     /// Set once the server has refused the schema.
     pub no_schema: Arc<AtomicBool>,
+    /// Set once a question of this stage has a reply.
+    pub answered: AtomicBool,
 }
 
 impl Asker<'_> {
@@ -82,7 +84,8 @@ impl Asker<'_> {
         let (questioning, no_schema) = (Arc::clone(&self.questioning), Arc::clone(&self.no_schema));
         let asking = Arc::new(Sheet { questioning, questions, good, no_schema });
         asking.rekey(store)?;
-        let open = asking.open(store)?;
+        let (open, answered) = asking.open(store)?;
+        self.answered.fetch_or(answered, Ordering::Relaxed);
         let ended = asking.questions.len() - open.len();
         self.progress.advance(self.phase, ended as u64);
         let keeper = store.reopen()?;
@@ -90,12 +93,14 @@ impl Asker<'_> {
             asking: Arc::clone(&asking),
             model: Arc::clone(&self.model),
             backend: &self.backend,
+            answered: self.answered.load(Ordering::Relaxed),
             phase: self.phase,
             stop: self.stop,
             progress: self.progress,
         };
         let keep = move |rows: Vec<Row>| Ok(keep(&keeper, &rows)?);
         let worked = calls.work(stream::iter(open.into_iter().map(Ok)), keep).await?;
+        self.answered.store(worked.answered, Ordering::Relaxed);
         match worked.gave_up {
             _ if worked.stopped => Err(Stopped.into()),
             Some(error) => Err(GenerateError::Llm(error).into()),
@@ -135,19 +140,25 @@ struct Sheet {
 }
 
 impl Sheet {
-    /// The questions that the store has no end of, each with its next attempt.
-    fn open(&self, store: &GenerationStore) -> Result<Vec<Attempt>, DbError> {
+    /// The questions that the store has no end of, each with its next attempt, and whether any
+    /// question has a reply.
+    fn open(&self, store: &GenerationStore) -> Result<(Vec<Attempt>, bool), DbError> {
+        let questions = 0..self.questions.len();
+        let given: Vec<Replies> =
+            questions.map(|question| self.given(store, question)).collect::<Result<_, _>>()?;
+        let last_answered = given.iter().rposition(|given| !given.is_empty());
         let mut open = Vec::new();
-        for question in 0..self.questions.len() {
-            let given = self.given(store, question)?;
+        for (question, given) in given.into_iter().enumerate() {
             let number = given.len() as u32 + 1;
             let ended = given.last().is_some_and(|last| !self.asks_again(question, last));
-            if !ended && !store.is_refused(&self.key(question, number))? {
+            // Questions are asked in their order.
+            let answered_after = last_answered.is_some_and(|last| last > question);
+            if !ended && !store.is_refused(&self.key(question, number), answered_after)? {
                 let last = given.into_iter().next_back().map(|last| last.text);
                 open.push(Attempt { question, number, last });
             }
         }
-        Ok(open)
+        Ok((open, last_answered.is_some()))
     }
 
     /// Gives the replies that release 0.1.0 kept for these questions today's keys.
@@ -279,26 +290,29 @@ impl Asking for Sheet {
         Outcome { row: Some(Row::Reply(reply)), again }
     }
 
-    fn failure(
+    fn otherwise(
         &self,
-        attempt: Attempt,
+        attempt: &Attempt,
         request: &ChatRequest,
         error: &LlmError,
-        whose: Whose,
-    ) -> Outcome<Attempt, Row> {
-        if request.json_schema.is_some() && matches!(error.fault, LlmFault::BadRequest { .. }) {
+    ) -> Option<Attempt> {
+        let refused = matches!(error.fault, LlmFault::BadRequest { .. });
+        (refused && request.json_schema.is_some()).then(|| {
             tracing::warn!("the server takes no JSON schema; going on without one: {error}");
             self.no_schema.store(true, Ordering::Relaxed);
-            return Outcome { row: None, again: Some(attempt) };
-        }
-        Outcome::done(Row::Failure(StoredFailure {
+            attempt.clone()
+        })
+    }
+
+    fn failure(&self, attempt: &Attempt, error: &LlmError, fate: Fate) -> Row {
+        Row::Failure(StoredFailure {
             key: self.key(attempt.question, attempt.number),
             role: self.questioning.role.to_owned(),
             subject: self.questions[attempt.question].subject.clone(),
             code: error.code().to_owned(),
             reason: error.to_string(),
-            refused: whose == Whose::Prompt,
-        }))
+            refused: fate == Fate::Refused,
+        })
     }
 }
 

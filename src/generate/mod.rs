@@ -17,6 +17,7 @@ mod vectors;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use crate::Error;
@@ -312,6 +313,7 @@ impl Generation {
             stop: &self.stop,
             progress: &*self.progress,
             no_schema: Arc::default(),
+            answered: AtomicBool::default(),
         }
     }
 

@@ -60,6 +60,18 @@ impl GenerationSummary {
         self.failures.iter().any(|failure| !failure.refused)
     }
 
+    /// Why the library is empty, where it is: what most clusters met.
+    pub fn why_nothing(&self) -> Option<String> {
+        if self.library > 0 {
+            return None;
+        }
+        let all = self.count("final", None);
+        let why = self.lost("final").first().map_or(String::new(), |(code, count, _)| {
+            format!(": {count} of {all} clusters {code}; the report shows what was written")
+        });
+        Some(format!("no instruction was accepted{why}"))
+    }
+
     /// How many of `of` (`reply`, `raw`, `final`) there are, with `code` or with any.
     pub fn count(&self, of: &str, code: Option<&str>) -> u64 {
         count(&self.counts, of, code)

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::GenerateError;
 use crate::base::hash;
+use crate::base::tokens::break_up;
 use crate::llm::template::{placeholders, render};
 use crate::llm::{BuiltInSet, Message, captions};
 
@@ -213,7 +214,7 @@ impl AugmentPrompts {
         let mut messages = vec![
             Message::system(self.prompts.turn("augment.system.txt", &[])),
             Message::user(self.prompts.turn("augment.seeds.txt", &[("seed_count", &seed_count)])),
-            Message::assistant(json!({ "instructions": seeds }).to_string()),
+            Message::assistant(json!({ "instructions": broken_up(seeds) }).to_string()),
         ];
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let example = self.examples.choose(&mut random);
@@ -236,6 +237,11 @@ impl AugmentPrompts {
     pub fn retry(&self) -> Option<&str> {
         self.prompts.text("augment.retry.txt")
     }
+}
+
+/// Seeds as a turn may hold them: what a server would take for a token is broken up.
+fn broken_up(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| break_up(text).into_owned()).collect()
 }
 
 /// A group of instructions and what stands for it.

@@ -13,6 +13,7 @@ mod local;
 pub mod old_keys;
 mod openai;
 mod prompt_source;
+pub mod reasoning;
 pub(crate) mod refused;
 pub mod retry;
 mod settings;

@@ -14,7 +14,7 @@ use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
 use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
-use crate::work::{Asking, Backend, Calls, Feed, Outcome, Phase, Progress, Stop, Whose, blocking};
+use crate::work::{Asking, Backend, Calls, Fate, Feed, Outcome, Phase, Progress, Stop, blocking};
 
 use super::settings::AnswerSettings;
 
@@ -55,10 +55,12 @@ pub struct AnswerStage {
 enum Row {
     /// With the rejection of its pair, where the LLM declined.
     Answer(AnswerRow, Option<Rejection>),
-    /// The server refused this one prompt: asking again is no use.
-    Refused { pair_key: String, rejection: Rejection },
-    /// To be tried again at the next start.
-    Failed { pair_key: String, failure: Rejection, attempts: u32 },
+    Failed {
+        pair_key: String,
+        failure: Rejection,
+        attempts: u32,
+        fate: Fate,
+    },
 }
 
 /// A pair and the attempt to make at it.
@@ -115,13 +117,14 @@ impl AnswerStage {
             after: (-1, 0),
             counted: None,
         };
-        let (stage, store) = (Arc::clone(self), store.reopen()?);
-        let keep = move |rows: Vec<Row>| Ok(stage.keep(&store, rows)?);
+        let (stage, keeper) = (Arc::clone(self), store.reopen()?);
+        let keep = move |rows: Vec<Row>| Ok(stage.keep(&keeper, &rows)?);
         let generator = Arc::clone(&self.generator);
         let calls = Calls {
             model: Arc::clone(&generator.model),
             asking: Arc::new(Asker { generator, attempts: self.attempts }),
             backend: &self.backend,
+            answered: store.has_answers(&self.generator.conf)?,
             phase: Phase::Answer,
             stop,
             progress,
@@ -133,21 +136,23 @@ impl AnswerStage {
         Ok(AnswerOutcome { pairs: worked.done, gave_up: worked.gave_up })
     }
 
-    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), DbError> {
+    /// Keeps rows in their order: a refusal never before the answer that shows it to be final.
+    fn keep(&self, store: &Store, rows: &[Row]) -> Result<(), DbError> {
         let conf = &self.generator.conf;
-        let mut answers = Vec::with_capacity(rows.len());
-        for row in rows {
-            match row {
-                Row::Answer(row, rejection) => answers.push((row, rejection)),
-                Row::Refused { pair_key, rejection } => {
-                    store.put_answer_rejection(conf, &pair_key, &rejection)?;
-                }
-                Row::Failed { pair_key, failure, attempts } => {
-                    store.put_failure(conf, &pair_key, &failure, attempts)?;
-                }
+        let put = |row: &Row| match row {
+            Row::Answer(row, declined) => {
+                store.put_answer(conf, &self.filter_conf, row)?;
+                let put = |declined| store.put_answer_rejection(conf, &row.pair_key, declined);
+                declined.as_ref().map_or(Ok(()), put)
             }
-        }
-        store.put_answers(conf, &self.filter_conf, &answers)
+            Row::Failed { pair_key, failure, attempts, fate: Fate::Later } => {
+                store.put_failure(conf, pair_key, failure, *attempts)
+            }
+            Row::Failed { pair_key, failure, fate: Fate::Refused, .. } => {
+                store.put_answer_rejection(conf, pair_key, failure)
+            }
+        };
+        store.database().together(|| rows.iter().try_for_each(put))
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
@@ -218,21 +223,9 @@ impl Asking for Asker {
         Outcome { row: Some(Row::Answer(row, rejection)), again }
     }
 
-    fn failure(
-        &self,
-        Attempt { pair, .. }: Attempt,
-        _: &ChatRequest,
-        error: &LlmError,
-        whose: Whose,
-    ) -> Outcome<Attempt, Row> {
-        let failure = rejection(&pair, error.code(), &error.to_string());
-        let pair_key = pair.key;
-        Outcome::done(match whose {
-            Whose::Prompt => Row::Refused { pair_key, rejection: failure },
-            Whose::Caller | Whose::Server => {
-                Row::Failed { pair_key, failure, attempts: error.attempts }
-            }
-        })
+    fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
+        let failure = rejection(pair, error.code(), &error.to_string());
+        Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
     }
 }
 

@@ -107,13 +107,13 @@ fn insert_rejection(
     conf: &str,
 ) -> rusqlite::Result<()> {
     let Rejection { stage, code, reason, subject } = rejection;
-    let values = params![stage.name(), subject, key, conf, code, reason];
-    transaction.execute(INSERT_REJECTION, values)?;
+    transaction.execute(
+        "INSERT INTO rejections (stage, subject, key, conf, code, reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![stage.name(), subject, key, conf, code, reason],
+    )?;
     Ok(())
 }
-
-const INSERT_REJECTION: &str = "INSERT INTO rejections (stage, subject, key, conf, code, reason)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 #[cfg(test)]
 mod tests;

@@ -193,6 +193,14 @@ impl Store {
             .map(|_| ())
     }
 
+    /// Forgets an export whose file is gone.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn remove_export(&self, name: &str) -> Result<(), DbError> {
+        self.db.execute("DELETE FROM exports WHERE name = ?1", [name]).map(drop)
+    }
+
     /// The exports as they were last written.
     ///
     /// # Errors

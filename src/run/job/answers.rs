@@ -17,7 +17,7 @@ use super::super::answering::{AnswerOutcome, AnswerStage};
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
-use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy};
+use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy, Whose};
 
 /// A backend that is being connected while the source is read.
 pub(super) struct Connecting {
@@ -94,7 +94,9 @@ impl Job {
                 pass.gave_up.is_none() && self.folder.store()?.failure_counts()?.is_empty();
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
-            if complete || hopeless || self.stop.is_asked() {
+            // What waiting does not mend: wrong settings, or nothing but refusals.
+            let refused = pass.gave_up.is_some_and(|error| Whose::fault(&error) != Whose::Server);
+            if complete || hopeless || refused || self.stop.is_asked() {
                 break;
             }
         }
@@ -135,7 +137,7 @@ impl Job {
         let store = self.folder.store()?;
         let mut settings = Settings::read(&store)?;
         if let Some(last) = &settings.answering {
-            self.rekey(&store, &last.llm)?;
+            self.bring_up_to_date(&store, &last.llm)?;
             settings = Settings::read(&store)?;
         }
         if !store.failure_counts()?.is_empty() {
@@ -159,8 +161,9 @@ impl Job {
         Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
     }
 
-    /// Gives answers that release 0.1.0 kept under these settings today's keys.
-    fn rekey(&self, store: &Store, model: &str) -> Result<(), Error> {
+    /// Gives answers that release 0.1.0 kept under these settings today's keys, and forgets what it
+    /// refused without proof.
+    fn bring_up_to_date(&self, store: &Store, model: &str) -> Result<(), Error> {
         let Config { seed, filters, .. } = &*self.config;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
@@ -168,6 +171,12 @@ impl Job {
         let filters = [old_keys::filters(filters), filters.key()];
         let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
         rekeyed.report("answers");
+        let reopened = store.reopen_unproven_refusals()?;
+        if reopened > 0 {
+            tracing::warn!(
+                "{reopened} pairs that were refused with no answer after are asked again"
+            );
+        }
         Ok(())
     }
 
@@ -228,7 +237,7 @@ impl Job {
         model: Arc<dyn ChatModel>,
     ) -> Result<AnswerStage, Error> {
         let Config { answer, seed, filters, .. } = &*self.config;
-        self.rekey(store, model.name())?;
+        self.bring_up_to_date(store, model.name())?;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
         Ok(AnswerStage {
