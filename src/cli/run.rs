@@ -60,8 +60,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub examples: Option<PathBuf>,
 
-    /// Folder with answer.system.txt and answer.user.txt; default: the built-in prompts.
-    #[arg(long, value_name = "DIR")]
+    /// Built-in prompts, capable or small, or a folder with answer.system.txt and answer.user.txt;
+    /// default: small with a local LLM, else capable.
+    #[arg(long, value_name = "SET|DIR")]
     pub prompts: Option<PathBuf>,
 
     /// Sampling strategy.

@@ -73,6 +73,10 @@ fn given(mut config: Config) -> Config {
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
     }
+    let fields = &mut config.source.fields;
+    for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
+        *name = Some(String::new());
+    }
     config.matching.check = Some(Vec::new());
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);

@@ -56,6 +56,8 @@ pub struct SourceRecord {
     pub image: ImageRef,
     /// The detailed description (several captions are joined by the source).
     pub description: String,
+    /// The captions apart, in their order, where the source has several; else none.
+    pub descriptions: Vec<String>,
     /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.
     pub origin: String,
 }
@@ -125,7 +127,7 @@ pub struct Pair {
     pub probability: Option<f64>,
 }
 
-/// What the filters say to an answer.
+/// What became of an answer: what the filters say, or the LLM itself, where it declines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
@@ -136,12 +138,20 @@ impl Verdict {
     /// What stores and reports call an accepted answer.
     pub const ACCEPTED: &str = "accepted";
 
+    /// The code where the LLM declined because the instruction does not fit the photo.
+    pub const INAPPLICABLE: &str = "inapplicable";
+
     /// [`Verdict::ACCEPTED`], or the code of the filter that refused.
     pub fn code(&self) -> &str {
         match self {
             Self::Pass => Self::ACCEPTED,
             Self::Reject(refused) => &refused.code,
         }
+    }
+
+    /// Whether another attempt could end better: the answer was refused, and not by the LLM itself.
+    pub fn asks_again(&self) -> bool {
+        ![Self::ACCEPTED, Self::INAPPLICABLE].contains(&self.code())
     }
 
     /// Why it was refused; empty where it was not.

@@ -53,8 +53,24 @@ pub struct AnswerStage {
 
 /// What a call to the LLM leaves in the store.
 enum Row {
-    Answer(AnswerRow),
-    Failed { pair_key: String, failure: Rejection, attempts: u32, fate: Fate },
+    /// With the rejection of its pair, where the LLM declined.
+    Answer(AnswerRow, Option<Rejection>),
+    Failed {
+        pair_key: String,
+        failure: Rejection,
+        attempts: u32,
+        fate: Fate,
+    },
+}
+
+/// A pair and the attempt to make at it.
+#[derive(Clone)]
+struct Attempt {
+    pair: Pair,
+    /// From 1.
+    number: u32,
+    /// The attempt before it, which was refused.
+    last: Option<AnswerRow>,
 }
 
 /// How pairs are asked for.
@@ -124,7 +140,11 @@ impl AnswerStage {
     fn keep(&self, store: &Store, rows: &[Row]) -> Result<(), DbError> {
         let conf = &self.generator.conf;
         let put = |row: &Row| match row {
-            Row::Answer(row) => store.put_answer(conf, &self.filter_conf, row),
+            Row::Answer(row, declined) => {
+                store.put_answer(conf, &self.filter_conf, row)?;
+                let put = |declined| store.put_answer_rejection(conf, &row.pair_key, declined);
+                declined.as_ref().map_or(Ok(()), put)
+            }
             Row::Failed { pair_key, failure, attempts, fate: Fate::Later } => {
                 store.put_failure(conf, pair_key, failure, *attempts)
             }
@@ -146,7 +166,7 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let verdict = self.generator.filters.check(&SampleView {
+                    let verdict = self.generator.verdict(&SampleView {
                         text: &answer.text,
                         truncated: answer.finish == finish_name(FinishReason::Length),
                         instruction: &answer.instruction,
@@ -181,39 +201,46 @@ impl AnswerStage {
 }
 
 impl Asking for Asker {
-    /// A pair, and the number of the attempt from 1.
-    type Task = (Pair, u32);
+    type Task = Attempt;
     type Row = Row;
 
-    fn request(&self, (pair, attempt): &(Pair, u32)) -> Result<ChatRequest, Error> {
-        Ok(self.generator.request(pair, *attempt))
+    fn request(&self, Attempt { pair, number, last }: &Attempt) -> Result<ChatRequest, Error> {
+        Ok(self.generator.request(pair, *number, last.as_ref()))
     }
 
     fn reply(
         &self,
-        (pair, attempt): (Pair, u32),
+        Attempt { pair, number, .. }: Attempt,
         request: &ChatRequest,
         reply: ChatReply,
-    ) -> Outcome<(Pair, u32), Row> {
-        let row = self.generator.judge(&pair, attempt, request, reply);
-        let again = matches!(row.verdict, Verdict::Reject(_)) && attempt < self.attempts;
-        Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
+    ) -> Outcome<Attempt, Row> {
+        let row = self.generator.judge(&pair, number, request, reply);
+        let declined = row.verdict.code() == Verdict::INAPPLICABLE;
+        let rejection =
+            declined.then(|| rejection(&pair, row.verdict.code(), row.verdict.reason()));
+        let again = row.verdict.asks_again() && number < self.attempts;
+        let again = again.then(|| Attempt { pair, number: number + 1, last: Some(row.clone()) });
+        Outcome { row: Some(Row::Answer(row, rejection)), again }
     }
 
-    fn failure(&self, (pair, _): &(Pair, u32), error: &LlmError, fate: Fate) -> Row {
-        let failure = Rejection {
-            stage: Stage::Answer,
-            code: error.code().to_owned(),
-            reason: error.to_string(),
-            subject: format!("{} / {}", pair.item_id, pair.instruction_id),
-        };
+    fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
+        let failure = rejection(pair, error.code(), &error.to_string());
         Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
+    }
+}
+
+fn rejection(pair: &Pair, code: &str, reason: &str) -> Rejection {
+    Rejection {
+        stage: Stage::Answer,
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+        subject: format!("{} / {}", pair.item_id, pair.instruction_id),
     }
 }
 
 impl<'a> Reading<'a> {
     /// The pairs to answer in their order, until matching brings no more.
-    fn pairs(self) -> impl Stream<Item = Result<(Pair, u32), Error>> + 'a {
+    fn pairs(self) -> impl Stream<Item = Result<Attempt, Error>> + 'a {
         let pages = stream::try_unfold(self, |mut reading| async {
             let page = reading.next().await?;
             Ok::<_, Error>((!page.is_empty()).then_some((page, reading)))
@@ -222,7 +249,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The next pairs, once there are some; none when no more come.
-    async fn next(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn next(&mut self) -> Result<Vec<Attempt>, Error> {
         loop {
             let last_look = self.matched.begin_look();
             let pairs = self.look().await?;
@@ -233,7 +260,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn look(&mut self) -> Result<Vec<Attempt>, Error> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let (matching, conf) = (match_conf.clone(), generator.conf.clone());
         let (attempts, after) = (*attempts, self.after);
@@ -243,6 +270,11 @@ impl<'a> Reading<'a> {
         let (pairs, total) = blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
             let pairs = store.pairs_to_answer(&matching, &conf, attempts, after, PAGE)?;
+            let attempt = |(pair, number): (Pair, u32)| -> Result<Attempt, DbError> {
+                let earlier = if number > 1 { store.attempts(&pair.key, &conf)? } else { vec![] };
+                Ok(Attempt { pair, number, last: earlier.into_iter().next_back() })
+            };
+            let pairs = pairs.into_iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
             let count = count && !pairs.is_empty();
             let total = count.then(|| store.count_pairs(&matching)).transpose()?;
             Ok((pairs, total))
@@ -252,7 +284,7 @@ impl<'a> Reading<'a> {
             self.counted = Some(Instant::now());
             self.progress.expect(Phase::Answer, total);
         }
-        if let Some((last, _)) = pairs.last() {
+        if let Some(Attempt { pair: last, .. }) = pairs.last() {
             self.after = (last.seq, last.rank);
         }
         Ok(pairs)

@@ -74,7 +74,9 @@ pub fn matching(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::prompt::BuiltIn;
     use crate::answer::{Generator, PromptSet};
+    use crate::llm::BuiltInSet;
     use crate::model::manifest::ModelDefaults;
 
     // From tests/golden/made-by-0.1.0/run/run.sqlite, which that release wrote.
@@ -85,7 +87,8 @@ mod tests {
     /// Stored runs hold today's keys, too: these values never change.
     #[test]
     fn today_s_keys_are_frozen() {
-        let prompts = PromptSet::read(None, None, 2).expect("built in");
+        let prompts =
+            PromptSet::read(&BuiltIn::of(BuiltInSet::Small), None, None, 2).expect("built in");
         assert_eq!(prompts.hash, PROMPTS);
         let answer = Generator::conf_key(&prompts, "stub-model", &SamplingSettings::default(), 7);
         assert_eq!(answer, "answer2-ed6463ef6949d0e4eb7a396d8edf91c3");

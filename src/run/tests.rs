@@ -44,6 +44,7 @@ impl Source for Names {
                 id: (*name).into(),
                 image: ImageRef::member("photos.tar", *name),
                 description: format!("A {name}."),
+                descriptions: Vec::new(),
                 origin: "test".into(),
             };
             if let ControlFlow::Break(()) = emit(SourceEvent::Record(record)) {

@@ -13,4 +13,5 @@ mod generate_stub;
 mod incremental;
 mod kill;
 mod old_folders;
+mod prompts;
 mod source;

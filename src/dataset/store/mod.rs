@@ -45,6 +45,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("schema.sql")),
             Migration::up(include_str!("held_out.sql")),
             Migration::up(include_str!("measures.sql")),
+            Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
         ]
     },

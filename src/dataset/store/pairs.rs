@@ -68,7 +68,8 @@ impl Store {
                  FROM {PAIRS}
                  WHERE p.conf = ?1 AND (p.seq, p.rank) > (?4, ?5)
                    AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key
-                       AND a.conf = ?2 AND (a.verdict = 'accepted' OR a.attempt >= ?3))
+                       AND a.conf = ?2
+                       AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
                    AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
                    AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
                        AND r.key = p.pair_key AND r.conf = ?2)

@@ -25,6 +25,7 @@ fn record(id: &str, description: &str) -> StampedRecord {
         id: id.into(),
         image: ImageRef::file(format!("/photos/{id}.jpg")),
         description: description.into(),
+        descriptions: Vec::new(),
         origin: "test".into(),
     };
     (record, "10:1".into())

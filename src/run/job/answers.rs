@@ -7,10 +7,11 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::prompt::BuiltIn;
 use crate::answer::{Generator, PromptSet};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::store::Store;
-use crate::llm::{ChatModel, SamplingSettings};
+use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
 
 use super::super::answering::{AnswerOutcome, AnswerStage};
 use super::super::old_keys;
@@ -182,7 +183,14 @@ impl Job {
     /// The prompts as they are set; where they are not, those that this run began with.
     fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
-        let built_in = store.database().began_with("answer prompts", BuiltIn::default())?;
+        let (set, folder) = PromptSource::resolve(answer.prompts.as_ref(), &llm.target);
+        let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
+        // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
+        let today = || {
+            let old = Settings::read(store)?.answering.is_some();
+            Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
+        };
+        let built_in = store.database().began_with_or(&name, today)?;
         let shown = match answer.examples_per_prompt {
             Some(shown) => shown,
             None => {
@@ -190,8 +198,7 @@ impl Job {
                 store.database().began_with(&name, answer.resolved_examples(&llm.target))?
             }
         };
-        let (prompts, examples) = (answer.prompts.as_deref(), answer.examples.as_deref());
-        Ok(PromptSet::read_with(&built_in, prompts, examples, shown)?)
+        Ok(PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?)
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
