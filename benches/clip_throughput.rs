@@ -89,7 +89,7 @@ impl Bench {
         let encoder = OnnxEncoder::open(&options.model, &settings, DecodeOptions::default())
             .expect("an export; see the top of this file");
         let session = |name: &str| {
-            let graph = GraphFile::whole(encoder.folder().file(name));
+            let graph = GraphFile::whole(encoder.folder().file(name)).expect("a graph");
             let settings = SessionOptions { intra_threads: options.threads, device: Device::Cpu };
             runtime::open_session(&graph, settings).expect("opens").0
         };

@@ -387,11 +387,24 @@ impl Database {
         name: &str,
         today: T,
     ) -> Result<T, DbError> {
+        self.began_with_or(name, || Ok(today))
+    }
+
+    /// As [`Self::began_with`], for a value that is only worked out where none is kept.
+    ///
+    /// # Errors
+    /// As [`Self::began_with`], or those of `today`.
+    pub fn began_with_or<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        today: impl FnOnce() -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let name = format!("began with: {name}");
-        match self.meta_json(&name)? {
-            Some(kept) => Ok(kept),
-            None => self.set_meta_json(&name, &today).map(|()| today),
+        if let Some(kept) = self.meta_json(&name)? {
+            return Ok(kept);
         }
+        let today = today()?;
+        self.set_meta_json(&name, &today).map(|()| today)
     }
 
     /// A named value that is kept as JSON.
@@ -462,6 +475,23 @@ pub fn json_column<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlit
         let kind = rusqlite::types::Type::Text;
         rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error))
     })
+}
+
+/// The value of a column that holds JSON or NULL.
+///
+/// # Errors
+/// As [`json_column`].
+pub fn optional_json<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    let absent = row.get_ref(column)? == rusqlite::types::ValueRef::Null;
+    (!absent).then(|| json_column(row, column)).transpose()
+}
+
+/// Words or lists of words as a column holds them that [`optional_json`] reads.
+pub fn json_text<T: Serialize>(value: Option<&T>) -> Option<String> {
+    value.and_then(|value| serde_json::to_string(value).ok())
 }
 
 /// A vector as a column holds it: f32, little-endian.

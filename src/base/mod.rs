@@ -1,5 +1,5 @@
 //! What every room stands on and what knows none of them: failures, range checks, hashes, durable
-//! files, paths.
+//! files, paths, marks in texts.
 
 pub mod check;
 pub mod db;
@@ -8,7 +8,9 @@ pub mod failure;
 pub mod hash;
 pub mod key;
 pub mod lock;
+pub mod nouns;
 pub mod paths;
 pub mod signal;
+pub mod tokens;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

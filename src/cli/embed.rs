@@ -76,10 +76,13 @@ pub fn embed(args: &EmbedArgs) -> Result<Exit, Error> {
         (None, None) => return Ok(Exit::Usage),
     }
     let (rows, refused) = (output.rows, output.refused);
+    let first = output.first_refusal.take();
     output.finish()?;
     if rows == 0 {
-        eprintln!("error: nothing could be embedded, {refused} refused; no file was written");
-        return Ok(Exit::Usage);
+        let first =
+            first.map_or("the input holds no text".into(), |first| format!("first {first}"));
+        eprintln!("error: nothing was embedded, {refused} refused, {first}; no file was written");
+        return Ok(Exit::Nothing);
     }
     println!("{rows} rows in {}.npy, {refused} refused", args.out.display());
     Ok(Exit::Done)
@@ -225,15 +228,18 @@ struct Output {
     files: Option<(NpyWriter, Staged)>,
     rows: u64,
     refused: u64,
+    /// File and reason.
+    first_refusal: Option<String>,
 }
 
 impl Output {
     fn new(prefix: &Path) -> Self {
-        Self { prefix: prefix.to_owned(), files: None, rows: 0, refused: 0 }
+        Self { prefix: prefix.to_owned(), files: None, rows: 0, refused: 0, first_refusal: None }
     }
 
     fn refuse(&mut self, path: &Path, reason: &str) {
         self.refused += 1;
+        self.first_refusal.get_or_insert_with(|| format!("{}: {reason}", path.display()));
         tracing::warn!(file = %path.display(), "refused: {reason}");
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Error;
-use crate::evaluate::{self, BuildRequest, Estimate, EvaluationFolder, Prices, Worked};
+use crate::evaluate::{self, BuildRequest, Estimate, EvaluationFolder, Finished, Prices, Worked};
 use crate::run::RunFolder;
 use crate::work::{Progress, Stop};
 
@@ -42,8 +42,9 @@ async fn judge(args: &JudgeArgs) -> Result<Exit, Error> {
     let finished = evaluate::judge(&request, &folder, &stop, &*progress).await?;
     print!("{}", evaluate::judge_table(&finished.results));
     println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
-    let complete = finished.results.is_complete();
-    end(&args.ask, "judge", finished.worked, complete)
+    let Finished { results, worked } = finished;
+    let nothing = results.why_nothing();
+    end(&args.ask, "judge", worked, results.is_complete(), nothing)
 }
 
 async fn leaderboard(args: &LeaderboardArgs) -> Result<Exit, Error> {
@@ -59,7 +60,7 @@ async fn leaderboard(args: &LeaderboardArgs) -> Result<Exit, Error> {
     print!("{}", evaluate::ranking_table(&finished.results));
     println!("report   {}", folder.file(evaluate::REPORT_FILE).display());
     let complete = finished.results.is_complete();
-    end(&args.ask, "leaderboard", finished.worked, complete)
+    end(&args.ask, "leaderboard", finished.worked, complete, None)
 }
 
 async fn answer(args: &AnswerArgs) -> Result<Exit, Error> {
@@ -73,14 +74,19 @@ async fn answer(args: &AnswerArgs) -> Result<Exit, Error> {
     let finished = evaluate::answer(&request, &folder, &stop, &*progress).await?;
     let results = &finished.results;
     println!("{} answers in {}", results.answered, results.path.display());
-    for (what, ids) in [("no answer to", &results.missing), ("empty answers to", &results.empty)] {
+    let lists = [
+        ("no answer to", &results.missing),
+        ("the server refuses", &results.refused),
+        ("empty answers to", &results.empty),
+    ];
+    for (what, ids) in lists {
         if !ids.is_empty() {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             eprintln!("{what} questions {}", ids.join(", "));
         }
     }
-    let complete = results.missing.is_empty();
-    end(&args.ask, "answer", finished.worked, complete)
+    let (complete, nothing) = (results.missing.is_empty(), results.why_nothing());
+    end(&args.ask, "answer", finished.worked, complete, nothing)
 }
 
 fn compare(args: &CompareArgs) -> Result<Exit, Error> {
@@ -117,10 +123,16 @@ fn tell(ask: &AskArgs, estimate: &Estimate) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-fn end(ask: &AskArgs, command: &str, worked: Worked, complete: bool) -> Result<Exit, Error> {
+fn end(
+    ask: &AskArgs,
+    command: &str,
+    worked: Worked,
+    complete: bool,
+    nothing: Option<String>,
+) -> Result<Exit, Error> {
     let resume = format!("pairwright evaluate {command} --out {}", ask.out.display());
     let Worked { stopped, gave_up, .. } = worked;
-    conclude(&resume, true, Ok(()), |()| Ended { stopped, partial: !complete, gave_up })
+    conclude(&resume, true, Ok(()), |()| Ended { stopped, partial: !complete, gave_up, nothing })
 }
 
 /// `pairwright evaluate build`.

@@ -23,6 +23,8 @@ pub enum Exit {
     Unsound,
     /// A limit was hit, such as a full disk.
     Limit,
+    /// Everything was done and nothing came of it: all was refused.
+    Nothing,
     /// Stopped by the user.
     Interrupted,
 }
@@ -38,6 +40,7 @@ impl Exit {
             Self::Unavailable => 4,
             Self::Unsound => 5,
             Self::Limit => 6,
+            Self::Nothing => 7,
             Self::Interrupted => 130,
         }
     }
@@ -46,7 +49,11 @@ impl Exit {
     pub fn of(error: &Error) -> Self {
         // An LLM's failure keeps its code, whichever room tells of it.
         if llm::CODES.contains(&error.code()) {
-            return Self::of_llm(error.kind());
+            return Self::of_llm(error.failure());
+        }
+        // What was read or written was refused to the last one.
+        if ["source_no_usable_item", "too_few_instructions"].contains(&error.code()) {
+            return Self::Nothing;
         }
         match error.kind() {
             ErrorKind::InvalidInput
@@ -63,11 +70,12 @@ impl Exit {
     }
 
     /// What a failure of the LLM means, be it an error or what work gave up for: a limit that is
-    /// spent is the server's there, and no full disk.
-    fn of_llm(kind: ErrorKind) -> Self {
-        match kind {
-            ErrorKind::InvalidInput => Self::Usage,
+    /// spent is the server's there, and no full disk. A prompt that the server refuses is no wrong
+    /// input: other prompts are to be asked yet.
+    fn of_llm(error: &dyn Failure) -> Self {
+        match error.kind() {
             ErrorKind::Cancelled => Self::Interrupted,
+            ErrorKind::InvalidInput if error.code() != "llm_content_policy" => Self::Usage,
             _ => Self::Unavailable,
         }
     }
@@ -82,6 +90,8 @@ pub struct Ended {
     pub partial: bool,
     /// Why the LLM was given up.
     pub gave_up: Option<LlmError>,
+    /// Why nothing was made, where nothing was.
+    pub nothing: Option<String>,
 }
 
 impl Ended {
@@ -90,18 +100,21 @@ impl Ended {
         if self.stopped {
             return vec![format!("stopped; everything finished is kept. To resume: {resume}")];
         }
-        let gave_up = self.gave_up.as_ref();
-        let gave_up =
-            gave_up.map(|error| format!("error: the LLM backend cannot be used: {error}"));
+        let first = match (&self.gave_up, &self.nothing) {
+            (Some(error), _) => Some(format!("error: the LLM backend cannot be used: {error}")),
+            (None, Some(why)) => Some(format!("error: nothing was made: {why}")),
+            (None, None) => None,
+        };
         let partial = "some LLM calls are missing; the same command makes them: ";
-        gave_up.into_iter().chain(self.partial.then(|| format!("{partial}{resume}"))).collect()
+        first.into_iter().chain(self.partial.then(|| format!("{partial}{resume}"))).collect()
     }
 
     fn exit(&self) -> Exit {
         match &self.gave_up {
             _ if self.stopped => Exit::Interrupted,
-            Some(error) => Exit::of_llm(error.kind()),
+            Some(error) => Exit::of_llm(error),
             None if self.partial => Exit::Partial,
+            None if self.nothing.is_some() => Exit::Nothing,
             None => Exit::Done,
         }
     }
@@ -151,10 +164,16 @@ mod tests {
     #[test]
     fn each_end_has_its_code_and_says_how_to_go_on() {
         let gone = || LlmFault::Disconnected { url: "U".into(), cause: "C".into() };
-        let wrong =
-            || LlmFault::NotFound { url: "U".into(), model: "M".into(), excerpt: String::new() };
+        let wrong = || LlmFault::NotFound {
+            status: 404,
+            url: "U".into(),
+            model: "M".into(),
+            excerpt: String::new(),
+        };
         let kept = "stopped; everything finished is kept. To resume: GO";
         let missing = "some LLM calls are missing; the same command makes them: GO";
+        let why = "error: nothing was made: all refused";
+        let empty = |ended| Ended { nothing: Some("all refused".into()), ..ended };
         let down = "error: the LLM backend cannot be used: ";
         for (ended, code, lines) in [
             (Ended::default(), 0, vec![]),
@@ -164,6 +183,11 @@ mod tests {
             (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
             (gave_up(gone()), 4, vec![down, missing]),
             (gave_up(wrong()), 4, vec![down, missing]),
+            (empty(Ended::default()), 7, vec![why]),
+            // What is tried again may bring something.
+            (empty(Ended { partial: true, ..Ended::default() }), 3, vec![why, missing]),
+            (empty(gave_up(gone())), 4, vec![down, missing]),
+            (empty(Ended { stopped: true, ..Ended::default() }), 130, vec![kept]),
         ] {
             let said = ended.lines("GO");
             assert_eq!(ended.exit().code(), code, "{ended:?}");
@@ -183,10 +207,14 @@ mod tests {
     fn the_same_failure_of_the_llm_has_the_same_code() {
         let text = String::new;
         for (fault, code) in [
-            (LlmFault::QuotaExhausted { excerpt: text() }, 4),
+            (LlmFault::QuotaExhausted { status: 402, excerpt: text() }, 4),
             (LlmFault::Auth { status: 401, key_env: None, excerpt: text() }, 4),
-            (LlmFault::NotFound { url: text(), model: text(), excerpt: text() }, 4),
+            (LlmFault::NotFound { status: 404, url: text(), model: text(), excerpt: text() }, 4),
             (LlmFault::LocalServer { what: text(), log: text(), log_path: None }, 4),
+            (LlmFault::BadRequest { status: 400, excerpt: text() }, 4),
+            (LlmFault::ContentPolicy { status: 400, excerpt: text() }, 4),
+            (LlmFault::ContextTooLong { excerpt: text() }, 4),
+            (LlmFault::Unsupported { parameter: text(), excerpt: text() }, 2),
             (LlmFault::Config { field: text(), reason: text() }, 2),
         ] {
             let error = LlmError { fault, attempts: 1 };

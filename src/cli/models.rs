@@ -2,17 +2,20 @@
 
 mod show;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use crate::Error;
 use crate::base::signal::interrupted;
+use crate::encoder::{Encoder, EncoderOptions, OnnxEncoder};
+use crate::image::DecodeOptions;
 use crate::model::catalog::{Catalog, CatalogModel, ModelKind};
 use crate::model::store::{
     Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
 };
-use crate::model::{ModelFolder, Precision};
+use crate::model::{ModelError, ModelFolder, Precision};
 
 use super::exit::Exit;
 use super::progress;
@@ -28,12 +31,12 @@ pub enum ModelsCommand {
     },
     /// Fetch a model into the cache; goes on where an earlier try stopped.
     Pull(PullArgs),
-    /// Check the SHA-256 of every file of a model, or of all that were fetched.
+    /// Check the SHA-256 of every file of a model, or of all that were fetched, and that it opens.
     Verify {
         /// The model's name; default: all that were fetched.
         name: Option<String>,
     },
-    /// Show what is known of a model.
+    /// Show what is known of a model, and whether it opens.
     Info {
         /// A name of the catalog, or a model folder.
         #[arg(value_name = "NAME|DIR")]
@@ -148,9 +151,8 @@ fn verify_model(
 ) -> Result<bool, ModelStoreError> {
     if let Some(path) = &model.path {
         let folder = local_folder(path);
-        ModelFolder::open(&folder)?;
-        println!("ok    {}  {}", model.name, folder.display());
-        return Ok(true);
+        let problem = unopenable(ModelFolder::open(&folder)?)?;
+        return Ok(told(&model.name, &folder.display().to_string(), problem));
     }
     let mut sound = true;
     let mut begun = begun(store, model);
@@ -160,15 +162,47 @@ fn verify_model(
         None => return Ok(true),
     };
     for precision in std::iter::once(first).chain(begun) {
+        let name = format!("{} {precision}", model.name);
+        let mut whole = true;
         for Checked { path, problem } in store.verify(model, precision)? {
-            sound &= problem.is_none();
-            match problem {
-                None => println!("ok    {} {precision}  {path}", model.name),
-                Some(problem) => println!("WRONG {} {precision}  {path} {problem}", model.name),
-            }
+            whole &= told(&name, &path, problem);
         }
+        // Of a model with a wrong file nothing more is to be learnt.
+        if whole && model.kind == ModelKind::Dual {
+            let folder = ModelFolder::open(&store.folder(model, precision))?;
+            whole = told(&name, "both graphs open", unopenable(folder)?);
+        }
+        sound &= whole;
     }
     Ok(sound)
+}
+
+/// Prints what was found of one thing; whether it is sound.
+fn told(name: &str, what: &str, problem: Option<impl Display>) -> bool {
+    match &problem {
+        None => println!("ok    {name}  {what}"),
+        Some(problem) => println!("WRONG {name}  {what} {problem}"),
+    }
+    problem.is_none()
+}
+
+/// Loads both graphs, on the device that a run would take: what hashes cannot show.
+fn opened(folder: ModelFolder) -> Result<OnnxEncoder, ModelError> {
+    OnnxEncoder::of(folder, &EncoderOptions::default(), DecodeOptions::default())
+}
+
+/// Why a folder's graphs do not open, where that is the model's own fault.
+///
+/// # Errors
+/// There is no ONNX Runtime to open them with.
+fn unopenable(folder: ModelFolder) -> Result<Option<ModelError>, ModelError> {
+    match opened(folder) {
+        Ok(_) => Ok(None),
+        Err(error @ (ModelError::RuntimeMissing { .. } | ModelError::RuntimeUnusable { .. })) => {
+            Err(error)
+        }
+        Err(error) => Ok(Some(error)),
+    }
 }
 
 /// The precisions of a model of which anything was fetched.
@@ -180,12 +214,27 @@ fn begun(store: &Store, model: &CatalogModel) -> impl Iterator<Item = Precision>
 
 fn info(catalog: &Catalog, model: &Path) -> Result<Exit, Error> {
     if model.is_dir() {
-        print!("{}", show::folder(&ModelFolder::open(&model.to_owned())?));
+        let folder = ModelFolder::open(&model.to_owned())?;
+        print!("{}", show::folder(&folder));
+        show::opened(None, opened(folder))?;
         return Ok(Exit::Done);
     }
     let known = catalog.find(&model.to_string_lossy()).map_err(ModelStoreError::from)?;
-    print!("{}", show::entry(known, &Store::from_environment()?));
+    let store = Store::from_environment()?;
+    print!("{}", show::entry(known, &store));
+    for (precision, folder) in folders(known, &store) {
+        show::opened(precision, ModelFolder::open(&folder).and_then(opened))?;
+    }
     Ok(Exit::Done)
+}
+
+/// The folders of a dual encoder that are on this machine, with the precision of each.
+fn folders(model: &CatalogModel, store: &Store) -> Vec<(Option<Precision>, PathBuf)> {
+    match &model.path {
+        _ if model.kind != ModelKind::Dual => Vec::new(),
+        Some(path) => vec![(None, local_folder(path))],
+        None => store.pulled(model).map(|one| (Some(one), store.folder(model, one))).collect(),
+    }
 }
 
 async fn add(catalog: &Catalog, args: &AddArgs) -> Result<Exit, Error> {
@@ -205,7 +254,7 @@ async fn add(catalog: &Catalog, args: &AddArgs) -> Result<Exit, Error> {
 
 /// An entry for a folder, which must open.
 fn own_folder(name: &str, dir: &Path) -> Result<CatalogModel, Error> {
-    let manifest = ModelFolder::open(&dir.to_owned())?.manifest;
+    let manifest = opened(ModelFolder::open(&dir.to_owned())?)?.manifest().clone();
     let path = std::path::absolute(dir)
         .map_err(|source| ModelStoreError::Io { path: dir.to_owned(), source })?;
     let mut model = CatalogModel::new(name);

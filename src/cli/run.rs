@@ -10,7 +10,7 @@ use crate::config::{Config, RUN_FILE};
 use crate::dataset::sink::ExportFormat;
 use crate::dataset::store;
 use crate::matching::Strategy;
-use crate::run::{self, Job, RunError, RunFolder, Summary, store_path};
+use crate::run::{self, Job, LostAt, RunError, RunFolder, Summary, store_path};
 use crate::work::Stop;
 
 use super::args::{FolderArgs, LlmArgs, ModelArgs, SourceArgs, layers};
@@ -60,8 +60,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub examples: Option<PathBuf>,
 
-    /// Folder with answer.system.txt and answer.user.txt; default: the built-in prompts.
-    #[arg(long, value_name = "DIR")]
+    /// Built-in prompts, capable or small, or a folder with answer.system.txt and answer.user.txt;
+    /// default: small with a local LLM, else capable.
+    #[arg(long, value_name = "SET|DIR")]
     pub prompts: Option<PathBuf>,
 
     /// Sampling strategy.
@@ -71,6 +72,11 @@ pub struct RunArgs {
     /// Instructions drawn per photo.
     #[arg(long, value_name = "N")]
     pub per_image: Option<u64>,
+
+    /// What an instruction must pass before it is drawn for a photo: text, encoder, with commas;
+    /// empty: nothing. Default: text,encoder, or what the run began with.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub check: Option<Vec<String>>,
 
     #[command(flatten)]
     pub llm: LlmArgs,
@@ -101,7 +107,12 @@ pub async fn run(args: &RunArgs) -> Result<Exit, Error> {
 /// `pairwright match`.
 pub async fn matching(args: &RunArgs) -> Result<Exit, Error> {
     let job = job(args)?;
-    end(args, job.match_only().await)
+    let mut matched = job.match_only().await;
+    if let Ok(Summary { nothing, .. }) = &mut matched {
+        // Answers are not asked for yet.
+        nothing.take_if(|nothing| nothing.lost_at == LostAt::Answers);
+    }
+    end(args, matched)
 }
 
 /// `pairwright answer`.
@@ -119,7 +130,9 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Error> {
     }
     let summary = quiet_job(&args.out, config)?.export_only()?;
     print!("{summary}");
-    Ok(Exit::Done)
+    let Some(nothing) = summary.nothing else { return Ok(Exit::Done) };
+    eprintln!("error: no file was written: {nothing}");
+    Ok(Exit::Nothing)
 }
 
 /// `pairwright report`.
@@ -172,6 +185,7 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .path_flag("answer.prompts", args.prompts.as_ref())?
         .flag("matching.strategy", args.strategy.clone())?
         .flag("matching.per_image", args.per_image)?
+        .flag("matching.check", args.check.clone())?
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
@@ -185,8 +199,12 @@ fn end(args: &RunArgs, result: Result<Summary, Error>) -> Result<Exit, Error> {
     let begun = args.out.join(RUN_FILE).is_file();
     conclude(&resume, begun, result, |summary| {
         print!("{summary}");
-        let partial = summary.is_partial();
-        Ended { stopped: false, partial, gave_up: summary.gave_up }
+        Ended {
+            stopped: false,
+            partial: summary.is_partial(),
+            nothing: summary.nothing.as_ref().map(ToString::to_string),
+            gave_up: summary.gave_up,
+        }
     })
 }
 
@@ -242,6 +260,8 @@ mod tests {
             (&["--prompts=/p"], "/answer/prompts", "/p".into()),
             (&["--strategy=mmr"], "/matching/strategy", "mmr".into()),
             (&["--per-image=5"], "/matching/per_image", 5.into()),
+            (&["--check=text,encoder"], "/matching/check", serde_json::json!(["text", "encoder"])),
+            (&["--check="], "/matching/check", serde_json::json!([])),
             (&["--llm=openai:http://h:1/v1"], "/llm/target", "openai:http://h:1/v1".into()),
             (&["--llm-model=q"], "/llm/model", "q".into()),
             (&["--llm-in-flight=3"], "/llm/max_in_flight", 3.into()),

@@ -27,7 +27,18 @@ impl OnnxEncoder {
         options: &EncoderOptions,
         decode: DecodeOptions,
     ) -> Result<Self, ModelError> {
-        let folder = ModelFolder::open(source)?;
+        Self::of(ModelFolder::open(source)?, options, decode)
+    }
+
+    /// Loads both graphs of a folder whose files were checked.
+    ///
+    /// # Errors
+    /// As [`OnnxEncoder::open`].
+    pub fn of(
+        folder: ModelFolder,
+        options: &EncoderOptions,
+        decode: DecodeOptions,
+    ) -> Result<Self, ModelError> {
         let preprocess = folder.manifest.vision.preprocess.clone();
         let preprocessor = Preprocessor::new(preprocess, decode).map_err(|error| {
             ModelError::Manifest { path: folder.path.clone(), message: error.to_string() }

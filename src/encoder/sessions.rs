@@ -248,8 +248,8 @@ mod tests {
     fn pool(count: usize) -> SessionPool {
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/text.onnx");
         let options = SessionOptions { intra_threads: 1, device: Device::Cpu };
-        SessionPool::open(&GraphFile::whole(graph), count, options)
-            .expect("opens; run `make setup` once")
+        let graph = GraphFile::whole(graph).expect("the bundled graph");
+        SessionPool::open(&graph, count, options).expect("opens; run `make setup` once")
     }
 
     #[test]

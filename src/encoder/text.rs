@@ -37,7 +37,7 @@ impl TextTower {
         let path = folder.file(&spec.file);
         let graph = match spec.file == manifest.vision.file {
             true => GraphFile::part(path, &spec.output)?,
-            false => GraphFile::whole(path),
+            false => GraphFile::whole(path)?,
         };
         let (session, device) = BoundSession::open(&graph, options.session())?;
         let inputs: Vec<&str> =

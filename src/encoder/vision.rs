@@ -30,7 +30,7 @@ impl VisionTower {
         let path = folder.file(&spec.file);
         let graph = match spec.file == manifest.text.file {
             true => GraphFile::part(path, &spec.output)?,
-            false => GraphFile::whole(path),
+            false => GraphFile::whole(path)?,
         };
         let sessions = SessionPool::open(&graph, options.sessions, options.session())?;
         sessions.with(|session| {

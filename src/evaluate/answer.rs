@@ -9,20 +9,21 @@ use serde_json::json;
 use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
+use crate::base::tokens::break_up;
 use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
 use crate::sandbox::FileAccess;
-use crate::work::{Asking, Outcome, Phase, Progress, Stop, Whose};
+use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
 
 use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
-use super::judge::{Session, failure, raw_reply};
+use super::judge::{Session, Sheet, failure, raw_reply};
 use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
 use super::session::{Finished, own, remember};
-use super::store::{About, Entry, EvaluationStore};
+use super::store::{About, Entry, EvaluationStore, FailedCall};
 use super::tally::Cost;
 
 /// The answers in the published format.
@@ -54,9 +55,24 @@ pub struct AnswerResults {
     pub answered: u64,
     /// Questions without an answer: their calls failed, or were not made yet.
     pub missing: Vec<QuestionId>,
+    /// Questions that the server refused for good.
+    pub refused: Vec<QuestionId>,
     /// Answers without any text.
     pub empty: Vec<QuestionId>,
     pub cost: Cost,
+    /// Why a question that has no answer has none.
+    pub failure: Option<FailedCall>,
+}
+
+impl AnswerResults {
+    /// Why there is no answer with any text, where there is none.
+    pub fn why_nothing(&self) -> Option<String> {
+        let empty = self.empty.len();
+        (self.answered == empty as u64).then(|| match &self.failure {
+            Some(failure) => format!("no question has an answer: {}", failure.reason),
+            None => format!("no question has an answer: {empty} replies without any text"),
+        })
+    }
 }
 
 /// Answers every question that has no answer yet, and writes `answers.jsonl` into `folder`, with
@@ -81,11 +97,17 @@ pub async fn answer(
     pad.rekey(&name, &tasks, &store)?;
     store.clear_failures()?;
     let record = Record::read(&store)?;
-    let open: Vec<Task> =
-        tasks.iter().filter(|task| record.replies(&task.key).is_empty()).cloned().collect();
+    let replied = |task: &&Task| !record.replies(&task.key).is_empty();
+    let open = tasks.iter().filter(|task| !replied(task) && !record.is_refused(&task.key));
+    let sheet = Sheet {
+        phase: Phase::Answer,
+        open: open.cloned().collect(),
+        total: tasks.len(),
+        answered: tasks.iter().any(|task| replied(&task)),
+    };
     let session = Session { store: &mut store, stop, progress };
     let asking = Scribe { pad: Arc::clone(&pad) };
-    let worked = session.work(asking, &backend, model, Phase::Answer, open, tasks.len()).await?;
+    let worked = session.work(asking, &backend, model, sheet).await?;
     let results = pad.write(folder, &tasks, &store, &name)?;
     Ok(Finished { results, worked })
 }
@@ -187,14 +209,20 @@ impl Pad {
             path: path.clone(),
             answered: 0,
             missing: Vec::new(),
+            refused: Vec::new(),
             empty: Vec::new(),
             cost: Cost::default(),
+            failure: None,
         };
         let mut text = String::new();
         for task in tasks {
             let question = &self.questions[task.question];
             let Some(reply) = record.replies(&task.key).last() else {
-                results.missing.push(question.question_id.clone());
+                let failure = record.failure(&task.key);
+                let refused = failure.is_some_and(|failure| failure.refused);
+                let list = if refused { &mut results.refused } else { &mut results.missing };
+                results.failure = results.failure.or_else(|| failure.cloned());
+                list.push(question.question_id.clone());
                 continue;
             };
             results.answered += 1;
@@ -259,7 +287,7 @@ impl Asking for Scribe {
         let pad = &self.pad;
         let question = &pad.questions[task.question];
         let images = pad.view.attachments(question)?;
-        let message = Message { images, ..Message::user(pad.text(question)) };
+        let message = Message { images, ..Message::user(break_up(&pad.text(question))) };
         let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
         Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))
     }
@@ -268,14 +296,8 @@ impl Asking for Scribe {
         Outcome::done(Entry::Reply(self.about(task), raw_reply(1, request, reply)))
     }
 
-    fn failure(
-        &self,
-        task: Task,
-        _: &ChatRequest,
-        error: &LlmError,
-        _: Whose,
-    ) -> Outcome<Task, Entry> {
-        Outcome::done(Entry::Failure(self.about(task), failure(error)))
+    fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Entry {
+        Entry::Failure(self.about(task.clone()), failure(error, fate))
     }
 }
 

@@ -1,6 +1,5 @@
 //! What an evaluation would take, told before anything is paid for.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::Error;
@@ -8,7 +7,7 @@ use crate::Error;
 use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::prompt::Turn;
-use super::store::Reply;
+use super::results::Record;
 
 /// Characters of English text per token: a rule of thumb, said as such.
 const CHARACTERS_PER_TOKEN: u64 = 4;
@@ -67,14 +66,10 @@ impl fmt::Display for Estimate {
 }
 
 impl Judge {
-    pub(super) fn estimate(
-        &self,
-        board: &Board,
-        replies: &HashMap<String, Vec<Reply>>,
-    ) -> Result<Estimate, Error> {
+    pub(super) fn estimate(&self, board: &Board, record: &Record) -> Result<Estimate, Error> {
         let tasks = board.tasks(self);
         let calls = tasks.len() as u64;
-        let open = self.open(tasks, replies);
+        let open = self.open(tasks, record);
         let mut estimate =
             Estimate { calls, kept: calls - open.len() as u64, ..Default::default() };
         let image = board.view.sight() == Sight::Image;

@@ -1,6 +1,6 @@
 //! The judge: every question in both orders, asked again where the verdict cannot be read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::stream;
@@ -11,13 +11,14 @@ use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings};
-use crate::work::{Asking, Backend, Calls, Outcome, Phase, Progress, Stop, Whose, Worked};
+use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop, Worked};
 
 use super::align::Entrant;
 use super::image_view::ImageView;
 use super::old_keys;
 use super::prompt::{JudgePrompts, Turn};
 use super::question::Question;
+use super::results::Record;
 use super::store::{About, Entry, EvaluationStore, FailedCall, Reply};
 use super::verdict::{self, PARSER_VERSION};
 
@@ -147,17 +148,13 @@ impl Judge {
         Ok(())
     }
 
-    /// Tasks without a verdict and with askings left, each with its next attempt.
-    pub(super) fn open(
-        &self,
-        mut tasks: Vec<Task>,
-        replies: &HashMap<String, Vec<Reply>>,
-    ) -> Vec<Task> {
+    /// Tasks without a verdict, with askings left and not refused, each with its next attempt.
+    pub(super) fn open(&self, mut tasks: Vec<Task>, record: &Record) -> Vec<Task> {
         // Two pairs may share an order only if they share both entrants, so keys are distinct.
         tasks.retain_mut(|task| {
-            let given = replies.get(&task.key).map_or(&[][..], Vec::as_slice);
+            let given = record.replies(&task.key);
             task.attempt = given.last().map_or(1, |last| last.attempt + 1);
-            !self.is_settled(given)
+            !self.is_settled(given) && !record.is_refused(&task.key)
         });
         tasks
     }
@@ -201,9 +198,13 @@ impl Judge {
         let tasks = board.tasks(self);
         let total = tasks.len();
         session.store.clear_failures()?;
-        let open = self.open(tasks, &session.store.replies()?);
+        let record = Record::read(session.store)?;
+        let answered = tasks.iter().any(|task| !record.replies(&task.key).is_empty());
+        let open = self.open(tasks, &record);
         let asking = Bench { board: Arc::clone(board), judge: Arc::clone(self) };
-        session.work(asking, backend, model, Phase::Judge, open, total).await
+        session
+            .work(asking, backend, model, Sheet { phase: Phase::Judge, open, total, answered })
+            .await
     }
 }
 
@@ -214,16 +215,25 @@ pub struct Session<'a> {
     pub progress: &'a dyn Progress,
 }
 
+/// What a session works on.
+pub(super) struct Sheet<T> {
+    pub phase: Phase,
+    /// Tasks to ask for.
+    pub open: Vec<T>,
+    /// All tasks, with those that are done.
+    pub total: usize,
+    /// Whether any of them has a reply.
+    pub answered: bool,
+}
+
 impl Session<'_> {
-    /// Makes the calls for the `open` tasks of `total`, and keeps what comes back.
+    /// Makes the calls for the open tasks, and keeps what comes back.
     pub(super) async fn work<A: Asking<Row = Entry>>(
         self,
         asking: A,
         backend: &Backend,
         model: Arc<dyn ChatModel>,
-        phase: Phase,
-        open: Vec<A::Task>,
-        total: usize,
+        Sheet { phase, open, total, answered }: Sheet<A::Task>,
     ) -> Result<Worked, Error> {
         let Self { store, stop, progress } = self;
         progress.expect(phase, total as u64);
@@ -231,7 +241,7 @@ impl Session<'_> {
         let keeper = store.reopen()?;
         let keep = move |rows: Vec<Entry>| Ok(keeper.put(&rows)?);
         let asking = Arc::new(asking);
-        let calls = Calls { asking, model, backend, phase, stop, progress };
+        let calls = Calls { asking, model, backend, answered, phase, stop, progress };
         let worked = calls.work(stream::iter(open.into_iter().map(Ok)), keep).await?;
         if !worked.stopped && worked.gave_up.is_none() {
             progress.finish(phase);
@@ -279,20 +289,14 @@ impl Asking for Bench {
         Outcome { row, again: (!settled).then_some(task) }
     }
 
-    fn failure(
-        &self,
-        task: Task,
-        _: &ChatRequest,
-        error: &LlmError,
-        _: Whose,
-    ) -> Outcome<Task, Entry> {
-        Outcome::done(Entry::Failure(self.about(&task), failure(error)))
+    fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Entry {
+        Entry::Failure(self.about(task), failure(error, fate))
     }
 }
 
-pub(super) fn failure(error: &LlmError) -> FailedCall {
+pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {
     let (code, reason) = (error.code().to_owned(), error.to_string());
-    FailedCall { code, reason, attempts: error.attempts }
+    FailedCall { code, reason, attempts: error.attempts, refused: fate == Fate::Refused }
 }
 
 /// A reply with its verdict, as it is kept.
@@ -355,7 +359,7 @@ pub(super) fn count_open(
     let tasks = board.tasks(judge);
     let keys: HashSet<&str> = tasks.iter().map(|task| task.key.as_str()).collect();
     let total = keys.len();
-    let open = judge.open(tasks, &store.replies()?).len();
+    let open = judge.open(tasks, &Record::read(store)?).len();
     Ok((total, open))
 }
 

@@ -101,6 +101,17 @@ impl JudgeResults {
     pub fn is_complete(&self) -> bool {
         self.strict.total.missing == 0
     }
+
+    /// Why nothing was judged, where no question has a reply or a forfeit.
+    pub fn why_nothing(&self) -> Option<String> {
+        if self.cost.replies > 0 || self.strict.total.forfeits > 0 {
+            return None;
+        }
+        let sides = self.verdicts.iter().flat_map(|one| [&one.forward, &one.backward]);
+        let failure = sides.filter_map(|side| side.failure.as_ref()).next();
+        let why = failure.map_or("nothing was asked", |failure| &failure.reason);
+        Some(format!("the judge gave no reply: {why}"))
+    }
 }
 
 /// A model in its place.
@@ -163,6 +174,7 @@ impl LeaderboardResults {
 }
 
 /// The stored replies and failures of an evaluation, by task.
+#[derive(Default)]
 pub struct Record {
     replies: HashMap<String, Vec<Reply>>,
     failures: HashMap<String, FailedCall>,
@@ -181,11 +193,21 @@ impl Record {
         self.replies.get(key).map_or(&[], Vec::as_slice)
     }
 
+    pub(super) fn failure(&self, key: &str) -> Option<&FailedCall> {
+        self.failures.get(key)
+    }
+
+    /// Whether the server refused this call for good.
+    pub(super) fn is_refused(&self, key: &str) -> bool {
+        self.failure(key).is_some_and(|failure| failure.refused)
+    }
+
     fn side(&self, judge: &Judge, key: &str) -> Side {
         let replies = self.replies(key).to_vec();
         let letter = replies.last().and_then(|last| Letter::of(&last.verdict));
-        let failure = self.failures.get(key).cloned();
-        Side { letter, settled: judge.is_settled(&replies), replies, failure }
+        let failure = self.failure(key).cloned();
+        let settled = judge.is_settled(&replies) || self.is_refused(key);
+        Side { letter, settled, replies, failure }
     }
 
     /// Every question of one pair.

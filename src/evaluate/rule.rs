@@ -46,7 +46,8 @@ pub enum Outcome {
     Tie,
     /// The second file's model.
     Second,
-    /// A reply that decides has no readable verdict. Never counted as a tie.
+    /// A reply that decides has no readable verdict, or the judge's server refuses to give one. Never
+    /// counted as a tie.
     Unparsed,
     /// A call failed or was not made yet.
     Missing,

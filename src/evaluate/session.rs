@@ -168,8 +168,8 @@ impl Prepared {
         if let Some(store) = store {
             judge.rekey(&self.board, store)?;
         }
-        let replies = store.map(EvaluationStore::replies).transpose()?.unwrap_or_default();
-        judge.estimate(&self.board, &replies)
+        let record = store.map(Record::read).transpose()?.unwrap_or_default();
+        judge.estimate(&self.board, &record)
     }
 }
 

@@ -19,7 +19,9 @@ static SCHEMA: Schema = Schema {
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
     readable_from: 1,
-    migrations: || vec![Migration::up(include_str!("schema.sql"))],
+    migrations: || {
+        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("refused.sql"))]
+    },
 };
 
 /// One reply as it came.
@@ -73,6 +75,9 @@ pub struct FailedCall {
     pub reason: String,
     /// Requests sent.
     pub attempts: u32,
+    /// Whether the server takes others and refused this one: it is not asked again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// The connection to an evaluation's store.
@@ -219,7 +224,7 @@ impl EvaluationStore {
         self.db.meta(&format!("{OLD_KEY}{key}"))
     }
 
-    /// Keeps a failed call, to be made again at the next start.
+    /// Keeps a failed call, to be made again at the next start unless it was refused for good.
     ///
     /// # Errors
     /// SQLite's.
@@ -229,11 +234,11 @@ impl EvaluationStore {
         question_id: &str,
         failure: &FailedCall,
     ) -> Result<(), DbError> {
-        let FailedCall { code, reason, attempts } = failure;
+        let FailedCall { code, reason, attempts, refused } = failure;
         self.db
             .execute(
-                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![task_key, question_id, code, reason, attempts],
+                "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![task_key, question_id, code, reason, attempts, refused],
             )
             .map(drop)
     }
@@ -243,21 +248,21 @@ impl EvaluationStore {
     /// # Errors
     /// SQLite's.
     pub fn failures(&self) -> Result<HashMap<String, FailedCall>, DbError> {
-        let sql = "SELECT task_key, code, reason, attempts FROM failures";
+        let sql = "SELECT task_key, code, reason, attempts, refused FROM failures";
         let rows = self.db.rows(sql, [], |row| {
-            let failure =
-                FailedCall { code: row.get(1)?, reason: row.get(2)?, attempts: row.get(3)? };
+            let (attempts, refused) = (row.get(3)?, row.get(4)?);
+            let failure = FailedCall { code: row.get(1)?, reason: row.get(2)?, attempts, refused };
             Ok((row.get(0)?, failure))
         })?;
         Ok(rows.into_iter().collect())
     }
 
-    /// Forgets failed calls, so that they are made again.
+    /// Forgets failed calls that may pass now, so that they are made again.
     ///
     /// # Errors
     /// SQLite's.
     pub fn clear_failures(&self) -> Result<(), DbError> {
-        self.db.execute("DELETE FROM failures", []).map(drop)
+        self.db.execute("DELETE FROM failures WHERE refused = 0", []).map(drop)
     }
 }
 

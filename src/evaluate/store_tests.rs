@@ -44,13 +44,20 @@ fn what_is_kept_is_there_when_the_store_is_opened_again() {
 }
 
 #[test]
-fn failures_are_kept_until_they_are_cleared() {
+fn failures_are_kept_until_they_are_cleared_and_refusals_for_good() {
     let (_folder, store) = store();
-    let failure = FailedCall { code: "llm_timeout".into(), reason: "late".into(), attempts: 5 };
-    store.put_failure("k", "1", &failure).expect("kept");
-    assert_eq!(store.failures().expect("read")["k"], failure);
+    let failure = |refused| FailedCall {
+        code: "llm_timeout".into(),
+        reason: "late".into(),
+        attempts: 5,
+        refused,
+    };
+    store.put_failure("k", "1", &failure(false)).expect("kept");
+    store.put_failure("l", "2", &failure(true)).expect("kept");
+    let both = [("k".to_owned(), failure(false)), ("l".to_owned(), failure(true))];
+    assert_eq!(store.failures().expect("read"), both.into());
     store.clear_failures().expect("cleared");
-    assert!(store.failures().expect("read").is_empty());
+    assert_eq!(store.failures().expect("read"), [("l".to_owned(), failure(true))].into());
 }
 
 #[test]

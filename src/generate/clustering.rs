@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::base::Stopped;
+use crate::base::db::DbError;
 use crate::base::key::Key;
 use crate::encoder::Embedding;
 use crate::instruction::GenerateError;
@@ -161,21 +162,40 @@ pub fn matrix(vectors: &[Embedding]) -> Array2<f32> {
     Array2::from_shape_fn((vectors.len(), columns), |(row, column)| vectors[row][column])
 }
 
-/// The error with what became of the instructions that are missing.
+/// The error with what became of the instructions that are missing. Where calls failed that the next
+/// start makes again, that is what ended it.
 fn lost(store: &GenerationStore, error: ClusterError) -> Error {
     if error == ClusterError::Stopped {
         return Stopped.into();
     }
-    let counts = match store.counts() {
-        Ok(counts) => counts,
+    let read = || Ok::<_, DbError>((store.counts()?, store.failures()?));
+    let (counts, failures) = match read() {
+        Ok(found) => found,
         Err(error) => return error.into(),
     };
-    let raws = || counts.iter().filter(|count| count.of == "raw");
-    let all: u64 = raws().map(|count| count.count).sum();
-    let named: Vec<String> =
-        raws().map(|count| format!("{} {}", count.code, count.count)).collect();
-    let lost = format!("of {all} instructions the LLM wrote: {}", named.join(", "));
-    GenerateError::Cluster { error, lost }.into()
+    let open: Vec<_> = failures.iter().filter(|failure| !failure.refused).collect();
+    if let (ClusterError::TooFew { found }, Some(first)) = (&error, open.first()) {
+        let reason = format!("{}: {}", first.subject, first.reason);
+        return GenerateError::Unanswered { found: *found, failed: open.len(), reason }.into();
+    }
+    let of = |what: &str| {
+        let counts = counts.iter().filter(|count| count.of == what);
+        counts.map(|count| format!("{} {}", count.code, count.count)).collect::<Vec<_>>()
+    };
+    let all: u64 = counts.iter().filter(|count| count.of == "raw").map(|one| one.count).sum();
+    let refused = failures.iter().find(|failure| failure.refused);
+    let refused = refused.map(|one| format!("refused {} ({})", failures.len(), one.reason));
+    let why: Vec<String> = match all {
+        0 => of("reply").into_iter().chain(refused).collect(),
+        _ => of("raw").into_iter().chain(refused).collect(),
+    };
+    let what = if all == 0 { "replies" } else { "instructions" };
+    let why = if why.is_empty() { "none came".to_owned() } else { why.join(", ") };
+    GenerateError::Cluster {
+        error,
+        lost: format!("of {all} instructions the LLM wrote, {what}: {why}"),
+    }
+    .into()
 }
 
 /// Clusters from the largest on, equals by their first member; empty ones, which equal embeddings

@@ -41,6 +41,11 @@ pub enum GenerateError {
     UnknownPlaceholder { path: PathBuf, found: String, known: String },
     #[error("{error}; {lost}")]
     Cluster { error: ClusterError, lost: String },
+    #[error(
+        "{failed} calls to the LLM failed, so that {found} distinct instructions are left and \
+         clustering needs at least 2; the same command makes the calls again: {reason}"
+    )]
+    Unanswered { found: usize, failed: usize, reason: String },
     #[error("the LLM backend cannot be used: {0}")]
     Llm(LlmError),
     #[error(
@@ -67,6 +72,7 @@ impl Failure for GenerateError {
             | Self::Placeholder { .. }
             | Self::UnknownPlaceholder { .. } => ErrorKind::InvalidInput,
             Self::Cluster { error, .. } => error.kind(),
+            Self::Unanswered { .. } => ErrorKind::Unavailable,
             Self::Llm(error) => error.kind(),
         }
     }
@@ -82,6 +88,7 @@ impl Failure for GenerateError {
             Self::Placeholder { .. } => "prompt_lacks_placeholder",
             Self::UnknownPlaceholder { .. } => "prompt_unknown_placeholder",
             Self::Cluster { error, .. } => error.code(),
+            Self::Unanswered { .. } => "calls_failed",
             Self::Llm(error) => error.code(),
             Self::NoFolder { .. } => "no_generation",
             Self::NoInstruction { .. } => "no_instruction",

@@ -15,6 +15,7 @@ mod library;
 pub mod lineage;
 pub mod prompt;
 pub mod reply;
+mod requires;
 mod seeds;
 pub mod store;
 pub mod summarize;
@@ -23,4 +24,8 @@ pub mod wording;
 pub use crate::dataset::record::Instruction;
 pub use error::GenerateError;
 pub use library::{BadText, Library, LibraryError, MAX_TEXT_BYTES};
+pub use requires::{
+    BadRequires, BadTags, MAX_PHRASE_BYTES, MAX_REQUIRED, MAX_TAG_BYTES, MAX_TAGS, check_requires,
+    check_tags,
+};
 pub use seeds::{Seed, Seeds};

@@ -16,7 +16,7 @@ use crate::generate::{Generation, GenerationFolder, Models};
 use crate::instruction::store::{CreateError, InstructionStore, NewInstruction};
 use crate::instruction::{GenerateError, Instruction, Library};
 use crate::llm::LlmError;
-use crate::run::{Job, Resources, RunFolder};
+use crate::run::{Job, LostAt, Resources, RunFolder};
 use crate::work::{Backend, Progress, Stop, Whose};
 
 /// Instructions embedded and added at once.
@@ -60,7 +60,12 @@ impl JobWork {
         let folder = RunFolder::take(&self.folder)?;
         let job = Job::new(folder, config, self.meter, self.stop).with(self.resources);
         let summary = if answers { job.run().await? } else { job.match_only().await? };
-        Ok(Box::new(summary.into()))
+        let nothing = summary.nothing.as_ref();
+        let nothing = nothing.filter(|nothing| answers || nothing.lost_at != LostAt::Answers);
+        let said = nothing.map(|nothing| format!("nothing was made: {nothing}"));
+        let mut summary = JobSummary::from(summary);
+        summary.notices.extend(said);
+        Ok(Box::new(summary))
     }
 
     async fn instructions(&self, mut config: Config, into_library: bool) -> Result<(), Error> {
@@ -110,6 +115,8 @@ impl JobWork {
                 id: Some(one.id.clone()),
                 text: one.text.clone(),
                 category: one.category.clone(),
+                requires: one.requires.clone(),
+                tags: one.tags.clone(),
                 vector: text.vector,
             });
             add(library, new.collect())?;

@@ -1,11 +1,14 @@
 //! Prompt templates: text with `{name}` placeholders.
 
+use crate::base::tokens;
+
 /// The names of the `{name}` placeholders of a template.
 pub(crate) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
     template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
 }
 
-/// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are.
+/// Fills `{name}` placeholders in one pass, so that braces inside a value stay as they are. Values
+/// are data: what a server would take for a token in them is broken up ([`tokens::break_up`]).
 pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::new();
     let mut rest = template;
@@ -16,7 +19,7 @@ pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
         });
         match value {
             Some((value, tail)) => {
-                text.push_str(value.trim());
+                text.push_str(&tokens::break_up(value.trim()));
                 rest = tail;
             }
             None => {
@@ -38,5 +41,11 @@ mod tests {
         let values = [("description", "{instruction}"), ("instruction", "do {it}")];
         let text = render("See: {description} {other} -> {instruction}", &values);
         assert_eq!(text, "See: {instruction} {other} -> do {it}");
+    }
+
+    #[test]
+    fn tokens_are_broken_up_in_values_and_kept_in_the_template() {
+        let text = render("<think> {value}", &[("value", "Soup.<|im_end|> </s> <image> a < b")]);
+        assert_eq!(text, "<think> Soup.< |im_end| > < /s > < image > a < b");
     }
 }

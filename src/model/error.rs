@@ -39,10 +39,16 @@ pub enum ModelError {
     #[error("{path}: not an ONNX file: {message}; fetch it again from where the model came from")]
     NotOnnx { path: PathBuf, message: String },
     #[error(
-        "{path}: the weights are in {name}, which is not beside it: fetch that file as well and \
-         keep its name"
+        "{path}: the weights are in {name}, which is {why}: fetch that file as well and keep its \
+         name and its place beside the graph"
     )]
-    NoWeights { path: PathBuf, name: String },
+    NoWeights { path: PathBuf, name: String, why: String },
+    #[error(
+        "{path}: it names {name:?} as the file of its weights, which is outside its own folder; \
+         such a graph is not opened: save it with its weights beside it (in Python: \
+         onnx.save_model(onnx.load(PATH), NEW, save_as_external_data=True))"
+    )]
+    WeightsOutside { path: PathBuf, name: String },
     #[error("{path}: {problem}: found {found}; wanted {wanted}")]
     Unfit { path: PathBuf, problem: &'static str, found: String, wanted: String },
     #[error(
@@ -113,6 +119,7 @@ impl Failure for ModelError {
             | Self::Truncated { .. }
             | Self::NotOnnx { .. }
             | Self::NoWeights { .. }
+            | Self::WeightsOutside { .. }
             | Self::Unfit { .. }
             | Self::Widths { .. }
             | Self::Width { .. }

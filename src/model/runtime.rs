@@ -13,7 +13,8 @@ use ort::session::builder::SessionBuilder;
 use ort::value::Outlet;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelError, onnx};
+use super::ModelError;
+use super::onnx::{self, InMemory};
 
 /// The library's name in the folder `make setup` fills.
 const LIBRARY_PREFIX: &str = if cfg!(windows) { "onnxruntime" } else { "libonnxruntime" };
@@ -51,23 +52,27 @@ pub fn environment() -> Result<&'static Environment, ModelError> {
 /// A graph to open sessions of.
 pub struct GraphFile {
     path: PathBuf,
-    /// The graph itself, where it is a part of the file.
-    part: Option<Vec<u8>>,
+    /// The graph itself, where it is not the file as it is.
+    made: Option<InMemory>,
 }
 
 impl GraphFile {
     /// The whole file.
-    pub fn whole(path: PathBuf) -> Self {
-        Self { path, part: None }
+    ///
+    /// # Errors
+    /// The file cannot be read or is not ONNX, or weights that it keeps in other files are missing.
+    pub fn whole(path: PathBuf) -> Result<Self, ModelError> {
+        let made = onnx::relocated(&path)?;
+        Ok(Self { path, made })
     }
 
     /// What of the file `output` depends on.
     ///
     /// # Errors
-    /// The file cannot be read or is not ONNX.
+    /// As [`GraphFile::whole`].
     pub fn part(path: PathBuf, output: &str) -> Result<Self, ModelError> {
-        let part = Some(onnx::split(&path, output)?);
-        Ok(Self { path, part })
+        let made = Some(onnx::split(&path, output)?);
+        Ok(Self { path, made })
     }
 
     /// Where it is.
@@ -76,12 +81,14 @@ impl GraphFile {
     }
 
     fn commit(&self, mut builder: SessionBuilder) -> ort::Result<Session> {
-        let Some(part) = &self.part else { return builder.commit_from_file(&self.path) };
-        let folder = self.path.parent().unwrap_or(Path::new(".")).to_string_lossy();
+        let Some(InMemory { bytes, folder }) = &self.made else {
+            return builder.commit_from_file(&self.path);
+        };
+        let folder = folder.to_string_lossy();
         // Without a file of its own the graph has no folder in which its weights could lie.
         let mut builder = builder
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
-        builder.commit_from_memory(part)
+        builder.commit_from_memory(bytes)
     }
 }
 

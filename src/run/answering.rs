@@ -14,7 +14,7 @@ use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
 use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
-use crate::work::{Asking, Backend, Calls, Feed, Outcome, Phase, Progress, Stop, Whose, blocking};
+use crate::work::{Asking, Backend, Calls, Fate, Feed, Outcome, Phase, Progress, Stop, blocking};
 
 use super::settings::AnswerSettings;
 
@@ -53,18 +53,24 @@ pub struct AnswerStage {
 
 /// What a call to the LLM leaves in the store.
 enum Row {
-    Answer(AnswerRow),
-    /// The server refused this one prompt: asking again is no use.
-    Refused {
-        pair_key: String,
-        rejection: Rejection,
-    },
-    /// To be tried again at the next start.
+    /// With the rejection of its pair, where the LLM declined.
+    Answer(AnswerRow, Option<Rejection>),
     Failed {
         pair_key: String,
         failure: Rejection,
         attempts: u32,
+        fate: Fate,
     },
+}
+
+/// A pair and the attempt to make at it.
+#[derive(Clone)]
+struct Attempt {
+    pair: Pair,
+    /// From 1.
+    number: u32,
+    /// The attempt before it, which was refused.
+    last: Option<AnswerRow>,
 }
 
 /// How pairs are asked for.
@@ -111,13 +117,14 @@ impl AnswerStage {
             after: (-1, 0),
             counted: None,
         };
-        let (stage, store) = (Arc::clone(self), store.reopen()?);
-        let keep = move |rows: Vec<Row>| Ok(stage.keep(&store, rows)?);
+        let (stage, keeper) = (Arc::clone(self), store.reopen()?);
+        let keep = move |rows: Vec<Row>| Ok(stage.keep(&keeper, &rows)?);
         let generator = Arc::clone(&self.generator);
         let calls = Calls {
             model: Arc::clone(&generator.model),
             asking: Arc::new(Asker { generator, attempts: self.attempts }),
             backend: &self.backend,
+            answered: store.has_answers(&self.generator.conf)?,
             phase: Phase::Answer,
             stop,
             progress,
@@ -129,21 +136,23 @@ impl AnswerStage {
         Ok(AnswerOutcome { pairs: worked.done, gave_up: worked.gave_up })
     }
 
-    fn keep(&self, store: &Store, rows: Vec<Row>) -> Result<(), DbError> {
+    /// Keeps rows in their order: a refusal never before the answer that shows it to be final.
+    fn keep(&self, store: &Store, rows: &[Row]) -> Result<(), DbError> {
         let conf = &self.generator.conf;
-        let mut answers = Vec::with_capacity(rows.len());
-        for row in rows {
-            match row {
-                Row::Answer(row) => answers.push(row),
-                Row::Refused { pair_key, rejection } => {
-                    store.put_answer_rejection(conf, &pair_key, &rejection)?;
-                }
-                Row::Failed { pair_key, failure, attempts } => {
-                    store.put_failure(conf, &pair_key, &failure, attempts)?;
-                }
+        let put = |row: &Row| match row {
+            Row::Answer(row, declined) => {
+                store.put_answer(conf, &self.filter_conf, row)?;
+                let put = |declined| store.put_answer_rejection(conf, &row.pair_key, declined);
+                declined.as_ref().map_or(Ok(()), put)
             }
-        }
-        store.put_answers(conf, &self.filter_conf, &answers)
+            Row::Failed { pair_key, failure, attempts, fate: Fate::Later } => {
+                store.put_failure(conf, pair_key, failure, *attempts)
+            }
+            Row::Failed { pair_key, failure, fate: Fate::Refused, .. } => {
+                store.put_answer_rejection(conf, pair_key, failure)
+            }
+        };
+        store.database().together(|| rows.iter().try_for_each(put))
     }
 
     /// Filters changed since an answer was judged: judges it again, without another call.
@@ -157,7 +166,7 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let verdict = self.generator.filters.check(&SampleView {
+                    let verdict = self.generator.verdict(&SampleView {
                         text: &answer.text,
                         truncated: answer.finish == finish_name(FinishReason::Length),
                         instruction: &answer.instruction,
@@ -192,51 +201,46 @@ impl AnswerStage {
 }
 
 impl Asking for Asker {
-    /// A pair, and the number of the attempt from 1.
-    type Task = (Pair, u32);
+    type Task = Attempt;
     type Row = Row;
 
-    fn request(&self, (pair, attempt): &(Pair, u32)) -> Result<ChatRequest, Error> {
-        Ok(self.generator.request(pair, *attempt))
+    fn request(&self, Attempt { pair, number, last }: &Attempt) -> Result<ChatRequest, Error> {
+        Ok(self.generator.request(pair, *number, last.as_ref()))
     }
 
     fn reply(
         &self,
-        (pair, attempt): (Pair, u32),
+        Attempt { pair, number, .. }: Attempt,
         request: &ChatRequest,
         reply: ChatReply,
-    ) -> Outcome<(Pair, u32), Row> {
-        let row = self.generator.judge(&pair, attempt, request, reply);
-        let again = matches!(row.verdict, Verdict::Reject(_)) && attempt < self.attempts;
-        Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
+    ) -> Outcome<Attempt, Row> {
+        let row = self.generator.judge(&pair, number, request, reply);
+        let declined = row.verdict.code() == Verdict::INAPPLICABLE;
+        let rejection =
+            declined.then(|| rejection(&pair, row.verdict.code(), row.verdict.reason()));
+        let again = row.verdict.asks_again() && number < self.attempts;
+        let again = again.then(|| Attempt { pair, number: number + 1, last: Some(row.clone()) });
+        Outcome { row: Some(Row::Answer(row, rejection)), again }
     }
 
-    fn failure(
-        &self,
-        (pair, _): (Pair, u32),
-        _: &ChatRequest,
-        error: &LlmError,
-        whose: Whose,
-    ) -> Outcome<(Pair, u32), Row> {
-        let failure = Rejection {
-            stage: Stage::Answer,
-            code: error.code().to_owned(),
-            reason: error.to_string(),
-            subject: format!("{} / {}", pair.item_id, pair.instruction_id),
-        };
-        let pair_key = pair.key;
-        Outcome::done(match whose {
-            Whose::Prompt => Row::Refused { pair_key, rejection: failure },
-            Whose::Caller | Whose::Server => {
-                Row::Failed { pair_key, failure, attempts: error.attempts }
-            }
-        })
+    fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
+        let failure = rejection(pair, error.code(), &error.to_string());
+        Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
+    }
+}
+
+fn rejection(pair: &Pair, code: &str, reason: &str) -> Rejection {
+    Rejection {
+        stage: Stage::Answer,
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+        subject: format!("{} / {}", pair.item_id, pair.instruction_id),
     }
 }
 
 impl<'a> Reading<'a> {
     /// The pairs to answer in their order, until matching brings no more.
-    fn pairs(self) -> impl Stream<Item = Result<(Pair, u32), Error>> + 'a {
+    fn pairs(self) -> impl Stream<Item = Result<Attempt, Error>> + 'a {
         let pages = stream::try_unfold(self, |mut reading| async {
             let page = reading.next().await?;
             Ok::<_, Error>((!page.is_empty()).then_some((page, reading)))
@@ -245,7 +249,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The next pairs, once there are some; none when no more come.
-    async fn next(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn next(&mut self) -> Result<Vec<Attempt>, Error> {
         loop {
             let last_look = self.matched.begin_look();
             let pairs = self.look().await?;
@@ -256,7 +260,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn look(&mut self) -> Result<Vec<Attempt>, Error> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let (matching, conf) = (match_conf.clone(), generator.conf.clone());
         let (attempts, after) = (*attempts, self.after);
@@ -266,6 +270,11 @@ impl<'a> Reading<'a> {
         let (pairs, total) = blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
             let pairs = store.pairs_to_answer(&matching, &conf, attempts, after, PAGE)?;
+            let attempt = |(pair, number): (Pair, u32)| -> Result<Attempt, DbError> {
+                let earlier = if number > 1 { store.attempts(&pair.key, &conf)? } else { vec![] };
+                Ok(Attempt { pair, number, last: earlier.into_iter().next_back() })
+            };
+            let pairs = pairs.into_iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
             let count = count && !pairs.is_empty();
             let total = count.then(|| store.count_pairs(&matching)).transpose()?;
             Ok((pairs, total))
@@ -275,7 +284,7 @@ impl<'a> Reading<'a> {
             self.counted = Some(Instant::now());
             self.progress.expect(Phase::Answer, total);
         }
-        if let Some((last, _)) = pairs.last() {
+        if let Some(Attempt { pair: last, .. }) = pairs.last() {
             self.after = (last.seq, last.rank);
         }
         Ok(pairs)

@@ -1,7 +1,9 @@
 //! The export stage: derived files, written again from the store each time.
 
+use std::path::Path;
+
 use crate::Error;
-use crate::dataset::sink::{ExportFormat, SinkSummary};
+use crate::dataset::sink::{ExportFormat, SinkError, SinkSummary};
 use crate::dataset::store::Store;
 
 use super::holding::hold_near_duplicates;
@@ -9,7 +11,8 @@ use super::settings::Settings;
 use super::{RunError, RunFolder};
 use crate::work::{Phase, Progress};
 
-/// Writes the accepted samples in every format asked for. Equal runs give equal bytes.
+/// Writes the accepted samples in every format asked for. Equal runs give equal bytes. Where there is
+/// no sample, no file is left either: loaders choke on empty ones, or take them for a dataset.
 ///
 /// # Errors
 /// The run has no matches or answers yet, a sample is not fit for a format, or a file cannot be
@@ -31,13 +34,22 @@ pub fn export(
     let dataset = folder.path().join("dataset");
     let mut sinks =
         formats.iter().map(|format| format.create(&dataset)).collect::<Result<Vec<_>, _>>()?;
+    let mut samples = 0u64;
     store.each_sample(&context, |sample| {
+        samples += 1;
         for sink in &mut sinks {
             sink.push(&sample)?;
         }
         progress.advance(Phase::Export, 1);
         Ok::<(), Error>(())
     })?;
+    if samples == 0 {
+        // What they have begun goes with them.
+        drop(sinks);
+        formats.iter().try_for_each(|format| withdraw(store, *format, &dataset))?;
+        progress.finish(Phase::Export);
+        return Ok(Vec::new());
+    }
     let mut written = Vec::new();
     for sink in sinks {
         let name = sink.name();
@@ -47,4 +59,15 @@ pub fn export(
     }
     progress.finish(Phase::Export);
     Ok(written)
+}
+
+/// Removes an earlier export, whose samples are all gone.
+fn withdraw(store: &Store, format: ExportFormat, dataset: &Path) -> Result<(), Error> {
+    let path = dataset.join(format.file_name());
+    match fs_err::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(SinkError::Io { path, source }.into())
+        }
+        _ => Ok(store.remove_export(format.name())?),
+    }
 }

@@ -9,9 +9,11 @@ use crate::base::db::DbError;
 use crate::dataset::Photos;
 use crate::dataset::names::Names;
 use crate::dataset::record::Rejection;
-use crate::dataset::source::{Source, SourceEvent};
+use crate::dataset::source::{Source, SourceError, SourceEvent};
 use crate::dataset::store::{IngestSummary, StampedRecord, Store};
 
+use super::RunError;
+use super::nothing::{LostAt, Nothing};
 use crate::work::{Phase, Progress, Stop};
 
 /// Records kept in one transaction.
@@ -44,8 +46,20 @@ pub fn ingest(
         return Err(Stopped.into());
     }
     progress.finish(Phase::Source);
-    read?;
+    if let Err(source) = read {
+        return Err(unusable(source, store)?);
+    }
     Ok(IngestSummary { missing, ..store.pass_summary(pass, changed)? })
+}
+
+/// The error, with the most frequent cause where each entry was refused for its own.
+fn unusable(source: SourceError, store: &Store) -> Result<Error, DbError> {
+    if !matches!(source, SourceError::NoUsableItem { .. }) {
+        return Ok(source.into());
+    }
+    let refused = store.rejection_counts("", "")?;
+    let nothing = Nothing::read(store, LostAt::Photos, &refused, &[])?;
+    Ok(RunError::NothingUsable { source, nothing }.into())
 }
 
 struct Batches<'a> {

@@ -13,6 +13,7 @@ mod ingest;
 mod job;
 mod matching;
 mod measuring;
+mod nothing;
 mod old_keys;
 mod reporting;
 mod settings;
@@ -24,11 +25,13 @@ use std::path::PathBuf;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::config::ConfigError;
+use crate::dataset::source::SourceError;
 use crate::work::FolderError;
 
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources};
+pub use nothing::{Cause, LostAt, Nothing};
 pub use settings::Settings;
 pub use summary::Summary;
 pub use verify::{Finding, verify};
@@ -44,6 +47,8 @@ pub enum RunError {
         "no source: pass --source PATH (a folder of photos, a .jsonl manifest or a COCO captions .json), or --out with the folder of an earlier run"
     )]
     NoSource,
+    #[error("{source}: {nothing}")]
+    NothingUsable { source: SourceError, nothing: Nothing },
     #[error(transparent)]
     Config(ConfigError),
     #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]
@@ -56,6 +61,7 @@ impl Failure for RunError {
             Self::Folder(error) => error.kind(),
             Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
             Self::NoSource => ErrorKind::InvalidInput,
+            Self::NothingUsable { source, .. } => source.kind(),
             Self::Config(error) => error.kind(),
         }
     }
@@ -65,6 +71,7 @@ impl Failure for RunError {
             Self::Folder(error) => error.code(),
             Self::StepMissing { .. } => "step_missing",
             Self::NoSource => "no_source",
+            Self::NothingUsable { source, .. } => source.code(),
             Self::Config(error) => error.code(),
             Self::Hubness { .. } => "hubness_damaged",
         }

@@ -74,7 +74,9 @@ pub fn matching(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::prompt::BuiltIn;
     use crate::answer::{Generator, PromptSet};
+    use crate::llm::BuiltInSet;
     use crate::model::manifest::ModelDefaults;
 
     // From tests/golden/made-by-0.1.0/run/run.sqlite, which that release wrote.
@@ -85,18 +87,21 @@ mod tests {
     /// Stored runs hold today's keys, too: these values never change.
     #[test]
     fn today_s_keys_are_frozen() {
-        let prompts = PromptSet::read(None, None, 2).expect("built in");
+        let prompts =
+            PromptSet::read(&BuiltIn::of(BuiltInSet::Small), None, None, 2).expect("built in");
         assert_eq!(prompts.hash, PROMPTS);
         let answer = Generator::conf_key(&prompts, "stub-model", &SamplingSettings::default(), 7);
         assert_eq!(answer, "answer2-ed6463ef6949d0e4eb7a396d8edf91c3");
         let filters = FilterConfig::default().key();
         assert_eq!(filters, "filters2-6b5a049b6fdbf421ae0d562ce2f4ce96");
-        let matching = super::super::matching::match_key(ENCODER, LIBRARY, &rules(), 7);
+        let matching =
+            super::super::matching::match_key(ENCODER, (LIBRARY, Some("r")), &rules(), 7);
         assert_eq!(matching, "match2-19a36ebd578b1d5d433ccabc968318e8");
     }
 
     fn rules() -> MatchRules {
-        let config = MatchingConfig { per_image: 2, ..MatchingConfig::default() };
+        let config =
+            MatchingConfig { per_image: 2, check: Some(Vec::new()), ..MatchingConfig::default() };
         let defaults = ModelDefaults { min_similarity: 0.1, caption_weight: 0.3 };
         MatchRules::new(&config, defaults).expect("valid")
     }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::dataset::store::{ExportRow, IngestSummary, RejectionCount, Store, TokenTotals};
+use crate::generate;
 use crate::llm::LlmError;
 
 use super::RunFolder;
 use super::answering::AnswerOutcome;
+use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
 
 /// Counts over the whole run, not only this session.
@@ -22,16 +24,22 @@ pub struct Summary {
     /// Photos that were refused.
     pub rejected_photos: u64,
     pub pairs: u64,
+    /// Candidates that each check refused, by its name; none where nothing was checked.
+    pub checks: Vec<(String, u64)>,
     pub tokens: TokenTotals,
     pub rejections: Vec<RejectionCount>,
     /// Calls to be tried again at the next start: (code, count, one reason).
     pub failures: Vec<(String, u64, String)>,
+    /// Calls of the run's own generation of instructions to be tried again at the next start.
+    pub generation_failures: u64,
     pub exports: Vec<ExportRow>,
     pub report: Option<PathBuf>,
     /// Sentences about stand-ins that a reader must not miss.
     pub notices: Vec<String>,
     /// The failure that ended the answers of this session.
     pub gave_up: Option<LlmError>,
+    /// That the run holds no sample, and why.
+    pub nothing: Option<Nothing>,
 }
 
 impl Summary {
@@ -50,25 +58,42 @@ impl Summary {
         let pass = store.pass()?;
         let (_, ready, rejected_photos) = store.item_states(pass)?;
         let report = folder.report();
+        let pairs = store.count_current_pairs(pass, matching)?;
+        let tokens = store.token_totals(matching, answering)?;
+        let rejections = store.rejection_counts(matching, answering)?;
+        let failures = store.failure_counts()?;
+        let lost_at = match (ready, pairs, tokens.accepted) {
+            (0, ..) => Some(LostAt::Photos),
+            (_, 0, _) => Some(LostAt::Pairs),
+            (.., 0) => Some(LostAt::Answers),
+            _ => None,
+        };
+        let generation = generate::folder::open_if_there(folder.path())?;
+        let generation = generation.map(|store| store.failures()).transpose()?.unwrap_or_default();
+        let open = generation.iter().filter(|failure| !failure.refused).count();
+        let nothing = lost_at.map(|at| Nothing::read(store, at, &rejections, &failures));
         Ok(Self {
             folder: folder.path().to_owned(),
             ingest,
             ready,
             rejected_photos,
-            pairs: store.count_current_pairs(pass, matching)?,
-            tokens: store.token_totals(matching, answering)?,
-            rejections: store.rejection_counts(matching, answering)?,
-            failures: store.failure_counts()?,
+            pairs,
+            checks: store.check_refusals(matching)?.1,
+            tokens,
+            rejections,
+            failures,
+            generation_failures: open as u64,
             exports: store.exports()?,
             report: report.is_file().then_some(report),
             notices: notices(&settings),
             gave_up: answered.gave_up,
+            nothing: nothing.transpose()?,
         })
     }
 
     /// Whether calls are left for a later start.
     pub fn is_partial(&self) -> bool {
-        !self.failures.is_empty() || self.gave_up.is_some()
+        !self.failures.is_empty() || self.generation_failures > 0 || self.gave_up.is_some()
     }
 }
 
@@ -97,6 +122,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;
+        for (check, count) in &self.checks {
+            writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;
+        }
         let TokenTotals { answers, accepted, prompt_tokens, completion_tokens } = self.tokens;
         writeln!(
             f,
@@ -108,6 +136,13 @@ impl fmt::Display for Summary {
         }
         for (code, count, reason) in &self.failures {
             writeln!(f, "failed    {count:>6}  {code}: {reason}")?;
+        }
+        if self.generation_failures > 0 {
+            writeln!(
+                f,
+                "failed    {:>6}  calls that write instructions",
+                self.generation_failures
+            )?;
         }
         for ExportRow { path, rows, .. } in &self.exports {
             writeln!(f, "export    {rows:>6}  {path}")?;

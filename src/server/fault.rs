@@ -16,7 +16,7 @@ use crate::encoder::queue::{ItemError, QueueError, Resource};
 use crate::image::ImageError;
 use crate::jobs::{JobFailure, ManagerError};
 use crate::llm::LlmError;
-use crate::work::BackendDown;
+use crate::work::{BackendDown, Whose};
 use crate::{Error, ErrorKind};
 
 /// The domain of every `google.rpc.ErrorInfo`.
@@ -217,10 +217,17 @@ impl Fault {
             return plain(error.kind()).of_queue(queue);
         }
         if let Some(llm) = any.downcast_ref::<LlmError>() {
-            let kind = match llm.kind() {
-                // The caller's key is not at fault, the server's own is.
-                ErrorKind::PermissionDenied | ErrorKind::NotFound => ErrorKind::FailedPrecondition,
-                kind => kind,
+            let kind = match (Whose::fault(llm), llm.kind()) {
+                // Not the caller's request is at fault but the server's own settings, or its key,
+                // account or model at the language model's server.
+                (Whose::Caller, ErrorKind::InvalidInput)
+                | (
+                    Whose::Server,
+                    ErrorKind::PermissionDenied
+                    | ErrorKind::NotFound
+                    | ErrorKind::ResourceExhausted,
+                ) => ErrorKind::FailedPrecondition,
+                (_, kind) => kind,
             };
             let fault = plain(kind);
             return if llm.is_retryable() { fault.retry_after(LLM_RETRY) } else { fault };
@@ -320,6 +327,7 @@ fn grpc_code(kind: ErrorKind) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::LlmFault;
 
     #[test]
     fn the_reason_travels_with_its_domain_and_values() {
@@ -355,5 +363,38 @@ mod tests {
         assert_eq!((full.reason(), full.retry_after), ("JOB_QUEUE_FULL", Some(JOBS_RETRY)));
         let stopped = crate::Error::from(crate::base::Stopped);
         assert_eq!(Fault::from(&stopped).code(), Code::Cancelled);
+    }
+
+    /// Waiting helps where the language model's server is busy, the caller can mend a prompt, and
+    /// only the operator an account, a key or a setting.
+    #[test]
+    fn failures_of_the_language_model_say_who_can_mend_them() {
+        let text = String::new;
+        let busy = LlmFault::RateLimited { retry_after: None, excerpt: text() };
+        let loading = LlmFault::Server { status: 409, retry_after: None, excerpt: text() };
+        let spent = LlmFault::QuotaExhausted { status: 402, excerpt: text() };
+        let key = LlmFault::Auth { status: 401, key_env: None, excerpt: text() };
+        let model = LlmFault::NotFound { status: 404, url: text(), model: text(), excerpt: text() };
+        let unknown = LlmFault::BadRequest { status: 418, excerpt: text() };
+        let setting = LlmFault::Unsupported { parameter: text(), excerpt: text() };
+        let policy = LlmFault::ContentPolicy { status: 400, excerpt: text() };
+        let long = LlmFault::ContextTooLong { excerpt: text() };
+        for (fault, code, reason) in [
+            (busy, Code::Unavailable, "LLM_RATE_LIMITED"),
+            (loading, Code::Unavailable, "LLM_SERVER_ERROR"),
+            (spent, Code::FailedPrecondition, "LLM_QUOTA_EXHAUSTED"),
+            (key, Code::FailedPrecondition, "LLM_UNAUTHORIZED"),
+            (model, Code::FailedPrecondition, "LLM_NOT_FOUND"),
+            (unknown, Code::FailedPrecondition, "LLM_BAD_REQUEST"),
+            (setting, Code::FailedPrecondition, "LLM_UNSUPPORTED_PARAMETER"),
+            (policy, Code::InvalidArgument, "LLM_CONTENT_POLICY"),
+            (long, Code::ResourceExhausted, "LLM_CONTEXT_TOO_LONG"),
+            (LlmFault::Cancelled, Code::Cancelled, "LLM_CANCELLED"),
+        ] {
+            let retried = fault.is_retryable();
+            let fault = Fault::from(LlmError::from(fault));
+            assert_eq!((fault.code(), fault.reason()), (code, reason));
+            assert_eq!(fault.retry_after.is_some(), retried, "{reason}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::llm::{LlmError, LlmFault};
 
-/// Refusals and failures in a row, for each call that may be under way, that mean more than bad luck.
+/// Failures in a row, for each call that may be under way, that mean more than bad luck.
 const ROUNDS: usize = 2;
 
 /// As few calls under way as one must not be enough: a single slow moment would look like an end.
@@ -13,8 +13,11 @@ const FEWEST_PLACES: usize = 2;
 pub enum Whose {
     /// The caller's: it left, or its settings are wrong. Says nothing about prompt or server.
     Caller,
-    /// The prompt's: the server refuses it and may take others. Asking again is no use.
+    /// The prompt's, as the server says: it may take others.
     Prompt,
+    /// Nobody's as yet: the server refuses the call and does not say why in words that are known.
+    /// It may be this prompt, and it may be that it takes no call at all.
+    Suspect,
     /// The server's, or the way to it: other calls may fail alike, and this one may pass later.
     Server,
 }
@@ -23,8 +26,11 @@ impl Whose {
     /// Whose fault `error` is.
     pub fn fault(error: &LlmError) -> Self {
         match error.fault {
-            LlmFault::Cancelled | LlmFault::Config { .. } => Self::Caller,
-            LlmFault::ContextTooLong { .. } | LlmFault::BadRequest { .. } => Self::Prompt,
+            LlmFault::Cancelled | LlmFault::Config { .. } | LlmFault::Unsupported { .. } => {
+                Self::Caller
+            }
+            LlmFault::ContextTooLong { .. } | LlmFault::ContentPolicy { .. } => Self::Prompt,
+            LlmFault::BadRequest { .. } => Self::Suspect,
             _ => Self::Server,
         }
     }
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn what_does_not_pass_by_itself_opens_at_once() {
         let auth = LlmFault::Auth { status: 401, key_env: None, excerpt: String::new() };
-        let quota = LlmFault::QuotaExhausted { excerpt: String::new() };
+        let quota = LlmFault::QuotaExhausted { status: 402, excerpt: String::new() };
         for fault in [auth, quota] {
             assert!(Breaker::new(64).fail(&error(fault)));
         }
@@ -100,9 +106,10 @@ mod tests {
     fn prompts_and_callers_never_count() {
         let long = error(LlmFault::ContextTooLong { excerpt: String::new() });
         let bad = error(LlmFault::BadRequest { status: 422, excerpt: String::new() });
+        let policy = error(LlmFault::ContentPolicy { status: 403, excerpt: String::new() });
         let setting = LlmFault::Config { field: "top_p".into(), reason: "is 2".into() };
         let mut breaker = Breaker::new(1);
-        let quiet = [long, bad, error(LlmFault::Cancelled), error(setting)];
+        let quiet = [long, bad, policy, error(LlmFault::Cancelled), error(setting)];
         for error in quiet.iter().cycle().take(40) {
             assert!(!breaker.fail(error), "{error}");
         }

@@ -12,6 +12,7 @@ use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError};
 
 use super::backend::Backend;
 use super::breaker::Whose;
+use super::refusals::Refusals;
 use super::{Died, Phase, Progress, Stop, blocking};
 
 /// How a task becomes a call, and what becomes of its reply.
@@ -38,14 +39,24 @@ pub trait Asking: Send + Sync + 'static {
         reply: ChatReply,
     ) -> Outcome<Self::Task, Self::Row>;
 
-    /// What to keep of a failed call. A task to ask again makes it no failure at all.
-    fn failure(
-        &self,
-        task: Self::Task,
-        request: &ChatRequest,
-        error: &LlmError,
-        whose: Whose,
-    ) -> Outcome<Self::Task, Self::Row>;
+    /// The task in another form, for a failed call that is worth making at once in that form, and so
+    /// is no failure at all.
+    fn otherwise(&self, _: &Self::Task, _: &ChatRequest, _: &LlmError) -> Option<Self::Task> {
+        None
+    }
+
+    /// What to keep of a failed call. A refusal is kept as [`Fate::Later`] when it comes, and once
+    /// more as [`Fate::Refused`] when it has been shown to be the prompt's own fault.
+    fn failure(&self, task: &Self::Task, error: &LlmError, fate: Fate) -> Self::Row;
+}
+
+/// What becomes of a task whose call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is asked again at the next start.
+    Later,
+    /// The server takes others and not this one: it is never asked again.
+    Refused,
 }
 
 /// What a call came to.
@@ -70,6 +81,8 @@ pub struct Worked {
     pub done: u64,
     /// Tasks whose calls failed, refused prompts among them.
     pub failed: u64,
+    /// Whether a call was answered, in this session or in an earlier one.
+    pub answered: bool,
     /// The failure that made the work end early: the backend is gone or refuses us.
     pub gave_up: Option<LlmError>,
     /// The user stopped it.
@@ -82,6 +95,8 @@ pub struct Calls<'a, A> {
     pub model: Arc<dyn ChatModel>,
     /// Told how each call went; bounds how many are under way.
     pub backend: &'a Backend,
+    /// Whether an earlier session with the same settings brought an answer.
+    pub answered: bool,
     pub phase: Phase,
     pub stop: &'a Stop,
     pub progress: &'a dyn Progress,
@@ -89,7 +104,11 @@ pub struct Calls<'a, A> {
 
 /// A call that has ended, as its task tells.
 enum Called<A: Asking> {
-    Replied(Outcome<A::Task, A::Row>),
+    Replied {
+        /// The call's number in the session.
+        call: u64,
+        outcome: Outcome<A::Task, A::Row>,
+    },
     Failed {
         task: A::Task,
         // Boxed, so that a reply, which is the rule, takes no more room than it needs.
@@ -130,6 +149,7 @@ impl<A: Asking> Calls<'_, A> {
             under_way: JoinSet::new(),
             rows,
             keeping: VecDeque::new(),
+            refusals: Refusals::new(self.backend.config().in_flight(), self.answered),
             worked: Worked::default(),
             error: None,
         };
@@ -159,8 +179,9 @@ impl<A: Asking> Calls<'_, A> {
                 _ = state.changed(), if more => {}
             }
         }
-        let Working { rows, mut worked, error, .. } = working;
+        let Working { rows, mut worked, error, refusals, .. } = working;
         drop(rows);
+        worked.answered = refusals.answered();
         keeper.await.map_err(Died::from)??;
         worked.stopped = self.stop.is_asked();
         error.map_or(Ok(worked), Err)
@@ -197,6 +218,7 @@ struct Working<'a, A: Asking> {
     rows: mpsc::UnboundedSender<A::Row>,
     /// What follows the rows that are not kept yet, in their order.
     keeping: VecDeque<After<A::Task>>,
+    refusals: Refusals<(A::Task, LlmError)>,
     worked: Worked,
     error: Option<Error>,
 }
@@ -221,14 +243,14 @@ impl<A: Asking> Working<'_, A> {
 
     fn call(&mut self, task: A::Task) {
         let (asking, model) = (Arc::clone(&self.calls.asking), Arc::clone(&self.calls.model));
-        let abort = self.calls.stop.abort_token();
+        let (abort, call) = (self.calls.stop.abort_token(), self.refusals.begin());
         self.under_way.spawn(async move {
             let request = match request(&asking, &task).await {
                 Ok(request) => request,
                 Err(error) => return Called::Unaskable(error),
             };
             match model.chat(&request, &abort).await {
-                Ok(reply) => Called::Replied(asking.reply(task, &request, reply)),
+                Ok(reply) => Called::Replied { call, outcome: asking.reply(task, &request, reply) },
                 Err(error) => Called::Failed { task, request: request.into(), error },
             }
         });
@@ -236,9 +258,12 @@ impl<A: Asking> Working<'_, A> {
 
     fn settle(&mut self, ended: Result<Called<A>, JoinError>) {
         match ended {
-            Ok(Called::Replied(outcome)) => {
+            Ok(Called::Replied { call, outcome }) => {
                 self.calls.backend.report_success();
                 self.keep(outcome, After::Done);
+                for (task, error) in self.refusals.answer(call) {
+                    self.refused(&task, &error);
+                }
             }
             Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
             Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
@@ -252,22 +277,46 @@ impl<A: Asking> Working<'_, A> {
     }
 
     fn failed(&mut self, task: A::Task, request: &ChatRequest, error: LlmError) {
-        let whose = Whose::fault(&error);
-        let outcome = self.calls.asking.failure(task, request, &error, whose);
-        if outcome.again.is_none() {
-            tracing::warn!(code = error.code(), "{error}");
-            self.worked.failed += 1;
-            let gone = match whose {
-                Whose::Prompt => false,
-                // All calls of this work share the settings.
-                Whose::Caller => true,
-                Whose::Server => self.calls.backend.report_failure(&error),
-            };
-            if gone {
-                self.worked.gave_up.get_or_insert(error);
-            }
+        let asking = &self.calls.asking;
+        if let Some(other) = asking.otherwise(&task, request, &error) {
+            return self.follow(After::Again(other));
         }
-        self.keep(outcome, if whose == Whose::Prompt { After::Done } else { After::Failed });
+        tracing::warn!(code = error.code(), "{error}");
+        self.worked.failed += 1;
+        let whose = Whose::fault(&error);
+        let gone = match whose {
+            // All calls of this work share the settings.
+            Whose::Caller => true,
+            Whose::Server => self.calls.backend.report_failure(&error),
+            Whose::Prompt | Whose::Suspect => {
+                return self.settle_refusal(whose, task, error);
+            }
+        };
+        self.left(&task, &error);
+        if gone {
+            self.worked.gave_up.get_or_insert(error);
+        }
+    }
+
+    fn settle_refusal(&mut self, whose: Whose, task: A::Task, error: LlmError) {
+        match self.refusals.refuse(whose, (task.clone(), error.clone())) {
+            Some((task, error)) => self.refused(&task, &error),
+            None => self.left(&task, &error),
+        }
+        if self.refusals.are_too_many() && self.worked.gave_up.is_none() {
+            tracing::error!("nothing but refusals for a while: the calls are given up for now");
+            self.worked.gave_up = Some(error);
+        }
+    }
+
+    fn left(&mut self, task: &A::Task, error: &LlmError) {
+        let row = self.calls.asking.failure(task, error, Fate::Later);
+        self.keep(Outcome::done(row), After::Failed);
+    }
+
+    fn refused(&mut self, task: &A::Task, error: &LlmError) {
+        let row = self.calls.asking.failure(task, error, Fate::Refused);
+        self.keep(Outcome::done(row), After::Done);
     }
 
     fn keep(&mut self, outcome: Outcome<A::Task, A::Row>, end: After<A::Task>) {

@@ -8,13 +8,14 @@ mod calls;
 mod feed;
 pub mod folder;
 mod progress;
+mod refusals;
 mod stop;
 
 use crate::base::failure::{Error, ErrorKind, Failure};
 
 pub use backend::{Backend, BackendDown, BackendState, ProbePolicy};
 pub use breaker::{Breaker, Whose};
-pub use calls::{Asking, Calls, Outcome, Worked};
+pub use calls::{Asking, Calls, Fate, Outcome, Worked};
 pub use feed::{Feed, Feeder, feed};
 pub use folder::FolderError;
 pub use progress::{Phase, Progress, Silent, Throttle};

@@ -33,7 +33,10 @@ fn a_pulled_model_embeds_offline_and_by_name() {
             .says(&["models", "verify", "tiny"], 0)
             .contains("ok    tiny fp32  onnx/text_model.onnx")
     );
-    assert!(world.says(&["models", "verify"], 0).contains("tokenizer.json"));
+    let verified = world.says(&["models", "verify"], 0);
+    assert!(verified.contains("tokenizer.json"), "{verified}");
+    assert!(verified.contains("ok    tiny fp32  both graphs open"), "{verified}");
+    assert!(world.says(&["models", "info", "tiny"], 0).contains("opens (fp32)    yes, on cpu"));
     assert!(
         world
             .says(&["models", "pull", "tiny", "--offline"], 0)

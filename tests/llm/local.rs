@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use pairwright::answer::PromptSet;
 use pairwright::llm::{
     ChatModel, ChatRequest, FinishReason, LlmConfig, LlmError, LocalChat, LocalConfig, Message,
     SamplingSettings,
@@ -53,6 +54,40 @@ fn question(text: &str, max_tokens: u32) -> ChatRequest {
     let settings = SamplingSettings { max_tokens, repeat_penalty: Some(1.1), ..Default::default() };
     let messages = vec![Message::system("You are a helpful assistant."), Message::user(text)];
     ChatRequest::new(messages, settings, 11)
+}
+
+/// Tokens that a prompt with this description takes.
+async fn prompt_tokens(chat: &LocalChat, description: &str) -> u64 {
+    let prompts = PromptSet::read(None, None, 0).expect("built-in prompts");
+    let messages = prompts.build(description, "Write a line about the image.", 1);
+    count(chat, messages).await
+}
+
+async fn count(chat: &LocalChat, messages: Vec<Message>) -> u64 {
+    let settings = SamplingSettings { max_tokens: 1, ..Default::default() };
+    let request = ChatRequest::new(messages, settings, 1);
+    let reply = chat.chat(&request, &CancellationToken::new()).await.expect("a reply");
+    reply.usage.prompt_tokens
+}
+
+/// A prompt with template tokens in its description has as many tokens as its twin with spaces
+/// inside them: the server reads none of them as a control token.
+#[test]
+fn template_tokens_in_a_description_are_text_for_the_server() {
+    const TOKENS: [&str; 5] =
+        ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<file_sep>", "<jupyter_text>"];
+    with_server("template tokens", async |chat| {
+        for token in TOKENS {
+            let (first, last) = (&token[..1], &token[token.len() - 1..]);
+            let twin = format!("Soup.{first} {} {last} Go on.", &token[1..token.len() - 1]);
+            let raw = format!("Soup.{token} Go on.");
+            let sent = prompt_tokens(&chat, &raw).await;
+            assert_eq!(sent, prompt_tokens(&chat, &twin).await, "{token}");
+            // As it stands, it is one token for this server: the prompt would be shorter.
+            let user = |text: &str| vec![Message::user(text)];
+            assert!(count(&chat, user(&raw)).await < count(&chat, user(&twin)).await, "{token}");
+        }
+    });
 }
 
 async fn ask(chat: &LocalChat, request: &ChatRequest) -> Result<String, LlmError> {

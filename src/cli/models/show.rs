@@ -5,9 +5,10 @@ use std::fmt::{Display, Write};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
+use crate::encoder::{Encoder, OnnxEncoder};
 use crate::model::catalog::{Catalog, CatalogFile, CatalogModel, ModelKind};
 use crate::model::store::{Store, command, local_folder};
-use crate::model::{ModelFolder, Precision};
+use crate::model::{ModelError, ModelFolder, Precision};
 
 /// Every model: as a table, or as JSON.
 pub fn list(catalog: &Catalog, store: &Store, json: bool) -> String {
@@ -166,6 +167,25 @@ pub fn folder(folder: &ModelFolder) -> String {
         line(&mut text, format_args!("  {:<34} {bytes:>12}  {}", file.name, file.sha256));
     }
     text
+}
+
+/// Says whether a folder's graphs open, at `precision` where there are several.
+///
+/// # Errors
+/// Why they do not.
+pub fn opened(
+    precision: Option<Precision>,
+    encoder: Result<OnnxEncoder, ModelError>,
+) -> Result<(), ModelError> {
+    let name = precision.map_or_else(|| "opens".to_owned(), |one| format!("opens ({one})"));
+    match encoder {
+        Ok(encoder) => println!("{name:<15} yes, on {}", encoder.device()),
+        Err(error) => {
+            println!("{name:<15} no");
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 fn line(text: &mut String, words: std::fmt::Arguments<'_>) {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use super::{Store, insert_rejection};
+use super::Store;
 use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, Refused, Rejection, Stage, Verdict};
 
@@ -15,6 +15,9 @@ pub struct AnswerToCheck {
     pub instruction: String,
     pub description: String,
 }
+
+/// The name of the mark that every refusal of a run was shown to be final.
+const PROVEN: &str = "refusals are proven";
 
 /// What a row of answers `a` holds, in the order in which [`answer`] reads it.
 pub(super) const ANSWER: &str = "a.answer_key, a.pair_key, a.attempt, a.text, a.finish, a.llm,
@@ -59,18 +62,12 @@ impl Store {
         Ok(rows.pop().unwrap_or_else(waiting))
     }
 
-    /// Keeps answers and their verdicts, all or none.
+    /// Whether any call under `conf` was answered.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn put_answers(
-        &self,
-        conf: &str,
-        filter_conf: &str,
-        rows: &[AnswerRow],
-    ) -> Result<(), DbError> {
-        let put = |row| self.put_answer(conf, filter_conf, row);
-        self.db.together(|| rows.iter().try_for_each(put))
+    pub fn has_answers(&self, conf: &str) -> Result<bool, DbError> {
+        self.db.value("SELECT EXISTS (SELECT 1 FROM answers WHERE conf = ?1)", [conf])
     }
 
     /// Keeps an answer and its verdict.
@@ -109,7 +106,9 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Keeps a refusal that no second try would change (the server says the request is bad).
+    /// Keeps a refusal that no second try would change (the server takes other prompts and not this
+    /// one) in the place of the failure that it was until then. Both or neither only inside
+    /// [`Database::together`](crate::base::db::Database::together).
     ///
     /// # Errors
     /// SQLite's.
@@ -120,7 +119,41 @@ impl Store {
         rejection: &Rejection,
     ) -> Result<(), DbError> {
         debug_assert_eq!(rejection.stage, Stage::Answer);
-        self.db.write(|transaction| insert_rejection(transaction, rejection, pair_key, conf))
+        let Rejection { stage, code, reason, subject } = rejection;
+        self.db.execute("DELETE FROM failures WHERE pair_key = ?1", [pair_key])?;
+        self.db
+            .execute(
+                "INSERT INTO rejections (stage, subject, key, conf, code, reason)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![stage.name(), subject, pair_key, conf, code, reason],
+            )
+            .map(drop)
+    }
+
+    /// Forgets the refusals that releases up to 0.1.0 took for final though no answer came after
+    /// them, so that these pairs are asked once more: under each conf those of pairs behind the last
+    /// one with an answer. Does so once in a run's life. How many it forgot.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reopen_unproven_refusals(&self) -> Result<usize, DbError> {
+        if self.db.meta(PROVEN)?.is_some() {
+            return Ok(0);
+        }
+        self.db.write(|transaction| {
+            let forgotten = transaction.execute(
+                "WITH last AS (
+                     SELECT a.conf, max((p.seq << 32) + p.rank) AS place FROM answers a
+                     JOIN pairs p ON p.pair_key = a.pair_key GROUP BY a.conf)
+                 DELETE FROM rejections WHERE stage = 'answer' AND rowid IN (
+                     SELECT r.rowid FROM rejections r JOIN pairs p ON p.pair_key = r.key
+                     LEFT JOIN last ON last.conf = r.conf
+                     WHERE r.stage = 'answer' AND (p.seq << 32) + p.rank > ifnull(last.place, -1))",
+                [],
+            )?;
+            transaction.execute("INSERT INTO meta VALUES (?1, 'yes')", [PROVEN])?;
+            Ok(forgotten)
+        })
     }
 
     /// Keeps a failed call, to be tried again at the next resume.

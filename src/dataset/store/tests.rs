@@ -15,7 +15,7 @@ fn run() -> Run {
     let folder = tempfile::tempdir().expect("temp dir");
     let store = Store::create(&folder.path().join("run.sqlite")).expect("new store");
     let instruction =
-        Instruction { id: "poem".into(), text: "Write a poem.".into(), category: None };
+        Instruction { id: "poem".into(), text: "Write a poem.".into(), ..Instruction::default() };
     store.put_instructions(&[instruction], "library").expect("instructions");
     Run { store, _folder: folder }
 }
@@ -68,8 +68,11 @@ impl Run {
     }
 
     fn matched(&self, item: &ItemToMatch) -> MatchRow {
-        let instruction =
-            Instruction { id: "poem".into(), text: "Write a poem.".into(), category: None };
+        let instruction = Instruction {
+            id: "poem".into(),
+            text: "Write a poem.".into(),
+            ..Instruction::default()
+        };
         let pair = PairRow {
             pair_key: format!("pair-{}", item.item_key),
             rank: 1,
@@ -82,6 +85,7 @@ impl Run {
             seq: item.seq,
             item_key: item.item_key.clone(),
             candidates: Vec::new(),
+            refused_by: None,
             pairs: vec![pair],
             rejection: None,
         }

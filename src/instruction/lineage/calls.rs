@@ -9,6 +9,9 @@ use crate::base::db::{DbError, vector_bytes, vector_column};
 use crate::base::key::{Rekeyed, is_old};
 use crate::encoder::Embedding;
 
+/// What `refused` holds for a refusal that an answer has shown to be final.
+const PROVEN: i64 = 2;
+
 /// A reply as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredReply {
@@ -39,7 +42,7 @@ pub struct StoredFailure {
     pub subject: String,
     pub code: String,
     pub reason: String,
-    /// The server refused this one prompt: it is not asked again.
+    /// The server takes others and refused this one prompt: it is not asked again.
     pub refused: bool,
 }
 
@@ -126,7 +129,7 @@ impl GenerationStore {
         self.db.write(|transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO failures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![key, role, subject, code, reason, refused],
+                params![key, role, subject, code, reason, if *refused { PROVEN } else { 0 }],
             )?;
             Ok(())
         })
@@ -142,13 +145,15 @@ impl GenerationStore {
             .map(|_| ())
     }
 
-    /// Whether the server refused the call under `key` for good.
+    /// Whether the server refused the call under `key` for good. Releases up to 0.1.0 kept refusals
+    /// without an answer that shows the server to take others; `unproven` says whether theirs count.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn is_refused(&self, key: &str) -> Result<bool, DbError> {
-        let sql = "SELECT 1 FROM failures WHERE key = ?1 AND refused = 1";
-        Ok(!self.db.rows(sql, [key], |_| Ok(()))?.is_empty())
+    pub fn is_refused(&self, key: &str, unproven: bool) -> Result<bool, DbError> {
+        let least = if unproven { 1 } else { PROVEN };
+        let sql = "SELECT EXISTS (SELECT 1 FROM failures WHERE key = ?1 AND refused >= ?2)";
+        self.db.value(sql, params![key, least])
     }
 
     /// Every failure, refused calls included.

@@ -49,7 +49,11 @@ fn failures_are_tried_again_unless_refused() {
     assert_eq!(store.failures().expect("read").len(), 2, "a reply ends its failure");
     store.clear_failures().expect("clear");
     assert_eq!(store.failures().expect("read"), [failure("b", true)]);
-    assert!(store.is_refused("b").expect("read") && !store.is_refused("a").expect("read"));
+    let refused = |key, unproven| store.is_refused(key, unproven).expect("read");
+    assert!(refused("b", false) && !refused("a", true));
+    store.db.execute("UPDATE failures SET refused = 1", []).expect("as release 0.1.0 kept it");
+    assert!(refused("b", true) && !refused("b", false));
+    assert_eq!(store.failures().expect("read"), [failure("b", true)]);
 }
 
 #[test]

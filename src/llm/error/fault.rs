@@ -8,7 +8,7 @@ use crate::base::check::{Problem, Problems};
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
-pub const CODES: [&str; 15] = [
+pub const CODES: [&str; 17] = [
     "llm_unreachable",
     "llm_disconnected",
     "llm_timeout",
@@ -19,6 +19,8 @@ pub const CODES: [&str; 15] = [
     "llm_not_found",
     "llm_bad_request",
     "llm_context_too_long",
+    "llm_content_policy",
+    "llm_unsupported_parameter",
     "llm_garbage",
     "llm_cancelled",
     "llm_local_server",
@@ -54,7 +56,7 @@ pub enum LlmFault {
         /// The time that was allowed.
         limit: Duration,
     },
-    /// HTTP 429.
+    /// The server takes no more calls for now.
     #[error("the LLM server limits the rate (HTTP 429{}): {excerpt}", after(*retry_after))]
     RateLimited {
         /// The server's Retry-After.
@@ -62,23 +64,25 @@ pub enum LlmFault {
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// HTTP 429 because the account's credit is spent; waiting does not help.
-    #[error("the account's quota at the LLM server is spent (HTTP 429): {excerpt}")]
+    /// The account's credit or quota is spent; waiting does not help, paying does.
+    #[error("the account's credit or quota at the LLM server is spent (HTTP {status}): {excerpt}")]
     QuotaExhausted {
+        /// HTTP status.
+        status: u16,
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// HTTP 5xx or 408, or an error event in a stream.
+    /// The server cannot answer now: it failed, is overloaded, still loads its model, is locked.
     #[error("the LLM server failed (HTTP {status}{}): {excerpt}", after(*retry_after))]
     Server {
-        /// HTTP status.
+        /// HTTP status; that of the error in the body where a reply of status 200 carried one.
         status: u16,
         /// The server's Retry-After.
         retry_after: Option<Duration>,
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// HTTP 401 or 403.
+    /// The key, or the lack of one, is refused.
     #[error("the LLM server refused {} (HTTP {status}): {excerpt}", key_words(key_env.as_deref()))]
     Auth {
         /// HTTP status.
@@ -88,19 +92,39 @@ pub enum LlmFault {
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// HTTP 404: the path or the model does not exist.
+    /// There is no such path or no such model, or the path leads elsewhere.
     #[error(
-        "the LLM server at {url} knows no such path or no model {model:?} (HTTP 404; a base URL usually ends in /v1): {excerpt}"
+        "the LLM server at {url} knows no such path or no model {model:?} (HTTP {status}; a base URL usually ends in /v1): {excerpt}"
     )]
     NotFound {
+        /// HTTP status.
+        status: u16,
         /// The base URL.
         url: String,
         /// The model asked for.
         model: String,
+        /// Start of the answer's body; for a redirect, where it leads.
+        excerpt: String,
+    },
+    /// The server refuses what this prompt, or the text it asks for, is about.
+    #[error("the LLM server's content policy refused the prompt (HTTP {status}): {excerpt}")]
+    ContentPolicy {
+        /// HTTP status.
+        status: u16,
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// Any other status that the same request would meet again.
+    /// The server refuses a parameter that cannot be left out or named otherwise.
+    #[error(
+        "the LLM server does not take {parameter}; change that setting, or leave it out with llm.omit: {excerpt}"
+    )]
+    Unsupported {
+        /// The setting's name, as in the configuration.
+        parameter: String,
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// A refusal whose reason is not known.
     #[error("the LLM server refused the request (HTTP {status}): {excerpt}")]
     BadRequest {
         /// HTTP status.
@@ -108,8 +132,10 @@ pub enum LlmFault {
         /// Start of the answer's body.
         excerpt: String,
     },
-    /// The conversation does not fit the model's context.
-    #[error("the conversation is too long for the model's context: {excerpt}")]
+    /// The conversation does not fit the model's context, or is more than the server accepts.
+    #[error(
+        "the conversation is too long for the model's context or the server's limit: {excerpt}"
+    )]
     ContextTooLong {
         /// Start of the answer's body, which usually gives both numbers.
         excerpt: String,
@@ -203,9 +229,12 @@ impl Failure for LlmFault {
             }
             Self::Auth { .. } => ErrorKind::PermissionDenied,
             Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
-            Self::BadRequest { .. } | Self::Config { .. } => ErrorKind::InvalidInput,
+            Self::ContentPolicy { .. } | Self::Unsupported { .. } | Self::Config { .. } => {
+                ErrorKind::InvalidInput
+            }
             Self::Cancelled => ErrorKind::Cancelled,
-            Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
+            // Whether the request is at fault, or the server in its present state, is not known.
+            Self::BadRequest { .. } | Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
         }
     }
 
@@ -221,6 +250,8 @@ impl Failure for LlmFault {
             Self::NotFound { .. } => "llm_not_found",
             Self::BadRequest { .. } => "llm_bad_request",
             Self::ContextTooLong { .. } => "llm_context_too_long",
+            Self::ContentPolicy { .. } => "llm_content_policy",
+            Self::Unsupported { .. } => "llm_unsupported_parameter",
             Self::Garbage { .. } => "llm_garbage",
             Self::Cancelled => "llm_cancelled",
             Self::LocalServer { .. } => "llm_local_server",

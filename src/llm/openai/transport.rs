@@ -111,12 +111,13 @@ impl Peer {
                 LlmFault::Auth { status: status.as_u16(), key_env, excerpt }
             }
             StatusCode::NOT_FOUND => LlmFault::NotFound {
+                status: status.as_u16(),
                 url: self.base_url.clone(),
                 model: self.model.clone(),
                 excerpt,
             },
             StatusCode::TOO_MANY_REQUESTS if body.contains("insufficient_quota") => {
-                LlmFault::QuotaExhausted { excerpt }
+                LlmFault::QuotaExhausted { status: status.as_u16(), excerpt }
             }
             StatusCode::TOO_MANY_REQUESTS => LlmFault::RateLimited { retry_after, excerpt },
             _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {

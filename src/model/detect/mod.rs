@@ -7,12 +7,12 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{TEXT_FOLDER, file_in};
+use super::folder::TEXT_FOLDER;
 use super::manifest::{
     ModelDefaults, ModelFile, ModelManifest, Padding, Pooling, TextSpec, UNKNOWN_LICENSE,
     VisionSpec,
 };
-use super::{ModelError, ModelSource};
+use super::{ModelError, ModelSource, onnx};
 use crate::base::hash;
 use config::{Config, Family};
 use layout::{Candidate, Graphs, Tower};
@@ -67,11 +67,26 @@ impl Place<'_> {
         in_text.or_else(|| below(self.root)).unwrap_or_else(|| path.display().to_string())
     }
 
-    fn pin(&self, path: &Path) -> Result<ModelFile, ModelError> {
+    fn pin(&self, file: &Pinned) -> Result<ModelFile, ModelError> {
+        let path = file.content.as_path();
         let io = |source| ModelError::Io { path: path.to_owned(), source };
         let sha256 = hash::sha256_file(path).map_err(io)?;
         let bytes = fs_err::metadata(path).map_err(io)?.len();
-        Ok(ModelFile { name: self.name(path), sha256, bytes })
+        Ok(ModelFile { name: self.name(&file.path), sha256, bytes })
+    }
+}
+
+/// A file that the embeddings depend on.
+struct Pinned {
+    /// Where the export has it.
+    path: PathBuf,
+    /// Where its content is: elsewhere only for weights of a graph that is itself a link.
+    content: PathBuf,
+}
+
+impl From<&PathBuf> for Pinned {
+    fn from(path: &PathBuf) -> Self {
+        Self { path: path.clone(), content: path.clone() }
     }
 }
 
@@ -240,22 +255,16 @@ fn pin_all(
     text: &Candidate,
     words: &Words,
 ) -> Result<Vec<ModelFile>, ModelError> {
-    let mut paths = Vec::new();
+    let mut pinned = Vec::new();
     for candidate in [vision, text] {
-        paths.push(candidate.path.clone());
+        pinned.push(Pinned::from(&candidate.path));
         for name in &candidate.graph.external_files {
-            let beside = candidate.path.with_file_name(name);
-            if !beside.is_file() {
-                let path = candidate.path.clone();
-                return Err(ModelError::NoWeights { path, name: name.clone() });
-            }
-            paths.push(beside);
+            let content = onnx::weights_file(&candidate.path, name)?;
+            pinned.push(Pinned { path: candidate.path.with_file_name(name), content });
         }
     }
-    paths.extend(words.files.iter().cloned());
+    pinned.extend(words.files.iter().map(Pinned::from));
     let mut seen = std::collections::HashSet::new();
-    paths.retain(|path| seen.insert(path.clone()));
-    let files = paths.iter().map(|path| place.pin(path)).collect::<Result<Vec<_>, _>>()?;
-    debug_assert!(files.iter().all(|file| file_in(place.root, place.text, &file.name).is_file()));
-    Ok(files)
+    pinned.retain(|file| seen.insert(file.path.clone()));
+    pinned.iter().map(|file| place.pin(file)).collect()
 }

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::ModelError;
 use super::logit::logit;
-use super::proto::{self, Field, Node, Reader, Tensor, ValueInfo};
+use super::proto::{self, Field, Holder, Node, Reader, Tensor, ValueInfo};
 use crate::model::Precision;
 use crate::model::manifest::Logit;
 
@@ -87,7 +87,7 @@ pub struct Graph {
     pub outputs: Vec<Port>,
     /// Every operator, those in nested graphs included.
     pub operators: BTreeSet<String>,
-    /// Names of the files beside the graph that hold its weights.
+    /// Names of the files beside the graph that hold its weights, those of nested graphs included.
     pub external_files: BTreeSet<String>,
     /// How the graph scores a pair, where it does.
     pub logit: Option<Logit>,
@@ -112,6 +112,7 @@ impl Graph {
             weights.insert(tensor.name.clone(), tensor);
         }
         let nodes = parts.nodes()?;
+        graph.external_files = parts.locations()?;
         for (_, node) in &nodes {
             collect_operators(node, &mut graph.operators);
         }
@@ -164,8 +165,6 @@ impl Graph {
 
     fn weigh(&mut self, tensor: &Tensor) {
         *self.weights.entry(tensor.data_type).or_default() += tensor.elements();
-        let locations = tensor.external_data.iter().filter(|entry| entry.key == "location");
-        self.external_files.extend(locations.map(|entry| entry.value.clone()));
     }
 }
 
@@ -190,6 +189,15 @@ impl<'p> Parts<'p> {
             }
             _ => Err(reader.not_onnx("no graph in it".into())),
         }
+    }
+
+    /// What the graph calls the files beside it that hold weights.
+    pub fn locations(&mut self) -> Result<BTreeSet<String>, ModelError> {
+        let mut found = BTreeSet::new();
+        for field in &self.graph {
+            self.reader.locations(Holder::Graph, field, &mut found)?;
+        }
+        Ok(found)
     }
 
     pub fn of(&self, number: u32) -> Vec<Field> {

@@ -5,8 +5,10 @@ mod graph;
 mod logit;
 mod proto;
 mod split;
+mod weights;
 
 use super::ModelError;
 
 pub use graph::{Element, Graph, Port};
-pub use split::split;
+pub use split::{InMemory, relocated, split};
+pub use weights::weights_file;

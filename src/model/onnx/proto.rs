@@ -1,6 +1,7 @@
 //! The parts of ONNX's protobuf schema (`onnx.proto`, version 1.x) that are read here, and fields
 //! read straight from a file, so that gigabytes of weights are stepped over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -27,7 +28,36 @@ pub(super) mod graph {
 }
 
 /// Field numbers of `TensorProto` that say what a tensor is; the others hold its values.
-pub(super) const TENSOR_HEADER: [u32; 4] = [1, 2, 8, 13];
+pub(super) const TENSOR_HEADER: [u32; 3] = [1, 2, 8];
+
+/// A message in which, at some depth, files are named that hold weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    Graph,
+    Node,
+    Attribute,
+    SparseTensor,
+    Tensor,
+    /// A pair of strings, of which one may name a file.
+    Entry,
+}
+
+impl Holder {
+    /// What a field of it is, if that is such a message again.
+    fn inside(self, number: u32) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Graph, graph::NODE) => Self::Node,
+            (Self::Graph, graph::INITIALIZER) => Self::Tensor,
+            (Self::Graph, graph::SPARSE_INITIALIZER) => Self::SparseTensor,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::Attribute, 5 | 10) | (Self::SparseTensor, 1 | 2) => Self::Tensor,
+            (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Attribute, 22 | 23) => Self::SparseTensor,
+            (Self::Tensor, 13) => Self::Entry,
+            _ => return None,
+        })
+    }
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Node {
@@ -111,8 +141,6 @@ pub(super) struct Tensor {
     pub name: String,
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
-    #[prost(message, repeated, tag = "13")]
-    pub external_data: Vec<Entry>,
 }
 
 impl Tensor {
@@ -156,6 +184,13 @@ pub(super) struct Entry {
     pub key: String,
     #[prost(string, tag = "2")]
     pub value: String,
+}
+
+impl Entry {
+    /// The file it names, if it is the entry that does.
+    fn location(&self) -> Option<String> {
+        (self.key == "location").then(|| self.value.clone())
+    }
 }
 
 /// A file read field by field.
@@ -218,6 +253,60 @@ impl<'p> Reader<'p> {
         }
         out.extend(value);
         Ok(())
+    }
+
+    /// Adds the names of files that a field of a `holder` gives for weights.
+    pub fn locations(
+        &mut self,
+        holder: Holder,
+        field: &Field,
+        found: &mut BTreeSet<String>,
+    ) -> Result<(), ModelError> {
+        match holder.inside(field.number) {
+            None => {}
+            Some(Holder::Entry) => found.extend(self.entry(field)?.location()),
+            Some(inside) => {
+                for part in self.fields(field.value.clone())? {
+                    self.locations(inside, &part, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::append`], with other names for the files of weights.
+    pub fn append_renamed(
+        &mut self,
+        holder: Holder,
+        field: &Field,
+        names: &BTreeMap<String, String>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ModelError> {
+        let mut value = Vec::new();
+        match holder.inside(field.number) {
+            None => return self.append(field, out),
+            Some(Holder::Entry) => {
+                let mut entry = self.entry(field)?;
+                if let Some(name) = entry.location().and_then(|name| names.get(&name)) {
+                    entry.value.clone_from(name);
+                }
+                value = entry.encode_to_vec();
+            }
+            Some(inside) => {
+                for part in self.fields(field.value.clone())? {
+                    self.append_renamed(inside, &part, names, &mut value)?;
+                }
+            }
+        }
+        encode_key(field.number, WireType::LengthDelimited, out);
+        encode_varint(value.len() as u64, out);
+        out.extend(value);
+        Ok(())
+    }
+
+    fn entry(&mut self, field: &Field) -> Result<Entry, ModelError> {
+        let bytes = self.bytes(&field.value)?;
+        Entry::decode(bytes.as_slice()).map_err(|error| self.not_onnx(error.to_string()))
     }
 
     fn field(&mut self, end: u64) -> Result<Field, ModelError> {

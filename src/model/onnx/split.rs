@@ -1,25 +1,35 @@
-//! One tower taken out of a graph that holds both: ONNX Runtime would run the other one, too.
+//! Graphs made anew in memory: one tower of a graph that holds both, for ONNX Runtime would run the
+//! other one, too; and graphs whose weights really lie where the runtime would not look for them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::ModelError;
 use super::graph::Parts;
-use super::proto::{self, Field, Node, ValueInfo};
+use super::proto::{self, Field, Holder, Node, ValueInfo};
+use super::weights::Weights;
 
-/// The model in `path` reduced to what `output` depends on, as the bytes of an ONNX file. Weights
-/// in files beside it stay there.
+/// A graph in memory, its weights where they are.
+pub struct InMemory {
+    /// As in an ONNX file.
+    pub bytes: Vec<u8>,
+    /// The real folder in which, or below which, the files of its weights are.
+    pub folder: PathBuf,
+}
+
+/// The model in `path` reduced to what `output` depends on. Weights in files beside it stay there.
 ///
 /// # Errors
-/// The file cannot be read or is not ONNX.
-pub fn split(path: &Path, output: &str) -> Result<Vec<u8>, ModelError> {
+/// The file cannot be read or is not ONNX, or its weights are missing.
+pub fn split(path: &Path, output: &str) -> Result<InMemory, ModelError> {
     let mut parts = Parts::read(path)?;
+    let weights = Weights::find(path, &parts.locations()?)?;
     let (nodes, wanted) = needed(parts.nodes()?, output);
     let mut graph = Vec::new();
     for field in nodes {
-        parts.reader.append(&field, &mut graph)?;
+        append(&mut parts, &field, &weights, &mut graph)?;
     }
     for field in parts.graph.clone() {
         let keep = match field.number {
@@ -30,9 +40,44 @@ pub fn split(path: &Path, output: &str) -> Result<Vec<u8>, ModelError> {
             _ => false,
         };
         if keep {
-            parts.reader.append(&field, &mut graph)?;
+            append(&mut parts, &field, &weights, &mut graph)?;
         }
     }
+    whole(parts, &graph, weights)
+}
+
+/// The model in `path` with the real places of its weights, where links lead out of its folder;
+/// `None` where the file can be opened as it is. The weights themselves are not read.
+///
+/// # Errors
+/// As [`split`].
+pub fn relocated(path: &Path) -> Result<Option<InMemory>, ModelError> {
+    let mut parts = Parts::read(path)?;
+    let weights = Weights::find(path, &parts.locations()?)?;
+    if weights.beside {
+        return Ok(None);
+    }
+    let mut graph = Vec::new();
+    for field in parts.graph.clone() {
+        append(&mut parts, &field, &weights, &mut graph)?;
+    }
+    whole(parts, &graph, weights).map(Some)
+}
+
+fn append(
+    parts: &mut Parts,
+    field: &Field,
+    weights: &Weights,
+    out: &mut Vec<u8>,
+) -> Result<(), ModelError> {
+    match weights.beside {
+        true => parts.reader.append(field, out),
+        false => parts.reader.append_renamed(Holder::Graph, field, &weights.names, out),
+    }
+}
+
+/// The model around a graph.
+fn whole(mut parts: Parts, graph: &[u8], weights: Weights) -> Result<InMemory, ModelError> {
     let mut model = Vec::with_capacity(graph.len() + 4096);
     for field in parts.model.clone() {
         if field.number != proto::model::GRAPH {
@@ -42,7 +87,7 @@ pub fn split(path: &Path, output: &str) -> Result<Vec<u8>, ModelError> {
     encode_key(proto::model::GRAPH, WireType::LengthDelimited, &mut model);
     encode_varint(graph.len() as u64, &mut model);
     model.extend(graph);
-    Ok(model)
+    Ok(InMemory { bytes: model, folder: weights.folder })
 }
 
 /// The nodes that `output` depends on, in their order, and every value they read.

@@ -7,16 +7,17 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::prompt::BuiltIn;
 use crate::answer::{Generator, PromptSet};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::store::Store;
-use crate::llm::{ChatModel, SamplingSettings};
+use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
 
 use super::super::answering::{AnswerOutcome, AnswerStage};
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
-use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy};
+use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy, Whose};
 
 /// A backend that is being connected while the source is read.
 pub(super) struct Connecting {
@@ -93,7 +94,9 @@ impl Job {
                 pass.gave_up.is_none() && self.folder.store()?.failure_counts()?.is_empty();
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
-            if complete || hopeless || self.stop.is_asked() {
+            // What waiting does not mend: wrong settings, or nothing but refusals.
+            let refused = pass.gave_up.is_some_and(|error| Whose::fault(&error) != Whose::Server);
+            if complete || hopeless || refused || self.stop.is_asked() {
                 break;
             }
         }
@@ -134,7 +137,7 @@ impl Job {
         let store = self.folder.store()?;
         let mut settings = Settings::read(&store)?;
         if let Some(last) = &settings.answering {
-            self.rekey(&store, &last.llm)?;
+            self.bring_up_to_date(&store, &last.llm)?;
             settings = Settings::read(&store)?;
         }
         if !store.failure_counts()?.is_empty() {
@@ -158,8 +161,9 @@ impl Job {
         Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
     }
 
-    /// Gives answers that release 0.1.0 kept under these settings today's keys.
-    fn rekey(&self, store: &Store, model: &str) -> Result<(), Error> {
+    /// Gives answers that release 0.1.0 kept under these settings today's keys, and forgets what it
+    /// refused without proof.
+    fn bring_up_to_date(&self, store: &Store, model: &str) -> Result<(), Error> {
         let Config { seed, filters, .. } = &*self.config;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
@@ -167,13 +171,26 @@ impl Job {
         let filters = [old_keys::filters(filters), filters.key()];
         let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
         rekeyed.report("answers");
+        let reopened = store.reopen_unproven_refusals()?;
+        if reopened > 0 {
+            tracing::warn!(
+                "{reopened} pairs that were refused with no answer after are asked again"
+            );
+        }
         Ok(())
     }
 
     /// The prompts as they are set; where they are not, those that this run began with.
     fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
-        let built_in = store.database().began_with("answer prompts", BuiltIn::default())?;
+        let (set, folder) = PromptSource::resolve(answer.prompts.as_ref(), &llm.target);
+        let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
+        // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
+        let today = || {
+            let old = Settings::read(store)?.answering.is_some();
+            Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
+        };
+        let built_in = store.database().began_with_or(&name, today)?;
         let shown = match answer.examples_per_prompt {
             Some(shown) => shown,
             None => {
@@ -181,8 +198,7 @@ impl Job {
                 store.database().began_with(&name, answer.resolved_examples(&llm.target))?
             }
         };
-        let (prompts, examples) = (answer.prompts.as_deref(), answer.examples.as_deref());
-        Ok(PromptSet::read_with(&built_in, prompts, examples, shown)?)
+        Ok(PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?)
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
@@ -221,7 +237,7 @@ impl Job {
         model: Arc<dyn ChatModel>,
     ) -> Result<AnswerStage, Error> {
         let Config { answer, seed, filters, .. } = &*self.config;
-        self.rekey(store, model.name())?;
+        self.bring_up_to_date(store, model.name())?;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let conf = Generator::conf_key(&prompts, model.name(), &settings, *seed);
         Ok(AnswerStage {

@@ -25,7 +25,10 @@ enum Act {
     Answer,
     /// An answer that [`Sheet`] asks for again.
     Poor,
+    /// A refusal in which the server names the prompt.
     TooLong,
+    /// A refusal that says nothing that is known.
+    Refuse,
     Unreachable,
     KeyRefused,
     Panic,
@@ -97,6 +100,7 @@ impl ChatModel for Scripted {
                 });
             }
             Act::TooLong => LlmFault::ContextTooLong { excerpt: String::new() },
+            Act::Refuse => LlmFault::BadRequest { status: 418, excerpt: "a teapot".into() },
             Act::Unreachable => LlmFault::Unreachable { url: String::new(), cause: "no".into() },
             Act::KeyRefused => LlmFault::Auth { status: 401, key_env: None, excerpt: "no".into() },
             Act::Panic => panic!("a call's task panics"),
@@ -141,14 +145,8 @@ impl Asking for Sheet {
         }
     }
 
-    fn failure(
-        &self,
-        task: u32,
-        _: &ChatRequest,
-        _: &LlmError,
-        whose: Whose,
-    ) -> Outcome<u32, Self::Row> {
-        Outcome::done((task, if whose == Whose::Prompt { "refused" } else { "failed" }))
+    fn failure(&self, task: &u32, _: &LlmError, fate: Fate) -> Self::Row {
+        (*task, if fate == Fate::Refused { "refused" } else { "failed" })
     }
 }
 
@@ -159,6 +157,8 @@ struct Session {
     model: Arc<Scripted>,
     backend: Backend,
     stop: Stop,
+    /// Whether an earlier one brought an answer.
+    answered: bool,
     rows: Rows,
 }
 
@@ -171,6 +171,7 @@ impl Session {
             model: Arc::clone(model),
             backend: Backend::over(model.clone(), config, policy),
             stop: Stop::default(),
+            answered: false,
             rows: Rows::default(),
         }
     }
@@ -181,6 +182,7 @@ impl Session {
             asking: Arc::new(Sheet),
             model: self.model.clone(),
             backend: &self.backend,
+            answered: self.answered,
             phase: Phase::Answer,
             stop: &self.stop,
             progress: &Silent,
@@ -286,14 +288,49 @@ async fn an_abort_gives_up_calls_under_way() {
     assert!(session.kept().is_empty());
 }
 
+/// What a session of one call at a time does with tasks that meet these acts, in their order: how
+/// many it worked to an end, how many failed, and what it kept.
+async fn one_by_one(acts: &[Act], answered: bool) -> (Worked, BTreeMap<&'static str, usize>) {
+    let script: Vec<(u32, &[Act])> = (0..).zip(acts.iter().map(std::slice::from_ref)).collect();
+    let model = Scripted::new(&script, 1000);
+    let session = Session { answered, ..Session::new(1, &model) };
+    let worked = session.work(numbers(0..acts.len() as u32)).await.expect("worked");
+    (worked, session.kept())
+}
+
 #[tokio::test]
-async fn refused_prompts_are_worked_to_an_end_and_never_open_the_breaker() {
-    let script: Vec<(u32, &[Act])> = (0..30).map(|task| (task, &[Act::TooLong][..])).collect();
-    let model = Scripted::new(&script, 100);
-    let session = Session::new(1, &model);
-    let worked = session.work(numbers(0..31)).await.expect("worked");
-    assert_eq!((worked.done, worked.failed, worked.gave_up), (31, 30, None));
-    assert_eq!(session.kept(), [("good", 1), ("refused", 30)].into());
+async fn a_refusal_is_final_once_a_later_call_is_answered() {
+    let acts = [Act::Answer, Act::Refuse, Act::Refuse, Act::Answer, Act::Refuse];
+    let (worked, kept) = one_by_one(&acts, true).await;
+    assert_eq!((worked.done, worked.failed, worked.gave_up), (4, 3, None));
+    assert_eq!(kept, [("failed", 3), ("good", 2), ("refused", 2)].into());
+}
+
+#[tokio::test]
+async fn a_refusal_that_names_the_prompt_is_final_once_any_call_was_answered() {
+    let (worked, kept) = one_by_one(&[Act::TooLong, Act::Answer, Act::TooLong], false).await;
+    assert_eq!((worked.done, worked.failed, worked.answered), (3, 2, true));
+    assert_eq!(kept, [("failed", 1), ("good", 1), ("refused", 2)].into());
+    let (worked, kept) = one_by_one(&[Act::TooLong; 3], false).await;
+    assert_eq!((worked.done, worked.failed, worked.answered), (0, 3, false));
+    assert_eq!(kept, [("failed", 3)].into());
+    let (worked, kept) = one_by_one(&[Act::TooLong; 3], true).await;
+    assert_eq!((worked.done, kept), (3, [("refused", 3)].into()), "as an earlier session shows");
+}
+
+#[tokio::test]
+async fn nothing_but_refusals_ends_the_work_and_leaves_the_backend_to_others() {
+    for (act, code) in [(Act::Refuse, "llm_bad_request"), (Act::TooLong, "llm_context_too_long")] {
+        let script: Vec<(u32, &[Act])> =
+            (0..50).map(|task| (task, std::slice::from_ref(&act))).collect();
+        let model = Scripted::new(&script, 1000);
+        let session = Session::new(1, &model);
+        let worked = session.work(numbers(0..50)).await.expect("worked");
+        assert_eq!((worked.done, worked.failed), (0, 9), "one place and eight");
+        assert_eq!(worked.gave_up.expect("gave up").code(), code);
+        assert_eq!(session.kept(), [("failed", 9)].into());
+        assert!(session.backend.down().is_none());
+    }
 }
 
 #[tokio::test]
@@ -356,6 +393,7 @@ async fn rows_that_cannot_be_kept_end_the_work() {
         asking: Arc::new(Sheet),
         model: session.model.clone(),
         backend: &session.backend,
+        answered: false,
         phase: Phase::Answer,
         stop: &session.stop,
         progress: &Silent,
@@ -371,6 +409,7 @@ fn any_act() -> impl Strategy<Value = Act> {
         4 => Just(Act::Answer),
         2 => Just(Act::Poor),
         1 => Just(Act::TooLong),
+        1 => Just(Act::Refuse),
         1 => Just(Act::Unreachable),
     ]
 }
@@ -378,7 +417,8 @@ fn any_act() -> impl Strategy<Value = Act> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever comes back in whatever order, each task that was begun ends exactly once.
+    /// Whatever comes back in whatever order, each task that was begun ends exactly once; a
+    /// refusal may be shown to be final after it.
     #[test]
     fn each_task_ends_once(
         acts in prop::collection::vec(prop::collection::vec(any_act(), 1..4), 1..40),
@@ -401,12 +441,17 @@ proptest! {
         let mut ends: HashMap<u32, Vec<&str>> = HashMap::new();
         for (task, what) in &rows {
             let ends = ends.entry(*task).or_default();
-            prop_assert!(ends.last().is_none_or(|last| *last == "poor"), "{task} after its end");
+            let open = match ends.last() {
+                Some(&"failed") => *what == "refused",
+                last => last.is_none_or(|last| *last == "poor"),
+            };
+            prop_assert!(open, "{task} after its end");
             ends.push(what);
         }
         let ended = |what: &str| ends.values().filter(|ends| ends.last() == Some(&what)).count();
         prop_assert_eq!(worked.done as usize, ended("good") + ended("refused"));
         prop_assert_eq!(worked.failed as usize, ended("failed") + ended("refused"));
+        prop_assert!(worked.answered || ended("refused") == 0);
         if worked.gave_up.is_none() {
             prop_assert_eq!(ends.len(), acts.len());
             prop_assert_eq!(ended("poor"), 0);
