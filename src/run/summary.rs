@@ -105,20 +105,12 @@ fn notices(settings: &Settings) -> Vec<String> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(IngestSummary { records, new_or_changed, gone, rejected, missing }) =
-            self.ingest
-        {
+        if let Some(IngestSummary { records, new_or_changed, gone, rejected }) = self.ingest {
             writeln!(
                 f,
                 "source    {records} records ({new_or_changed} new or changed, {gone} gone), \
                  {rejected} entries refused"
             )?;
-            if missing > 0 && missing == records {
-                writeln!(
-                    f,
-                    "note      no photo was found: check --images and the names in the source"
-                )?;
-            }
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;

@@ -17,8 +17,6 @@ pub struct IngestSummary {
     pub gone: u64,
     /// Entries of the source that were refused.
     pub rejected: u64,
-    /// Of the records, those at whose name no photo was found.
-    pub missing: u64,
 }
 
 /// A record and its image file's stamp (size and time of change), empty where there is no file.
@@ -88,8 +86,7 @@ impl Store {
         })
     }
 
-    /// Totals of the reading `pass`, once it is complete; what photos are missing, whoever looked
-    /// at them knows.
+    /// Totals of the reading `pass`, once it is complete.
     ///
     /// # Errors
     /// SQLite's.
@@ -100,7 +97,6 @@ impl Store {
             new_or_changed: changed,
             gone: self.db.value("SELECT count(*) FROM items WHERE pass < ?1", [pass])?,
             rejected: self.db.value("SELECT count(*) FROM rejections WHERE stage = ?1", [stage])?,
-            missing: 0,
         })
     }
 }
