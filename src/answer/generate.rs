@@ -158,6 +158,7 @@ impl Generator {
             pair: Some(pair),
             ..SampleView::default()
         });
+        let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
             answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
             pair_key: pair.key.clone(),
@@ -169,16 +170,16 @@ impl Generator {
             examples: self.prompts.shown(self.seed("examples", pair, attempt)),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
-            filters: passed(&self.filters, &verdict),
+            filters,
             verdict,
         }
     }
 }
 
-/// The filters an answer passed, for its lineage: all of them, or none worth telling.
-pub fn passed(filters: &Filters, verdict: &Verdict) -> Vec<String> {
+/// The filters an answer passed, for its lineage: all that could judge it, or none worth telling.
+pub fn passed(filters: &Filters, text: &str, verdict: &Verdict) -> Vec<String> {
     match verdict {
-        Verdict::Pass => filters.names(),
+        Verdict::Pass => filters.judging(text),
         Verdict::Reject(_) => Vec::new(),
     }
 }

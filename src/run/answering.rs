@@ -154,7 +154,7 @@ impl AnswerStage {
                         prompt_texts: &self.generator.prompts.texts(),
                         ..SampleView::default()
                     });
-                    let filters = passed(&self.generator.filters, &verdict);
+                    let filters = passed(&self.generator.filters, &answer.text, &verdict);
                     (answer.answer_key, verdict, filters)
                 })
                 .collect();

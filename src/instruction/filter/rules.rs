@@ -9,10 +9,13 @@ use whatlang::Lang;
 
 use super::super::wording::{self, is_function_word, is_particular, stem, words};
 use super::{Finding, InstructionFilterConfig, Language, Refusal};
-use crate::dataset::sink::{IMAGE_TOKEN, find_garbage};
+use crate::base::tokens;
+use crate::base::words::count;
+use crate::dataset::sink::find_garbage;
 
-/// What stands where a text was to be filled in, and the marks of chat templates.
-const LEFTOVERS: &str = r"<\|[^|<>\s]{1,40}\||\[/?INST\]|</?s>|\[[a-z _]{2,40}\]|<[a-z _]{2,40}>|\{[a-z _]{2,40}\}|_{3,}|https?://|@\w+|#\w+";
+/// What stands where a text was to be filled in.
+const LEFTOVERS: &str =
+    r"\[[a-z _]{2,40}\]|<[a-z _]{2,40}>|\{[a-z _]{2,40}\}|_{3,}|https?://|@\w+|#\w+";
 
 /// Refuses characters and marks that no instruction holds.
 pub(super) fn garbage(text: &str) -> Finding {
@@ -25,8 +28,8 @@ pub(super) fn garbage(text: &str) -> Finding {
     if let Some((article, next)) = cut_phrase(text) {
         return Err(Refusal::new("garbled", format!("\"{article} {next}\" is no English")));
     }
-    let mark = MARKS.find(text).map(|found| found.as_str());
-    match mark.or(text.contains(IMAGE_TOKEN).then_some(IMAGE_TOKEN)) {
+    let leftover = || MARKS.find(text).map(|found| found.as_str());
+    match tokens::placeholder(text).or_else(|| tokens::control(text)).or_else(leftover) {
         Some(mark) => Err(Refusal::new("garbage", format!("holds `{mark}`"))),
         None => Ok(()),
     }
@@ -50,7 +53,7 @@ fn cut_phrase(text: &str) -> Option<(String, String)> {
 
 /// Refuses too few and too many words.
 pub(super) fn length(config: &InstructionFilterConfig, text: &str) -> Finding {
-    let (count, min, max) = (words(text).len(), config.min_words, config.max_words);
+    let (count, min, max) = (count(text), config.min_words, config.max_words);
     if count < min {
         return Err(Refusal::new("too_short", format!("{count} words; the fewest are {min}")));
     }
