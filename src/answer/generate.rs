@@ -6,22 +6,25 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::PromptSet;
-use super::filter::{Filters, SampleView, Verdict};
+use super::filter::{Filters, Refused, SampleView, Verdict};
+use super::prompt::BuiltIn;
+use super::{AnswerError, PromptSet};
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
+    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, PromptSource,
+    SamplingSettings,
 };
 
 /// How answers are asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerConfig {
-    /// Folder with `answer.system.txt` and `answer.user.txt`; built-in prompts when absent.
-    pub prompts: Option<std::path::PathBuf>,
-    /// In-context examples, JSON lines; built-in examples when absent.
+    /// `capable` or `small`, the built-in sets, or a folder with `answer.system.txt` and
+    /// `answer.user.txt`. Unset: `small` with a local server, else `capable`.
+    pub prompts: Option<PromptSource>,
+    /// In-context examples, JSON lines; those of the prompts' folder or set when absent.
     pub examples: Option<std::path::PathBuf>,
     /// Examples shown in each prompt, 0 to 8. Unset: 2, and 0 with a local server, whose small
     /// model copies examples instead of learning from them (docs/small-llm.md).
@@ -41,6 +44,16 @@ impl Default for AnswerConfig {
 }
 
 impl AnswerConfig {
+    /// The prompts of a new run, unset resolved for the backend.
+    ///
+    /// # Errors
+    /// As [`PromptSet::read`].
+    pub fn resolved_prompts(&self, target: &LlmTarget) -> Result<PromptSet, AnswerError> {
+        let (set, folder) = PromptSource::resolve(self.prompts.as_ref(), target);
+        let (examples, shown) = (self.examples.as_deref(), self.resolved_examples(target));
+        PromptSet::read(&BuiltIn::of(set), folder, examples, shown)
+    }
+
     /// Examples per prompt, unset resolved for the backend.
     pub fn resolved_examples(&self, target: &LlmTarget) -> usize {
         self.examples_per_prompt.unwrap_or(match target {
@@ -95,7 +108,7 @@ impl Generator {
         settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
-    /// Makes one attempt at one pair.
+    /// Makes one attempt at one pair; `last` is the attempt before it, which was refused.
     ///
     /// # Errors
     /// The LLM's, after its retries.
@@ -103,9 +116,10 @@ impl Generator {
         &self,
         pair: &Pair,
         attempt: u32,
+        last: Option<&AnswerRow>,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt);
+        let request = self.request(pair, attempt, last);
         let reply = self.model.chat(&request, cancel).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
@@ -118,18 +132,23 @@ impl Generator {
         &self,
         pair: &Pair,
         attempt: u32,
+        last: Option<&AnswerRow>,
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt);
+        let request = self.request(pair, attempt, last);
         let reply = self.model.chat_stream(&request, cancel, pieces).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
 
-    /// The call that attempt number `attempt` (from 1) at a pair makes.
-    pub fn request(&self, pair: &Pair, attempt: u32) -> ChatRequest {
+    /// The call that attempt number `attempt` (from 1) at a pair makes. It tells why `last`, the
+    /// attempt before it, was refused, where the prompts do.
+    pub fn request(&self, pair: &Pair, attempt: u32, last: Option<&AnswerRow>) -> ChatRequest {
         let shown = self.seed("examples", pair, attempt);
-        let messages = self.prompts.build(&pair.description, &pair.instruction, shown);
+        let mut messages = self.prompts.build(&pair.description, &pair.instruction, shown);
+        if let Some(last) = last {
+            messages.extend(self.prompts.after_refusal(&last.text, last.verdict.reason()));
+        }
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = self.seed("answer", pair, attempt) & 0x7fff_ffff;
         ChatRequest::new(messages, self.settings.clone(), seed)
@@ -139,7 +158,7 @@ impl Generator {
         hash::seed(self.seed, &[what, &pair.key, &attempt.to_string()])
     }
 
-    /// What the filters say of a reply, and the row to keep.
+    /// What is said of a reply, and the row to keep.
     pub fn judge(
         &self,
         pair: &Pair,
@@ -149,15 +168,19 @@ impl Generator {
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
-        let verdict = self.filters.check(&SampleView {
-            text: &text,
-            truncated,
-            instruction: &pair.instruction,
-            description: &pair.description,
-            prompt_texts: &self.prompts.texts(),
-            pair: Some(pair),
-            ..SampleView::default()
-        });
+        let verdict = verdict(
+            &self.prompts,
+            &self.filters,
+            &SampleView {
+                text: &text,
+                truncated,
+                instruction: &pair.instruction,
+                description: &pair.description,
+                prompt_texts: &self.prompts.texts(),
+                pair: Some(pair),
+                ..SampleView::default()
+            },
+        );
         let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
             answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
@@ -173,6 +196,17 @@ impl Generator {
             filters,
             verdict,
         }
+    }
+}
+
+/// Whether the LLM declines, or else what the filters say.
+pub fn verdict(prompts: &PromptSet, filters: &Filters, sample: &SampleView<'_>) -> Verdict {
+    match prompts.declined(sample.text) {
+        Some(why) => Verdict::Reject(Refused {
+            code: Verdict::INAPPLICABLE.into(),
+            reason: format!("the LLM declines: {why}"),
+        }),
+        None => filters.check(sample),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod hash;
 pub mod json;
 pub mod key;
 pub mod lock;
+pub mod nouns;
 pub mod paths;
 pub mod signal;
 pub mod tokens;

@@ -146,7 +146,9 @@ fn photos_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .filter(|path| path.is_file() && is_photo(path))
         .collect();
     if files.is_empty() {
-        return Err(SourceError::Empty { path: folder.to_owned(), expected: "photos" }.into());
+        return Err(
+            SourceError::Empty { path: folder.to_owned(), expected: "photos".into() }.into()
+        );
     }
     Ok(files)
 }

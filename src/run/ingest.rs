@@ -7,6 +7,7 @@ use crate::Error;
 use crate::base::Stopped;
 use crate::base::db::DbError;
 use crate::dataset::Photos;
+use crate::dataset::names::Names;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceError, SourceEvent};
 use crate::dataset::store::{IngestSummary, StampedRecord, Store};
@@ -30,7 +31,8 @@ pub fn ingest(
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
-    let mut batches = Batches::new(store, photos, pass);
+    let names = Names::new(photos, source.image_root());
+    let mut batches = Batches::new(store, photos, &names, pass);
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -39,7 +41,7 @@ pub fn ingest(
             ControlFlow::Break(())
         }
     });
-    let changed = batches.close(progress)?;
+    let (changed, missing) = batches.close(progress)?;
     if stop.is_asked() {
         return Err(Stopped.into());
     }
@@ -47,7 +49,7 @@ pub fn ingest(
     if let Err(source) = read {
         return Err(unusable(source, store)?);
     }
-    Ok(store.pass_summary(pass, changed)?)
+    Ok(IngestSummary { missing, ..store.pass_summary(pass, changed)? })
 }
 
 /// The error, with the most frequent cause where each entry was refused for its own.
@@ -63,23 +65,34 @@ fn unusable(source: SourceError, store: &Store) -> Result<Error, DbError> {
 struct Batches<'a> {
     store: &'a Store,
     photos: &'a dyn Photos,
+    names: &'a Names<'a>,
     pass: i64,
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
     changed: u64,
+    /// Records without a photo.
+    missing: u64,
     failed: Option<DbError>,
 }
 
 impl<'a> Batches<'a> {
-    fn new(store: &'a Store, photos: &'a dyn Photos, pass: i64) -> Self {
+    fn new(store: &'a Store, photos: &'a dyn Photos, names: &'a Names<'a>, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, photos, pass, records, rejections, changed: 0, failed: None }
+        let (changed, missing, failed) = (0, 0, None);
+        Self { store, photos, names, pass, records, rejections, changed, missing, failed }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
         match event {
-            SourceEvent::Record(record) => {
-                let stamp = self.photos.stamp(&record.image);
+            SourceEvent::Record(mut record) => {
+                let mut stamp = self.photos.stamp(&record.image);
+                if stamp.is_empty()
+                    && let Some(found) = self.names.find(&record.image)
+                {
+                    stamp = self.photos.stamp(&found);
+                    record.image = found;
+                }
+                self.missing += u64::from(stamp.is_empty());
                 self.records.push((record, stamp));
             }
             SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
@@ -99,11 +112,12 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    fn close(mut self, progress: &dyn Progress) -> Result<u64, DbError> {
+    /// How many records are new or changed, and how many have no photo.
+    fn close(mut self, progress: &dyn Progress) -> Result<(u64, u64), DbError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         self.flush(progress)?;
-        Ok(self.changed)
+        Ok((self.changed, self.missing))
     }
 }

@@ -11,6 +11,7 @@ pub(super) fn sample(number: u32) -> Sample {
         id: id.into(),
         similarity,
         score: similarity / 2.0,
+        checks: Vec::new(),
     };
     Sample {
         image: format!("photo/{number}.jpg"),
@@ -23,6 +24,7 @@ pub(super) fn sample(number: u32) -> Sample {
             height: 480 + number,
             description: "A number on a door.".into(),
             instruction_id: "line-about".into(),
+            requires: None,
             category: number.is_multiple_of(2).then(|| "writing".into()),
             similarity: 0.25,
             score: 0.125,

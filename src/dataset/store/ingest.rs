@@ -17,6 +17,8 @@ pub struct IngestSummary {
     pub gone: u64,
     /// Entries of the source that were refused.
     pub rejected: u64,
+    /// Of the records, those at whose name no photo was found.
+    pub missing: u64,
 }
 
 /// A record and its image file's stamp (size and time of change), empty where there is no file.
@@ -73,7 +75,8 @@ impl Store {
         })
     }
 
-    /// Totals of the reading `pass`, once it is complete.
+    /// Totals of the reading `pass`, once it is complete; what photos are missing, whoever looked
+    /// at them knows.
     ///
     /// # Errors
     /// SQLite's.
@@ -84,6 +87,7 @@ impl Store {
             new_or_changed: changed,
             gone: self.db.value("SELECT count(*) FROM items WHERE pass < ?1", [pass])?,
             rejected: self.db.value("SELECT count(*) FROM rejections WHERE stage = ?1", [stage])?,
+            missing: 0,
         })
     }
 }
@@ -94,26 +98,31 @@ fn put_record(
     record: &SourceRecord,
     stamp: &str,
 ) -> rusqlite::Result<u64> {
-    let SourceRecord { id, image, description, origin } = record;
+    let SourceRecord { id, image, description, descriptions, origin } = record;
     let image = image.to_text();
+    let several = !descriptions.is_empty();
+    // Nothing that a key rests on: a run that was made without them gets them, too.
+    let descriptions =
+        several.then(|| serde_json::Value::from(descriptions.as_slice()).to_string());
     let unchanged = transaction
         .prepare_cached(
-            "UPDATE items SET pass = ?1, origin = ?2
+            "UPDATE items SET pass = ?1, origin = ?2, descriptions = ?7
              WHERE id = ?3 AND image = ?4 AND description = ?5 AND stamp = ?6",
         )?
-        .execute(params![pass, origin, id, image, description, stamp])?;
+        .execute(params![pass, origin, id, image, description, stamp, descriptions])?;
     if unchanged == 1 {
         return Ok(0);
     }
     transaction.execute("DELETE FROM rejections WHERE stage = 'image' AND key = ?1", [id])?;
     transaction
         .prepare_cached(
-            "INSERT INTO items (id, image, description, origin, pass, stamp, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new')
+            "INSERT INTO items (id, image, description, origin, pass, stamp, state, descriptions)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new', ?7)
              ON CONFLICT (id) DO UPDATE SET
                  image = ?2, description = ?3, origin = ?4, pass = ?5, stamp = ?6, state = 'new',
+                 descriptions = ?7,
                  image_sha256 = NULL, item_key = NULL, width = NULL, height = NULL, format = NULL",
         )?
-        .execute(params![id, image, description, origin, pass, stamp])?;
+        .execute(params![id, image, description, origin, pass, stamp, descriptions])?;
     Ok(1)
 }

@@ -25,6 +25,7 @@ fn record(id: &str, description: &str) -> StampedRecord {
         id: id.into(),
         image: ImageRef::file(format!("/photos/{id}.jpg")),
         description: description.into(),
+        descriptions: Vec::new(),
         origin: "test".into(),
     };
     (record, "10:1".into())
@@ -84,6 +85,7 @@ impl Run {
             seq: item.seq,
             item_key: item.item_key.clone(),
             candidates: Vec::new(),
+            refused_by: None,
             pairs: vec![pair],
             rejection: None,
         }

@@ -79,6 +79,25 @@ fn the_seeds_and_the_built_in_library_pass() {
     }
 }
 
+#[test]
+fn other_languages_pass_the_rules_that_know_english_only() {
+    let config = InstructionFilterConfig { language: Language::Any, ..Default::default() };
+    let code = |text: &str| check(&config, text, &[DESCRIPTION]).err().map(|refusal| refusal.code);
+    for text in [
+        "Escribe un poema corto sobre los colores de la escena en la imagen.",
+        "请根据图片写一首关于秋天的短诗，要有四行。",
+        "Schreibe eine kurze Geschichte über das Tier auf dem Bild.",
+    ] {
+        assert_eq!(code(text), None, "{text}");
+    }
+    assert_eq!(
+        code("图片里的人们正在做什么事情，他们为什么高兴？").as_deref(),
+        Some("question_only")
+    );
+    assert_eq!(code("写一首诗").as_deref(), Some("too_short"));
+    assert_eq!(code("The image shows a calm scene.").as_deref(), Some("not_an_instruction"));
+}
+
 /// Instructions in many forms, and questions, statements, titles and garbage, labelled by hand.
 #[test]
 fn an_instruction_is_refused_for_what_it_is() {
@@ -96,7 +115,7 @@ fn an_instruction_is_refused_for_what_it_is() {
             _ => {}
         }
     }
-    assert_eq!(counts, [50, 50]);
+    assert_eq!(counts, [70, 70]);
     assert!(lost.len() <= 2, "instructions refused: {lost:#?}");
     assert!(kept.len() <= 2, "taken for instructions: {kept:#?}");
 }

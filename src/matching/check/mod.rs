@@ -8,7 +8,9 @@
 //! A check that has nothing to go by (a photo without descriptions, a vector in the place of a
 //! photo, a requirement in words that it does not know) abstains, and that is no refusal.
 
+mod requirement;
 mod requirements;
+mod sight;
 mod text;
 
 use std::sync::Arc;
@@ -16,6 +18,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encoder, EncoderError};
+use requirement::Requirement;
+use sight::Sight;
+use text::Seen;
 
 pub use requirements::Requirements;
 
@@ -101,18 +106,42 @@ pub struct Finding {
     pub missing: Vec<String>,
 }
 
+impl Finding {
+    /// What it found in words, for instance `text: no "boat"`.
+    pub fn words(&self) -> String {
+        let Self { kind, missing, .. } = self;
+        let missing: Vec<String> = missing.iter().map(|phrase| format!("{phrase:?}")).collect();
+        match missing.as_slice() {
+            [] => format!("{}: passed", kind.name()),
+            missing => format!("{}: no {}", kind.name(), missing.join(", ")),
+        }
+    }
+
+    /// Whether this kind of check found all that is required, rather than abstaining.
+    fn is(&self, kind: CheckKind) -> bool {
+        self.kind == kind && self.score.is_some() && self.missing.is_empty()
+    }
+}
+
 /// Checks instructions against photos by some kinds of check. Clones share what was computed.
 #[derive(Clone)]
 pub struct Checker {
     kinds: Vec<CheckKind>,
-    encoder: Option<Arc<dyn Encoder>>,
+    sight: Option<Arc<Sight>>,
 }
 
 impl Checker {
     /// A checker of these kinds, each of which must pass an instruction. Without an encoder the
     /// encoder's check abstains. [`CheckKind::Llm`] is not done here, since it asks a server.
     pub fn new(kinds: &[CheckKind], encoder: Option<Arc<dyn Encoder>>) -> Self {
-        Self { kinds: kinds.to_vec(), encoder }
+        let sight = encoder.map(|encoder| Arc::new(Sight::new(encoder)));
+        Self { kinds: kinds.to_vec(), sight }
+    }
+
+    /// A checker of other kinds that shares what was computed.
+    #[must_use]
+    pub fn with_kinds(&self, kinds: &[CheckKind]) -> Self {
+        Self { kinds: kinds.to_vec(), ..self.clone() }
     }
 
     /// The kinds, as they were named.
@@ -120,8 +149,9 @@ impl Checker {
         &self.kinds
     }
 
-    /// What the checks say of each instruction, in order. Requirements that were not met before
-    /// are embedded, so a call may take the time of a few texts.
+    /// What the checks say of each instruction, in order. The first call embeds some hundred
+    /// prompts, and requirements that were not met before are embedded, so a call may take the
+    /// time of some texts.
     ///
     /// # Errors
     /// The encoder could not embed a requirement.
@@ -130,16 +160,40 @@ impl Checker {
         photo: &PhotoView<'_>,
         instructions: &[Asked<'_>],
     ) -> Result<Vec<CheckVerdict>, EncoderError> {
-        let nouns = text::Nouns::of(photo.descriptions);
-        let verdict = |asked: &Asked<'_>| {
-            let requires = Requirements::of(asked);
-            let mut findings = Vec::new();
-            if self.kinds.contains(&CheckKind::Text) && !requires.is_empty() {
-                findings.push(nouns.finding(&requires));
-            }
-            Ok(CheckVerdict { findings })
+        let read = |asked: &Asked<'_>| -> Vec<Requirement> {
+            Requirements::of(asked).iter().map(|phrase| Requirement::read(phrase)).collect()
         };
-        let _ = &self.encoder;
-        instructions.iter().map(verdict).collect()
+        let requirements: Vec<Vec<Requirement>> = instructions.iter().map(read).collect();
+        let mut verdicts = vec![CheckVerdict::default(); instructions.len()];
+        let asking = |verdicts: &mut Vec<CheckVerdict>, finding: &dyn Fn(usize) -> Finding| {
+            for (at, verdict) in verdicts.iter_mut().enumerate() {
+                if !requirements[at].is_empty() {
+                    verdict.findings.push(finding(at));
+                }
+            }
+        };
+        for kind in &self.kinds {
+            match (kind, &self.sight, photo.image) {
+                (CheckKind::Text, ..) => {
+                    let seen = Seen::of(photo.descriptions);
+                    asking(&mut verdicts, &|at| seen.finding(&requirements[at]));
+                }
+                (CheckKind::Encoder, Some(sight), Some(image)) => {
+                    let described = verdicts
+                        .iter()
+                        .map(|verdict| verdict.findings.iter().any(|one| one.is(CheckKind::Text)));
+                    let asked: Vec<_> = requirements.iter().cloned().zip(described).collect();
+                    let findings = sight.findings(image, &asked)?;
+                    asking(&mut verdicts, &|at| findings[at].clone());
+                }
+                (CheckKind::Encoder, ..) => asking(&mut verdicts, &|_| Finding {
+                    kind: CheckKind::Encoder,
+                    score: None,
+                    missing: Vec::new(),
+                }),
+                (CheckKind::Llm, ..) => {}
+            }
+        }
+        Ok(verdicts)
     }
 }

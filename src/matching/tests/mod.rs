@@ -15,7 +15,7 @@ fn rules(config: MatchingConfig) -> MatchRules {
 }
 
 fn candidate(id: &str, score: f64) -> Candidate {
-    Candidate { id: id.to_owned(), similarity: score, score }
+    Candidate { id: id.to_owned(), similarity: score, score, verdict: None }
 }
 
 /// Candidates `c0`, `c1`, ... with these scores.

@@ -2,6 +2,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::super::refusal::Refusal;
+use super::metadata::FILES;
 use super::sidecar::Sidecars;
 use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
 
@@ -15,6 +16,11 @@ pub(super) struct Listing {
     pub photos: Vec<String>,
     pub sidecars: Sidecars,
     pub folders: Vec<String>,
+    /// The file that describes many photos, if there is one.
+    pub metadata: Option<&'static str>,
+    /// Files without any ending, and files that are a source themselves: what a hint may name.
+    pub bare: Vec<String>,
+    pub manifests: Vec<String>,
     /// Entries that cannot be used, by name.
     pub refused: Vec<(String, Refusal)>,
 }
@@ -66,7 +72,10 @@ impl Listing {
             self.folders.push(name.to_owned());
             return Ok(());
         }
-        let Some(role) = role else { return Ok(()) };
+        let Some(role) = role else {
+            self.aside(name);
+            return Ok(());
+        };
         if kind != FileKind::File {
             let reason = format!("{} is not a regular file", folder.join(name).display());
             return Err(Refusal::new("not_a_file", reason));
@@ -82,6 +91,22 @@ impl Listing {
             }
         }
         Ok(())
+    }
+
+    /// A file that neither is a photo nor describes one by its name.
+    fn aside(&mut self, name: &str) {
+        let metadata = |name: &str| FILES.iter().position(|known| *known == name);
+        match (metadata(name), name.rsplit_once('.')) {
+            (Some(rank), _) => {
+                let best = self.metadata.and_then(metadata).map_or(rank, |other| other.min(rank));
+                self.metadata = Some(FILES[best]);
+            }
+            (None, None) => self.bare.push(name.to_owned()),
+            (None, Some((_, "jsonl" | "ndjson" | "csv" | "tsv"))) => {
+                self.manifests.push(name.to_owned());
+            }
+            (None, Some(_)) => {}
+        }
     }
 
     fn unprintable(&mut self, name: &OsStr) {
@@ -111,4 +136,17 @@ fn role(name: &str) -> Option<Role> {
 /// A name without its last extension.
 pub(super) fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// A photo's name without the ending that says what it is; any other name as it is.
+pub(in super::super) fn without_ending(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() && is_photo_ending(ending) => stem,
+        _ => name,
+    }
+}
+
+fn is_photo_ending(ending: &str) -> bool {
+    let ending = ending.to_ascii_lowercase();
+    PHOTOS.contains(&&*ending) || OTHER_PHOTOS.contains(&&*ending)
 }

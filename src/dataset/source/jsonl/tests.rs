@@ -1,9 +1,11 @@
 use super::super::tests::{Said, folder, read_some};
 use super::*;
+use crate::dataset::ImageRef;
+use crate::dataset::record::SourceRecord;
 
 fn said(manifest: &[u8]) -> Said {
     let folder = folder(&[("m.jsonl", manifest)]);
-    Said::of(&JsonlSource::new(&folder.path().join("m.jsonl"), Path::new("photos")))
+    Said::of(&ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new("photos")))
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn manifests_without_use_are_errors() {
 #[test]
 fn reading_stops_when_told() {
     let folder = folder(&[("m.jsonl", b"x\ny\nz\n")]);
-    let source = JsonlSource::new(&folder.path().join("m.jsonl"), Path::new(""));
+    let source = ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new(""));
     assert_eq!(read_some(&source, 2), 2);
 }
 
