@@ -122,8 +122,8 @@ impl FieldNames {
             (Wanted::Caption, &self.caption, &CAPTIONS),
             (Wanted::Turns, &self.caption, &TURNS),
         ];
-        let unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
-        unset.into_iter().find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
+        let mut unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
+        unset.find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
     }
 
     /// Whether a field called `name` may hold a description.
