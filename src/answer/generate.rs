@@ -169,15 +169,20 @@ impl Generator {
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
         let truncated = reply.finish == FinishReason::Length;
-        let verdict = self.verdict(&SampleView {
-            text: &text,
-            truncated,
-            instruction: &pair.instruction,
-            description: &pair.description,
-            prompt_texts: &self.prompts.texts(),
-            pair: Some(pair),
-            ..SampleView::default()
-        });
+        let verdict = verdict(
+            &self.prompts,
+            &self.filters,
+            &SampleView {
+                text: &text,
+                truncated,
+                instruction: &pair.instruction,
+                description: &pair.description,
+                prompt_texts: &self.prompts.texts(),
+                pair: Some(pair),
+                ..SampleView::default()
+            },
+        );
+        let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
             answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
             pair_key: pair.key.clone(),
@@ -189,29 +194,27 @@ impl Generator {
             examples: self.prompts.shown(self.seed("examples", pair, attempt)),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
-            filters: passed(&self.filters, &verdict),
+            filters,
             verdict,
         }
     }
 }
 
-impl Generator {
-    /// Whether the LLM declines, or else what the filters say.
-    pub fn verdict(&self, sample: &SampleView<'_>) -> Verdict {
-        match self.prompts.declined(sample.text) {
-            Some(why) => Verdict::Reject(Refused {
-                code: Verdict::INAPPLICABLE.into(),
-                reason: format!("the LLM declines: {why}"),
-            }),
-            None => self.filters.check(sample),
-        }
+/// Whether the LLM declines, or else what the filters say.
+pub fn verdict(prompts: &PromptSet, filters: &Filters, sample: &SampleView<'_>) -> Verdict {
+    match prompts.declined(sample.text) {
+        Some(why) => Verdict::Reject(Refused {
+            code: Verdict::INAPPLICABLE.into(),
+            reason: format!("the LLM declines: {why}"),
+        }),
+        None => filters.check(sample),
     }
 }
 
-/// The filters an answer passed, for its lineage: all of them, or none worth telling.
-pub fn passed(filters: &Filters, verdict: &Verdict) -> Vec<String> {
+/// The filters an answer passed, for its lineage: all that could judge it, or none worth telling.
+pub fn passed(filters: &Filters, text: &str, verdict: &Verdict) -> Vec<String> {
     match verdict {
-        Verdict::Pass => filters.names(),
+        Verdict::Pass => filters.judging(text),
         Verdict::Reject(_) => Vec::new(),
     }
 }

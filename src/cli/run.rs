@@ -249,6 +249,7 @@ mod tests {
             (&[][..], "/source/path", serde_json::json!("/photos")),
             (&["--source-kind=coco"], "/source/kind", "coco".into()),
             (&["--images=/i"], "/source/images", "/i".into()),
+            (&["--caption-field=c"], "/source/fields/caption", "c".into()),
             (&["--model=/m"], "/model/path", "/m".into()),
             (&["--model=/m", "--model-text=/t"], "/model/text_path", "/t".into()),
             (&["--model-precision=fp16"], "/model/precision", "fp16".into()),

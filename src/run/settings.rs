@@ -52,6 +52,9 @@ pub struct AnswerSettings {
     pub conf: String,
     /// Key over the filters.
     pub filter_conf: String,
+    /// The names of the filters.
+    #[serde(default)]
+    pub filters: Vec<String>,
     pub prompt_hash: String,
     pub system: String,
     pub user: String,

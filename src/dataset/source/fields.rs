@@ -14,7 +14,7 @@ use super::text::Texts;
 
 /// Names of the field that holds the description. The first three go before all others, written
 /// just so: which of them holds is what a run's keys rest on.
-const CAPTIONS: [&str; 24] = [
+const CAPTIONS: [&str; 23] = [
     "description",
     "caption",
     "captions",
@@ -36,7 +36,6 @@ const CAPTIONS: [&str; 24] = [
     "sentences",
     "comment",
     "raw",
-    "prompt",
     "txt",
     "title",
 ];

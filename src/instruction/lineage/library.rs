@@ -89,7 +89,13 @@ impl GenerationStore {
         let raws = self.raws()?;
         library.extend(self.picks()?.into_iter().filter_map(|PickRow { raw, cluster, id }| {
             let text = raws.get(raw)?.text.clone();
-            Some(Instruction { id, text, category: Some(category(cluster)), requires: None })
+            Some(Instruction {
+                id,
+                text,
+                category: Some(category(cluster)),
+                requires: None,
+                tags: Vec::new(),
+            })
         }));
         library.extend(self.imported()?);
         Ok(library)

@@ -1,5 +1,6 @@
 //! Tests of matching: its laws, its frequencies, its corrections.
 
+mod applicable;
 mod frequencies;
 mod laws;
 mod scores;
