@@ -145,7 +145,8 @@ impl Generator {
     /// attempt before it, was refused, where the prompts do.
     pub fn request(&self, pair: &Pair, attempt: u32, last: Option<&AnswerRow>) -> ChatRequest {
         let shown = self.seed("examples", pair, attempt);
-        let mut messages = self.prompts.build(&pair.description, &pair.instruction, shown);
+        let mut messages =
+            self.prompts.build(&pair.description, &pair.captions, &pair.instruction, shown);
         if let Some(last) = last {
             messages.extend(self.prompts.after_refusal(&last.text, last.verdict.reason()));
         }

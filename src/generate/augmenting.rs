@@ -98,7 +98,7 @@ impl AugmentStage<'_> {
             let seeds: Vec<&str> = drawn.iter().map(|entry| entry.text.as_str()).collect();
             let seed = hash::seed(self.seed, &["augment", &one.id, &one.text]);
             let count = self.config.per_description;
-            let messages = self.prompts.build(&seeds, &one.text, count, seed);
+            let messages = self.prompts.build(&seeds, one, count, seed);
             Question { subject: one.id.clone(), messages, seed }
         };
         round.iter().zip(drawn).map(question).collect()
