@@ -8,7 +8,7 @@ use futures::stream;
 use serde_json::Value;
 
 use crate::Error;
-use crate::answer::generate::finish_name;
+use crate::answer::generate::{finish_name, unfinished};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
@@ -188,7 +188,8 @@ impl Sheet {
     }
 
     fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
-        reply.attempt < self.questioning.attempts && !(self.good)(question, &reply.text)
+        let good = unfinished(&reply.finish).is_none() && (self.good)(question, &reply.text);
+        reply.attempt < self.questioning.attempts && !good
     }
 
     fn key(&self, attempt: Attempt) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
+use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::instruction::augment::{Candidate, Judge, Judged};
 use crate::instruction::filter::InstructionFilterConfig;
@@ -178,21 +179,19 @@ impl Found {
             merged_into: None,
         };
         for reply in replies {
-            let read = reply::read(&reply.text);
+            let read = match unfinished(&reply.finish) {
+                Some(code) => Err(code),
+                None => reply::read(&reply.text).map_err(|unread| unread.code()),
+            };
             self.readings.push(ReadingRow {
                 call_key: reply.key.clone(),
                 role: "summarize",
-                outcome: read
-                    .as_ref()
-                    .map_or_else(|code| code.code(), |(form, _)| form.name())
-                    .into(),
+                outcome: read.as_ref().map_or_else(|code| *code, |(form, _)| form.name()).into(),
                 found: read.as_ref().map_or(0, |(_, found)| found.len()),
             });
             let text = read.map(|(_, found)| found.into_iter().next().unwrap_or_default());
             let (text, code, reason) = match text {
-                Err(unread) => {
-                    (String::new(), unread.code().to_owned(), "nothing in the reply".into())
-                }
+                Err(code) => (String::new(), code.to_owned(), "nothing in the reply".into()),
                 Ok(text) => match check(judge, shown, &text) {
                     Ok(()) => {
                         row.id = instruction_id(&text);

@@ -11,6 +11,7 @@ mod error;
 mod local;
 pub mod old_keys;
 mod openai;
+mod parameter;
 pub mod reasoning;
 pub mod retry;
 mod settings;
@@ -26,6 +27,7 @@ pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};
 pub use local::{LocalChat, SERVER_VARIABLE};
 pub use openai::OpenAiChat;
+pub use parameter::{Adaptation, Parameter};
 pub use settings::SamplingSettings;
 pub use stats::StatsSnapshot;
 

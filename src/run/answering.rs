@@ -8,7 +8,7 @@ use futures::{Stream, TryStreamExt, stream};
 use crate::Error;
 use crate::answer::Generator;
 use crate::answer::filter::{SampleView, Verdict};
-use crate::answer::generate::{finish_name, passed};
+use crate::answer::generate::{finish_name, no_answer, passed};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
@@ -157,14 +157,17 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let verdict = self.generator.filters.check(&SampleView {
-                        text: &answer.text,
-                        truncated: answer.finish == finish_name(FinishReason::Length),
-                        instruction: &answer.instruction,
-                        description: &answer.description,
-                        prompt_texts: &self.generator.prompts.texts(),
-                        ..SampleView::default()
-                    });
+                    let verdict = match no_answer(&answer.text, &answer.finish, false) {
+                        Some(refused) => Verdict::Reject(refused),
+                        None => self.generator.filters.check(&SampleView {
+                            text: &answer.text,
+                            truncated: answer.finish == finish_name(FinishReason::Length),
+                            instruction: &answer.instruction,
+                            description: &answer.description,
+                            prompt_texts: &self.generator.prompts.texts(),
+                            ..SampleView::default()
+                        }),
+                    };
                     let filters = passed(&self.generator.filters, &verdict);
                     (answer.answer_key, verdict, filters)
                 })
