@@ -8,7 +8,7 @@ use futures::stream;
 use serde_json::Value;
 
 use crate::Error;
-use crate::answer::generate::finish_name;
+use crate::answer::generate::{finish_name, unfinished};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
@@ -213,7 +213,9 @@ impl Sheet {
     }
 
     fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
-        reply.attempt < self.questioning.attempts && (self.good)(question, &reply.text).is_err()
+        let good =
+            unfinished(&reply.finish).is_none() && (self.good)(question, &reply.text).is_ok();
+        reply.attempt < self.questioning.attempts && !good
     }
 
     /// Over everything a reply depends on. A server that takes no schema is another server. What an

@@ -204,7 +204,8 @@ impl Judging<'_> {
                         prompt_texts: &self.prompts.texts(),
                         ..SampleView::default()
                     };
-                    let verdict = verdict(self.prompts, self.filters, &sample);
+                    let verdict =
+                        verdict(self.prompts, self.filters, &sample, &answer.finish, false);
                     let filters = passed(self.filters, &answer.text, &verdict);
                     (answer.answer_key, verdict, filters)
                 })
