@@ -126,7 +126,7 @@ impl OpenAiChat {
         }
         for event in events.finish() {
             if let Some(piece) = partial.take(&self.peer, event)?
-                && !hold
+                && (!hold || partial.splitter.is_lone())
             {
                 outlet.send(&piece).await?;
             }
@@ -141,10 +141,13 @@ impl OpenAiChat {
     }
 }
 
+/// Bytes of a body that are looked at to tell a stream from a page.
+const HEAD: usize = 64;
+
 /// Whether a body that begins so is a stream of events and no JSON or page; none when only white
 /// space has come.
 fn is_stream(start: &[u8]) -> Option<bool> {
-    let text = String::from_utf8_lossy(start);
+    let text = String::from_utf8_lossy(&start[..start.len().min(HEAD)]);
     let first = text.trim_start_matches('\u{feff}').trim_start().chars().next()?;
     Some(!['{', '[', '<', '\u{fffd}'].contains(&first))
 }
