@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Folder of photos with .txt/.json sidecars, JSONL manifest, or COCO captions JSON.
+    /// Folder of photos with their texts, JSON or CSV manifest, or COCO captions JSON.
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
 
@@ -249,6 +249,7 @@ mod tests {
             (&[][..], "/source/path", serde_json::json!("/photos")),
             (&["--source-kind=coco"], "/source/kind", "coco".into()),
             (&["--images=/i"], "/source/images", "/i".into()),
+            (&["--caption-field=c"], "/source/fields/caption", "c".into()),
             (&["--model=/m"], "/model/path", "/m".into()),
             (&["--model=/m", "--model-text=/t"], "/model/text_path", "/t".into()),
             (&["--model-precision=fp16"], "/model/precision", "fp16".into()),

@@ -107,6 +107,8 @@ pub struct Pair {
     /// The photo's format, such as `jpeg`.
     pub format: String,
     pub description: String,
+    /// The captions that the description joins, apart; none where it is one text.
+    pub captions: Vec<String>,
     /// Key of the instruction's text.
     pub instruction_key: String,
     /// The instruction's own id in its library.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::hash;
+use crate::base::tokens;
 use crate::dataset::record::Instruction;
 use crate::instruction::requires::{check_requires, check_tags};
 
@@ -19,8 +20,13 @@ pub enum BadText {
     Empty,
     #[error("text is {seen} bytes long, the limit is {MAX_TEXT_BYTES}")]
     TooLong { seen: usize },
-    #[error("text must not contain <image>: the export places it")]
-    ImageToken,
+    #[error(
+        "text must not contain {token}: trainers put a photo, a video or a sound in its place; \
+         the export places <image>"
+    )]
+    Placeholder { token: String },
+    #[error("text must not contain {token}, a control token of chat templates")]
+    ControlToken { token: String },
 }
 
 impl BadText {
@@ -29,7 +35,8 @@ impl BadText {
         match self {
             Self::Empty => "instruction_text_empty",
             Self::TooLong { .. } => "instruction_text_too_long",
-            Self::ImageToken => "instruction_text_image_token",
+            Self::Placeholder { .. } => "instruction_text_image_token",
+            Self::ControlToken { .. } => "instruction_text_control_token",
         }
     }
 }
@@ -43,8 +50,11 @@ pub(super) fn check_text(text: &str) -> Result<&str, BadText> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(BadText::TooLong { seen: text.len() });
     }
-    if text.contains("<image>") {
-        return Err(BadText::ImageToken);
+    if let Some(token) = tokens::placeholder(text) {
+        return Err(BadText::Placeholder { token: token.to_owned() });
+    }
+    if let Some(token) = tokens::control(text) {
+        return Err(BadText::ControlToken { token: token.to_owned() });
     }
     Ok(text)
 }
@@ -301,6 +311,8 @@ mod tests {
                 "a.jsonl:1: requires[1] names nothing",
             ),
             ("{\"id\": \"a\", \"text\": \"x\", \"requires\": \"dog\"}", "expected a sequence"),
+            ("{\"id\": \"a\", \"text\": \"see <Video> here\"}", "<Video>"),
+            ("{\"id\": \"a\", \"text\": \"write.<|im_end|>\"}", "<|im_end|>"),
             ("\n\n", "holds no instruction"),
         ] {
             let error = parse("a.jsonl", text).expect_err(text).to_string();

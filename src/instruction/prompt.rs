@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::GenerateError;
+use super::descriptions::Description;
 use crate::base::hash;
 use crate::base::tokens::break_up;
 use crate::llm::template::{placeholders, render};
@@ -206,7 +207,7 @@ impl AugmentPrompts {
     pub fn build(
         &self,
         seeds: &[&str],
-        description: &str,
+        shown: &Description,
         count: usize,
         seed: u64,
     ) -> Vec<Message> {
@@ -219,16 +220,16 @@ impl AugmentPrompts {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let example = self.examples.choose(&mut random);
         if let Some(AugmentExample { description, instructions }) = example {
-            let shown = &instructions[..count.min(instructions.len())];
-            messages.push(self.asked(description, shown.len()));
-            messages.push(Message::assistant(json!({ "instructions": shown }).to_string()));
+            let first = &instructions[..count.min(instructions.len())];
+            messages.push(self.asked(description, &[], first.len()));
+            messages.push(Message::assistant(json!({ "instructions": first }).to_string()));
         }
-        messages.push(self.asked(description, count));
+        messages.push(self.asked(&shown.text, &shown.captions, count));
         messages
     }
 
-    fn asked(&self, description: &str, count: usize) -> Message {
-        let (list, count) = (captions::list(description.lines()), count.to_string());
+    fn asked(&self, description: &str, captions: &[String], count: usize) -> Message {
+        let (list, count) = (captions::of(captions, description), count.to_string());
         let values = [("description", description), ("captions", &list), ("count", &count)];
         Message::user(self.prompts.turn("augment.user.txt", &values))
     }
@@ -343,7 +344,12 @@ mod tests {
         };
         for set in BuiltInSet::ALL {
             let (augment, summarize) = of(set);
-            let mut messages = augment.build(&seeds, "A {count} of cats.\nTwo cats.", 3, 7);
+            let shown = Description {
+                id: "a".into(),
+                text: "A {count} of cats. Two cats.".into(),
+                captions: vec!["A {count} of cats.".into(), "Two cats.".into()],
+            };
+            let mut messages = augment.build(&seeds, &shown, 3, 7);
             messages.extend(reason(augment.retry()));
             let text = told(&augment.prompts, &messages);
             insta::assert_snapshot!(format!("augment_{}", set.name()), text);

@@ -4,9 +4,17 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+/// The `captions` of a photo as a list; where there are none apart, the lines of `description`.
+pub(crate) fn of(captions: &[String], description: &str) -> String {
+    if captions.is_empty() {
+        return list(description.lines());
+    }
+    list(captions.iter().map(String::as_str))
+}
+
 /// A list, one caption a line. What a caption says stays on its line and inside the fence that a
 /// prompt puts around the list (`<captions>`), so that it reads as data and as nothing else.
-pub(crate) fn list<'a>(captions: impl IntoIterator<Item = &'a str>) -> String {
+fn list<'a>(captions: impl IntoIterator<Item = &'a str>) -> String {
     static FENCE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?i)<(\s*/?\s*captions)").expect("a constant"));
     let line = |caption: &str| {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures::{Stream, TryStreamExt, stream};
 
 use crate::Error;
-use crate::answer::Generator;
-use crate::answer::filter::{SampleView, Verdict};
-use crate::answer::generate::{finish_name, passed};
+use crate::answer::filter::{Filters, SampleView, Verdict};
+use crate::answer::generate::{finish_name, passed, verdict};
+use crate::answer::{Generator, PromptSet};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
@@ -106,7 +106,8 @@ impl AnswerStage {
         let (stage, again) = (Arc::clone(self), store.reopen()?);
         blocking(move || {
             again.clear_failures()?;
-            Ok(stage.judge_again(&again)?)
+            let Generator { prompts, filters, conf, .. } = &*stage.generator;
+            Ok(Judging { prompts, filters }.again(&again, conf, &stage.filter_conf)?)
         })
         .await?;
         let reading = Reading {
@@ -155,9 +156,39 @@ impl AnswerStage {
         store.database().together(|| rows.iter().try_for_each(put))
     }
 
-    /// Filters changed since an answer was judged: judges it again, without another call.
-    fn judge_again(&self, store: &Store) -> Result<(), DbError> {
-        let (conf, filter_conf) = (&self.generator.conf, &self.filter_conf);
+    /// What to keep with the run about this stage.
+    pub fn settings(&self, llm: &LlmConfig) -> AnswerSettings {
+        let Generator { prompts, filters, model, conf, .. } = &*self.generator;
+        let local = matches!(llm.target, LlmTarget::Local { .. });
+        AnswerSettings {
+            conf: conf.clone(),
+            filter_conf: self.filter_conf.clone(),
+            filters: filters.names(),
+            prompt_hash: prompts.hash.clone(),
+            system: prompts.system.clone(),
+            user: prompts.user.clone(),
+            llm: model.name().to_owned(),
+            backend: llm.target.to_string(),
+            sampling: self.generator.settings.clone(),
+            notice: local.then(|| LOCAL_NOTICE.to_owned()),
+            adaptations: Vec::new(),
+        }
+    }
+}
+
+/// What judges answers that are there.
+pub struct Judging<'a> {
+    pub prompts: &'a PromptSet,
+    pub filters: &'a Filters,
+}
+
+impl Judging<'_> {
+    /// Judges answers under `conf` that other filters judged than those of `filter_conf`, without a
+    /// call.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn again(&self, store: &Store, conf: &str, filter_conf: &str) -> Result<(), DbError> {
         let mut after = String::new();
         loop {
             let answers = store.answers_to_check(conf, filter_conf, &after, RECHECK)?;
@@ -166,36 +197,21 @@ impl AnswerStage {
             let verdicts: Vec<_> = answers
                 .into_iter()
                 .map(|answer| {
-                    let verdict = self.generator.verdict(&SampleView {
+                    let sample = SampleView {
                         text: &answer.text,
                         truncated: answer.finish == finish_name(FinishReason::Length),
                         instruction: &answer.instruction,
                         description: &answer.description,
-                        prompt_texts: &self.generator.prompts.texts(),
+                        prompt_texts: &self.prompts.texts(),
                         ..SampleView::default()
-                    });
-                    let filters = passed(&self.generator.filters, &verdict);
+                    };
+                    let verdict =
+                        verdict(self.prompts, self.filters, &sample, &answer.finish, false);
+                    let filters = passed(self.filters, &answer.text, &verdict);
                     (answer.answer_key, verdict, filters)
                 })
                 .collect();
             store.put_verdicts(filter_conf, &verdicts)?;
-        }
-    }
-
-    /// What to keep with the run about this stage.
-    pub fn settings(&self, llm: &LlmConfig) -> AnswerSettings {
-        let Generator { prompts, model, conf, .. } = &*self.generator;
-        let local = matches!(llm.target, LlmTarget::Local { .. });
-        AnswerSettings {
-            conf: conf.clone(),
-            filter_conf: self.filter_conf.clone(),
-            prompt_hash: prompts.hash.clone(),
-            system: prompts.system.clone(),
-            user: prompts.user.clone(),
-            llm: model.name().to_owned(),
-            backend: llm.target.to_string(),
-            sampling: self.generator.settings.clone(),
-            notice: local.then(|| LOCAL_NOTICE.to_owned()),
         }
     }
 }

@@ -41,7 +41,7 @@ pub fn ingest(
             ControlFlow::Break(())
         }
     });
-    let (changed, missing) = batches.close(progress)?;
+    let changed = batches.close(progress)?;
     if stop.is_asked() {
         return Err(Stopped.into());
     }
@@ -49,7 +49,7 @@ pub fn ingest(
     if let Err(source) = read {
         return Err(unusable(source, store)?);
     }
-    Ok(IngestSummary { missing, ..store.pass_summary(pass, changed)? })
+    Ok(store.pass_summary(pass, changed)?)
 }
 
 /// The error, with the most frequent cause where each entry was refused for its own.
@@ -70,16 +70,13 @@ struct Batches<'a> {
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
     changed: u64,
-    /// Records without a photo.
-    missing: u64,
     failed: Option<DbError>,
 }
 
 impl<'a> Batches<'a> {
     fn new(store: &'a Store, photos: &'a dyn Photos, names: &'a Names<'a>, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        let (changed, missing, failed) = (0, 0, None);
-        Self { store, photos, names, pass, records, rejections, changed, missing, failed }
+        Self { store, photos, names, pass, records, rejections, changed: 0, failed: None }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
@@ -92,7 +89,6 @@ impl<'a> Batches<'a> {
                     stamp = self.photos.stamp(&found);
                     record.image = found;
                 }
-                self.missing += u64::from(stamp.is_empty());
                 self.records.push((record, stamp));
             }
             SourceEvent::Rejected(rejection) => self.rejections.push(rejection),
@@ -112,12 +108,11 @@ impl<'a> Batches<'a> {
         Ok(())
     }
 
-    /// How many records are new or changed, and how many have no photo.
-    fn close(mut self, progress: &dyn Progress) -> Result<(u64, u64), DbError> {
+    fn close(mut self, progress: &dyn Progress) -> Result<u64, DbError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         self.flush(progress)?;
-        Ok((self.changed, self.missing))
+        Ok(self.changed)
     }
 }

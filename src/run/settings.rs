@@ -52,6 +52,9 @@ pub struct AnswerSettings {
     pub conf: String,
     /// Key over the filters.
     pub filter_conf: String,
+    /// The names of the filters.
+    #[serde(default)]
+    pub filters: Vec<String>,
     pub prompt_hash: String,
     pub system: String,
     pub user: String,
@@ -60,6 +63,9 @@ pub struct AnswerSettings {
     /// As sent with each call.
     pub sampling: SamplingSettings,
     pub notice: Option<String>,
+    /// What the LLM server turned out not to take, in any session of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adaptations: Vec<String>,
 }
 
 /// Both, where the stages have run.

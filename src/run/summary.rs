@@ -61,6 +61,8 @@ impl Summary {
         let pairs = store.count_current_pairs(pass, matching)?;
         let tokens = store.token_totals(matching, answering)?;
         let rejections = store.rejection_counts(matching, answering)?;
+        let filters = settings.answering.as_ref().map_or(0, |one| one.filters.len());
+        let partly_judged = store.partly_judged(matching, answering, filters)?;
         let failures = store.failure_counts()?;
         let lost_at = match (ready, pairs, tokens.accepted) {
             (0, ..) => Some(LostAt::Photos),
@@ -85,7 +87,7 @@ impl Summary {
             generation_failures: open as u64,
             exports: store.exports()?,
             report: report.is_file().then_some(report),
-            notices: notices(&settings),
+            notices: notices(&settings, partly_judged),
             gave_up: answered.gave_up,
             nothing: nothing.transpose()?,
         })
@@ -97,28 +99,26 @@ impl Summary {
     }
 }
 
-fn notices(settings: &Settings) -> Vec<String> {
+fn notices(settings: &Settings, partly_judged: u64) -> Vec<String> {
     let encoder = settings.matching.as_ref().and_then(|one| one.encoder.notice.clone());
     let llm = settings.answering.as_ref().and_then(|one| one.notice.clone());
-    encoder.into_iter().chain(llm).collect()
+    let language = (partly_judged > 0).then(|| {
+        format!(
+            "{partly_judged} accepted answers are in a language that the filters refusal and \
+             meta_talk have no words for: these did not judge them"
+        )
+    });
+    encoder.into_iter().chain(llm).chain(language).collect()
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(IngestSummary { records, new_or_changed, gone, rejected, missing }) =
-            self.ingest
-        {
+        if let Some(IngestSummary { records, new_or_changed, gone, rejected }) = self.ingest {
             writeln!(
                 f,
                 "source    {records} records ({new_or_changed} new or changed, {gone} gone), \
                  {rejected} entries refused"
             )?;
-            if missing > 0 && missing == records {
-                writeln!(
-                    f,
-                    "note      no photo was found: check --images and the names in the source"
-                )?;
-            }
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;

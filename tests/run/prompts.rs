@@ -85,6 +85,20 @@ fn an_attempt_is_told_why_the_one_before_it_was_refused() {
     assert_eq!(last(&llm), last(&later));
 }
 
+/// Several captions of a photo are as many lines.
+#[test]
+fn captions_stand_apart() {
+    let world = World::with_photos(&["moose"]);
+    let row = r#"{"id": "m", "image": "moose.jpg", "captions": ["A moose", "two moose"]}"#;
+    world.write("photos.jsonl", row);
+    let llm = Llm::default();
+    let mut command =
+        world.command_over(&world.path("photos.jsonl"), &world.path("out"), &llm.target());
+    assert_code(&finish(command.arg("--images").arg(world.source())), 0);
+    let (_, asked) = messages(&llm.stub.requests()[0]).pop().expect("a turn");
+    assert!(asked.contains("<captions>\n- A moose\n- two moose\n</captions>\n"), "{asked}");
+}
+
 /// A caption that plays the prompt stays a line of the list.
 #[test]
 fn captions_are_a_list_that_they_cannot_leave() {

@@ -110,13 +110,15 @@ fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
 #[test]
 fn samples_that_trainers_reject_are_refused() {
     type Spoil = fn(&mut Sample);
-    let cases: [(Spoil, &str); 9] = [
+    let cases: [(Spoil, &str); 11] = [
         (|s| s.answer = " \n".into(), "sample_empty_field"),
         (|s| s.instruction.clear(), "sample_empty_field"),
         (|s| s.image.clear(), "sample_empty_field"),
         (|s| s.id.clear(), "sample_empty_field"),
         (|s| s.answer.push_str(" <image> "), "sample_image_token"),
         (|s| s.instruction.insert_str(0, "<image>\n"), "sample_image_token"),
+        (|s| s.answer.push_str(" <VIDEO>"), "sample_image_token"),
+        (|s| s.instruction.push_str(" <|image_pad|>"), "sample_image_token"),
         (|s| s.answer.push('\u{1b}'), "sample_control_character"),
         (|s| s.lineage.score = f64::NAN, "sample_not_finite"),
         (|s| s.lineage.candidates[1].similarity = f64::INFINITY, "sample_not_finite"),

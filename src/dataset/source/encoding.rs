@@ -53,6 +53,14 @@ fn as_utf8<'a>(mut file: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
 /// # Errors
 /// `invalid_utf8`, with the line and the byte in it.
 pub(super) fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
+    // A text is what it seems to be, whatever letters it begins with.
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => {
+            return Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text));
+        }
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
+    };
     let mut utf8 = Vec::with_capacity(bytes.len());
     let read = as_utf8(Cursor::new(bytes)).and_then(|mut text| text.read_to_end(&mut utf8));
     read.map_err(|error| Refusal::new("invalid_utf8", error.to_string()))?;
@@ -181,6 +189,7 @@ mod tests {
         }
         assert_eq!(text(format!("\u{feff}{words}").into_bytes()), Ok(words.into()));
         assert_eq!(text(Vec::new()), Ok(String::new()));
+        assert_eq!(text(b"PAR1 is no text".to_vec()), Ok("PAR1 is no text".into()));
         let long = "ab🙂".repeat(9_000);
         assert_eq!(text(utf16(&format!("\u{feff}{long}"), false)), Ok(long));
     }

@@ -64,7 +64,7 @@ pub enum SourceError {
     #[error("{} is {detail}", path.display())]
     NotText { path: PathBuf, detail: String },
 
-    #[error("{}: {detail}; expected {}", path.display(), super::table::LAYOUT.expected)]
+    #[error("{}: {detail}", path.display())]
     NoColumns { path: PathBuf, detail: String },
 
     /// The source itself may not be read.

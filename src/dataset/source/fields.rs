@@ -14,7 +14,7 @@ use super::text::Texts;
 
 /// Names of the field that holds the description. The first three go before all others, written
 /// just so: which of them holds is what a run's keys rest on.
-const CAPTIONS: [&str; 24] = [
+const CAPTIONS: [&str; 23] = [
     "description",
     "caption",
     "captions",
@@ -36,7 +36,6 @@ const CAPTIONS: [&str; 24] = [
     "sentences",
     "comment",
     "raw",
-    "prompt",
     "txt",
     "title",
 ];
@@ -123,8 +122,8 @@ impl FieldNames {
             (Wanted::Caption, &self.caption, &CAPTIONS),
             (Wanted::Turns, &self.caption, &TURNS),
         ];
-        let unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
-        unset.into_iter().find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
+        let mut unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
+        unset.find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
     }
 
     /// Whether a field called `name` may hold a description.

@@ -3,7 +3,7 @@ use std::collections::hash_map::Entry;
 
 use serde_json::Value;
 
-use super::folder::without_ending;
+use super::endings::without_ending;
 use super::refusal::Refusal;
 
 /// The longest id a source accepts, in bytes of UTF-8.

@@ -21,6 +21,14 @@ pub(super) static LAYOUT: Layout = Layout {
     rows: read,
 };
 
+impl ManifestSource {
+    /// JSON objects at `path` whose image names are relative to the folder `images`: one per line,
+    /// over several lines, or in one array.
+    pub fn jsonl(path: &Path, images: &Path) -> Self {
+        Self::new(path, images, &LAYOUT)
+    }
+}
+
 pub(super) const READER: Reader = Reader {
     kind: SourceKind::Jsonl,
     name: "jsonl",

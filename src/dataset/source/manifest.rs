@@ -10,7 +10,7 @@ use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
 use super::refusal::{Outlet, Refusal};
 use super::text::Texts;
-use super::{Emit, Source, SourceError, encoding, jsonl, table};
+use super::{Emit, Source, SourceError, encoding};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
@@ -77,19 +77,7 @@ pub struct ManifestSource {
 }
 
 impl ManifestSource {
-    /// JSON objects at `path` whose image names are relative to the folder `images`: one per line,
-    /// over several lines, or in one array.
-    pub fn jsonl(path: &Path, images: &Path) -> Self {
-        Self::new(path, images, &jsonl::LAYOUT)
-    }
-
-    /// A table at `path` whose first line names its columns, with commas, tabs, semicolons or bars
-    /// between.
-    pub fn csv(path: &Path, images: &Path) -> Self {
-        Self::new(path, images, &table::LAYOUT)
-    }
-
-    fn new(path: &Path, images: &Path, layout: &'static Layout) -> Self {
+    pub(super) fn new(path: &Path, images: &Path, layout: &'static Layout) -> Self {
         let (access, fields) = (FileAccess::Anywhere, FieldNames::default());
         Self { path: path.to_owned(), images: images.to_owned(), access, fields, layout }
     }

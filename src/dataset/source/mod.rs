@@ -8,6 +8,7 @@
 mod bare;
 mod coco;
 mod encoding;
+mod endings;
 mod error;
 mod fields;
 mod folder;

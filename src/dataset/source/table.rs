@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord};
 
@@ -25,6 +26,14 @@ pub(super) static LAYOUT: Layout = Layout {
     expected: "a first line that names the columns, such as file_name,text, and a row per photo",
     rows: read,
 };
+
+impl ManifestSource {
+    /// A table at `path` whose first line names its columns, with commas, tabs, semicolons or bars
+    /// between; its image names are relative to the folder `images`.
+    pub fn csv(path: &Path, images: &Path) -> Self {
+        Self::new(path, images, &LAYOUT)
+    }
+}
 
 pub(super) const READER: Reader = Reader {
     kind: SourceKind::Csv,
@@ -252,13 +261,12 @@ impl<R: BufRead> Rows<R> {
 }
 
 fn no_columns(file: &File<'_>, detail: &str) -> SourceError {
-    SourceError::NoColumns { path: file.path.to_owned(), detail: detail.to_owned() }
+    let detail = format!("{detail}; expected {}", LAYOUT.expected);
+    SourceError::NoColumns { path: file.path.to_owned(), detail }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::super::tests::{Said, folder};
     use super::*;
 

@@ -17,8 +17,6 @@ pub struct IngestSummary {
     pub gone: u64,
     /// Entries of the source that were refused.
     pub rejected: u64,
-    /// Of the records, those at whose name no photo was found.
-    pub missing: u64,
 }
 
 /// A record and its image file's stamp (size and time of change), empty where there is no file.
@@ -63,6 +61,19 @@ impl Store {
         })
     }
 
+    /// The captions of an item apart: several where its source had several, else its description.
+    ///
+    /// # Errors
+    /// SQLite's, or a damaged row.
+    pub fn captions(&self, seq: i64) -> Result<Vec<String>, DbError> {
+        let list = "coalesce(descriptions, json_array(description))";
+        self.db.rows(
+            &format!("SELECT value FROM items, json_each({list}) WHERE seq = ?1 ORDER BY key"),
+            [seq],
+            |row| row.get(0),
+        )
+    }
+
     /// Stores refusals of the source.
     ///
     /// # Errors
@@ -75,8 +86,7 @@ impl Store {
         })
     }
 
-    /// Totals of the reading `pass`, once it is complete; what photos are missing, whoever looked
-    /// at them knows.
+    /// Totals of the reading `pass`, once it is complete.
     ///
     /// # Errors
     /// SQLite's.
@@ -87,7 +97,6 @@ impl Store {
             new_or_changed: changed,
             gone: self.db.value("SELECT count(*) FROM items WHERE pass < ?1", [pass])?,
             rejected: self.db.value("SELECT count(*) FROM rejections WHERE stage = ?1", [stage])?,
-            missing: 0,
         })
     }
 }

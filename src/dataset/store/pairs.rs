@@ -14,10 +14,10 @@ use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 pub(super) const PAIR: &str =
     "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
     i.description, n.key, n.id, n.text, n.category, n.requires, p.rank, p.similarity, p.score,
-    p.probability";
+    p.probability, i.descriptions";
 
 /// How many columns that is: what a reader adds comes behind them.
-pub(super) const ADDED: usize = 18;
+pub(super) const ADDED: usize = 19;
 
 /// The pairs of the photos that the last reading of the source saw.
 pub(super) const PAIRS: &str = "pairs p
@@ -193,6 +193,7 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         similarity: row.get(15)?,
         score: row.get(16)?,
         probability: row.get(17)?,
+        captions: optional_json(row, 18)?.unwrap_or_default(),
     })
 }
 

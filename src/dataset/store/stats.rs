@@ -155,6 +155,29 @@ impl Store {
         Ok(rows.pop().unwrap_or_default())
     }
 
+    /// Accepted answers that fewer filters than `filters` could judge: they are in a language that
+    /// some filter has no words for.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn partly_judged(
+        &self,
+        match_conf: &str,
+        conf: &str,
+        filters: usize,
+    ) -> Result<u64, DbError> {
+        let mut rows = self.db.rows(
+            "SELECT count(*) FROM answers a
+             JOIN pairs p ON p.pair_key = a.pair_key AND p.conf = ?1
+             JOIN items i ON i.seq = p.seq AND i.state = 'ready'
+                 AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
+             WHERE a.conf = ?2 AND a.verdict = 'accepted' AND json_array_length(a.filters) < ?3",
+            params![match_conf, conf, filters],
+            |row| row.get(0),
+        )?;
+        Ok(rows.pop().unwrap_or_default())
+    }
+
     /// Adds to a stage's work.
     ///
     /// # Errors

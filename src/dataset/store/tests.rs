@@ -161,6 +161,21 @@ fn a_second_reading_keeps_what_is_unchanged_and_restarts_what_changed() {
 }
 
 #[test]
+fn captions_are_kept_apart_and_change_no_state() {
+    let run = run();
+    let pass = run.ingest(&[record("a", "one. two."), record("b", "other")]);
+    run.embed(pass);
+    let (mut several, stamp) = record("a", "one. two.");
+    several.descriptions = vec!["one".into(), "two".into()];
+    let pass = run.store.begin_pass().expect("pass");
+    let put = run.store.put_records(pass, &[(several, stamp), record("b", "other")]);
+    assert_eq!(put.expect("records"), 0, "as in a run made before captions were kept apart");
+    assert_eq!(run.store.captions(1).expect("of a"), ["one", "two"]);
+    assert_eq!(run.store.captions(2).expect("of b"), ["other"]);
+    assert_eq!(run.store.count_new(pass).expect("count"), 0);
+}
+
+#[test]
 fn a_twin_is_rejected_and_names_the_first() {
     let run = run();
     let pass = run.ingest(&[record("a", "same"), record("b", "same")]);

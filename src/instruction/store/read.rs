@@ -10,6 +10,7 @@ use super::error::LibraryStoreError;
 use super::live::{Live, StoredInstruction};
 use super::{InstructionFilter, InstructionStore, locked};
 use crate::base::hash;
+use crate::base::json;
 use crate::dataset::sink::{SinkError, StagedFile};
 use crate::index::{Among, Hit, IndexError, unit};
 use crate::instruction::library;
@@ -249,10 +250,9 @@ fn line(one: &StoredInstruction, path: &Path) -> Result<Vec<u8>, SinkError> {
         requires: one.requires.as_deref(),
         tags: &one.tags,
     };
-    let encoded = serde_json::to_vec(&line)
-        .map_err(|error| SinkError::Encode { path: path.to_owned(), detail: error.to_string() });
-    encoded.map(|mut line| {
-        line.push(b'\n');
-        line
-    })
+    let mut encoded = Vec::new();
+    json::append(&mut encoded, &line)
+        .map_err(|error| SinkError::Encode { path: path.to_owned(), detail: error.to_string() })?;
+    encoded.push(b'\n');
+    Ok(encoded)
 }

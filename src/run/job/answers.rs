@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dataset::store::Store;
 use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
 
-use super::super::answering::{AnswerOutcome, AnswerStage};
+use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
@@ -146,30 +146,41 @@ impl Job {
         let (matching, attempts) = (settings.match_conf(), self.config.answer.attempts);
         // Under no key there is no answer, so that any pair is left.
         let answering = match &settings.answering {
-            Some(last) if self.answers_as(&store, last)? => &last.conf,
+            Some(last) if self.answers_as(&store, last)? => {
+                self.judge_again(&store, last)?;
+                last.conf.as_str()
+            }
             _ => "",
         };
         Ok(store.pairs_to_answer(matching, answering, attempts, (-1, 0), 1)?.is_empty())
     }
 
+    /// Judges the answers of an earlier session by today's filters, which needs no model.
+    fn judge_again(&self, store: &Store, last: &AnswerSettings) -> Result<(), Error> {
+        let filters = Filters::new(&self.config.filters)?;
+        let filter_conf = self.config.filters.key();
+        let prompts = self.prompts(store)?;
+        Judging { prompts: &prompts, filters: &filters }.again(store, &last.conf, &filter_conf)?;
+        Ok(AnswerSettings { filter_conf, filters: filters.names(), ..last.clone() }.write(store)?)
+    }
+
     /// Whether this job's answers are those of an earlier session, if its model is still the same.
     fn answers_as(&self, store: &Store, last: &AnswerSettings) -> Result<bool, Error> {
-        let Config { seed, filters, llm, .. } = &*self.config;
+        let Config { seed, llm, .. } = &*self.config;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let conf = Generator::conf_key(&prompts, &last.llm, &settings, *seed);
         let same_model = llm.model.as_ref().is_none_or(|name| *name == last.llm);
-        Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
+        Ok(same_model && conf == last.conf)
     }
 
     /// Gives answers that release 0.1.0 kept under these settings today's keys, and forgets what it
     /// refused without proof.
     fn bring_up_to_date(&self, store: &Store, model: &str) -> Result<(), Error> {
-        let Config { seed, filters, .. } = &*self.config;
+        let seed = self.config.seed;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
-        let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
-        let new = Generator::conf_key(&prompts, model, &settings, *seed);
-        let filters = [old_keys::filters(filters), filters.key()];
-        let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
+        let old = old_keys::answers(&prompts.hash, model, &settings, seed);
+        let new = Generator::conf_key(&prompts, model, &settings, seed);
+        let rekeyed = store.rekey_answers([&old, &new])?;
         rekeyed.report("answers");
         let reopened = store.reopen_unproven_refusals()?;
         if reopened > 0 {
@@ -220,11 +231,19 @@ impl Job {
         let store = self.folder.store()?;
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
-        stage.settings(&self.config.llm).write(&store)?;
+        let mut settings = stage.settings(&self.config.llm);
+        let earlier = Settings::read(&store)?.answering;
+        settings.adaptations = earlier.map(|earlier| earlier.adaptations).unwrap_or_default();
+        settings.write(&store)?;
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
         let seconds = started.elapsed().as_secs_f64();
         store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
+        let learnt = model.adaptations().into_iter().map(|learnt| learnt.to_string());
+        settings.adaptations.extend(learnt);
+        settings.adaptations.sort();
+        settings.adaptations.dedup();
+        settings.write(&store)?;
         let after = model.stats();
         store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
         Ok(outcome)

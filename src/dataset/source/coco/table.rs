@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::super::folder::without_ending;
+use super::super::endings::without_ending;
 use super::super::ids::number;
 
 /// Images and captions of a COCO file, packed: one string holds every caption.

@@ -1,14 +1,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::super::endings::{self, PHOTOS};
 use super::super::refusal::Refusal;
 use super::metadata::FILES;
 use super::sidecar::Sidecars;
 use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
-
-const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
-/// Photos that other tools read and ours does not: named in a refusal rather than passed over.
-const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
 
 /// What one folder holds, each list in the order of the names.
 #[derive(Default)]
@@ -127,26 +124,8 @@ fn role(name: &str) -> Option<Role> {
     match extension.as_str() {
         "txt" => Some(Role::Text),
         "json" => Some(Role::Json),
-        photo if PHOTOS.contains(&photo) => Some(Role::Photo),
-        photo if OTHER_PHOTOS.contains(&photo) => Some(Role::OtherPhoto),
+        ending if endings::is_photo(ending) => Some(Role::Photo),
+        ending if endings::is_other_photo(ending) => Some(Role::OtherPhoto),
         _ => None,
     }
-}
-
-/// A name without its last extension.
-pub(super) fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-}
-
-/// A photo's name without the ending that says what it is; any other name as it is.
-pub(in super::super) fn without_ending(name: &str) -> &str {
-    match name.rsplit_once('.') {
-        Some((stem, ending)) if !stem.is_empty() && is_photo_ending(ending) => stem,
-        _ => name,
-    }
-}
-
-fn is_photo_ending(ending: &str) -> bool {
-    let ending = ending.to_ascii_lowercase();
-    PHOTOS.contains(&&*ending) || OTHER_PHOTOS.contains(&&*ending)
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use self::listing::{Listing, is_hidden};
 use self::metadata::Metadata;
 use self::sidecar::{Desk, SidecarText, Sidecars};
+use super::endings::stem;
 use super::fields::FieldNames;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
@@ -21,8 +22,6 @@ use crate::dataset::record::SourceRecord;
 use crate::sandbox::{ConfineError, FileAccess};
 
 pub use self::sidecar::MAX_SIDECAR_BYTES;
-
-pub(super) use self::listing::without_ending;
 
 const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt or \
                         .json of the same name beside it, or a metadata.jsonl or metadata.csv";
@@ -161,7 +160,7 @@ impl Walk<'_, '_> {
         if let (None, Some(name)) = (&self.manifest, listing.manifests.first()) {
             self.manifest = Some(folder.below(name));
         }
-        let stems: HashSet<&str> = listing.photos.iter().map(|name| listing::stem(name)).collect();
+        let stems: HashSet<&str> = listing.photos.iter().map(|name| stem(name)).collect();
         let mut beside = Beside { sidecars: listing.sidecars, stems, small: None };
         for photo in &listing.photos {
             self.photo(folder, photo, &mut beside)?;
@@ -169,7 +168,7 @@ impl Walk<'_, '_> {
         for orphan in beside.sidecars.unused() {
             let place = folder.below(orphan);
             let mut reason = format!("{place} describes no photo that can be read beside it");
-            if let Some(bare) = listing.bare.iter().find(|bare| *bare == listing::stem(orphan)) {
+            if let Some(bare) = listing.bare.iter().find(|bare| *bare == stem(orphan)) {
                 reason += &format!("; `{bare}` has no ending that says what it is, such as .jpg");
             }
             self.out.refuse(&place, Refusal::new("missing_image", reason))?;
@@ -194,17 +193,17 @@ impl Walk<'_, '_> {
 
     fn photo(&mut self, folder: &Folder, photo: &str, beside: &mut Beside<'_>) -> ControlFlow<()> {
         let place = folder.below(photo);
-        let stem = listing::stem(&place);
+        let name = stem(&place);
         let told = match self.told(folder, photo, beside) {
             Ok(told) => told,
             Err((file, refusal)) => {
                 let file = file.map_or_else(|| place.clone(), |file| folder.below(&file));
-                return self.out.refuse(stem, refusal.at(&file));
+                return self.out.refuse(name, refusal.at(&file));
             }
         };
-        let id = told.id.as_deref().unwrap_or(stem);
+        let id = told.id.as_deref().unwrap_or(name);
         if let Err(refusal) = self.ids.claim(id, place.as_str().into(), |place| place.to_string()) {
-            return self.out.refuse(stem, refusal.at(&told.place));
+            return self.out.refuse(name, refusal.at(&told.place));
         }
         let image = ImageRef::file(folder.path.join(photo));
         match told.captions {
@@ -274,10 +273,10 @@ struct Beside<'a> {
 
 impl Beside<'_> {
     fn missing(&mut self, photo: &str) -> Refusal {
-        let stem = listing::stem(photo);
-        let mut reason = format!("no description: neither {stem}.txt nor {stem}.json is beside it");
+        let name = stem(photo);
+        let mut reason = format!("no description: neither {name}.txt nor {name}.json is beside it");
         let small = self.small.get_or_insert_with(|| self.sidecars.in_small_letters());
-        if let Some(file) = small.get(&stem.to_lowercase()) {
+        if let Some(file) = small.get(&name.to_lowercase()) {
             reason += &format!("; {file} differs in capital letters alone: rename one of the two");
         }
         Refusal::new("missing_description", reason)

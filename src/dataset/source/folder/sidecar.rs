@@ -5,10 +5,10 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 
 use super::super::encoding;
+use super::super::endings::{stem, without_ending};
 use super::super::fields::{FieldNames, Fields};
 use super::super::refusal::Refusal;
 use super::super::text::{Captions, Texts};
-use super::listing::{stem, without_ending};
 use crate::sandbox::{ConfineError, FileAccess};
 
 /// The largest `.txt` or `.json` beside a photo that is read, in bytes.
