@@ -132,8 +132,8 @@ fn write(data: &Path, encoder: &OnnxEncoder, vectors: &[Vec<f32>]) {
         let new = vectors.iter().enumerate().map(|(at, vector)| NewInstruction {
             id: Some((part * CHUNK + at).to_string()),
             text: format!("Write about subject number {}.", part * CHUNK + at),
-            category: None,
             vector: vector.clone(),
+            ..NewInstruction::default()
         });
         let created = store.create(new.collect()).expect("written");
         assert!(created.iter().all(Result::is_ok));

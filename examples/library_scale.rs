@@ -69,6 +69,7 @@ fn fill(store: &InstructionStore, numbers: std::ops::Range<usize>) -> Result<(),
             text: format!("Describe the scene from the point of view of visitor {number}."),
             category: Some(format!("category-{}", number % 20)),
             vector: vector(number),
+            ..NewInstruction::default()
         });
         for outcome in store.create(new.collect())? {
             outcome?;

@@ -31,9 +31,12 @@ const fn file(reader: Reader, path: &'static str, sample: &'static str) -> File 
 }
 
 /// An input's first byte chooses one.
-pub const FILES: [File; 15] = [
+pub const FILES: [File; 18] = [
     file(Reader::Source, "captions.json", "fuzz/samples/captions.json"),
     file(Reader::Source, "captions.jsonl", "fuzz/samples/captions.jsonl"),
+    file(Reader::Source, "rows.json", "fuzz/samples/rows.json"),
+    file(Reader::Source, "rows.csv", "fuzz/samples/rows.csv"),
+    file(Reader::Source, "described/metadata.csv", "fuzz/samples/rows.csv"),
     file(Reader::Source, "text/a.txt", "samples/photos/tabby-cat.txt"),
     file(Reader::Source, "object/a.json", "fuzz/samples/sidecar.json"),
     file(Reader::Questions, "questions.jsonl", "fuzz/samples/questions.jsonl"),

@@ -163,6 +163,8 @@ fn instructions(content: &[u8]) -> Vec<Vec<u8>> {
         instruction: Some(pb::Instruction {
             text: "Write a memo.".into(),
             category: "work".into(),
+            requires: Some(pb::Requirements { phrases: vec!["desk".into()] }),
+            tags: vec!["office".into()],
             embedding: Some(pb::Embedding { values }).filter(|one| !one.values.is_empty()),
             ..Default::default()
         }),
@@ -219,6 +221,11 @@ fn options() -> pb::MatchOptions {
         caption_weight: Some(0.3),
         record_candidates: Some(4),
         seed: Some(7),
+        check: Some(pb::Checks { kinds: vec![1, 2] }),
+        filter: Some(pb::InstructionFilter {
+            categories: vec!["creative-writing".into()],
+            tags: vec![],
+        }),
     }
 }
 

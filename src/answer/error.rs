@@ -16,10 +16,8 @@ pub enum AnswerError {
     },
     #[error("{path}: the prompt lacks the placeholder {{{placeholder}}}")]
     Placeholder { path: PathBuf, placeholder: &'static str },
-    #[error(
-        "{path}: unknown placeholder {{{found}}}; known are {{description}} and {{instruction}}"
-    )]
-    UnknownPlaceholder { path: PathBuf, found: String },
+    #[error("{path}: unknown placeholder {{{found}}}; known are {known}")]
+    UnknownPlaceholder { path: PathBuf, found: String, known: String },
     #[error("{path}:{line}: {message}")]
     Example { path: PathBuf, line: usize, message: String },
     #[error("answer.examples_per_prompt is {wanted}, but {path} holds only {found} examples")]

@@ -6,22 +6,25 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::PromptSet;
-use super::filter::{Filters, SampleView, Verdict};
+use super::filter::{Filters, Refused, SampleView, Verdict};
+use super::prompt::BuiltIn;
+use super::{AnswerError, PromptSet};
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, SamplingSettings,
+    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, PromptSource,
+    SamplingSettings,
 };
 
 /// How answers are asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerConfig {
-    /// Folder with `answer.system.txt` and `answer.user.txt`; built-in prompts when absent.
-    pub prompts: Option<std::path::PathBuf>,
-    /// In-context examples, JSON lines; built-in examples when absent.
+    /// `capable` or `small`, the built-in sets, or a folder with `answer.system.txt` and
+    /// `answer.user.txt`. Unset: `small` with a local server, else `capable`.
+    pub prompts: Option<PromptSource>,
+    /// In-context examples, JSON lines; those of the prompts' folder or set when absent.
     pub examples: Option<std::path::PathBuf>,
     /// Examples shown in each prompt, 0 to 8. Unset: 2, and 0 with a local server, whose small
     /// model copies examples instead of learning from them (docs/small-llm.md).
@@ -41,6 +44,16 @@ impl Default for AnswerConfig {
 }
 
 impl AnswerConfig {
+    /// The prompts of a new run, unset resolved for the backend.
+    ///
+    /// # Errors
+    /// As [`PromptSet::read`].
+    pub fn resolved_prompts(&self, target: &LlmTarget) -> Result<PromptSet, AnswerError> {
+        let (set, folder) = PromptSource::resolve(self.prompts.as_ref(), target);
+        let (examples, shown) = (self.examples.as_deref(), self.resolved_examples(target));
+        PromptSet::read(&BuiltIn::of(set), folder, examples, shown)
+    }
+
     /// Examples per prompt, unset resolved for the backend.
     pub fn resolved_examples(&self, target: &LlmTarget) -> usize {
         self.examples_per_prompt.unwrap_or(match target {
@@ -95,7 +108,7 @@ impl Generator {
         settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
-    /// Makes one attempt at one pair.
+    /// Makes one attempt at one pair; `last` is the attempt before it, which was refused.
     ///
     /// # Errors
     /// The LLM's, after its retries.
@@ -103,9 +116,10 @@ impl Generator {
         &self,
         pair: &Pair,
         attempt: u32,
+        last: Option<&AnswerRow>,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt);
+        let request = self.request(pair, attempt, last);
         let reply = self.model.chat(&request, cancel).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
@@ -118,18 +132,24 @@ impl Generator {
         &self,
         pair: &Pair,
         attempt: u32,
+        last: Option<&AnswerRow>,
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt);
+        let request = self.request(pair, attempt, last);
         let reply = self.model.chat_stream(&request, cancel, pieces).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
 
-    /// The call that attempt number `attempt` (from 1) at a pair makes.
-    pub fn request(&self, pair: &Pair, attempt: u32) -> ChatRequest {
+    /// The call that attempt number `attempt` (from 1) at a pair makes. It tells why `last`, the
+    /// attempt before it, was refused, where the prompts do.
+    pub fn request(&self, pair: &Pair, attempt: u32, last: Option<&AnswerRow>) -> ChatRequest {
         let shown = self.seed("examples", pair, attempt);
-        let messages = self.prompts.build(&pair.description, &pair.instruction, shown);
+        let mut messages =
+            self.prompts.build(&pair.description, &pair.captions, &pair.instruction, shown);
+        if let Some(last) = last {
+            messages.extend(self.prompts.after_refusal(&last.text, last.verdict.reason()));
+        }
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = self.seed("answer", pair, attempt) & 0x7fff_ffff;
         ChatRequest::new(messages, self.settings.clone(), seed)
@@ -139,7 +159,7 @@ impl Generator {
         hash::seed(self.seed, &[what, &pair.key, &attempt.to_string()])
     }
 
-    /// What the filters say of a reply, and the row to keep.
+    /// What is said of a reply, and the row to keep.
     pub fn judge(
         &self,
         pair: &Pair,
@@ -148,38 +168,98 @@ impl Generator {
         reply: ChatReply,
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
-        let truncated = reply.finish == FinishReason::Length;
-        let verdict = self.filters.check(&SampleView {
-            text: &text,
-            truncated,
-            instruction: &pair.instruction,
-            description: &pair.description,
-            prompt_texts: &self.prompts.texts(),
-            pair: Some(pair),
-            ..SampleView::default()
-        });
+        let finish = finish_name(reply.finish);
+        let verdict = verdict(
+            &self.prompts,
+            &self.filters,
+            &SampleView {
+                text: &text,
+                truncated: reply.finish == FinishReason::Length,
+                instruction: &pair.instruction,
+                description: &pair.description,
+                prompt_texts: &self.prompts.texts(),
+                pair: Some(pair),
+                ..SampleView::default()
+            },
+            finish,
+            reply.reasoning.is_some(),
+        );
+        let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
             answer_key: hash::key(&[&pair.key, &self.conf, &attempt.to_string()]),
             pair_key: pair.key.clone(),
             attempt,
             text,
-            finish: finish_name(reply.finish).to_owned(),
+            finish: finish.to_owned(),
             llm: reply.model,
             seed: request.seed,
             examples: self.prompts.shown(self.seed("examples", pair, attempt)),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
-            filters: passed(&self.filters, &verdict),
+            filters,
             verdict,
         }
     }
 }
 
-/// The filters an answer passed, for its lineage: all of them, or none worth telling.
-pub fn passed(filters: &Filters, verdict: &Verdict) -> Vec<String> {
+/// What is said of a reply: whether it is an answer at all ([`no_answer`]), whether the LLM
+/// declines, or else what the filters say. `finish` is what [`finish_name`] gave.
+pub fn verdict(
+    prompts: &PromptSet,
+    filters: &Filters,
+    sample: &SampleView<'_>,
+    finish: &str,
+    has_reasoning: bool,
+) -> Verdict {
+    if let Some(refused) = no_answer(sample.text, finish, has_reasoning) {
+        return Verdict::Reject(refused);
+    }
+    match prompts.declined(sample.text) {
+        Some(why) => Verdict::Reject(Refused {
+            code: Verdict::INAPPLICABLE.into(),
+            reason: format!("the LLM declines: {why}"),
+        }),
+        None => filters.check(sample),
+    }
+}
+
+/// The filters an answer passed, for its lineage: all that could judge it, or none worth telling.
+pub fn passed(filters: &Filters, text: &str, verdict: &Verdict) -> Vec<String> {
     match verdict {
-        Verdict::Pass => filters.names(),
+        Verdict::Pass => filters.judging(text),
         Verdict::Reject(_) => Vec::new(),
+    }
+}
+
+/// Why a reply is no answer whatever the filters say of its text: the server did not end it as a
+/// complete one, or it is reasoning alone. `finish` is what [`finish_name`] gave.
+pub fn no_answer(text: &str, finish: &str, has_reasoning: bool) -> Option<Refused> {
+    let silent = text.trim().is_empty();
+    let (code, reason) = match (unfinished(finish), finish) {
+        (Some(code), "content_filter") => (code, "the LLM server's content filter cut the answer"),
+        (Some(code), "failed") => (code, "the LLM server failed in the middle of the answer"),
+        (Some(code), _) => (code, "the LLM server does not say that the answer is complete"),
+        (None, "length") if silent => (
+            "truncated",
+            "the reply's tokens were used up, by reasoning or blanks, before an answer began: \
+             raise answer.settings.max_tokens",
+        ),
+        (None, _) if silent && has_reasoning => {
+            ("empty", "the reply is reasoning alone, without an answer")
+        }
+        _ => return None,
+    };
+    Some(Refused { code: code.to_owned(), reason: reason.to_owned() })
+}
+
+/// The code under which a reply is refused in every role for how it ended; none when it is
+/// complete, or cut at a limit, which each role judges itself. What older releases stored as
+/// `other` was accepted then and stays so.
+pub fn unfinished(finish: &str) -> Option<&'static str> {
+    match finish {
+        "content_filter" => Some("content_filter"),
+        "failed" | "unknown" => Some("unfinished"),
+        _ => None,
     }
 }
 
@@ -189,6 +269,33 @@ pub fn finish_name(finish: FinishReason) -> &'static str {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
         FinishReason::ContentFilter => "content_filter",
-        FinishReason::Other => "other",
+        FinishReason::Failed => "failed",
+        FinishReason::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_complete_is_no_answer() {
+        let code = |text, finish, reasoning| {
+            no_answer(text, finish_name(finish), reasoning).map(|refused| refused.code)
+        };
+        assert_eq!(code("A bus.", FinishReason::Stop, true), None);
+        assert_eq!(code("A bus", FinishReason::Length, false), None, "the filter's to judge");
+        assert_eq!(
+            code("A", FinishReason::ContentFilter, false).as_deref(),
+            Some("content_filter")
+        );
+        assert_eq!(code("A", FinishReason::Failed, false).as_deref(), Some("unfinished"));
+        assert_eq!(code("A", FinishReason::Unknown, false).as_deref(), Some("unfinished"));
+        assert_eq!(code(" ", FinishReason::Length, false).as_deref(), Some("truncated"));
+        assert_eq!(code("", FinishReason::Stop, true).as_deref(), Some("empty"));
+        assert_eq!(code("", FinishReason::Stop, false), None, "the filter's to judge");
+        assert_eq!(no_answer("A", "other", false), None, "as older releases stored it");
+        let ate = no_answer("", "length", true).expect("refused");
+        assert!(ate.reason.contains("raise answer.settings.max_tokens"), "{}", ate.reason);
     }
 }

@@ -1,5 +1,6 @@
 //! Answers: the prompt as the paper builds it, the call, and the filters behind it.
 
+pub mod decline;
 mod error;
 pub mod filter;
 pub mod generate;

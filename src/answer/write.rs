@@ -33,7 +33,7 @@ const PIECES: usize = 16;
 
 impl Generator {
     /// Makes up to `attempts` attempts (at least 1) and returns the first that passes the filters,
-    /// or else the last. `events` hears of pieces and attempts; a listener that is gone ends the
+    /// or else the last; one in which the LLM declines is the last. `events` hears of pieces and attempts; a listener that is gone ends the
     /// work as cancelled.
     ///
     /// # Errors
@@ -46,22 +46,23 @@ impl Generator {
         events: Option<&mpsc::Sender<AnswerEvent>>,
     ) -> Result<AnswerRow, LlmError> {
         let pair = pair(task);
-        let mut attempt = 1;
+        let mut last: Option<AnswerRow> = None;
         loop {
+            let (attempt, refused) =
+                (last.as_ref().map_or(1, |row| row.attempt + 1), last.as_ref());
             let row = match events {
-                Some(events) => self.attempt_told(&pair, attempt, cancel, events).await?,
-                None => self.attempt(&pair, attempt, cancel).await?,
+                Some(events) => self.attempt_told(&pair, attempt, refused, cancel, events).await?,
+                None => self.attempt(&pair, attempt, refused, cancel).await?,
             };
-            let Verdict::Reject(refused) = &row.verdict else { return Ok(row) };
-            if attempt >= attempts {
+            if !row.verdict.asks_again() || attempt >= attempts {
                 return Ok(row);
             }
-            if let Some(events) = events {
+            if let (Some(events), Verdict::Reject(refused)) = (events, &row.verdict) {
                 let refused = refused.clone();
                 // A listener that is gone is met again at the next piece of text.
                 let _ = events.send(AnswerEvent::Retry { attempt, refused }).await;
             }
-            attempt += 1;
+            last = Some(row);
         }
     }
 
@@ -69,6 +70,7 @@ impl Generator {
         &self,
         pair: &Pair,
         attempt: u32,
+        last: Option<&AnswerRow>,
         cancel: &CancellationToken,
         events: &mpsc::Sender<AnswerEvent>,
     ) -> Result<AnswerRow, LlmError> {
@@ -80,7 +82,7 @@ impl Generator {
                 }
             }
         };
-        let asking = self.attempt_streamed(pair, attempt, cancel, pieces);
+        let asking = self.attempt_streamed(pair, attempt, last, cancel, pieces);
         let (row, ()) = tokio::join!(asking, telling);
         row
     }

@@ -387,11 +387,24 @@ impl Database {
         name: &str,
         today: T,
     ) -> Result<T, DbError> {
+        self.began_with_or(name, || Ok(today))
+    }
+
+    /// As [`Self::began_with`], for a value that is only worked out where none is kept.
+    ///
+    /// # Errors
+    /// As [`Self::began_with`], or those of `today`.
+    pub fn began_with_or<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        today: impl FnOnce() -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let name = format!("began with: {name}");
-        match self.meta_json(&name)? {
-            Some(kept) => Ok(kept),
-            None => self.set_meta_json(&name, &today).map(|()| today),
+        if let Some(kept) = self.meta_json(&name)? {
+            return Ok(kept);
         }
+        let today = today()?;
+        self.set_meta_json(&name, &today).map(|()| today)
     }
 
     /// A named value that is kept as JSON.

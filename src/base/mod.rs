@@ -6,11 +6,13 @@ pub mod db;
 pub mod durable;
 pub mod failure;
 pub mod hash;
+pub mod json;
 pub mod key;
 pub mod lock;
 pub mod nouns;
 pub mod paths;
 pub mod signal;
 pub mod tokens;
+pub mod words;
 
 pub use failure::{Error, ErrorKind, Failure, Stopped};

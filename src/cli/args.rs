@@ -55,9 +55,13 @@ impl LlmArgs {
 /// How the path of a source is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
-    /// Kind of the source when its path does not tell: auto, folder, jsonl, coco.
-    #[arg(long, value_name = "KIND", value_parser = ["auto", "folder", "jsonl", "coco"])]
+    /// Kind of the source when its path does not tell: auto, folder, jsonl, csv, coco.
+    #[arg(long, value_name = "KIND", value_parser = ["auto", "folder", "jsonl", "csv", "coco"])]
     pub source_kind: Option<String>,
+
+    /// Field or column of the source that holds the description, where it is no usual one.
+    #[arg(long, value_name = "NAME")]
+    pub caption_field: Option<String>,
 
     /// Folder that image names in a manifest or COCO file are relative to.
     #[arg(long, value_name = "DIR")]
@@ -70,6 +74,7 @@ impl SourceArgs {
         layers
             .path_flag("source.path", path)?
             .flag("source.kind", self.source_kind.clone())?
+            .flag("source.fields.caption", self.caption_field.clone())?
             .path_flag("source.images", self.images.as_ref())
     }
 }

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
 use crate::generate::{Generation, GenerationFolder, GenerationSummary, folder, import};
+use crate::instruction::augment::LibraryMode;
 use crate::instruction::diversity::Diversity;
 use crate::instruction::lineage::{GenerationStore, LineageRow};
 use crate::instruction::{GenerateError, Library};
@@ -70,8 +71,9 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "FILE")]
     pub seeds: Option<PathBuf>,
 
-    /// Folder with augment.*.txt and summarize.*.txt; default: the built-in prompts.
-    #[arg(long, value_name = "DIR")]
+    /// Built-in prompts, capable or small, or a folder with augment.*.txt and summarize.*.txt;
+    /// default: small with a local LLM, else capable.
+    #[arg(long, value_name = "SET|DIR")]
     pub prompts: Option<PathBuf>,
 
     /// Descriptions written for; default: all.
@@ -85,6 +87,10 @@ pub struct GenerateArgs {
     /// Instructions asked for per description.
     #[arg(long, value_name = "N")]
     pub per_description: Option<u64>,
+
+    /// What the library is made of: a summary of each cluster, its best members, or both.
+    #[arg(long, value_name = "MODE", value_parser = LibraryMode::ALL.map(LibraryMode::name))]
+    pub library: Option<String>,
 
     /// Clusters, so final instructions at most; default: chosen by silhouette.
     #[arg(long, value_name = "K")]
@@ -243,6 +249,7 @@ fn configure(args: &GenerateArgs) -> Result<Config, Error> {
         .flag("generate.seeds_per_prompt", args.seeds_per_prompt)?
         .flag("generate.per_description", args.per_description)?
         .flag("generate.text_model", args.text_model.clone())?
+        .flag("generate.library", args.library.clone())?
         .flag("cluster.k", args.k)?
         .flag("seed", args.seed)?
         .resolve()?;
@@ -301,9 +308,13 @@ fn cluster_line(row: &LineageRow) -> String {
 /// `pairwright instructions show`.
 fn show(args: &ShowArgs) -> Result<Exit, Error> {
     let store = folder::open(&args.out)?;
-    let found = store.lineage()?.into_iter().find(|row| row.id == args.id);
+    let is_it = |row: &LineageRow| {
+        row.id == args.id || row.members.iter().any(|member| member.id == args.id)
+    };
+    // An id is not empty, as that of a cluster of which nothing came.
+    let found = store.lineage()?.into_iter().find(|row| !args.id.is_empty() && is_it(row));
     if let Some(row) = found {
-        let text = if args.json { json_line(&row)? } else { told(&store, &row)? };
+        let text = if args.json { json_line(&row)? } else { told(&store, &row, &args.id)? };
         return write_out(text.as_bytes(), None);
     }
     match store.imported()?.into_iter().find(|one| one.id == args.id) {
@@ -321,19 +332,19 @@ fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An instruction and, line by line, where it came from.
-fn told(store: &GenerationStore, row: &LineageRow) -> Result<String, Error> {
+/// The instruction `id` and, line by line, where it came from.
+fn told(store: &GenerationStore, row: &LineageRow, id: &str) -> Result<String, Error> {
     let descriptions = store.descriptions()?;
-    let mut text = format!("{}\n{}\n\n", row.id, row.text);
-    if let Some(call) = &row.call {
+    let member = row.members.iter().find(|member| member.id == id);
+    let (what, call) = member.map_or((&row.text, &row.call), |one| (&one.text, &one.call));
+    let mut text = format!("{id}\n{what}\n\n");
+    if member.is_some() {
+        text += "a raw instruction, taken as it is\n";
+    }
+    if let Some(call) = call {
         text += &format!(
-            "written by {}, attempt {} of {}, seed {}, {} + {} tokens\n",
-            call.model,
-            call.attempt,
-            row.attempts,
-            call.seed,
-            call.prompt_tokens,
-            call.completion_tokens
+            "written by {}, attempt {}, seed {}, {} + {} tokens\n",
+            call.model, call.attempt, call.seed, call.prompt_tokens, call.completion_tokens
         );
     }
     text += &format!(
@@ -438,6 +449,7 @@ mod tests {
             ("--seeds=/s", "/generate/seeds", "/s".into()),
             ("--prompts=/p", "/generate/prompts", "/p".into()),
             ("--limit=7", "/generate/limit", 7.into()),
+            ("--library=both", "/generate/library", "both".into()),
             ("--seeds-per-prompt=4", "/generate/seeds_per_prompt", 4.into()),
             ("--per-description=3", "/generate/per_description", 3.into()),
             ("--text-model=BGESmallENV15", "/generate/text_model", "BGESmallENV15".into()),

@@ -6,17 +6,19 @@ use clap::Args;
 
 use crate::Error;
 use crate::answer::PromptSet;
+use crate::answer::prompt::BuiltIn;
 use crate::evaluate::JudgePrompts;
-use crate::instruction::prompt::{AugmentPrompts, SummarizePrompts};
+use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
+use crate::llm::{BuiltInSet, PromptSource};
 
 use super::exit::Exit;
 
 /// Options of `prompts`.
 #[derive(Debug, Args)]
 pub struct PromptsArgs {
-    /// Folder with answer.system.txt and answer.user.txt; default: the built-in prompts.
-    #[arg(long, value_name = "DIR")]
-    pub prompts: Option<PathBuf>,
+    /// Built-in set, capable or small, or a folder with prompts.
+    #[arg(long, value_name = "SET|DIR", default_value = "capable")]
+    pub prompts: PromptSource,
 
     /// In-context examples, .jsonl; default: the built-in ones.
     #[arg(long, value_name = "FILE")]
@@ -29,13 +31,17 @@ pub struct PromptsArgs {
 
 /// `pairwright prompts`.
 pub fn prompts(args: &PromptsArgs) -> Result<Exit, Error> {
-    let set = PromptSet::read(
-        args.prompts.as_deref(),
-        args.examples.as_deref(),
-        args.examples_per_prompt,
-    )?;
+    let (built_in, folder) = match &args.prompts {
+        PromptSource::Set(set) => (*set, None),
+        PromptSource::Folder(folder) => (BuiltInSet::Capable, Some(folder.as_path())),
+    };
+    let answer = BuiltIn::of(built_in);
+    let set = PromptSet::read(&answer, folder, args.examples.as_deref(), args.examples_per_prompt)?;
     println!("hash {}\n\n== answer.system.txt\n{}", set.hash, set.system.trim());
     println!("\n== answer.user.txt\n{}", set.user.trim());
+    if let Some(retry) = &set.retry {
+        println!("\n== answer.retry.txt\n{}", retry.trim());
+    }
     println!(
         "\n== {} in-context examples, {} drawn per prompt",
         set.examples.len(),
@@ -44,9 +50,9 @@ pub fn prompts(args: &PromptsArgs) -> Result<Exit, Error> {
     for example in &set.examples {
         println!("\n[{}] {}\n{}", example.id, example.instruction, example.answer);
     }
-    let prompts = args.prompts.as_deref();
-    let augment = AugmentPrompts::read(prompts)?.0;
-    let summarize = SummarizePrompts::read(prompts)?.0;
+    let built_in = prompt::built_in(built_in, built_in);
+    let augment = AugmentPrompts::read(folder, &built_in)?.prompts;
+    let summarize = SummarizePrompts::read(folder, &built_in)?.prompts;
     for stage in [augment, summarize] {
         println!("\nhash {}", stage.hash);
         for (name, text) in &stage.texts {
@@ -54,7 +60,7 @@ pub fn prompts(args: &PromptsArgs) -> Result<Exit, Error> {
         }
     }
     // A folder of answer prompts need not hold a judge's.
-    let own = args.prompts.as_deref().filter(|folder| folder.join("judge.user.txt").is_file());
+    let own = folder.filter(|folder| folder.join("judge.user.txt").is_file());
     let judge = JudgePrompts::read(own)?;
     println!("\n== judge, hash {}\n\n== judge.system.txt\n{}", judge.hash, judge.system.trim());
     println!("\n== judge.user.txt\n{}", judge.user.trim());

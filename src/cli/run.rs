@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Folder of photos with .txt/.json sidecars, JSONL manifest, or COCO captions JSON.
+    /// Folder of photos with their texts, JSON or CSV manifest, or COCO captions JSON.
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
 
@@ -60,8 +60,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub examples: Option<PathBuf>,
 
-    /// Folder with answer.system.txt and answer.user.txt; default: the built-in prompts.
-    #[arg(long, value_name = "DIR")]
+    /// Built-in prompts, capable or small, or a folder with answer.system.txt and answer.user.txt;
+    /// default: small with a local LLM, else capable.
+    #[arg(long, value_name = "SET|DIR")]
     pub prompts: Option<PathBuf>,
 
     /// Sampling strategy.
@@ -71,6 +72,11 @@ pub struct RunArgs {
     /// Instructions drawn per photo.
     #[arg(long, value_name = "N")]
     pub per_image: Option<u64>,
+
+    /// What an instruction must pass before it is drawn for a photo: text, encoder, with commas;
+    /// empty: nothing. Default: text,encoder, or what the run began with.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub check: Option<Vec<String>>,
 
     #[command(flatten)]
     pub llm: LlmArgs,
@@ -179,6 +185,7 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .path_flag("answer.prompts", args.prompts.as_ref())?
         .flag("matching.strategy", args.strategy.clone())?
         .flag("matching.per_image", args.per_image)?
+        .flag("matching.check", args.check.clone())?
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
@@ -242,6 +249,7 @@ mod tests {
             (&[][..], "/source/path", serde_json::json!("/photos")),
             (&["--source-kind=coco"], "/source/kind", "coco".into()),
             (&["--images=/i"], "/source/images", "/i".into()),
+            (&["--caption-field=c"], "/source/fields/caption", "c".into()),
             (&["--model=/m"], "/model/path", "/m".into()),
             (&["--model=/m", "--model-text=/t"], "/model/text_path", "/t".into()),
             (&["--model-precision=fp16"], "/model/precision", "fp16".into()),
@@ -253,6 +261,8 @@ mod tests {
             (&["--prompts=/p"], "/answer/prompts", "/p".into()),
             (&["--strategy=mmr"], "/matching/strategy", "mmr".into()),
             (&["--per-image=5"], "/matching/per_image", 5.into()),
+            (&["--check=text,encoder"], "/matching/check", serde_json::json!(["text", "encoder"])),
+            (&["--check="], "/matching/check", serde_json::json!([])),
             (&["--llm=openai:http://h:1/v1"], "/llm/target", "openai:http://h:1/v1".into()),
             (&["--llm-model=q"], "/llm/model", "q".into()),
             (&["--llm-in-flight=3"], "/llm/max_in_flight", 3.into()),

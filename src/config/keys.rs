@@ -18,12 +18,13 @@ pub struct Key {
     pub default: Value,
     /// The values it may have, where that is a range.
     pub range: Option<String>,
+    is_list: bool,
 }
 
 impl Key {
     /// Whether its value is a list, which the environment writes with commas.
     pub fn is_list(&self) -> bool {
-        self.default.is_array()
+        self.is_list
     }
 }
 
@@ -33,12 +34,14 @@ pub fn keys() -> Vec<Key> {
     let mut checks = Checks::default();
     config.check(&mut checks);
     let ranges: HashMap<_, _> = checks.ranges().iter().cloned().collect();
-    let key = |(path, default)| Key { range: ranges.get(&path).cloned(), path, default };
-    let mut found = settings(&config);
-    for path in settings(&given(config)).into_keys() {
-        found.entry(path).or_insert(Value::Null);
-    }
-    found.into_iter().map(key).collect()
+    let (defaults, all) = (settings(&config), settings(&given(config)));
+    let key = |(path, given): (String, Value)| Key {
+        range: ranges.get(&path).cloned(),
+        default: defaults.get(&path).cloned().unwrap_or_default(),
+        is_list: given.is_array(),
+        path,
+    };
+    all.into_iter().map(key).collect()
 }
 
 /// Every key of a configuration with its value.
@@ -70,6 +73,11 @@ fn given(mut config: Config) -> Config {
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
     }
+    let fields = &mut config.source.fields;
+    for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
+        *name = Some(String::new());
+    }
+    config.matching.check = Some(Vec::new());
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);
     config.generate.text_model = Some(String::new());
@@ -204,7 +212,9 @@ mod tests {
     fn lists_are_known_as_such() {
         let lists: Vec<String> =
             keys().into_iter().filter(Key::is_list).map(|key| key.path).collect();
-        for path in ["export.formats", "answer.settings.stop", "serve.image_roots"] {
+        for path in
+            ["export.formats", "matching.check", "answer.settings.stop", "serve.image_roots"]
+        {
             assert!(lists.iter().any(|list| list == path), "{path} in {lists:?}");
         }
     }

@@ -7,6 +7,7 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Value};
 
 use super::keys::{Key, keys};
 use super::{Config, ConfigError};
+use crate::llm::PromptSource;
 use crate::model::catalog;
 
 /// The resolved configuration inside a run folder.
@@ -116,13 +117,14 @@ impl Config {
             &mut self.library.instructions,
             &mut self.generate.seeds,
             &mut self.generate.descriptions,
-            &mut self.generate.prompts,
-            &mut self.answer.prompts,
             &mut self.answer.examples,
         ];
         let is_name = |path: &PathBuf| catalog::name_in(path).is_some();
         let model = self.model.path.as_mut().filter(|path| !is_name(path));
-        for path in paths.into_iter().flatten().chain(model).chain(self.serve.paths_mut()) {
+        let prompts = [&mut self.generate.prompts, &mut self.answer.prompts];
+        let prompts = prompts.into_iter().flatten().filter_map(PromptSource::folder_mut);
+        let paths = paths.into_iter().flatten().chain(prompts);
+        for path in paths.chain(model).chain(self.serve.paths_mut()) {
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }

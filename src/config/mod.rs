@@ -16,7 +16,7 @@ use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
-use crate::dataset::source::SourceKind;
+use crate::dataset::source::{FieldNames, SourceKind};
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
@@ -78,6 +78,8 @@ pub struct SourceConfig {
     pub kind: SourceKind,
     /// The folder image names are relative to; the folder of `path` when absent.
     pub images: Option<PathBuf>,
+    /// How the fields of manifests and sidecars are called, where not as usual.
+    pub fields: FieldNames,
 }
 
 /// Which encoder to use.
@@ -238,6 +240,7 @@ impl Settings for Config {
         let formats = self.export.formats.len();
         let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
         checks.require(fits, "export.formats (count)", formats, "1 to 3");
+        checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);
         checks.section("cluster", &self.cluster);
         checks.section("summarize", &self.summarize);

@@ -1,5 +1,6 @@
 //! Records, their durable store, and the formats they come from and go to.
 
+pub mod names;
 pub mod photos;
 pub mod record;
 pub mod sink;

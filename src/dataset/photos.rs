@@ -101,6 +101,12 @@ pub trait Photos: Send + Sync {
 
     /// Key over what decides which photos may be read; empty where all may.
     fn key(&self) -> String;
+
+    /// The names of what lies in a folder; none where there is no such folder, or photos do not lie
+    /// in folders.
+    fn names(&self, _folder: &Path) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Photos in files of this machine.
@@ -131,6 +137,13 @@ impl Photos for FileAccess {
 
     fn key(&self) -> String {
         FileAccess::key(self)
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        let entries =
+            self.list(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let names = entries.into_iter().flatten().map(|entry| entry.name.into_string());
+        names.filter_map(Result::ok).collect()
     }
 }
 

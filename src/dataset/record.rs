@@ -56,6 +56,8 @@ pub struct SourceRecord {
     pub image: ImageRef,
     /// The detailed description (several captions are joined by the source).
     pub description: String,
+    /// The captions apart, in their order, where the source has several; else none.
+    pub descriptions: Vec<String>,
     /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.
     pub origin: String,
 }
@@ -74,6 +76,9 @@ pub struct Instruction {
     /// from the text where it is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires: Option<Vec<String>>,
+    /// Words to choose it by, of the user's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 impl Instruction {
@@ -102,6 +107,8 @@ pub struct Pair {
     /// The photo's format, such as `jpeg`.
     pub format: String,
     pub description: String,
+    /// The captions that the description joins, apart; none where it is one text.
+    pub captions: Vec<String>,
     /// Key of the instruction's text.
     pub instruction_key: String,
     /// The instruction's own id in its library.
@@ -110,6 +117,8 @@ pub struct Pair {
     pub instruction: String,
     /// The instruction's category or cluster, when its library names one.
     pub category: Option<String>,
+    /// What the instruction requires of a photo, where that is known.
+    pub requires: Option<Vec<String>>,
     /// 1 for the first instruction drawn for this photo.
     pub rank: u32,
     /// Cosine similarity (caption-weighted) of photo and instruction, in [-1, 1].
@@ -120,7 +129,7 @@ pub struct Pair {
     pub probability: Option<f64>,
 }
 
-/// What the filters say to an answer.
+/// What became of an answer: what the filters say, or the LLM itself, where it declines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Pass,
@@ -131,12 +140,20 @@ impl Verdict {
     /// What stores and reports call an accepted answer.
     pub const ACCEPTED: &str = "accepted";
 
+    /// The code where the LLM declined because the instruction does not fit the photo.
+    pub const INAPPLICABLE: &str = "inapplicable";
+
     /// [`Verdict::ACCEPTED`], or the code of the filter that refused.
     pub fn code(&self) -> &str {
         match self {
             Self::Pass => Self::ACCEPTED,
             Self::Reject(refused) => &refused.code,
         }
+    }
+
+    /// Whether another attempt could end better: the answer was refused, and not by the LLM itself.
+    pub fn asks_again(&self) -> bool {
+        ![Self::ACCEPTED, Self::INAPPLICABLE].contains(&self.code())
     }
 
     /// Why it was refused; empty where it was not.
@@ -236,6 +253,9 @@ pub struct Lineage {
     pub instruction_id: String,
     /// The instruction's category or cluster, when its library names one.
     pub category: Option<String>,
+    /// What the instruction requires of a photo, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Vec<String>>,
     /// Cosine similarity (caption-weighted) of image and instruction, in [-1, 1].
     pub similarity: f64,
     /// The score the sampling used, after hubness correction; equals `similarity` without one.
@@ -275,4 +295,21 @@ pub struct CandidateScore {
     pub similarity: f64,
     /// The score the sampling used, rounded alike.
     pub score: f64,
+    /// What each check said of it; none where nothing was checked or it requires nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckFinding>,
+}
+
+/// What one check said of a candidate, as recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckFinding {
+    /// The check's name.
+    pub check: String,
+    /// How well the least well founded requirement is founded, on the check's own scale, rounded to
+    /// six decimals; `None` where the check had nothing to go by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The requirements that were not found; empty where the candidate passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }

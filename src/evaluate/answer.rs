@@ -214,7 +214,7 @@ impl Pad {
             cost: Cost::default(),
             failure: None,
         };
-        let mut text = String::new();
+        let mut rows = Vec::new();
         for task in tasks {
             let question = &self.questions[task.question];
             let Some(reply) = record.replies(&task.key).last() else {
@@ -243,9 +243,9 @@ impl Pad {
                     "finish": reply.finish,
                 },
             });
-            text.push_str(&format!("{row}\n"));
+            rows.push(row);
         }
-        output::save(&path, text.as_bytes())?;
+        output::save_json_lines(&path, &rows)?;
         Ok(results)
     }
 }

@@ -156,7 +156,7 @@ fn mark(store: &Store, chosen: &[Pair], out: &Path, request: &BuildRequest) -> R
 }
 
 fn write(out: &Path, chosen: &[Pair]) -> Result<(), Error> {
-    let mut text = String::new();
+    let mut rows = Vec::new();
     for (index, pair) in chosen.iter().enumerate() {
         let question = Question {
             question_id: QuestionId::Number(index as i64),
@@ -165,10 +165,9 @@ fn write(out: &Path, chosen: &[Pair]) -> Result<(), Error> {
             caption: pair.description.clone(),
             category: category(pair).to_owned(),
         };
-        text.push_str(&serde_json::json!(question).to_string());
-        text.push('\n');
+        rows.push(serde_json::json!(question));
     }
-    output::save(&out.join(QUESTIONS_FILE), text.as_bytes())
+    output::save_json_lines(&out.join(QUESTIONS_FILE), &rows)
 }
 
 /// The category or cluster of a pair's instruction; empty where it has none.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::base::json;
 use crate::dataset::sink::StagedFile;
 
 use super::error::EvaluationError;
@@ -45,6 +46,17 @@ pub(super) fn save_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Erro
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|error| EvaluationError::io(path)(std::io::Error::other(error)))?;
     text.push(b'\n');
+    save(path, &text)
+}
+
+/// As [`save`], for rows of JSON, each on a line of its own for any reader.
+pub(super) fn save_json_lines(path: &Path, rows: &[serde_json::Value]) -> Result<(), Error> {
+    let mut text = Vec::new();
+    for row in rows {
+        json::append(&mut text, row)
+            .map_err(|error| EvaluationError::io(path)(std::io::Error::other(error)))?;
+        text.push(b'\n');
+    }
     save(path, &text)
 }
 

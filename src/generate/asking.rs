@@ -8,7 +8,7 @@ use futures::stream;
 use serde_json::Value;
 
 use crate::Error;
-use crate::answer::generate::finish_name;
+use crate::answer::generate::{finish_name, unfinished};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
@@ -16,7 +16,7 @@ use crate::base::{Stopped, hash};
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings,
+    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings, refused,
 };
 use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop};
 
@@ -35,8 +35,9 @@ pub struct Question {
 /// The replies to one question, in the order of the attempts; none when the call failed.
 pub type Replies = Vec<StoredReply>;
 
-/// Whether a reply to a question, by its place, will do. Must depend on its arguments alone.
-pub type Good = Arc<dyn Fn(usize, &str) -> bool + Send + Sync>;
+/// Whether a reply to a question, by its place, will do, or else why not. Must depend on its
+/// arguments alone.
+pub type Good = Arc<dyn Fn(usize, &str) -> Result<(), String> + Send + Sync>;
 
 /// What all questions of one stage share.
 #[derive(Debug)]
@@ -50,6 +51,17 @@ pub struct Questioning {
     pub schema: Option<Value>,
     /// At least 1.
     pub attempts: u32,
+    /// What an attempt after a refused one is told, with `{reason}`; `None`: nothing.
+    pub retry: Option<String>,
+}
+
+/// What a session has learnt of a server and the schema of its questions.
+#[derive(Debug, Default)]
+pub struct SchemaUse {
+    /// A call with the schema was answered: a refusal is not for its sake.
+    taken: AtomicBool,
+    /// The server has refused the schema.
+    refused: AtomicBool,
 }
 
 /// How questions of one stage are asked.
@@ -60,8 +72,8 @@ pub struct Asker<'a> {
     pub phase: Phase,
     pub stop: &'a Stop,
     pub progress: &'a dyn Progress,
-    /// Set once the server has refused the schema.
-    pub no_schema: Arc<AtomicBool>,
+    /// What is known of the server and the schema.
+    pub schema: Arc<SchemaUse>,
     /// Set once a question of this stage has a reply.
     pub answered: AtomicBool,
 }
@@ -78,8 +90,8 @@ impl Asker<'_> {
         questions: Vec<Question>,
         good: Good,
     ) -> Result<Vec<Replies>, Error> {
-        let (questioning, no_schema) = (Arc::clone(&self.questioning), Arc::clone(&self.no_schema));
-        let asking = Arc::new(Sheet { questioning, questions, good, no_schema });
+        let (questioning, schema) = (Arc::clone(&self.questioning), Arc::clone(&self.schema));
+        let asking = Arc::new(Sheet { questioning, questions, good, schema });
         asking.rekey(store)?;
         let (open, answered) = asking.open(store)?;
         self.answered.fetch_or(answered, Ordering::Relaxed);
@@ -107,10 +119,12 @@ impl Asker<'_> {
 }
 
 /// A question, by its place, and the attempt to make at it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Attempt {
     question: usize,
     number: u32,
+    /// The reply before it, which was refused.
+    last: Option<String>,
 }
 
 /// What a call leaves in the store.
@@ -131,7 +145,7 @@ struct Sheet {
     questioning: Arc<Questioning>,
     questions: Vec<Question>,
     good: Good,
-    no_schema: Arc<AtomicBool>,
+    schema: Arc<SchemaUse>,
 }
 
 impl Sheet {
@@ -143,13 +157,14 @@ impl Sheet {
             questions.map(|question| self.given(store, question)).collect::<Result<_, _>>()?;
         let last_answered = given.iter().rposition(|given| !given.is_empty());
         let mut open = Vec::new();
-        for (question, given) in given.iter().enumerate() {
-            let next = Attempt { question, number: given.len() as u32 + 1 };
+        for (question, given) in given.into_iter().enumerate() {
+            let number = given.len() as u32 + 1;
             let ended = given.last().is_some_and(|last| !self.asks_again(question, last));
             // Questions are asked in their order.
             let answered_after = last_answered.is_some_and(|last| last > question);
-            if !ended && !store.is_refused(&self.key(next), answered_after)? {
-                open.push(next);
+            if !ended && !store.is_refused(&self.key(question, number), answered_after)? {
+                let last = given.into_iter().next_back().map(|last| last.text);
+                open.push(Attempt { question, number, last });
             }
         }
         Ok((open, last_answered.is_some()))
@@ -160,13 +175,12 @@ impl Sheet {
         let Questioning { role, model, schema, attempts, .. } = &*self.questioning;
         let schema = schema.as_ref().map(Value::to_string).unwrap_or_default();
         let keys = || {
-            let attempts = (0..self.questions.len()).flat_map(|question| {
-                (1..=*attempts).map(move |number| Attempt { question, number })
-            });
-            let both = attempts.map(|attempt| {
-                let request = self.plain(attempt);
+            let attempts = (0..self.questions.len())
+                .flat_map(|question| (1..=*attempts).map(move |number| (question, number)));
+            let both = attempts.map(|(question, number)| {
+                let request = self.plain(question, number);
                 let old = old_keys::call(role, model, &schema, &request);
-                (old, self.questioning.key(&request))
+                (old, self.key(question, number))
             });
             both.collect()
         };
@@ -187,7 +201,7 @@ impl Sheet {
         let mut given = Replies::new();
         loop {
             let number = given.len() as u32 + 1;
-            let Some(reply) = store.reply(&self.key(Attempt { question, number }))? else {
+            let Some(reply) = store.reply(&self.key(question, number))? else {
                 return Ok(given);
             };
             let again = self.asks_again(question, &reply);
@@ -199,36 +213,49 @@ impl Sheet {
     }
 
     fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
-        reply.attempt < self.questioning.attempts && !(self.good)(question, &reply.text)
+        let good =
+            unfinished(&reply.finish).is_none() && (self.good)(question, &reply.text).is_ok();
+        reply.attempt < self.questioning.attempts && !good
     }
 
-    fn key(&self, attempt: Attempt) -> String {
-        self.questioning.key(&self.plain(attempt))
+    /// Over everything a reply depends on. A server that takes no schema is another server. What an
+    /// attempt is told of the one before it follows from that one's reply and from the filters: a
+    /// filter that changes asks for no reply anew.
+    fn key(&self, question: usize, number: u32) -> String {
+        let Questioning { role, model, schema, retry, .. } = &*self.questioning;
+        let retry = retry.as_deref().filter(|_| number > 1);
+        call_key(role, model, schema.as_ref(), retry, &self.plain(question, number))
     }
 
-    /// The call without a schema.
-    fn plain(&self, Attempt { question, number }: Attempt) -> ChatRequest {
+    /// The call without a schema and without what is told of an attempt before it.
+    fn plain(&self, question: usize, number: u32) -> ChatRequest {
         let Question { messages, seed, .. } = &self.questions[question];
         // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
         let seed = hash::seed(*seed, &["attempt", &number.to_string()]) & 0x7fff_ffff;
         ChatRequest::new(messages.clone(), self.questioning.settings.clone(), seed)
     }
-}
 
-impl Questioning {
-    /// Over everything a reply depends on. A server that takes no schema is another server.
-    fn key(&self, request: &ChatRequest) -> String {
-        call_key(self.role, &self.model, self.schema.as_ref(), request)
+    /// The turns that say why `last` was refused.
+    fn told(&self, question: usize, last: &str) -> Vec<Message> {
+        let refused = (self.good)(question, last).err();
+        let told = self.questioning.retry.as_deref().zip(refused);
+        told.map(|(retry, why)| refused::turns(retry, last, &why)).unwrap_or_default()
     }
 }
 
-/// Over everything a reply depends on.
-fn call_key(role: &str, model: &str, schema: Option<&Value>, request: &ChatRequest) -> String {
+fn call_key(
+    role: &str,
+    model: &str,
+    schema: Option<&Value>,
+    retry: Option<&str>,
+    request: &ChatRequest,
+) -> String {
     let ChatRequest { messages, settings, seed, .. } = request;
     let key = Key::new("call", 2).field("role", role).field("model", model);
     settings
         .add_to(key)
         .optional("schema", schema.map(Value::to_string))
+        .optional("retry", retry)
         .field("seed", *seed)
         .list("messages", messages.iter().map(|message| message.text.as_str()))
         .done()
@@ -239,8 +266,12 @@ impl Asking for Sheet {
     type Row = Row;
 
     fn request(&self, attempt: &Attempt) -> Result<ChatRequest, Error> {
-        let mut request = self.plain(*attempt);
-        if !self.no_schema.load(Ordering::Relaxed) {
+        let Attempt { question, number, last } = attempt;
+        let mut request = self.plain(*question, *number);
+        if let Some(last) = last {
+            request.messages.extend(self.told(*question, last));
+        }
+        if !self.schema.refused.load(Ordering::Relaxed) {
             request.json_schema.clone_from(&self.questioning.schema);
         }
         Ok(request)
@@ -248,12 +279,13 @@ impl Asking for Sheet {
 
     fn reply(
         &self,
-        Attempt { question, number }: Attempt,
+        Attempt { question, number, .. }: Attempt,
         request: &ChatRequest,
         reply: ChatReply,
     ) -> Outcome<Attempt, Row> {
+        self.schema.taken.fetch_or(request.json_schema.is_some(), Ordering::Relaxed);
         let reply = StoredReply {
-            key: self.questioning.key(request),
+            key: self.key(question, number),
             role: self.questioning.role.to_owned(),
             subject: self.questions[question].subject.clone(),
             attempt: number,
@@ -265,7 +297,8 @@ impl Asking for Sheet {
             completion_tokens: reply.usage.completion_tokens,
         };
         let again = self.asks_again(question, &reply);
-        let again = again.then_some(Attempt { question, number: number + 1 });
+        let last = Some(reply.text.clone());
+        let again = again.then_some(Attempt { question, number: number + 1, last });
         Outcome { row: Some(Row::Reply(reply)), again }
     }
 
@@ -276,16 +309,17 @@ impl Asking for Sheet {
         error: &LlmError,
     ) -> Option<Attempt> {
         let refused = matches!(error.fault, LlmFault::BadRequest { .. });
-        (refused && request.json_schema.is_some()).then(|| {
+        let taken = self.schema.taken.load(Ordering::Relaxed);
+        (refused && request.json_schema.is_some() && !taken).then(|| {
             tracing::warn!("the server takes no JSON schema; going on without one: {error}");
-            self.no_schema.store(true, Ordering::Relaxed);
-            *attempt
+            self.schema.refused.store(true, Ordering::Relaxed);
+            attempt.clone()
         })
     }
 
     fn failure(&self, attempt: &Attempt, error: &LlmError, fate: Fate) -> Row {
         Row::Failure(StoredFailure {
-            key: self.key(*attempt),
+            key: self.key(attempt.question, attempt.number),
             role: self.questioning.role.to_owned(),
             subject: self.questions[attempt.question].subject.clone(),
             code: error.code().to_owned(),
@@ -305,7 +339,7 @@ mod tests {
         let messages = vec![Message::system("a"), Message::user("b")];
         let request = ChatRequest::new(messages, SamplingSettings::default(), 5);
         let schema = serde_json::json!({});
-        let key = call_key("augment", "m", Some(&schema), &request);
+        let key = call_key("augment", "m", Some(&schema), None, &request);
         assert_eq!(key, "call2-ff037d387313bdfdb200926d734ff703");
     }
 }

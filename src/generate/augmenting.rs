@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::Error;
+use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::instruction::augment::{
     Candidate, GenerateConfig, Judge, Judged, Pool, PoolEntry, SeedPool,
@@ -16,6 +17,9 @@ use crate::instruction::{Seeds, reply};
 
 use super::asking::{Asker, Good, Question, Replies};
 use super::vectors::Vectors;
+
+/// Refusals of one reply that the next attempt is told.
+const SHOWN_REFUSALS: usize = 3;
 
 /// What the augment stage works with.
 pub struct AugmentStage<'a> {
@@ -93,11 +97,10 @@ impl AugmentStage<'_> {
     fn questions(&self, round: &[Description], drawn: &[Vec<&PoolEntry>]) -> Vec<Question> {
         let question = |(one, drawn): (&Description, &Vec<&PoolEntry>)| {
             let seeds: Vec<&str> = drawn.iter().map(|entry| entry.text.as_str()).collect();
-            Question {
-                subject: one.id.clone(),
-                messages: self.prompts.build(&seeds, &one.text, self.config.per_description),
-                seed: hash::seed(self.seed, &["augment", &one.id, &one.text]),
-            }
+            let seed = hash::seed(self.seed, &["augment", &one.id, &one.text]);
+            let count = self.config.per_description;
+            let messages = self.prompts.build(&seeds, one, count, seed);
+            Question { subject: one.id.clone(), messages, seed }
         };
         round.iter().zip(drawn).map(question).collect()
     }
@@ -107,9 +110,13 @@ impl AugmentStage<'_> {
         for (at, reply) in
             replies.iter().enumerate().flat_map(|(at, all)| all.iter().map(move |one| (at, one)))
         {
-            let (outcome, found) = match reply::read(&reply.text) {
+            let read = match unfinished(&reply.finish) {
+                Some(code) => Err(code),
+                None => reply::read(&reply.text).map_err(|unread| unread.code()),
+            };
+            let (outcome, found) = match read {
                 Ok((form, found)) => (form.name(), found),
-                Err(unread) => (unread.code(), Vec::new()),
+                Err(code) => (code, Vec::new()),
             };
             readings.push(ReadingRow {
                 call_key: reply.key.clone(),
@@ -164,12 +171,18 @@ impl AugmentStage<'_> {
 fn is_good(judge: &Arc<RwLock<Judge>>, round: &[Description]) -> Good {
     let (judge, round) = (Arc::clone(judge), round.to_vec());
     Arc::new(move |at, text| {
-        let Ok((_, found)) = reply::read(text) else { return false };
+        let (_, found) = reply::read(text).map_err(|unread| unread.told().to_owned())?;
         let judge = judge.read().unwrap_or_else(PoisonError::into_inner);
         let descriptions = [round[at].text.as_str()];
-        let passes =
-            |text: &String| judge.alone(Candidate { text, descriptions: &descriptions }).is_ok();
-        found.iter().any(passes)
+        let mut refused = Vec::with_capacity(found.len());
+        for text in &found {
+            match judge.alone(Candidate { text, descriptions: &descriptions }) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => refused.push(format!("\"{text}\": {}", refusal.reason)),
+            }
+        }
+        refused.truncate(SHOWN_REFUSALS);
+        Err(refused.join("; "))
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::base::db::DbError;
+use crate::base::json;
 use crate::base::lock::FolderLock;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
@@ -117,9 +118,8 @@ pub fn open_if_there(path: &Path) -> Result<Option<GenerationStore>, DbError> {
 pub fn json_lines<T: serde::Serialize>(rows: &[T]) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     for row in rows {
-        let line = serde_json::to_vec(row);
         let io = |source: std::io::Error| SinkError::Io { path: LIBRARY.into(), source };
-        bytes.extend(line.map_err(|error| io(error.into()))?);
+        json::append(&mut bytes, row).map_err(|error| io(error.into()))?;
         writeln!(bytes).map_err(io)?;
     }
     Ok(bytes)

@@ -30,7 +30,7 @@ use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{ChatModel, LlmConfig, SamplingSettings};
+use crate::llm::{BuiltInSet, ChatModel, LlmConfig, PromptSource, SamplingSettings};
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
 
@@ -48,6 +48,9 @@ pub use importing::{Imported, import};
 pub use models::Models;
 pub use reporting::report_of;
 pub use summary::GenerationSummary;
+
+/// What a generation's inputs came to, kept with it before anything is asked.
+const RESOLVED: &str = "resolved";
 
 /// One generation in this process: what `pairwright instructions generate`, the first stage of
 /// `pairwright run` and a job of the service all run.
@@ -119,28 +122,46 @@ impl Generation {
         }
         let mut descriptions = self.descriptions()?;
         descriptions.limit(generate.limit, self.config.seed);
-        let folder = generate.prompts.as_deref();
+        let (built_in, folder) = self.prompts();
+        let summarize = SummarizePrompts::read(folder, &built_in)?;
         Ok(Inputs {
             seeds,
             descriptions,
-            augment: AugmentPrompts::read(folder)?,
-            summarize: SummarizePrompts::read(folder)?,
+            augment: AugmentPrompts::read(folder, &built_in)?,
             augment_settings: generate.resolved_settings(&augment_llm(&self.config).target),
-            summarize_settings: {
-                let llm = summarize_llm(&self.config);
-                self.config.summarize.resolved_settings(&llm.target)
-            },
+            summarize_settings: self.summarize_settings(&summarize),
+            summarize,
         })
+    }
+
+    /// The built-in texts of a new generation, and the folder whose files come before them.
+    fn prompts(&self) -> (prompt::BuiltIn, Option<&Path>) {
+        let chosen = self.config.generate.prompts.as_ref();
+        let (summarize, _) = PromptSource::resolve(chosen, &summarize_llm(&self.config).target);
+        let (augment, folder) = PromptSource::resolve(chosen, &augment_llm(&self.config).target);
+        (prompt::built_in(augment, summarize), folder)
+    }
+
+    fn summarize_settings(&self, prompts: &SummarizePrompts) -> SamplingSettings {
+        let target = &summarize_llm(&self.config).target;
+        self.config.summarize.resolved_settings(target, prompts.ask_requires())
     }
 
     /// With what the generation in `store` began with in place of today's built-in prompts and
     /// default settings. What is set by the user stays.
     fn going_on(&self, mut inputs: Inputs, store: &GenerationStore) -> Result<Inputs, Error> {
         let (generate, store) = (&self.config.generate, store.database());
-        let built_in = store.began_with("prompts", prompt::built_in())?;
-        let folder = generate.prompts.as_deref();
-        inputs.augment = AugmentPrompts::read_with(folder, &built_in)?;
-        inputs.summarize = SummarizePrompts::read_with(folder, &built_in)?;
+        let name = PromptSource::kept_as(generate.prompts.as_ref(), "prompts");
+        let (today, folder) = self.prompts();
+        // Release 0.1.0 kept no texts; its generations asked with the small set.
+        let today = || {
+            let old = store.meta(RESOLVED)?.is_some();
+            let small = || prompt::built_in(BuiltInSet::Small, BuiltInSet::Small);
+            Ok(if old { small() } else { today })
+        };
+        let built_in = store.began_with_or(&name, today)?;
+        inputs.augment = AugmentPrompts::read(folder, &built_in)?;
+        inputs.summarize = SummarizePrompts::read(folder, &built_in)?;
         // Defaults follow from the backend, and the room for a reply from what is asked for.
         if generate.settings.is_none() {
             let (kind, wanted) =
@@ -150,7 +171,8 @@ impl Generation {
         }
         if self.config.summarize.settings.is_none() {
             let name = format!("summarize.settings, {}", summarize_llm(&self.config).target.kind());
-            inputs.summarize_settings = store.began_with(&name, inputs.summarize_settings)?;
+            let today = self.summarize_settings(&inputs.summarize);
+            inputs.summarize_settings = store.began_with(&name, today)?;
         }
         Ok(inputs)
     }
@@ -163,7 +185,12 @@ impl Generation {
         let path = source.path.as_ref().ok_or(GenerateError::NoSource)?;
         let resolve = |path: &Path| self.access.resolve(path).map_err(SourceError::from);
         let images = source.images.as_deref().map(resolve).transpose()?;
-        let options = SourceOptions { images, kind: source.kind, access: self.access.clone() };
+        let options = SourceOptions {
+            images,
+            kind: source.kind,
+            access: self.access.clone(),
+            fields: source.fields.clone(),
+        };
         Descriptions::of_source(&*source::open(&resolve(path)?, &options)?)
     }
 
@@ -185,7 +212,7 @@ impl Generation {
         // Also when nothing could be clustered: the report says what was lost and why.
         self.folder.write_library(&store)?;
         let summary = GenerationSummary::read(self.folder.path().to_owned(), &store)?;
-        let prompts = [&inputs.augment.0, &inputs.summarize.0];
+        let prompts = [&inputs.augment.prompts, &inputs.summarize.prompts];
         reporting::write(&self.folder.report(), &summary, prompts, &mut vectors)?;
         worked.map(|()| summary)
     }
@@ -225,7 +252,15 @@ impl Generation {
     fn summarize_stage<'a>(&'a self, inputs: &'a Inputs) -> SummarizeStage<'a> {
         let Inputs { seeds, summarize: prompts, .. } = inputs;
         let Config { summarize: config, generate, seed, .. } = &*self.config;
-        SummarizeStage { config, filters: &generate.filters, prompts, seeds, seed: *seed }
+        SummarizeStage {
+            config,
+            filters: &generate.filters,
+            prompts,
+            seeds,
+            mode: generate.library,
+            members_per_cluster: generate.members_per_cluster,
+            seed: *seed,
+        }
     }
 
     fn augment_asker(
@@ -240,6 +275,7 @@ impl Generation {
             settings: inputs.augment_settings.clone(),
             schema: list_schema(self.structured(llm), generate.per_description),
             attempts: generate.attempts,
+            retry: inputs.augment.retry().map(str::to_owned),
             model: model.name().to_owned(),
         };
         self.asker(backend, model, Phase::Augment, questioning)
@@ -255,8 +291,9 @@ impl Generation {
         let questioning = Questioning {
             role: "summarize",
             settings: inputs.summarize_settings.clone(),
-            schema: one_schema(self.structured(llm)),
+            schema: one_schema(self.structured(llm), inputs.summarize.ask_requires()),
             attempts: summarize.attempts,
+            retry: inputs.summarize.retry().map(str::to_owned),
             model: model.name().to_owned(),
         };
         self.asker(backend, model, Phase::Summarize, questioning)
@@ -280,7 +317,7 @@ impl Generation {
             phase,
             stop: &self.stop,
             progress: &*self.progress,
-            no_schema: Arc::default(),
+            schema: Arc::default(),
             answered: AtomicBool::default(),
         }
     }
@@ -308,8 +345,8 @@ impl Generation {
             tracing::warn!(code = rejection.code, "{}: {}", rejection.subject, rejection.reason);
         }
         let resolved = [
-            ("augment_prompts", inputs.augment.0.hash.clone()),
-            ("summarize_prompts", inputs.summarize.0.hash.clone()),
+            ("augment_prompts", inputs.augment.prompts.hash.clone()),
+            ("summarize_prompts", inputs.summarize.prompts.hash.clone()),
             ("augment_model", augment.to_owned()),
             ("summarize_model", summarize.to_owned()),
             ("embedder", embedder.name.clone()),
@@ -321,7 +358,7 @@ impl Generation {
         ];
         let resolved = resolved.map(|(name, value)| (name.to_owned(), toml::Value::String(value)));
         let resolved: toml::Table = resolved.into_iter().collect();
-        store.database().set_meta_json("resolved", &resolved)?;
+        store.database().set_meta_json(RESOLVED, &resolved)?;
         self.folder.write_config(&self.config, resolved)
     }
 }

@@ -1,12 +1,17 @@
-//! The summarise stage: one general instruction for each cluster, near-duplicates merged.
+//! The summarise stage: what each cluster gives the library, one general instruction, its best
+//! members or both, near-duplicates merged.
 
 use std::sync::Arc;
 
 use crate::Error;
+use crate::answer::generate::unfinished;
 use crate::base::hash;
-use crate::instruction::augment::{Candidate, Judge, Judged};
-use crate::instruction::filter::InstructionFilterConfig;
-use crate::instruction::lineage::{ACCEPTED, FinalRow, MERGED, RawRow, ReadingRow, RefusalRow};
+use crate::encoder::Embedding;
+use crate::instruction::augment::{Candidate, Judge, Judged, LibraryMode};
+use crate::instruction::filter::{InstructionFilterConfig, Refusal};
+use crate::instruction::lineage::{
+    ACCEPTED, FinalRow, MERGED, MemberRow, NOT_SUMMARIZED, PickRow, RawRow, ReadingRow, RefusalRow,
+};
 use crate::instruction::prompt::SummarizePrompts;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::instruction::wording::{normal_form, words};
@@ -22,6 +27,9 @@ pub struct SummarizeStage<'a> {
     pub filters: &'a InstructionFilterConfig,
     pub prompts: &'a SummarizePrompts,
     pub seeds: &'a Seeds,
+    pub mode: LibraryMode,
+    /// Members that each cluster gives at most, where members are picked.
+    pub members_per_cluster: usize,
     /// Seed of the generation.
     pub seed: u64,
 }
@@ -48,20 +56,42 @@ impl SummarizeStage<'_> {
     /// Store, embedder or backend failed, or the user stopped.
     pub async fn run(&self, asker: &Asker<'_>, vectors: &mut Vectors<'_>) -> Result<(), Error> {
         let clusters = Arc::new(self.clusters(vectors)?);
+        let mut found = if self.mode.summarizes() {
+            self.summarize(&clusters, asker, vectors).await?
+        } else {
+            Found {
+                finals: clusters.iter().enumerate().map(not_summarized).collect(),
+                ..Found::default()
+            }
+        };
+        let kept = self.merge(&mut found.finals, vectors)?;
+        let picks = match self.mode.picks() {
+            true => self.pick(self.members_per_cluster, kept, vectors)?,
+            false => Vec::new(),
+        };
+        vectors.store.put_finals(&found.readings, &found.finals, &found.refusals)?;
+        vectors.store.put_picks(&picks)?;
+        asker.progress.finish(Phase::Summarize);
+        Ok(())
+    }
+
+    async fn summarize(
+        &self,
+        clusters: &Arc<Vec<Shown>>,
+        asker: &Asker<'_>,
+        vectors: &Vectors<'_>,
+    ) -> Result<Found, Error> {
         asker.progress.expect(Phase::Summarize, clusters.len() as u64);
         let questions: Vec<Question> =
             clusters.iter().enumerate().map(|(at, shown)| self.question(at, shown)).collect();
         let judge = Arc::new(self.judge());
-        let good = is_good(Arc::clone(&judge), Arc::clone(&clusters));
+        let good = is_good(Arc::clone(&judge), Arc::clone(clusters));
         let replies = asker.ask(vectors.store, questions, good).await?;
         let mut found = Found::default();
         for (cluster, (shown, replies)) in clusters.iter().zip(&replies).enumerate() {
             found.settle(cluster, shown, replies, &judge);
         }
-        self.merge(&mut found.finals, vectors)?;
-        vectors.store.put_finals(&found.readings, &found.finals, &found.refusals)?;
-        asker.progress.finish(Phase::Summarize);
-        Ok(())
+        Ok(found)
     }
 
     fn clusters(&self, vectors: &Vectors<'_>) -> Result<Vec<Shown>, Error> {
@@ -103,56 +133,96 @@ impl SummarizeStage<'_> {
     }
 
     /// Of near-duplicates the one of the earlier, so larger, cluster stays.
-    fn merge(&self, finals: &mut [FinalRow], vectors: &mut Vectors<'_>) -> Result<(), Error> {
+    fn merge(&self, finals: &mut [FinalRow], vectors: &mut Vectors<'_>) -> Result<Kept, Error> {
         let accepted: Vec<usize> =
             (0..finals.len()).filter(|at| finals[*at].verdict == ACCEPTED).collect();
-        let texts: Vec<String> = accepted.iter().map(|at| finals[*at].text.clone()).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let texts: Vec<&str> = accepted.iter().map(|at| finals[*at].text.as_str()).collect();
         let embedded = vectors.of(&texts)?;
-        let (mut rouge, mut kept) = (RougeIndex::default(), Vec::<usize>::new());
-        for (number, at) in accepted.iter().copied().enumerate() {
-            let words = words(texts[number]);
-            let by_words = rouge.nearest(&words, self.filters.max_rouge_l);
-            let by_words = by_words.map(|(place, f)| (kept[place], format!("ROUGE-L {f:.2}")));
-            let twin = by_words.or_else(|| self.same_meaning(&embedded, &kept, number));
-            match twin {
-                Some((other, reason)) => {
-                    let into = finals[accepted[other]].cluster;
-                    let row = &mut finals[at];
-                    (row.verdict, row.reason) = (MERGED.to_owned(), reason);
-                    row.merged_into = Some(into);
-                }
-                None => {
-                    rouge.add(&words);
-                    kept.push(number);
-                }
+        let mut kept = Kept::new(self.filters.max_rouge_l, self.config.merge_cosine);
+        for (at, vector) in accepted.into_iter().zip(embedded) {
+            let row = &mut finals[at];
+            if let Err((other, reason)) = kept.add(row.cluster, &row.text, vector) {
+                (row.verdict, row.reason) = (MERGED.to_owned(), reason);
+                row.merged_into = Some(other);
             }
         }
+        Ok(kept)
+    }
+
+    /// Of each cluster the members nearest its centre that say nothing which `kept` says already.
+    fn pick(
+        &self,
+        members_per_cluster: usize,
+        mut kept: Kept,
+        vectors: &mut Vectors<'_>,
+    ) -> Result<Vec<PickRow>, Error> {
+        let (raws, members) = (vectors.store.raws()?, vectors.store.members()?);
+        let members: Vec<(&MemberRow, &RawRow)> =
+            members.iter().filter_map(|one| Some((one, raws.get(one.raw)?))).collect();
+        let texts: Vec<&str> = members.iter().map(|(_, raw)| raw.text.as_str()).collect();
+        let embedded = vectors.of(&texts)?;
+        let mut picks: Vec<PickRow> = Vec::new();
+        for ((member, raw), vector) in members.into_iter().zip(embedded) {
+            let cluster = member.cluster;
+            let taken = picks.iter().filter(|one| one.cluster == cluster).count();
+            if taken < members_per_cluster && kept.add(cluster, &raw.text, vector).is_ok() {
+                let id = format!("raw-{}", &raw.key[..12]);
+                picks.push(PickRow { raw: raw.place, cluster, id });
+            }
+        }
+        Ok(picks)
+    }
+}
+
+/// Instructions that stay, of which no later one may be a near-duplicate.
+struct Kept {
+    max_rouge_l: f64,
+    merge_cosine: f64,
+    rouge: RougeIndex,
+    /// Cluster and unit vector, in the order of the index.
+    rows: Vec<(usize, Embedding)>,
+}
+
+impl Kept {
+    fn new(max_rouge_l: f64, merge_cosine: f64) -> Self {
+        Self { max_rouge_l, merge_cosine, rouge: RougeIndex::default(), rows: Vec::new() }
+    }
+
+    /// Adds an instruction, unless one that is kept says the same: then its cluster, and how near
+    /// the two are.
+    fn add(
+        &mut self,
+        cluster: usize,
+        text: &str,
+        vector: Embedding,
+    ) -> Result<(), (usize, String)> {
+        let words = words(text);
+        let by_words = self.rouge.nearest(&words, self.max_rouge_l);
+        let by_words = by_words.map(|(place, f)| (self.rows[place].0, format!("ROUGE-L {f:.2}")));
+        if let Some(twin) = by_words.or_else(|| self.same_meaning(&vector)) {
+            return Err(twin);
+        }
+        self.rouge.add(&words);
+        self.rows.push((cluster, vector));
         Ok(())
     }
 
-    fn same_meaning(
-        &self,
-        embedded: &[Vec<f32>],
-        kept: &[usize],
-        number: usize,
-    ) -> Option<(usize, String)> {
-        let cosine = |other: &usize| -> f64 {
-            let pairs = embedded[number].iter().zip(&embedded[*other]);
-            pairs.map(|(a, b)| a * b).sum::<f32>().into()
+    fn same_meaning(&self, vector: &Embedding) -> Option<(usize, String)> {
+        let cosine = |(cluster, other): &(usize, Embedding)| -> (usize, f64) {
+            let products = vector.iter().zip(other).map(|(a, b)| a * b);
+            (*cluster, products.sum::<f32>().into())
         };
-        let nearest = kept.iter().map(|other| (*other, cosine(other)));
-        let (other, cosine) = nearest.max_by(|a, b| a.1.total_cmp(&b.1))?;
-        (cosine >= self.config.merge_cosine).then(|| (other, format!("cosine {cosine:.3}")))
+        let (cluster, cosine) = self.rows.iter().map(cosine).max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (cosine >= self.merge_cosine).then(|| (cluster, format!("cosine {cosine:.3}")))
     }
 }
 
 /// Whether a reply's instruction passes for its cluster.
 fn is_good(judge: Arc<Judge>, clusters: Arc<Vec<Shown>>) -> Good {
     Arc::new(move |at, text| {
-        reply::read(text).is_ok_and(|(_, found)| {
-            found.first().is_some_and(|text| check(&judge, &clusters[at], text).is_ok())
-        })
+        let (_, found) = reply::read_summary(text).map_err(|unread| unread.told().to_owned())?;
+        let refused = |refusal: Refusal| format!("\"{}\": {}", found.instruction, refusal.reason);
+        check(&judge, &clusters[at], &found.instruction).map_err(refused)
     })
 }
 
@@ -167,41 +237,35 @@ impl Found {
     /// refusals.
     fn settle(&mut self, cluster: usize, shown: &Shown, replies: &Replies, judge: &Judge) {
         let mut row = FinalRow {
-            cluster,
-            id: String::new(),
-            text: String::new(),
-            call_key: String::new(),
             shown: shown.raws.iter().map(|raw| raw.place).collect(),
             attempts: replies.len() as u32,
             verdict: "llm_failed".into(),
             reason: "no reply came".into(),
-            merged_into: None,
-            requires: None,
+            ..FinalRow::of(cluster)
         };
         for reply in replies {
-            let read = reply::read(&reply.text);
+            let read = match unfinished(&reply.finish) {
+                Some(code) => Err(code),
+                None => reply::read_summary(&reply.text).map_err(|unread| unread.code()),
+            };
             self.readings.push(ReadingRow {
                 call_key: reply.key.clone(),
                 role: "summarize",
-                outcome: read
-                    .as_ref()
-                    .map_or_else(|code| code.code(), |(form, _)| form.name())
-                    .into(),
-                found: read.as_ref().map_or(0, |(_, found)| found.len()),
+                outcome: read.as_ref().map_or_else(|code| *code, |(form, _)| form.name()).into(),
+                found: usize::from(read.is_ok()),
             });
-            let text = read.map(|(_, found)| found.into_iter().next().unwrap_or_default());
-            let (text, code, reason) = match text {
-                Err(unread) => {
-                    (String::new(), unread.code().to_owned(), "nothing in the reply".into())
-                }
-                Ok(text) => match check(judge, shown, &text) {
+            let (text, code, reason) = match read {
+                Err(code) => (String::new(), code.to_owned(), "nothing in the reply".into()),
+                Ok((_, found)) => match check(judge, shown, &found.instruction) {
                     Ok(()) => {
+                        let reply::Summary { instruction: text, requires, coherent } = found;
+                        (row.requires, row.coherent) = (requires, coherent);
                         row.id = instruction_id(&text);
                         (row.verdict, row.reason) = (ACCEPTED.into(), String::new());
                         (row.text, row.call_key) = (text, reply.key.clone());
                         break;
                     }
-                    Err(refusal) => (text, refusal.code, refusal.reason),
+                    Err(refusal) => (found.instruction, refusal.code, refusal.reason),
                 },
             };
             (row.verdict, row.reason) = (code.clone(), reason.clone());
@@ -215,6 +279,10 @@ impl Found {
         }
         self.finals.push(row);
     }
+}
+
+fn not_summarized((cluster, _): (usize, &Shown)) -> FinalRow {
+    FinalRow { verdict: NOT_SUMMARIZED.to_owned(), ..FinalRow::of(cluster) }
 }
 
 fn instruction_id(text: &str) -> String {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::Error;
-use crate::instruction::lineage::{ACCEPTED, Count, GenerationStore, MERGED, StoredFailure};
+use crate::instruction::lineage::{
+    ACCEPTED, Count, GenerationStore, MERGED, NOT_SUMMARIZED, StoredFailure,
+};
 
 use super::clustering::ClusterFacts;
 
@@ -14,6 +16,8 @@ pub struct GenerationSummary {
     pub folder: PathBuf,
     /// Instructions in the library, imported ones included.
     pub library: usize,
+    /// Raw instructions that are in it themselves.
+    pub members: usize,
     pub seeds: usize,
     pub descriptions: usize,
     /// Descriptions that the source refused.
@@ -37,6 +41,7 @@ impl GenerationSummary {
         Ok(Self {
             folder,
             library: store.library()?.len(),
+            members: store.picks()?.len(),
             seeds: store.seeds()?.len(),
             descriptions: store.descriptions()?.len(),
             refused_descriptions: store
@@ -94,7 +99,7 @@ pub fn losses<'a>(counts: &'a [Count], of: &str) -> impl Iterator<Item = &'a Cou
 
 /// Whether a code means that nothing came of it.
 fn is_loss(code: &str) -> bool {
-    ![ACCEPTED, MERGED, "json", "half_json", "list", "line"].contains(&code)
+    ![ACCEPTED, MERGED, NOT_SUMMARIZED, "json", "half_json", "list", "line"].contains(&code)
 }
 
 impl fmt::Display for GenerationSummary {
@@ -128,6 +133,9 @@ impl fmt::Display for GenerationSummary {
             "final     {accepted} accepted, {merged} merged, {} clusters",
             self.count("final", None)
         )?;
+        if self.members > 0 {
+            writeln!(f, "members   {} in the library themselves", self.members)?;
+        }
         for of in ["reply", "raw", "final"] {
             for (code, count, share) in self.lost(of) {
                 writeln!(f, "lost      {count:>6}  {of}: {code} ({:.0} %)", 100.0 * share)?;

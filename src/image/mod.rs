@@ -5,6 +5,9 @@
 //! crop → EXIF orientation → mean and deviation, NCHW. Resizing agrees with Pillow's; the golden
 //! tests in `tests/engine/image_golden.rs` hold it to that.
 //!
+//! Transparency is where it differs on purpose: Pillow's `convert("RGB")` drops the alpha and keeps
+//! the colours stored below it.
+//!
 //! Two shortcuts leave the pixels as they would be: only the part of the photo that the crop keeps
 //! is resized, and the orientation turns the small crop rather than the whole photo.
 //!

@@ -22,6 +22,8 @@ pub struct Description {
     /// The user's own id, unique in its source.
     pub id: String,
     pub text: String,
+    /// The captions that the text joins, apart; none where it is one.
+    pub captions: Vec<String>,
 }
 
 impl Description {
@@ -50,7 +52,8 @@ impl Descriptions {
         source.read(&mut |event| {
             match event {
                 SourceEvent::Record(record) => {
-                    all.push(&record.id, &record.description, &record.origin)
+                    let captions = record.descriptions.clone();
+                    all.push(&record.id, &record.description, captions, &record.origin)
                 }
                 SourceEvent::Rejected(rejection) => all.rejected.push(rejection),
             }
@@ -76,7 +79,7 @@ impl Descriptions {
             let place = format!("{}:{}", path.display(), index + 1);
             match (line.trim(), plain) {
                 ("", _) => {}
-                (line, true) => all.push(&format!("line-{}", index + 1), line, &place),
+                (line, true) => all.push(&format!("line-{}", index + 1), line, Vec::new(), &place),
                 (line, false) => all.push_row(line, index + 1, &place, &mut ids),
             }
         }
@@ -96,14 +99,14 @@ impl Descriptions {
             return self.reject(place, "duplicate_id", format!("the id {id:?} is there already"));
         }
         match row.description.or(row.caption).or(row.text) {
-            Some(text) => self.push(&id, &text, place),
+            Some(text) => self.push(&id, &text, Vec::new(), place),
             None => {
                 self.reject(place, "missing_description", "no description, caption or text".into())
             }
         }
     }
 
-    fn push(&mut self, id: &str, text: &str, place: &str) {
+    fn push(&mut self, id: &str, text: &str, captions: Vec<String>, place: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if !text.chars().any(char::is_alphabetic) {
             return self.reject(place, "empty_description", "no letter in it".into());
@@ -112,7 +115,7 @@ impl Descriptions {
             let reason = format!("{} bytes, the limit is {MAX_BYTES}", text.len());
             return self.reject(place, "description_too_long", reason);
         }
-        self.found.push(Description { id: id.to_owned(), text });
+        self.found.push(Description { id: id.to_owned(), text, captions });
     }
 
     fn reject(&mut self, place: &str, code: &str, reason: String) {
@@ -191,7 +194,11 @@ mod tests {
 
     #[test]
     fn a_limit_draws_by_seed_and_keeps_the_order() {
-        let one = |n: usize| Description { id: n.to_string(), text: format!("Photo {n}.") };
+        let one = |n: usize| Description {
+            id: n.to_string(),
+            text: format!("Photo {n}."),
+            captions: Vec::new(),
+        };
         let drawn = |seed| {
             let mut all = Descriptions { found: (0..40).map(one).collect(), ..Default::default() };
             all.limit(Some(10), seed);

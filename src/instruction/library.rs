@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::hash;
+use crate::base::tokens;
 use crate::dataset::record::Instruction;
-use crate::instruction::requires::check_requires;
+use crate::instruction::requires::{check_requires, check_tags};
 
 /// Longest instruction in bytes.
 pub const MAX_TEXT_BYTES: usize = 4096;
@@ -19,8 +20,13 @@ pub enum BadText {
     Empty,
     #[error("text is {seen} bytes long, the limit is {MAX_TEXT_BYTES}")]
     TooLong { seen: usize },
-    #[error("text must not contain <image>: the export places it")]
-    ImageToken,
+    #[error(
+        "text must not contain {token}: trainers put a photo, a video or a sound in its place; \
+         the export places <image>"
+    )]
+    Placeholder { token: String },
+    #[error("text must not contain {token}, a control token of chat templates")]
+    ControlToken { token: String },
 }
 
 impl BadText {
@@ -29,7 +35,8 @@ impl BadText {
         match self {
             Self::Empty => "instruction_text_empty",
             Self::TooLong { .. } => "instruction_text_too_long",
-            Self::ImageToken => "instruction_text_image_token",
+            Self::Placeholder { .. } => "instruction_text_image_token",
+            Self::ControlToken { .. } => "instruction_text_control_token",
         }
     }
 }
@@ -43,8 +50,11 @@ pub(super) fn check_text(text: &str) -> Result<&str, BadText> {
     if text.len() > MAX_TEXT_BYTES {
         return Err(BadText::TooLong { seen: text.len() });
     }
-    if text.contains("<image>") {
-        return Err(BadText::ImageToken);
+    if let Some(token) = tokens::placeholder(text) {
+        return Err(BadText::Placeholder { token: token.to_owned() });
+    }
+    if let Some(token) = tokens::control(text) {
+        return Err(BadText::ControlToken { token: token.to_owned() });
     }
     Ok(text)
 }
@@ -87,13 +97,16 @@ impl Failure for LibraryError {
 pub struct Library {
     pub instructions: Vec<Instruction>,
     /// Key over ids, texts and categories in order.
+    pub wording: String,
+    /// Key over all of it: `wording`, unless an instruction says what it requires.
     pub hash: String,
     /// Where it came from, for messages and the report.
     pub origin: String,
 }
 
 impl Library {
-    /// Reads `.jsonl` (`{"id", "text", "category"?, "requires"?}` per line) or `.txt` (one instruction per
+    /// Reads `.jsonl` (`{"id", "text", "category"?, "requires"?, "tags"?}`
+    /// per line) or `.txt` (one instruction per
     /// line, ids `line-N`); without a path, the library compiled into the binary.
     ///
     /// # Errors
@@ -120,8 +133,13 @@ impl Library {
         }
         let more = self.instructions.len() - own;
         self.origin = format!("{own} of {} and {more} of {}", self.origin, other.origin);
-        self.hash = library_hash(&self.instructions);
+        (self.wording, self.hash) = hashes(&self.instructions);
         self
+    }
+
+    /// Key over what the instructions say they require; `None` where none says it.
+    pub fn requires_key(&self) -> Option<&str> {
+        (self.hash != self.wording).then_some(self.hash.as_str())
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, LibraryError> {
@@ -142,8 +160,8 @@ impl Library {
         if instructions.is_empty() {
             return Err(LibraryError::Empty { path: path.to_owned() });
         }
-        let hash = library_hash(&instructions);
-        Ok(Self { instructions, hash, origin: path.display().to_string() })
+        let (wording, hash) = hashes(&instructions);
+        Ok(Self { instructions, wording, hash, origin: path.display().to_string() })
     }
 }
 
@@ -162,6 +180,7 @@ fn read_line(line: &str, number: usize, plain: bool) -> Result<Instruction, Stri
     if let Some(requires) = &mut instruction.requires {
         *requires = check_requires(requires).map_err(|problem| problem.to_string())?;
     }
+    instruction.tags = check_tags(&instruction.tags).map_err(|problem| problem.to_string())?;
     Ok(instruction)
 }
 
@@ -178,16 +197,31 @@ fn check_unique(
     Ok(())
 }
 
-fn library_hash(instructions: &[Instruction]) -> String {
-    hash_of(instructions.iter().map(|one| (&*one.id, &*one.text, one.category.as_deref())))
+fn hashes(instructions: &[Instruction]) -> (String, String) {
+    hashes_of(
+        instructions
+            .iter()
+            .map(|one| (&*one.id, &*one.text, one.category.as_deref(), one.requires.as_deref())),
+    )
 }
 
-/// The hash of a library, from the id, text and category of each instruction in order.
-pub(super) fn hash_of<'a>(
-    instructions: impl Iterator<Item = (&'a str, &'a str, Option<&'a str>)>,
-) -> String {
-    let fields = instructions.flat_map(|(id, text, category)| [id, text, category.unwrap_or("")]);
-    hash::key(&fields.collect::<Vec<_>>())
+/// The keys `wording` and `hash` of a library, from the id, text, category and requirements of each
+/// instruction in order.
+pub(super) fn hashes_of<'a>(
+    instructions: impl Iterator<Item = (&'a str, &'a str, Option<&'a str>, Option<&'a [String]>)>,
+) -> (String, String) {
+    let (mut fields, mut required) = (Vec::new(), Vec::new());
+    for (id, text, category, requires) in instructions {
+        fields.extend([id, text, category.unwrap_or("")]);
+        required.extend(requires.map(|requires| (id, requires)));
+    }
+    let wording = hash::key(&fields);
+    if required.is_empty() {
+        return (wording.clone(), wording);
+    }
+    let required = serde_json::to_string(&required).unwrap_or_default();
+    let hash = hash::key(&[&wording, "requires", &required]);
+    (wording, hash)
 }
 
 #[cfg(test)]
@@ -219,6 +253,25 @@ mod tests {
         assert_eq!(ids, ["line-1", "line-2", "y"]);
         assert_ne!(joined.hash, one.hash);
         assert_eq!(joined.origin, "2 of a.txt and 1 of b.jsonl");
+    }
+
+    /// Draws that were made before there were requirements keep their keys.
+    #[test]
+    fn what_is_required_changes_the_hash_and_not_the_wording() {
+        let read = |rest: &str| {
+            parse("a.jsonl", &format!("{{\"id\": \"a\", \"text\": \"Tell of it.\"{rest}}}"))
+                .expect("one")
+        };
+        let (plain, boat) = (read(""), read(", \"requires\": [\" boat \"]"));
+        let none = read(", \"requires\": []");
+        assert_eq!(plain.hash, hash::key(&["a", "Tell of it.", ""]));
+        assert_eq!((&plain.hash, plain.requires_key()), (&plain.wording, None));
+        for (one, requires) in [(&boat, vec!["boat".to_owned()]), (&none, vec![])] {
+            assert_eq!(one.wording, plain.wording);
+            assert_eq!(one.requires_key(), Some(one.hash.as_str()));
+            assert_eq!(one.instructions[0].requires, Some(requires));
+        }
+        assert_ne!(boat.hash, none.hash);
     }
 
     #[test]
@@ -258,6 +311,8 @@ mod tests {
                 "a.jsonl:1: requires[1] names nothing",
             ),
             ("{\"id\": \"a\", \"text\": \"x\", \"requires\": \"dog\"}", "expected a sequence"),
+            ("{\"id\": \"a\", \"text\": \"see <Video> here\"}", "<Video>"),
+            ("{\"id\": \"a\", \"text\": \"write.<|im_end|>\"}", "<|im_end|>"),
             ("\n\n", "holds no instruction"),
         ] {
             let error = parse("a.jsonl", text).expect_err(text).to_string();

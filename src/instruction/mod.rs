@@ -24,5 +24,8 @@ pub mod wording;
 pub use crate::dataset::record::Instruction;
 pub use error::GenerateError;
 pub use library::{BadText, Library, LibraryError, MAX_TEXT_BYTES};
-pub use requires::{BadRequires, MAX_PHRASE_BYTES, MAX_REQUIRED, check_requires};
+pub use requires::{
+    BadRequires, BadTags, MAX_PHRASE_BYTES, MAX_REQUIRED, MAX_TAG_BYTES, MAX_TAGS, check_requires,
+    check_tags,
+};
 pub use seeds::{Seed, Seeds};

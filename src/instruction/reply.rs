@@ -7,6 +7,8 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::requires::check_requires;
+
 /// Instructions taken from one reply at most: more is a loop.
 const MOST: usize = 32;
 
@@ -59,6 +61,92 @@ impl Unread {
             Self::Prose => "reply_prose",
         }
     }
+}
+
+impl Unread {
+    /// What was wrong, as the model is told.
+    pub fn told(&self) -> &'static str {
+        match self {
+            Self::Empty => "the reply is empty",
+            Self::Json => "the JSON holds no complete instruction",
+            Self::Prose => "it holds sentences in place of instructions",
+        }
+    }
+}
+
+/// One instruction that stands for several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    pub instruction: String,
+    /// What it requires of a photo; `None` where the reply does not say, or says what cannot be
+    /// used.
+    pub requires: Option<Vec<String>>,
+    /// Whether the several have a task in common; `None` where the reply does not say.
+    pub coherent: Option<bool>,
+}
+
+/// A reply that summarises: JSON with `instruction`, `requires` and `coherent`, lines with these
+/// labels, or whatever [`read`] takes, of which the first counts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_summary(reply: &str) -> Result<(Form, Summary), Unread> {
+    if let Some(found) = labelled(reply) {
+        return Ok((Form::List, found));
+    }
+    let (form, found) = read(reply)?;
+    let instruction = found.into_iter().next().ok_or(Unread::Json)?;
+    let fields = json_start(reply).and_then(|start| {
+        serde_json::Deserializer::from_str(&reply[start..]).into_iter::<Value>().next()?.ok()
+    });
+    let field = |name: &str| fields.as_ref().and_then(|fields| fields.get(name));
+    let requires = field("requires").and_then(|value| match value {
+        Value::String(text) => requirements(text.split(',')),
+        Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            requirements(texts?.into_iter())
+        }
+        _ => None,
+    });
+    let coherent = field("coherent").and_then(Value::as_bool);
+    Ok((form, Summary { instruction, requires, coherent }))
+}
+
+/// `Instruction: ...`, `Requires: a, b` and `Coherent: no`, a line each; the first must be there
+/// with one of the others.
+fn labelled(reply: &str) -> Option<Summary> {
+    static LINE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?im)^[\s*_>-]*(instruction|requires|coherent)[*_]*\s*:[*_]*[ \t]*(.*)$")
+            .expect("a constant the tests compile")
+    });
+    let lines: Vec<(String, &str)> = LINE
+        .captures_iter(reply)
+        .filter_map(|found| Some((found.get(1)?.as_str().to_lowercase(), found.get(2)?.as_str())))
+        .collect();
+    let line = |name: &str| lines.iter().find(|(label, _)| label == name).map(|(_, text)| *text);
+    let requires = line("requires").and_then(|text| requirements(text.split(',')));
+    let coherent = line("coherent").map(|text| !clean(text).to_lowercase().starts_with(['n', 'f']));
+    let instruction = clean(line("instruction")?);
+    let whole = lines.len() > 1 && instruction.chars().any(char::is_alphabetic);
+    whole.then_some(Summary { instruction, requires, coherent })
+}
+
+/// The phrases without articles and marks; words for "nothing" are none.
+fn requirements<'a>(phrases: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
+    const NONE: [&str; 7] = ["", "none", "nothing", "n/a", "any", "anything", "any image"];
+    let bare = |phrase: &str| {
+        let phrase =
+            clean(phrase.trim_matches(['[', ']', '(', ')', '.', '\'', ' '])).to_lowercase();
+        let article = ["a ", "an ", "the "].iter().find_map(|one| phrase.strip_prefix(one));
+        article.unwrap_or(&phrase).to_owned()
+    };
+    let mut found: Vec<String> = Vec::new();
+    for phrase in phrases.map(bare).filter(|phrase| !NONE.contains(&phrase.as_str())) {
+        if !found.contains(&phrase) {
+            found.push(phrase);
+        }
+    }
+    check_requires(&found).ok()
 }
 
 /// The instructions of a reply, in its order, none empty.
@@ -206,7 +294,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn summaries_are_read_with_what_they_require() {
+        let text = "Invent a voyage for the boat in the image.";
+        let of = |requires: Option<&[&str]>, coherent| Summary {
+            instruction: text.into(),
+            requires: requires.map(|all| all.iter().map(|one| (*one).to_owned()).collect()),
+            coherent,
+        };
+        let boat: Option<&[&str]> = Some(&["boat"]);
+        for (reply, wanted) in [
+            (
+                format!(r#"{{"coherent": true, "instruction": "{text}", "requires": ["boat"]}}"#),
+                of(boat, Some(true)),
+            ),
+            (
+                format!("```json\n{{\"instruction\": \"{text}\", \"requires\": []}}\n```"),
+                of(Some(&[]), None),
+            ),
+            (
+                format!(r#"{{"instruction": "{text}", "requires": "A boat, several people"}}"#),
+                of(Some(&["boat", "several people"]), None),
+            ),
+            (format!(r#"{{"instruction": "{text}", "requires": ["none"]}}"#), of(Some(&[]), None)),
+            (format!(r#"{{"instruction": "{text}", "requires": [3]}}"#), of(None, None)),
+            (format!(r#"{{"instruction": "{text}", "requires": ["boat"#), of(None, None)),
+            (format!(r#"{{"instruction": "{text}"}}"#), of(None, None)),
+            (
+                format!("**Instruction:** {text}\n**Requires:** the boat\nCoherent: no"),
+                of(boat, Some(false)),
+            ),
+            (format!("Instruction: {text}\nRequires: none"), of(Some(&[]), None)),
+            (format!("Instruction: {text}"), of(None, None)),
+            (text.to_owned(), of(None, None)),
+        ] {
+            let read = read_summary(&reply).map(|(_, summary)| summary);
+            assert_eq!(read, Ok(wanted), "{reply}");
+        }
+        assert_eq!(read_summary("..."), Err(Unread::Empty));
+        assert_eq!(read_summary(r#"{"requires": ["boat"]}"#), Err(Unread::Json));
+    }
+
     proptest! {
+        #[test]
+        fn no_summary_panics(reply in r#"[\[\]{}":,\\a-z\n é*-]{0,40}(instruction|Requires: |"requires":)?[\[\]{}":,a-z]{0,20}"#) {
+            if let Ok((_, summary)) = read_summary(&reply) {
+                prop_assert!(summary.instruction.chars().any(char::is_alphabetic));
+            }
+        }
+
         #[test]
         fn no_reply_panics_and_no_instruction_is_empty(reply in r#"[\[\]{}":,\\a-z0-9.\n é*-]{0,80}"#) {
             if let Ok((_, found)) = read(&reply) {

@@ -1,4 +1,6 @@
-//! What an instruction requires of a photo, as its author may write it.
+//! What an instruction requires of a photo, and its tags, as its author may write them.
+
+use crate::base::tokens;
 
 /// The most phrases of one instruction.
 pub const MAX_REQUIRED: usize = 8;
@@ -40,8 +42,10 @@ pub enum BadRequires {
     TooLong { at: usize, seen: usize },
     #[error("requires[{at}] must not contain control characters: {phrase:?}")]
     Control { at: usize, phrase: String },
-    #[error("requires[{at}] must not contain {token}: the export places it")]
-    ImageToken { at: usize, token: &'static str },
+    #[error(
+        "requires[{at}] must not contain {token}: trainers and models read it as more than a word"
+    )]
+    Token { at: usize, token: String },
     #[error(
         "requires[{at}] names nothing that a photo can show: {phrase:?}; an instruction that fits any photo has the empty list"
     )]
@@ -57,7 +61,7 @@ impl BadRequires {
             Self::TooMany { .. } => "instruction_requires_too_many",
             Self::TooLong { .. } => "instruction_requires_too_long",
             Self::Control { .. } => "instruction_requires_control_character",
-            Self::ImageToken { .. } => "instruction_requires_image_token",
+            Self::Token { .. } => "instruction_requires_token",
             Self::NamesNothing { .. } => "instruction_requires_names_nothing",
             Self::Twice { .. } => "instruction_requires_twice",
         }
@@ -92,8 +96,8 @@ fn check_phrase(at: usize, phrase: &str) -> Result<&str, BadRequires> {
     if phrase.chars().any(char::is_control) {
         return Err(BadRequires::Control { at, phrase: owned() });
     }
-    if phrase.contains("<image>") {
-        return Err(BadRequires::ImageToken { at, token: "<image>" });
+    if let Some(token) = tokens::placeholder(phrase).or_else(|| tokens::control(phrase)) {
+        return Err(BadRequires::Token { at, token: token.to_owned() });
     }
     let lower = phrase.to_lowercase();
     let bare = lower.trim_matches(|sign: char| !sign.is_alphanumeric());
@@ -103,6 +107,48 @@ fn check_phrase(at: usize, phrase: &str) -> Result<&str, BadRequires> {
         return Err(BadRequires::NamesNothing { at, phrase: owned() });
     }
     Ok(phrase)
+}
+
+/// The most tags of one instruction.
+pub const MAX_TAGS: usize = 16;
+
+/// Longest tag in bytes.
+pub const MAX_TAG_BYTES: usize = 64;
+
+/// Why a list of tags cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadTags {
+    #[error("there are {seen} tags, the limit is {MAX_TAGS}")]
+    TooMany { seen: usize },
+    #[error("tags[{at}] is not 1 to {MAX_TAG_BYTES} bytes without control characters")]
+    NoTag { at: usize },
+}
+
+impl BadTags {
+    /// The stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        "bad_instruction_tags"
+    }
+}
+
+/// The tags without white space around them, sorted and each once.
+///
+/// # Errors
+/// There are more than [`MAX_TAGS`], or one is empty, longer than [`MAX_TAG_BYTES`] or holds a
+/// control character.
+pub fn check_tags(tags: &[String]) -> Result<Vec<String>, BadTags> {
+    if tags.len() > MAX_TAGS {
+        return Err(BadTags::TooMany { seen: tags.len() });
+    }
+    let tag = |(at, tag): (usize, &String)| {
+        let tag = tag.trim();
+        let fits = (1..=MAX_TAG_BYTES).contains(&tag.len()) && !tag.chars().any(char::is_control);
+        if fits { Ok(tag.to_owned()) } else { Err(BadTags::NoTag { at }) }
+    };
+    let mut sound = tags.iter().enumerate().map(tag).collect::<Result<Vec<_>, _>>()?;
+    sound.sort_unstable();
+    sound.dedup();
+    Ok(sound)
 }
 
 #[cfg(test)]
@@ -126,6 +172,17 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_sorted_and_each_is_kept_once() {
+        let check =
+            |tags: &[&str]| check_tags(&tags.iter().map(|&tag| tag.to_owned()).collect::<Vec<_>>());
+        assert_eq!(check(&["b", " a ", "b"]), Ok(vec!["a".into(), "b".into()]));
+        for bad in ["", " ", "a\nb", &"x".repeat(MAX_TAG_BYTES + 1)] {
+            assert_eq!(check(&["a", bad]), Err(BadTags::NoTag { at: 1 }), "{bad:?}");
+        }
+        assert_eq!(check(&["a"; MAX_TAGS + 1]), Err(BadTags::TooMany { seen: MAX_TAGS + 1 }));
+    }
+
+    #[test]
     fn what_names_nothing_or_is_no_phrase_is_refused_by_its_place() {
         for phrase in ["", " ", "?", "12", "the", "Anything.", "a photo", "\"none\"", "N/A"] {
             assert_eq!(check(&["boat", phrase]), Err("instruction_requires_names_nothing"));
@@ -135,7 +192,8 @@ mod tests {
         assert_eq!(check(&nine), Err("instruction_requires_too_many"));
         assert_eq!(check(&[&"x".repeat(81)]), Err("instruction_requires_too_long"));
         assert_eq!(check(&["a\nboat"]), Err("instruction_requires_control_character"));
-        assert_eq!(check(&["an <image> boat"]), Err("instruction_requires_image_token"));
+        assert_eq!(check(&["an <image> boat"]), Err("instruction_requires_token"));
+        assert_eq!(check(&["<|im_start|> boat"]), Err("instruction_requires_token"));
         assert_eq!(check(&["Boat", "boat "]), Err("instruction_requires_twice"));
         let error = check_requires(&["boat".into(), "it".into()]).expect_err("names nothing");
         assert!(error.to_string().starts_with("requires[1] names nothing"), "{error}");

@@ -115,6 +115,8 @@ impl JobWork {
                 id: Some(one.id.clone()),
                 text: one.text.clone(),
                 category: one.category.clone(),
+                requires: one.requires.clone(),
+                tags: one.tags.clone(),
                 vector: text.vector,
             });
             add(library, new.collect())?;

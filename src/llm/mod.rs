@@ -5,13 +5,17 @@
 //! later is retried with exponential back-off, full jitter, a cap and the server's Retry-After
 //! ([`retry`]), and calls, tokens, retries and faults are counted ([`StatsSnapshot`]).
 
+pub(crate) mod captions;
 mod chat;
 mod config;
 mod error;
 mod local;
 pub mod old_keys;
 mod openai;
+mod parameter;
+mod prompt_source;
 pub mod reasoning;
+pub(crate) mod refused;
 pub mod retry;
 mod settings;
 mod stats;
@@ -26,6 +30,8 @@ pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};
 pub use local::{LocalChat, SERVER_VARIABLE};
 pub use openai::OpenAiChat;
+pub use parameter::{Adaptation, Parameter};
+pub use prompt_source::{BuiltInSet, PromptSource};
 pub use settings::SamplingSettings;
 pub use stats::StatsSnapshot;
 

@@ -1,7 +1,9 @@
 //! Settings of matching, and the rules they make together with a model's defaults.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::check::CheckKind;
 use super::{MatchError, Strategy};
 use crate::base::check::{Checks, Settings};
 use crate::base::key::Key;
@@ -42,6 +44,9 @@ impl Hubness {
     }
 }
 
+/// The checks of whoever names none.
+pub const DEFAULT_CHECKS: [CheckKind; 2] = [CheckKind::Text, CheckKind::Encoder];
+
 /// Settings of matching.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,6 +83,25 @@ pub struct MatchingConfig {
     pub max_share: f64,
     /// Candidates recorded with each pair, best first; those picked are always recorded.
     pub record_candidates: usize,
+    /// What a candidate must pass before the draw, each once; empty: nothing. Unset takes
+    /// [`DEFAULT_CHECKS`], in a run what it began with.
+    #[serde(deserialize_with = "checks_by_name", skip_serializing_if = "Option::is_none")]
+    pub check: Option<Vec<CheckKind>>,
+}
+
+/// The checks of a list of names. Blank names are none: an empty flag or variable is one.
+fn checks_by_name<'de, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<Option<Vec<CheckKind>>, D::Error> {
+    let Some(names) = Option::<Vec<String>>::deserialize(reader)? else { return Ok(None) };
+    let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+    let kind = |name: &str| {
+        let known = CheckKind::ALL.map(CheckKind::name).join(", ");
+        let unknown =
+            || D::Error::custom(format!("check {name:?} is not known; known are {known}"));
+        CheckKind::named(name).ok_or_else(unknown)
+    };
+    names.map(kind).collect::<Result<_, _>>().map(Some)
 }
 
 impl Default for MatchingConfig {
@@ -98,6 +122,7 @@ impl Default for MatchingConfig {
             calibration: 1000,
             max_share: 0.0,
             record_candidates: 8,
+            check: None,
         }
     }
 }
@@ -116,6 +141,12 @@ impl Settings for MatchingConfig {
         checks.range("max_share", self.max_share, 0.0, 1.0);
         checks.range("top_p", self.top_p, 1e-6, 1.0);
         checks.range("temperature", self.temperature, 0.0, 1000.0);
+        let named = self.check.as_deref().unwrap_or_default();
+        let twice = named.iter().enumerate().find(|(at, kind)| named[..*at].contains(kind));
+        let twice = twice.map(|(_, kind)| kind.name());
+        checks.require(twice.is_none(), "check", twice.unwrap_or_default(), "named once");
+        let llm = named.contains(&CheckKind::Llm);
+        checks.require(!llm, "check", "llm", "text or encoder; no model is asked yet");
         let ((most_top_k, why), (most, per_image_why)) = self.strategy.bounds(self);
         let fits = self.top_k <= most_top_k || self.top_k > MOST;
         checks.require(fits, "top_k", self.top_k, format!("1 to {most_top_k}{why}"));
@@ -149,13 +180,14 @@ impl MatchRules {
         let filled = MatchingConfig {
             min_similarity: Some(min_similarity),
             caption_weight: Some(caption_weight),
+            check: Some(config.check.clone().unwrap_or_else(|| DEFAULT_CHECKS.into())),
             ..config.clone()
         };
         filled.validate_as("matching")?;
         Ok(Self { config: filled, min_similarity, caption_weight })
     }
 
-    /// The settings, with `min_similarity` and `caption_weight` set.
+    /// The settings, with `min_similarity`, `caption_weight` and `check` set.
     pub fn config(&self) -> &MatchingConfig {
         &self.config
     }
@@ -172,7 +204,8 @@ impl MatchRules {
                 .field("hubness_weight", self.config.hubness_weight),
             Hubness::None | Hubness::Zscore | Hubness::Csls => key,
         };
-        key.field("strategy", strategy.name())
+        let key = key
+            .field("strategy", strategy.name())
             .field("per_image", *per_image)
             .field("pool", *pool)
             .field("min_similarity", self.min_similarity)
@@ -184,7 +217,17 @@ impl MatchRules {
             .field("hubness", hubness.name())
             .field("calibration", *calibration)
             .field("max_share", *max_share)
-            .field("record_candidates", self.config.record_candidates)
+            .field("record_candidates", self.config.record_candidates);
+        match self.checks() {
+            // What was drawn before there were checks keeps its key.
+            [] => key,
+            checks => key.list("check", checks.iter().map(|kind| kind.name())),
+        }
+    }
+
+    /// What a candidate must pass before the draw; empty: nothing.
+    pub fn checks(&self) -> &[CheckKind] {
+        self.config.check.as_deref().unwrap_or_default()
     }
 
     /// The lowest similarity that is eligible.

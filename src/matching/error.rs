@@ -3,6 +3,7 @@
 use crate::ErrorKind;
 use crate::base::check::Problems;
 use crate::base::failure::Failure;
+use crate::encoder::EncoderError;
 use crate::index::IndexError;
 
 /// A failure of matching. An image that merely finds no instruction is not one: see
@@ -13,6 +14,8 @@ pub enum MatchError {
     Config(#[from] Problems),
     #[error(transparent)]
     Index(#[from] IndexError),
+    #[error("what an instruction requires could not be embedded: {0}")]
+    Check(#[from] EncoderError),
     #[error(
         "image and caption point in opposite directions (combined length {length:.1e} at \
          caption_weight {caption_weight}): nothing is left to search for"
@@ -35,6 +38,7 @@ impl Failure for MatchError {
         match self {
             Self::Config(_) | Self::OppositeCaption { .. } => ErrorKind::InvalidInput,
             Self::Index(error) => error.kind(),
+            Self::Check(error) => error.kind(),
             Self::NoVector { .. } => ErrorKind::Internal,
             Self::NoHubnessStats
             | Self::UnknownInstruction { .. }
@@ -47,6 +51,7 @@ impl Failure for MatchError {
         match self {
             Self::Config(_) => "bad_matching_settings",
             Self::Index(error) => error.code(),
+            Self::Check(error) => error.code(),
             Self::OppositeCaption { .. } => "caption_opposite_to_image",
             Self::NoVector { .. } => "candidate_without_vector",
             Self::NoHubnessStats => "no_hubness_statistics",

@@ -1,13 +1,14 @@
 //! From embeddings to drawn instructions: what matching one photo comes to, and how often one
 //! instruction may be used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{CheckKind, CheckVerdict, Finding};
 use super::strategy::{Eligible, Vectors, draw};
-use super::{Hubness, HubnessStats, MatchError, MatchRules, Query, combined_query};
+use super::{CandidateCheck, Hubness, HubnessStats, MatchError, MatchRules, Query, combined_query};
 use crate::index::{Among, Hit, VectorSearch};
 
 /// An instruction that may be drawn.
@@ -19,6 +20,16 @@ pub struct Candidate {
     pub similarity: f64,
     /// What the draw goes by: the similarity after the correction for hubs.
     pub score: f64,
+    /// What the checks say of it; `None` where it was not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<CheckVerdict>,
+}
+
+impl Candidate {
+    /// Whether a check refused it.
+    pub fn is_refused(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| !verdict.passed())
+    }
 }
 
 /// An instruction that was drawn.
@@ -42,7 +53,9 @@ pub struct Pick {
 pub struct Refused {
     /// Less similar than the floor.
     pub below_floor: usize,
-    /// Similar enough, but the instruction has had its share of all pairs.
+    /// Similar enough, but a check found that the instruction does not apply.
+    pub inapplicable: usize,
+    /// Similar enough and applicable, but the instruction has had its share of all pairs.
     pub over_quota: usize,
 }
 
@@ -55,7 +68,12 @@ pub enum NoMatch {
     /// No candidate is similar enough.
     #[error("the best similarity is {best:.4}, the floor is {floor:.4}")]
     BelowSimilarityFloor { best: f64, floor: f64 },
-    /// All that are similar enough have had their share.
+    /// No candidate that is similar enough applies.
+    #[error(
+        "none of the {candidates} instructions above the floor applies; of the best one, {why}"
+    )]
+    NothingApplies { candidates: usize, why: String },
+    /// All that are similar enough and apply have had their share.
     #[error("all {candidates} instructions above the floor have their {cap} pairs already")]
     AllOverQuota { candidates: usize, cap: u64 },
 }
@@ -66,6 +84,7 @@ impl NoMatch {
         match self {
             Self::NoCandidates => "no_candidates",
             Self::BelowSimilarityFloor { .. } => "below_similarity_floor",
+            Self::NothingApplies { .. } => "no_applicable_instruction",
             Self::AllOverQuota { .. } => "all_over_quota",
         }
     }
@@ -78,8 +97,13 @@ pub struct Outcome {
     pub picks: Vec<Pick>,
     /// The best eligible candidates, best score first, and any that were picked beyond them.
     pub considered: Vec<Candidate>,
+    /// The best of the candidates that do not apply, best score first, as many at most.
+    pub inapplicable: Vec<Candidate>,
     /// Candidates that were not eligible.
     pub refused: Refused,
+    /// How many candidates each check refused; one may be refused by several. `None` where nothing
+    /// was checked.
+    pub refused_by: Option<BTreeMap<CheckKind, usize>>,
     /// Why nothing was drawn.
     pub no_match: Option<NoMatch>,
 }
@@ -152,6 +176,7 @@ pub struct Matcher {
     rules: MatchRules,
     index: Arc<dyn VectorSearch>,
     hubness: Option<HubnessStats>,
+    check: Option<CandidateCheck>,
 }
 
 impl Matcher {
@@ -169,7 +194,18 @@ impl Matcher {
             (_, None) => return Err(MatchError::NoHubnessStats),
             (_, Some(stats)) => Some(stats),
         };
-        Ok(Self { rules, index, hubness })
+        Ok(Self { rules, index, hubness, check: None })
+    }
+
+    /// The same matcher with what the rules name as checks.
+    #[must_use]
+    pub fn with_check(self, check: CandidateCheck) -> Self {
+        Self { check: Some(check), ..self }
+    }
+
+    /// What candidates are checked by before the draw.
+    pub(super) fn check(&self) -> Option<&CandidateCheck> {
+        self.check.as_ref()
     }
 
     /// The rules in force.
@@ -191,15 +227,24 @@ impl Matcher {
     /// # Errors
     /// The index failed or refused a query, or the hubness statistics do not know a candidate.
     pub fn candidates(&self, queries: &[Query]) -> Result<Vec<Vec<Candidate>>, MatchError> {
-        let vectors: Vec<&[f32]> = queries.iter().map(Query::vector).collect();
-        let found = self.index.search_many(&vectors, self.rules.config().pool, Among::All)?;
+        self.nearest(&queries.iter().collect::<Vec<_>>(), self.rules.config().pool)
+    }
+
+    /// As [`Self::candidates`], from a pool of another size.
+    pub(super) fn nearest(
+        &self,
+        queries: &[&Query],
+        pool: usize,
+    ) -> Result<Vec<Vec<Candidate>>, MatchError> {
+        let vectors: Vec<&[f32]> = queries.iter().map(|query| query.vector()).collect();
+        let found = self.index.search_many(&vectors, pool, Among::All)?;
         queries.iter().zip(found).map(|(query, hits)| self.scored(query, hits)).collect()
     }
 
     fn scored(&self, query: &Query, hits: Vec<Hit>) -> Result<Vec<Candidate>, MatchError> {
         let candidate = |hit: Hit| {
             let similarity = query.similarity(hit.similarity);
-            Candidate { id: hit.id, similarity, score: similarity }
+            Candidate { id: hit.id, similarity, score: similarity, verdict: None }
         };
         let mut candidates: Vec<_> = hits.into_iter().map(candidate).collect();
         if let Some(stats) = &self.hubness {
@@ -238,8 +283,8 @@ pub fn match_one(
     seed: u64,
 ) -> Result<Outcome, MatchError> {
     let best = candidates.iter().map(|candidate| candidate.similarity).reduce(f64::max);
-    let (mut eligible, refused) = sift(candidates, rules, quota);
-    eligible.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    let refused_by = count_refusals(&candidates);
+    let Sifted { eligible, mut inapplicable, refused } = sift(candidates, rules, quota);
     let config = rules.config();
     let drawn = draw(&Eligible { candidates: &eligible, config, vectors }, seed)?;
     let picks: Vec<_> = drawn
@@ -250,39 +295,71 @@ pub fn match_one(
     for pick in &picks {
         quota.take(&pick.id);
     }
-    let no_match = picks.is_empty().then(|| explain(best, rules, refused, quota));
+    let explain = || explain(best, rules, refused, &inapplicable, quota);
+    let no_match = picks.is_empty().then(explain);
+    inapplicable.truncate(rules.config().record_candidates);
     let recorded = |at| at < rules.config().record_candidates || drawn.iter().any(|d| d.0 == at);
     let considered = eligible.into_iter().enumerate().filter(|&(at, _)| recorded(at));
     let considered = considered.map(|(_, candidate)| candidate).collect();
-    Ok(Outcome { picks, considered, refused, no_match })
+    Ok(Outcome { picks, considered, inapplicable, refused, refused_by, no_match })
 }
 
-/// The eligible candidates, and how many are not.
-fn sift(
-    candidates: Vec<Candidate>,
-    rules: &MatchRules,
-    quota: &QuotaBook,
-) -> (Vec<Candidate>, Refused) {
+/// Candidates by what became of them, best score first.
+struct Sifted {
+    eligible: Vec<Candidate>,
+    inapplicable: Vec<Candidate>,
+    refused: Refused,
+}
+
+fn sift(candidates: Vec<Candidate>, rules: &MatchRules, quota: &QuotaBook) -> Sifted {
     let all = candidates.len();
     let mut left = candidates;
     left.retain(|candidate| candidate.similarity >= rules.min_similarity());
     let similar = left.len();
-    left.retain(|candidate| quota.allows(&candidate.id));
-    let refused = Refused { below_floor: all - similar, over_quota: similar - left.len() };
-    (left, refused)
+    left.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    let (inapplicable, mut eligible): (Vec<_>, Vec<_>) =
+        left.into_iter().partition(Candidate::is_refused);
+    eligible.retain(|candidate| quota.allows(&candidate.id));
+    let over_quota = similar - inapplicable.len() - eligible.len();
+    let refused =
+        Refused { below_floor: all - similar, inapplicable: inapplicable.len(), over_quota };
+    Sifted { eligible, inapplicable, refused }
+}
+
+fn count_refusals(candidates: &[Candidate]) -> Option<BTreeMap<CheckKind, usize>> {
+    let mut counts = None;
+    for verdict in candidates.iter().filter_map(|candidate| candidate.verdict.as_ref()) {
+        let counts: &mut BTreeMap<_, usize> = counts.get_or_insert_default();
+        for finding in &verdict.findings {
+            *counts.entry(finding.kind).or_default() += usize::from(!finding.missing.is_empty());
+        }
+    }
+    counts
 }
 
 fn pick(candidate: &Candidate, probability: Option<f64>, rank: u32) -> Pick {
-    let Candidate { id, similarity, score } = candidate.clone();
+    let Candidate { id, similarity, score, .. } = candidate.clone();
     Pick { id, similarity, score, probability, rank }
 }
 
-fn explain(best: Option<f64>, rules: &MatchRules, refused: Refused, quota: &QuotaBook) -> NoMatch {
-    match (best, quota.cap()) {
-        (None, _) => NoMatch::NoCandidates,
-        (_, Some(cap)) if refused.over_quota > 0 => {
+fn explain(
+    best: Option<f64>,
+    rules: &MatchRules,
+    refused: Refused,
+    inapplicable: &[Candidate],
+    quota: &QuotaBook,
+) -> NoMatch {
+    match (best, quota.cap(), inapplicable.first()) {
+        (None, ..) => NoMatch::NoCandidates,
+        (_, Some(cap), _) if refused.over_quota > 0 => {
             NoMatch::AllOverQuota { candidates: refused.over_quota, cap }
         }
-        (Some(best), _) => NoMatch::BelowSimilarityFloor { best, floor: rules.min_similarity() },
+        (.., Some(best)) => {
+            let verdict = best.verdict.as_ref();
+            let why = verdict.and_then(CheckVerdict::refusal).map(Finding::words);
+            let (candidates, why) = (refused.inapplicable, why.unwrap_or_default());
+            NoMatch::NothingApplies { candidates, why }
+        }
+        (Some(best), ..) => NoMatch::BelowSimilarityFloor { best, floor: rules.min_similarity() },
     }
 }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{MatchError, Matcher, Outcome, QuotaBook};
+use super::applicable::find_candidates;
+use super::check::PhotoView;
+use super::{Candidate, MatchError, Matcher, Outcome, QuotaBook};
 use crate::encoder::EncoderError;
 use crate::encoder::queue::{CallContext, EncoderService, ItemError, QueueError, Timings};
 use crate::index::unit;
@@ -85,11 +87,24 @@ pub enum Subject {
     Vector(Vec<f32>),
 }
 
-/// The embeddings of one query.
+/// The embeddings of one query, and what people say of its photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryVectors {
     pub subject: Vec<f32>,
     pub caption: Option<Vec<f32>>,
+    /// The caption, or the text that stands in the place of a photo.
+    pub descriptions: Vec<String>,
+    /// Whether `subject` is a photo's embedding and not a text's.
+    pub is_photo: bool,
+}
+
+impl QueryVectors {
+    /// These for a draw by `seed`.
+    pub fn drawing(&self, seed: u64) -> Drawing<'_> {
+        let Self { subject, caption, descriptions, is_photo } = self;
+        let (caption, is_photo) = (caption.as_deref(), *is_photo);
+        Drawing { subject, caption, descriptions, is_photo, seed }
+    }
 }
 
 /// Embeds queries, photos and texts at once. What is wrong with one is its own result, in the
@@ -106,6 +121,7 @@ pub async fn embed_queries(
     let parts: Vec<_> = queries
         .into_iter()
         .map(|MatchQuery { subject, caption }| {
+            let mut descriptions: Vec<String> = caption.iter().cloned().collect();
             let subject = match subject {
                 Subject::Vector(vector) => Part::Given(vector),
                 Subject::Photo(photo) => {
@@ -113,11 +129,12 @@ pub async fn embed_queries(
                     Part::Photo
                 }
                 Subject::Text(text) => {
+                    descriptions.push(text.clone());
                     texts.push(text);
                     Part::Text
                 }
             };
-            (subject, caption.map(|caption| texts.push(caption)).is_some())
+            (subject, caption.map(|caption| texts.push(caption)).is_some(), descriptions)
         })
         .collect();
     let embedding_photos = async {
@@ -159,47 +176,98 @@ struct Embedded {
 impl Embedded {
     /// Takes the vectors of the next query: both, even when one has failed, so that the query
     /// after it gets its own.
-    fn take(&mut self, (subject, captioned): (Part, bool)) -> Result<QueryVectors, ItemError> {
+    fn take(
+        &mut self,
+        (subject, captioned, descriptions): (Part, bool, Vec<String>),
+    ) -> Result<QueryVectors, ItemError> {
         // The queue answers each item, unless it ends.
         let closed = || Err(ItemError::Encoder(EncoderError::Closed));
         let next = |from: &mut VecDeque<_>| from.pop_front().unwrap_or_else(closed);
+        let is_photo = !matches!(subject, Part::Text);
         let subject = match subject {
             Part::Given(vector) => Ok(vector),
             Part::Photo => next(&mut self.photos),
             Part::Text => next(&mut self.texts),
         };
         let caption = captioned.then(|| next(&mut self.texts)).transpose();
-        Ok(QueryVectors { subject: subject?, caption: caption? })
+        Ok(QueryVectors { subject: subject?, caption: caption?, descriptions, is_photo })
     }
 }
 
-/// The embeddings of one photo, and the seed of its draw.
+/// What is known of one photo, and the seed of its draw.
 #[derive(Debug, Clone, Copy)]
 pub struct Drawing<'a> {
     pub subject: &'a [f32],
     pub caption: Option<&'a [f32]>,
+    /// What people say is in the photo; checks go by it.
+    pub descriptions: &'a [String],
+    /// Whether `subject` is a photo's embedding and not a text's.
+    pub is_photo: bool,
     pub seed: u64,
 }
 
-/// Searches all queries together, then draws for one after the other, counting in `quota`. What
-/// is wrong with one query is its own result, in the queries' order.
+/// Searches all queries together, checks what was found, then draws for one after the other,
+/// counting in `quota`. What is wrong with one query is its own result, in the queries' order.
 ///
 /// # Errors
-/// The index failed, or the hubness statistics do not know a candidate.
+/// The index failed, the hubness statistics do not know a candidate, or what an instruction
+/// requires could not be embedded.
 pub fn match_queries(
     matcher: &Matcher,
     quota: &mut QuotaBook,
     queries: &[Drawing<'_>],
 ) -> Result<Vec<Result<Outcome, MatchError>>, MatchError> {
-    let mut sound: Vec<Query> = Vec::with_capacity(queries.len());
-    let refused: Vec<Option<MatchError>> = queries
+    let found = checked_candidates(matcher, queries)?;
+    let drawn = queries
         .iter()
-        .map(|one| matcher.query(one.subject, one.caption).map(|query| sound.push(query)).err())
-        .collect();
-    let mut found = matcher.candidates(&sound)?.into_iter();
-    let drawn = queries.iter().zip(refused).map(|(query, refused)| match refused {
-        Some(refused) => Err(refused),
-        None => matcher.draw(found.next().unwrap_or_default(), quota, query.seed),
-    });
+        .zip(found)
+        .map(|(query, candidates)| matcher.draw(candidates?, quota, query.seed));
     Ok(drawn.collect())
+}
+
+/// The part of [`match_queries`] before the draw: the candidates of each query with the verdicts
+/// of the checks. Touches no quota.
+///
+/// # Errors
+/// As [`match_queries`].
+pub fn checked_candidates(
+    matcher: &Matcher,
+    queries: &[Drawing<'_>],
+) -> Result<Vec<Result<Vec<Candidate>, MatchError>>, MatchError> {
+    let units: Vec<_> = queries.iter().map(|one| Units::of(matcher, one)).collect();
+    let sound = queries.iter().zip(&units).filter_map(|(query, units)| {
+        let units = units.as_ref().ok()?;
+        Some((&units.query, units.photo(query)))
+    });
+    let found = find_candidates(matcher, &sound.collect::<Vec<_>>())?;
+    let mut found = found.into_iter();
+    let found = units.into_iter().map(|one| one.map(|_| found.next().unwrap_or_default()));
+    Ok(found.collect())
+}
+
+/// A query's vectors at length 1.
+struct Units {
+    query: Query,
+    subject: Vec<f32>,
+    caption: Option<Vec<f32>>,
+}
+
+impl Units {
+    fn of(matcher: &Matcher, one: &Drawing<'_>) -> Result<Self, MatchError> {
+        let query = matcher.query(one.subject, one.caption)?;
+        let unit_of = |vector: &[f32]| -> Result<Vec<f32>, MatchError> {
+            Ok(unit(vector, vector.len(), || "an embedding".to_owned())?.0)
+        };
+        let caption = one.caption.map(unit_of).transpose()?;
+        Ok(Self { query, subject: unit_of(one.subject)?, caption })
+    }
+
+    fn photo<'a>(&'a self, one: &Drawing<'a>) -> PhotoView<'a> {
+        let subject = Some(self.subject.as_slice());
+        let (image, caption) = match one.is_photo {
+            true => (subject, self.caption.as_deref()),
+            false => (None, subject),
+        };
+        PhotoView { descriptions: one.descriptions, image, caption }
+    }
 }

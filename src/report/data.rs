@@ -234,6 +234,8 @@ pub struct SampleCard {
     pub instruction_id: String,
     pub instruction: String,
     pub category: Option<String>,
+    /// What the instruction requires of a photo, in words; `None` where that is not known.
+    pub requires: Option<String>,
     pub similarity: f64,
     /// The score the sampling used.
     pub score: f64,
@@ -264,6 +266,8 @@ pub struct Candidate {
     pub score: f64,
     /// True for the instruction of this card.
     pub chosen: bool,
+    /// What a check did not find in the photo, in words; empty where it was not refused.
+    pub refused: String,
 }
 
 /// What became of a pair.

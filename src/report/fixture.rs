@@ -153,6 +153,7 @@ fn card(id: &str, instruction_id: &str, instruction: &str, verdict: Verdict) -> 
         similarity,
         score,
         chosen: id == instruction_id,
+        refused: if id == "boat" { "text: no boat".into() } else { String::new() },
     };
     let attempt = |attempt, verdict: &str, text: &str| Attempt {
         attempt,
@@ -170,6 +171,7 @@ fn card(id: &str, instruction_id: &str, instruction: &str, verdict: Verdict) -> 
         instruction_id: instruction_id.into(),
         instruction: instruction.into(),
         category: Some("creative writing".into()),
+        requires: Some("animal".into()),
         similarity: 0.22,
         score: 0.31,
         probability: Some(0.5),
@@ -178,6 +180,7 @@ fn card(id: &str, instruction_id: &str, instruction: &str, verdict: Verdict) -> 
         candidates: vec![
             candidate("poem", "Write a short poem.", 0.22, 0.31),
             candidate("menu", "Write a menu.", 0.1, -0.02),
+            candidate("boat", "Sell the boat in the image.", 0.09, -0.04),
         ],
         answer: "Grey fur on red wood,\nthe afternoon forgets you.".into(),
         verdict,

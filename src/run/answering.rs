@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures::{Stream, TryStreamExt, stream};
 
 use crate::Error;
-use crate::answer::Generator;
-use crate::answer::filter::{SampleView, Verdict};
-use crate::answer::generate::{finish_name, passed};
+use crate::answer::filter::{Filters, SampleView, Verdict};
+use crate::answer::generate::{finish_name, passed, verdict};
+use crate::answer::{Generator, PromptSet};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
@@ -53,8 +53,24 @@ pub struct AnswerStage {
 
 /// What a call to the LLM leaves in the store.
 enum Row {
-    Answer(AnswerRow),
-    Failed { pair_key: String, failure: Rejection, attempts: u32, fate: Fate },
+    /// With the rejection of its pair, where the LLM declined.
+    Answer(AnswerRow, Option<Rejection>),
+    Failed {
+        pair_key: String,
+        failure: Rejection,
+        attempts: u32,
+        fate: Fate,
+    },
+}
+
+/// A pair and the attempt to make at it.
+#[derive(Clone)]
+struct Attempt {
+    pair: Pair,
+    /// From 1.
+    number: u32,
+    /// The attempt before it, which was refused.
+    last: Option<AnswerRow>,
 }
 
 /// How pairs are asked for.
@@ -90,7 +106,8 @@ impl AnswerStage {
         let (stage, again) = (Arc::clone(self), store.reopen()?);
         blocking(move || {
             again.clear_failures()?;
-            Ok(stage.judge_again(&again)?)
+            let Generator { prompts, filters, conf, .. } = &*stage.generator;
+            Ok(Judging { prompts, filters }.again(&again, conf, &stage.filter_conf)?)
         })
         .await?;
         let reading = Reading {
@@ -124,7 +141,11 @@ impl AnswerStage {
     fn keep(&self, store: &Store, rows: &[Row]) -> Result<(), DbError> {
         let conf = &self.generator.conf;
         let put = |row: &Row| match row {
-            Row::Answer(row) => store.put_answer(conf, &self.filter_conf, row),
+            Row::Answer(row, declined) => {
+                store.put_answer(conf, &self.filter_conf, row)?;
+                let put = |declined| store.put_answer_rejection(conf, &row.pair_key, declined);
+                declined.as_ref().map_or(Ok(()), put)
+            }
             Row::Failed { pair_key, failure, attempts, fate: Fate::Later } => {
                 store.put_failure(conf, pair_key, failure, *attempts)
             }
@@ -135,40 +156,14 @@ impl AnswerStage {
         store.database().together(|| rows.iter().try_for_each(put))
     }
 
-    /// Filters changed since an answer was judged: judges it again, without another call.
-    fn judge_again(&self, store: &Store) -> Result<(), DbError> {
-        let (conf, filter_conf) = (&self.generator.conf, &self.filter_conf);
-        let mut after = String::new();
-        loop {
-            let answers = store.answers_to_check(conf, filter_conf, &after, RECHECK)?;
-            let Some(last) = answers.last() else { return Ok(()) };
-            after.clone_from(&last.answer_key);
-            let verdicts: Vec<_> = answers
-                .into_iter()
-                .map(|answer| {
-                    let verdict = self.generator.filters.check(&SampleView {
-                        text: &answer.text,
-                        truncated: answer.finish == finish_name(FinishReason::Length),
-                        instruction: &answer.instruction,
-                        description: &answer.description,
-                        prompt_texts: &self.generator.prompts.texts(),
-                        ..SampleView::default()
-                    });
-                    let filters = passed(&self.generator.filters, &verdict);
-                    (answer.answer_key, verdict, filters)
-                })
-                .collect();
-            store.put_verdicts(filter_conf, &verdicts)?;
-        }
-    }
-
     /// What to keep with the run about this stage.
     pub fn settings(&self, llm: &LlmConfig) -> AnswerSettings {
-        let Generator { prompts, model, conf, .. } = &*self.generator;
+        let Generator { prompts, filters, model, conf, .. } = &*self.generator;
         let local = matches!(llm.target, LlmTarget::Local { .. });
         AnswerSettings {
             conf: conf.clone(),
             filter_conf: self.filter_conf.clone(),
+            filters: filters.names(),
             prompt_hash: prompts.hash.clone(),
             system: prompts.system.clone(),
             user: prompts.user.clone(),
@@ -180,40 +175,87 @@ impl AnswerStage {
     }
 }
 
+/// What judges answers that are there.
+pub struct Judging<'a> {
+    pub prompts: &'a PromptSet,
+    pub filters: &'a Filters,
+}
+
+impl Judging<'_> {
+    /// Judges answers under `conf` that other filters judged than those of `filter_conf`, without a
+    /// call.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn again(&self, store: &Store, conf: &str, filter_conf: &str) -> Result<(), DbError> {
+        let mut after = String::new();
+        loop {
+            let answers = store.answers_to_check(conf, filter_conf, &after, RECHECK)?;
+            let Some(last) = answers.last() else { return Ok(()) };
+            after.clone_from(&last.answer_key);
+            let verdicts: Vec<_> = answers
+                .into_iter()
+                .map(|answer| {
+                    let sample = SampleView {
+                        text: &answer.text,
+                        truncated: answer.finish == finish_name(FinishReason::Length),
+                        instruction: &answer.instruction,
+                        description: &answer.description,
+                        prompt_texts: &self.prompts.texts(),
+                        ..SampleView::default()
+                    };
+                    let verdict =
+                        verdict(self.prompts, self.filters, &sample, &answer.finish, false);
+                    let filters = passed(self.filters, &answer.text, &verdict);
+                    (answer.answer_key, verdict, filters)
+                })
+                .collect();
+            store.put_verdicts(filter_conf, &verdicts)?;
+        }
+    }
+}
+
 impl Asking for Asker {
-    /// A pair, and the number of the attempt from 1.
-    type Task = (Pair, u32);
+    type Task = Attempt;
     type Row = Row;
 
-    fn request(&self, (pair, attempt): &(Pair, u32)) -> Result<ChatRequest, Error> {
-        Ok(self.generator.request(pair, *attempt))
+    fn request(&self, Attempt { pair, number, last }: &Attempt) -> Result<ChatRequest, Error> {
+        Ok(self.generator.request(pair, *number, last.as_ref()))
     }
 
     fn reply(
         &self,
-        (pair, attempt): (Pair, u32),
+        Attempt { pair, number, .. }: Attempt,
         request: &ChatRequest,
         reply: ChatReply,
-    ) -> Outcome<(Pair, u32), Row> {
-        let row = self.generator.judge(&pair, attempt, request, reply);
-        let again = matches!(row.verdict, Verdict::Reject(_)) && attempt < self.attempts;
-        Outcome { row: Some(Row::Answer(row)), again: again.then_some((pair, attempt + 1)) }
+    ) -> Outcome<Attempt, Row> {
+        let row = self.generator.judge(&pair, number, request, reply);
+        let declined = row.verdict.code() == Verdict::INAPPLICABLE;
+        let rejection =
+            declined.then(|| rejection(&pair, row.verdict.code(), row.verdict.reason()));
+        let again = row.verdict.asks_again() && number < self.attempts;
+        let again = again.then(|| Attempt { pair, number: number + 1, last: Some(row.clone()) });
+        Outcome { row: Some(Row::Answer(row, rejection)), again }
     }
 
-    fn failure(&self, (pair, _): &(Pair, u32), error: &LlmError, fate: Fate) -> Row {
-        let failure = Rejection {
-            stage: Stage::Answer,
-            code: error.code().to_owned(),
-            reason: error.to_string(),
-            subject: format!("{} / {}", pair.item_id, pair.instruction_id),
-        };
+    fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
+        let failure = rejection(pair, error.code(), &error.to_string());
         Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
+    }
+}
+
+fn rejection(pair: &Pair, code: &str, reason: &str) -> Rejection {
+    Rejection {
+        stage: Stage::Answer,
+        code: code.to_owned(),
+        reason: reason.to_owned(),
+        subject: format!("{} / {}", pair.item_id, pair.instruction_id),
     }
 }
 
 impl<'a> Reading<'a> {
     /// The pairs to answer in their order, until matching brings no more.
-    fn pairs(self) -> impl Stream<Item = Result<(Pair, u32), Error>> + 'a {
+    fn pairs(self) -> impl Stream<Item = Result<Attempt, Error>> + 'a {
         let pages = stream::try_unfold(self, |mut reading| async {
             let page = reading.next().await?;
             Ok::<_, Error>((!page.is_empty()).then_some((page, reading)))
@@ -222,7 +264,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The next pairs, once there are some; none when no more come.
-    async fn next(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn next(&mut self) -> Result<Vec<Attempt>, Error> {
         loop {
             let last_look = self.matched.begin_look();
             let pairs = self.look().await?;
@@ -233,7 +275,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<(Pair, u32)>, Error> {
+    async fn look(&mut self) -> Result<Vec<Attempt>, Error> {
         let AnswerStage { match_conf, attempts, generator, .. } = self.stage;
         let (matching, conf) = (match_conf.clone(), generator.conf.clone());
         let (attempts, after) = (*attempts, self.after);
@@ -243,6 +285,11 @@ impl<'a> Reading<'a> {
         let (pairs, total) = blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
             let pairs = store.pairs_to_answer(&matching, &conf, attempts, after, PAGE)?;
+            let attempt = |(pair, number): (Pair, u32)| -> Result<Attempt, DbError> {
+                let earlier = if number > 1 { store.attempts(&pair.key, &conf)? } else { vec![] };
+                Ok(Attempt { pair, number, last: earlier.into_iter().next_back() })
+            };
+            let pairs = pairs.into_iter().map(attempt).collect::<Result<Vec<_>, _>>()?;
             let count = count && !pairs.is_empty();
             let total = count.then(|| store.count_pairs(&matching)).transpose()?;
             Ok((pairs, total))
@@ -252,7 +299,7 @@ impl<'a> Reading<'a> {
             self.counted = Some(Instant::now());
             self.progress.expect(Phase::Answer, total);
         }
-        if let Some((last, _)) = pairs.last() {
+        if let Some(Attempt { pair: last, .. }) = pairs.last() {
             self.after = (last.seq, last.rank);
         }
         Ok(pairs)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::Photos;
+use crate::dataset::names::Names;
 use crate::dataset::record::{Rejection, Stage};
 use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
 use crate::encoder::{
@@ -31,6 +32,8 @@ pub struct EmbedStage<'a> {
     pub captions: bool,
     pub pass: i64,
     pub photos: &'a dyn Photos,
+    /// What a photo's name may have meant that is not there.
+    pub names: Names<'a>,
     pub throttle: Option<Arc<dyn Throttle>>,
 }
 
@@ -144,7 +147,15 @@ impl EmbedStage<'_> {
             throttle.with(&mut || prepared = Some(self.decode(item)));
         }
         let prepared = prepared.unwrap_or_else(|| self.decode(item));
-        prepared.map_err(|error| refuse(item, &error))
+        prepared.map_err(|error| self.refuse(item, &error))
+    }
+
+    fn refuse(&self, item: &NewItem, error: &ImageError) -> Rejection {
+        if error.kind() != ErrorKind::NotFound {
+            return rejection(item, error.code(), &error.to_string());
+        }
+        let hint = self.names.hint(&item.image).map_or(String::new(), |hint| format!("; {hint}"));
+        rejection(item, "missing_image", &format!("{error}{hint}"))
     }
 
     fn decode(&self, item: &NewItem) -> Result<ReadyPhoto, ImageError> {
@@ -245,12 +256,6 @@ fn ready(
 
 fn rejected(item: &NewItem, code: &str, reason: &str) -> ImageOutcome {
     ImageOutcome::Rejected(rejection(item, code, reason))
-}
-
-fn refuse(item: &NewItem, error: &ImageError) -> Rejection {
-    let missing = error.kind() == ErrorKind::NotFound;
-    let code = if missing { "missing_image" } else { error.code() };
-    rejection(item, code, &error.to_string())
 }
 
 fn panicked(item: &NewItem) -> Rejection {

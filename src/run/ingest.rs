@@ -7,6 +7,7 @@ use crate::Error;
 use crate::base::Stopped;
 use crate::base::db::DbError;
 use crate::dataset::Photos;
+use crate::dataset::names::Names;
 use crate::dataset::record::Rejection;
 use crate::dataset::source::{Source, SourceError, SourceEvent};
 use crate::dataset::store::{IngestSummary, StampedRecord, Store};
@@ -30,7 +31,8 @@ pub fn ingest(
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
-    let mut batches = Batches::new(store, photos, pass);
+    let names = Names::new(photos, source.image_root());
+    let mut batches = Batches::new(store, photos, &names, pass);
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -63,6 +65,7 @@ fn unusable(source: SourceError, store: &Store) -> Result<Error, DbError> {
 struct Batches<'a> {
     store: &'a Store,
     photos: &'a dyn Photos,
+    names: &'a Names<'a>,
     pass: i64,
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
@@ -71,15 +74,21 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(store: &'a Store, photos: &'a dyn Photos, pass: i64) -> Self {
+    fn new(store: &'a Store, photos: &'a dyn Photos, names: &'a Names<'a>, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, photos, pass, records, rejections, changed: 0, failed: None }
+        Self { store, photos, names, pass, records, rejections, changed: 0, failed: None }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
         match event {
-            SourceEvent::Record(record) => {
-                let stamp = self.photos.stamp(&record.image);
+            SourceEvent::Record(mut record) => {
+                let mut stamp = self.photos.stamp(&record.image);
+                if stamp.is_empty()
+                    && let Some(found) = self.names.find(&record.image)
+                {
+                    stamp = self.photos.stamp(&found);
+                    record.image = found;
+                }
                 self.records.push((record, stamp));
             }
             SourceEvent::Rejected(rejection) => self.rejections.push(rejection),

@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::Error;
 use crate::base::Stopped;
 use crate::config::Config;
+use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
@@ -212,8 +213,8 @@ impl Job {
         let access = &self.resources.access;
         let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
         let images = self.config.source.images.as_deref().map(resolve).transpose()?;
-        let options =
-            SourceOptions { images, kind: self.config.source.kind, access: access.clone() };
+        let (kind, fields) = (self.config.source.kind, self.config.source.fields.clone());
+        let options = SourceOptions { images, kind, access: access.clone(), fields };
         Ok(source::open(&resolve(path)?, &options)?)
     }
 
@@ -274,12 +275,14 @@ impl Job {
         embedded: &Feeder,
     ) -> Result<(), Error> {
         let started = Instant::now();
+        let root = Settings::read(store)?.matching.and_then(|settings| settings.image_root);
         let stage = EmbedStage {
             encoder,
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
             photos: &self.resources.access,
+            names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),
         };
         let worked = stage.run(store, embedded, &self.stop, &*self.progress)?;

@@ -10,19 +10,21 @@ use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::config::Config;
-use crate::dataset::record::{CandidateScore, Rejection, Stage};
+use crate::dataset::record::{CandidateScore, CheckFinding, Rejection, Stage};
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
 use crate::index::VectorSearch;
 use crate::instruction::{Instruction, Library};
+use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
 use crate::matching::{
-    Candidate, Drawing, Hubness, HubnessFit, HubnessStats, MatchRules, Matcher, Outcome, QuotaBook,
-    combined_query, match_queries,
+    Candidate, CandidateCheck, DEFAULT_CHECKS, Drawing, Hubness, HubnessFit, HubnessStats,
+    MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, combined_query,
+    match_queries,
 };
 
 use self::library::{facts, library_index};
-use super::settings::MatchSettings;
+use super::settings::{MatchSettings, Settings};
 use super::{RunError, old_keys};
 use crate::work::{Feed, Feeder, Phase, Progress, Stop};
 
@@ -59,13 +61,22 @@ impl MatchStage {
         // A model's entry may change; this run goes on with what it said when the run began.
         let began = format!("matching defaults of {}", encoder.hash());
         let defaults = store.database().began_with(&began, encoder.manifest().defaults)?;
-        let rules = MatchRules::new(&config.matching, defaults)?;
+        let check = Some(checks(&config.matching, store)?);
+        let rules =
+            MatchRules::new(&MatchingConfig { check, ..config.matching.clone() }, defaults)?;
         let index = library_index(&config.index, &*encoder, &library, folder)?;
-        store.put_instructions(&library.instructions, &library.hash)?;
+        let mut library = library;
+        if !rules.checks().is_empty() {
+            for Instruction { text, requires, .. } in &mut library.instructions {
+                requires.get_or_insert_with(|| Requirements::of_text(text));
+            }
+        }
+        store.put_instructions(&library.instructions, &library.wording)?;
         let pass = store.pass()?;
         let planned = store.count_items(pass)? * rules.config().per_image as u64;
-        let conf = match_key(encoder.hash(), &library.hash, &rules, config.seed);
-        let old = old_keys::matching(encoder.hash(), &library.hash, &rules, config.seed);
+        let hashes = (library.wording.as_str(), library.requires_key());
+        let conf = match_key(encoder.hash(), hashes, &rules, config.seed);
+        let old = old_keys::matching(encoder.hash(), &library.wording, &rules, config.seed);
         store.rekey_matches(&old, &conf)?.report("photos' draws");
         let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
         let (config, index) = (config.clone(), Arc::from(index));
@@ -82,9 +93,10 @@ impl MatchStage {
         let rules = self.rules.config();
         MatchSettings {
             conf: self.conf.clone(),
-            library: self.library.hash.clone(),
+            library: self.library.wording.clone(),
             library_origin: self.library.origin.clone(),
             strategy: rules.strategy.name().to_owned(),
+            checks: self.rules.checks().iter().map(|kind| kind.name().to_owned()).collect(),
             encoder: facts(self.encoder.manifest(), self.encoder.hash()),
             caption_weight: self.rules.caption_weight(),
             min_similarity: self.rules.min_similarity(),
@@ -121,6 +133,10 @@ impl MatchStage {
         progress.expect(Phase::Match, store.count_items(self.pass)?);
         let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok(0) };
         let matcher = Matcher::new(self.rules.clone(), Arc::clone(&self.index), hubness.stats)?;
+        let matcher = match self.rules.checks() {
+            [] => matcher,
+            kinds => matcher.with_check(self.check(kinds)),
+        };
         let mut quota = self.restored_quota(store)?;
         let (mut after, mut count) = (0, 0);
         while !stop.is_asked() {
@@ -154,12 +170,28 @@ impl MatchStage {
         let keys: HashMap<&str, &Instruction> =
             self.library.instructions.iter().map(|one| (one.id.as_str(), one)).collect();
         let drawings = items.iter().map(|item| {
+            let ItemToMatch { image: subject, caption, descriptions, .. } = item;
             let seed = hash::seed(self.config.seed, &["match", &item.item_key]);
-            Drawing { subject: &item.image, caption: item.caption.as_deref(), seed }
+            let caption = caption.as_deref();
+            Drawing { subject, caption, descriptions, is_photo: true, seed }
         });
         let outcomes = match_queries(matcher, quota, &drawings.collect::<Vec<_>>())?;
         let rows = items.iter().zip(outcomes);
         rows.map(|(item, outcome)| Ok(match_row(item, outcome?, &keys))).collect()
+    }
+
+    /// The candidates' check, by the words of the library.
+    fn check(&self, kinds: &[CheckKind]) -> CandidateCheck {
+        let wording = |one: &Instruction| {
+            let requires = one.requires.as_deref().map(Arc::from);
+            (one.id.clone(), Wording { text: one.text.as_str().into(), requires })
+        };
+        let words: HashMap<String, Wording> =
+            self.library.instructions.iter().map(wording).collect();
+        CandidateCheck {
+            checker: Checker::new(kinds, Some(Arc::clone(&self.encoder))),
+            wordings: Arc::new(move |id| words.get(id).cloned()),
+        }
     }
 
     fn restored_quota(&self, store: &Store) -> Result<QuotaBook, Error> {
@@ -219,10 +251,30 @@ struct Fitted {
     stats: Option<HubnessStats>,
 }
 
-/// The key of what is drawn, from the hashes of encoder and library.
-pub(super) fn match_key(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> String {
-    let key = Key::new("match", 2).field("encoder", encoder).field("library", library);
-    rules.add_to(key).field("seed", seed).done()
+/// The checks that are set; where none are named, those that this run began with: a run that was
+/// matched before there were any goes on without.
+fn checks(config: &MatchingConfig, store: &Store) -> Result<Vec<CheckKind>, Error> {
+    if let Some(named) = &config.check {
+        return Ok(named.clone());
+    }
+    let today = match Settings::read(store)?.matching {
+        Some(_) => Vec::new(),
+        None => DEFAULT_CHECKS.into(),
+    };
+    Ok(store.database().began_with("matching.check", today)?)
+}
+
+/// The key of what is drawn, from the hash of the encoder, those of the library's wording and of
+/// what it says that is required, which matters to no draw without a check.
+pub(super) fn match_key(
+    encoder: &str,
+    (wording, requires): (&str, Option<&str>),
+    rules: &MatchRules,
+    seed: u64,
+) -> String {
+    let key = Key::new("match", 2).field("encoder", encoder).field("library", wording);
+    let requires = requires.filter(|_| !rules.checks().is_empty());
+    rules.add_to(key).optional("requires", requires).field("seed", seed).done()
 }
 
 fn match_row(
@@ -252,16 +304,33 @@ fn match_row(
         seq: item.seq,
         item_key: item.item_key.clone(),
         pairs: pairs.collect(),
-        candidates: outcome.considered.iter().map(candidate_score).collect(),
+        candidates: candidates(&outcome),
+        refused_by: outcome.refused_by.map(|counts| {
+            counts.into_iter().map(|(kind, count)| (kind.name().to_owned(), count as u64)).collect()
+        }),
         rejection,
     }
 }
 
+/// What was considered and what did not apply, best score first.
+fn candidates(outcome: &Outcome) -> Vec<CandidateScore> {
+    let mut all: Vec<&Candidate> = outcome.considered.iter().chain(&outcome.inapplicable).collect();
+    all.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    all.into_iter().map(candidate_score).collect()
+}
+
 fn candidate_score(candidate: &Candidate) -> CandidateScore {
+    let findings = candidate.verdict.iter().flat_map(|verdict| &verdict.findings);
+    let checks = findings.map(|Finding { kind, score, missing }| CheckFinding {
+        check: kind.name().to_owned(),
+        score: score.map(rounded),
+        missing: missing.clone(),
+    });
     CandidateScore {
         id: candidate.id.clone(),
         similarity: rounded(candidate.similarity),
         score: rounded(candidate.score),
+        checks: checks.collect(),
     }
 }
 

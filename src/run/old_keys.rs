@@ -1,7 +1,6 @@
 //! The keys that release 0.1.0 gave to a run's rows. Frozen: they find what that release stored,
 //! so that it gets today's keys. The texts are those that Rust's `Debug` wrote at that time.
 
-use crate::answer::filter::{FilterConfig, FilterName, RepetitionConfig};
 use crate::base::hash;
 use crate::llm::{SamplingSettings, old_keys::sampling};
 use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
@@ -9,37 +8,6 @@ use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
 /// Of answers.
 pub fn answers(prompt_hash: &str, model: &str, settings: &SamplingSettings, seed: u64) -> String {
     hash::key(&["answer", prompt_hash, model, &sampling(settings), &seed.to_string()])
-}
-
-/// Of the filters that judged answers.
-pub fn filters(config: &FilterConfig) -> String {
-    let FilterConfig { enabled, min_words, max_words, echo_words, repetition, .. } = config;
-    let names: Vec<&str> = enabled.iter().map(|name| filter_name(*name)).collect();
-    let enabled = names.join(", ");
-    let RepetitionConfig { max_word_run, max_phrase_run, max_repeated_sentences, .. } = repetition;
-    let RepetitionConfig { max_top_3gram, max_top_4gram, max_repeated_5grams, .. } = repetition;
-    let text = format!(
-        "FilterConfig {{ enabled: [{enabled}], min_words: {min_words}, max_words: {max_words}, \
-         echo_words: {echo_words}, repetition: RepetitionConfig {{ max_word_run: {max_word_run}, \
-         max_phrase_run: {max_phrase_run}, max_repeated_sentences: {max_repeated_sentences:?}, \
-         max_top_3gram: {max_top_3gram:?}, max_top_4gram: {max_top_4gram:?}, \
-         max_repeated_5grams: {max_repeated_5grams:?} }} }}"
-    );
-    hash::key(&["filters", &text])
-}
-
-fn filter_name(name: FilterName) -> &'static str {
-    match name {
-        FilterName::Empty => "Empty",
-        FilterName::Garbage => "Garbage",
-        FilterName::Truncated => "Truncated",
-        FilterName::ImageToken => "ImageToken",
-        FilterName::Refusal => "Refusal",
-        FilterName::MetaTalk => "MetaTalk",
-        FilterName::PromptEcho => "PromptEcho",
-        FilterName::Repetition => "Repetition",
-        FilterName::Length => "Length",
-    }
 }
 
 /// Of matches and pairs.
@@ -75,7 +43,10 @@ pub fn matching(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::filter::FilterConfig;
+    use crate::answer::prompt::BuiltIn;
     use crate::answer::{Generator, PromptSet};
+    use crate::llm::BuiltInSet;
     use crate::model::manifest::ModelDefaults;
 
     // From tests/golden/made-by-0.1.0/run/run.sqlite, which that release wrote.
@@ -86,18 +57,21 @@ mod tests {
     /// Stored runs hold today's keys, too: these values never change.
     #[test]
     fn today_s_keys_are_frozen() {
-        let prompts = PromptSet::read(None, None, 2).expect("built in");
+        let prompts =
+            PromptSet::read(&BuiltIn::of(BuiltInSet::Small), None, None, 2).expect("built in");
         assert_eq!(prompts.hash, PROMPTS);
         let answer = Generator::conf_key(&prompts, "stub-model", &SamplingSettings::default(), 7);
         assert_eq!(answer, "answer2-ed6463ef6949d0e4eb7a396d8edf91c3");
         let filters = FilterConfig::default().key();
-        assert_eq!(filters, "filters2-6b5a049b6fdbf421ae0d562ce2f4ce96");
-        let matching = super::super::matching::match_key(ENCODER, LIBRARY, &rules(), 7);
+        assert_eq!(filters, "filters3-56b5f9a5a0ed79c2311ddd6c5fc9ac82");
+        let matching =
+            super::super::matching::match_key(ENCODER, (LIBRARY, Some("r")), &rules(), 7);
         assert_eq!(matching, "match2-19a36ebd578b1d5d433ccabc968318e8");
     }
 
     fn rules() -> MatchRules {
-        let config = MatchingConfig { per_image: 2, ..MatchingConfig::default() };
+        let config =
+            MatchingConfig { per_image: 2, check: Some(Vec::new()), ..MatchingConfig::default() };
         let defaults = ModelDefaults { min_similarity: 0.1, caption_weight: 0.3 };
         MatchRules::new(&config, defaults).expect("valid")
     }
@@ -106,7 +80,6 @@ mod tests {
     fn the_keys_are_those_in_a_run_of_that_release() {
         let answer = answers(PROMPTS, "stub-model", &SamplingSettings::default(), 7);
         assert_eq!(answer, "5e69d99886d295d94a3292c300b05bc1");
-        assert_eq!(filters(&FilterConfig::default()), "1ac7574aa6a6920dca4b72d742d5c31e");
         assert_eq!(matching(ENCODER, LIBRARY, &rules(), 7), "330e0291e289b71a49579ecf1f6818f3");
     }
 }

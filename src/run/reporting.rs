@@ -305,9 +305,23 @@ impl Page<'_> {
                 fact("caption weight", rules.caption_weight.to_string()),
                 fact("hubness correction", self.config.matching.hubness.name().to_owned()),
                 fact("quota", quota),
+                fact("check", self.check_words()?),
             ],
             hubs: self.hubs()?,
         })
+    }
+
+    /// What the checks refused.
+    fn check_words(&self) -> Result<String, Error> {
+        if self.matching.checks.is_empty() {
+            return Ok("none".into());
+        }
+        let (photos, refused) = self.store.check_refusals(&self.matching.conf)?;
+        let names = self.matching.checks.join(", ");
+        let refused: Vec<String> =
+            refused.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let refused = if refused.is_empty() { "none".into() } else { refused.join(", ") };
+        Ok(format!("{names}; candidates refused over {photos} photos: {refused}"))
     }
 
     fn hubs(&self) -> Result<Vec<report::Hub>, Error> {

@@ -19,6 +19,9 @@ pub struct MatchSettings {
     pub library: String,
     pub library_origin: String,
     pub strategy: String,
+    /// What candidates had to pass; empty: nothing.
+    #[serde(default)]
+    pub checks: Vec<String>,
     pub encoder: EncoderFacts,
     pub caption_weight: f64,
     pub min_similarity: f64,
@@ -49,6 +52,9 @@ pub struct AnswerSettings {
     pub conf: String,
     /// Key over the filters.
     pub filter_conf: String,
+    /// The names of the filters.
+    #[serde(default)]
+    pub filters: Vec<String>,
     pub prompt_hash: String,
     pub system: String,
     pub user: String,

@@ -24,6 +24,8 @@ pub struct Summary {
     /// Photos that were refused.
     pub rejected_photos: u64,
     pub pairs: u64,
+    /// Candidates that each check refused, by its name; none where nothing was checked.
+    pub checks: Vec<(String, u64)>,
     pub tokens: TokenTotals,
     pub rejections: Vec<RejectionCount>,
     /// Calls to be tried again at the next start: (code, count, one reason).
@@ -59,6 +61,8 @@ impl Summary {
         let pairs = store.count_current_pairs(pass, matching)?;
         let tokens = store.token_totals(matching, answering)?;
         let rejections = store.rejection_counts(matching, answering)?;
+        let filters = settings.answering.as_ref().map_or(0, |one| one.filters.len());
+        let partly_judged = store.partly_judged(matching, answering, filters)?;
         let failures = store.failure_counts()?;
         let lost_at = match (ready, pairs, tokens.accepted) {
             (0, ..) => Some(LostAt::Photos),
@@ -76,13 +80,14 @@ impl Summary {
             ready,
             rejected_photos,
             pairs,
+            checks: store.check_refusals(matching)?.1,
             tokens,
             rejections,
             failures,
             generation_failures: open as u64,
             exports: store.exports()?,
             report: report.is_file().then_some(report),
-            notices: notices(&settings),
+            notices: notices(&settings, partly_judged),
             gave_up: answered.gave_up,
             nothing: nothing.transpose()?,
         })
@@ -94,10 +99,16 @@ impl Summary {
     }
 }
 
-fn notices(settings: &Settings) -> Vec<String> {
+fn notices(settings: &Settings, partly_judged: u64) -> Vec<String> {
     let encoder = settings.matching.as_ref().and_then(|one| one.encoder.notice.clone());
     let llm = settings.answering.as_ref().and_then(|one| one.notice.clone());
-    encoder.into_iter().chain(llm).collect()
+    let language = (partly_judged > 0).then(|| {
+        format!(
+            "{partly_judged} accepted answers are in a language that the filters refusal and \
+             meta_talk have no words for: these did not judge them"
+        )
+    });
+    encoder.into_iter().chain(llm).chain(language).collect()
 }
 
 impl fmt::Display for Summary {
@@ -111,6 +122,9 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         writeln!(f, "pairs     {}", self.pairs)?;
+        for (check, count) in &self.checks {
+            writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;
+        }
         let TokenTotals { answers, accepted, prompt_tokens, completion_tokens } = self.tokens;
         writeln!(
             f,

@@ -44,6 +44,7 @@ impl Source for Names {
                 id: (*name).into(),
                 image: ImageRef::member("photos.tar", *name),
                 description: format!("A {name}."),
+                descriptions: Vec::new(),
                 origin: "test".into(),
             };
             if let ControlFlow::Break(()) = emit(SourceEvent::Record(record)) {
@@ -185,8 +186,7 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
     let library = ["poem", "menu"].map(|id| Instruction {
         id: id.into(),
         text: format!("Write a {id}."),
-        category: None,
-        requires: None,
+        ..Instruction::default()
     });
     store.put_instructions(&library, "library").expect("instructions");
     let pass = store.pass().expect("pass");
@@ -195,6 +195,7 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
         seq: item.seq,
         item_key: item.item_key.clone(),
         candidates: Vec::new(),
+        refused_by: None,
         pairs: (1u32..)
             .zip(&library)
             .take(count)

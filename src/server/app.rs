@@ -15,6 +15,7 @@ use crate::encoder::queue::{CallContext, EncoderService, ImageEmbedded, TextEmbe
 use crate::instruction::store::InstructionStore;
 use crate::jobs::JobManager;
 use crate::matching::PhotoSearch;
+use crate::matching::check::Checker;
 
 /// The server's parts.
 pub struct App {
@@ -27,6 +28,8 @@ pub struct App {
     pub answers: AnswerWriter,
     pub images: ImageLoader,
     pub photos: Arc<PhotoSearch>,
+    /// Holds what instructions require against photos; of no kind by itself.
+    pub checker: Checker,
     pub started: SystemTime,
 }
 

@@ -10,6 +10,7 @@ use super::{jobs, options, validate};
 use crate::base::durable;
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
+use crate::instruction::store::InstructionFilter;
 use crate::jobs::{JobSpec, JobTask};
 use crate::matching::MatchRules;
 
@@ -25,7 +26,8 @@ pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb
 
 fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {
     let mut config = engine_config(app, request)?;
-    config.library.instructions = Some(library_snapshot(app)?);
+    let filter = options::filter(&request.options.clone().unwrap_or_default())?;
+    config.library.instructions = Some(library_snapshot(app, &filter)?);
     Ok(JobSpec {
         run_id: jobs::given(&request.run_id),
         task: JobTask::Match { config: Box::new(config), answers: request.generate_answers },
@@ -36,7 +38,7 @@ fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {
 
 /// The library as it is now, in a file named by its content: a job that goes on after a restart
 /// must draw from the library it began with.
-fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
+fn library_snapshot(app: &App, filter: &InstructionFilter) -> Result<PathBuf, Fault> {
     if app.library.is_empty() {
         return Err(Fault::library_empty());
     }
@@ -44,7 +46,7 @@ fn library_snapshot(app: &App) -> Result<PathBuf, Fault> {
     let io = |error: std::io::Error| Fault::internal(error.to_string());
     fs_err::create_dir_all(&folder).map_err(io)?;
     let file = tempfile_name(&folder);
-    let export = app.library.export_jsonl(&file).map_err(Fault::from)?;
+    let export = app.library.export_some(&file, filter).map_err(Fault::from)?;
     let named = folder.join(format!("{}.jsonl", export.hash));
     durable::put(&file, &named).map_err(io)?;
     Ok(named)

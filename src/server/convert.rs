@@ -85,5 +85,12 @@ pub fn instruction(stored: &StoredInstruction) -> pb::Instruction {
         category: stored.category.as_deref().unwrap_or_default().to_owned(),
         create_time: Some(micros(stored.create_time)),
         embedding: None,
+        requires: stored.requires.as_deref().map(requirements),
+        tags: stored.tags.to_vec(),
     }
+}
+
+/// What an instruction requires as it travels.
+pub fn requirements(phrases: &[String]) -> pb::Requirements {
+    pb::Requirements { phrases: phrases.to_vec() }
 }

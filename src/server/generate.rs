@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::app::App;
-use super::convert::count;
+use super::convert::{count, requirements};
 use super::fault::Fault;
 use super::{batch, jobs, pb, validate};
 use crate::config::Config;
@@ -143,6 +143,7 @@ pub fn generated(row: LineageRow) -> pb::JobInstruction {
         merged_into: row.merged_into.map(count),
         member_count: count(row.size),
         attempts: i32::try_from(row.attempts).unwrap_or(i32::MAX),
+        requires: row.requires.as_deref().map(requirements),
         model: row.call.map(|call| call.model).unwrap_or_default(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::app::App;
-use super::convert::{JOBS, instruction_name, timestamp, whole};
+use super::convert::{JOBS, instruction_name, requirements, timestamp, whole};
 use super::fault::Fault;
 use super::pb;
 use super::validate;
@@ -98,6 +98,7 @@ pub fn pair((pair, answer): AnsweredPair) -> pb::JobPair {
         path: pair.image.to_string(),
         instruction: instruction_name(&pair.instruction_id),
         instruction_text: pair.instruction,
+        requires: pair.requires.as_deref().map(requirements),
         similarity: pair.similarity,
         score: pair.score,
         probability: pair.probability,

@@ -9,9 +9,11 @@ use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
 use crate::base::hash;
 use crate::encoder::queue::{CallContext, Timings};
+use crate::instruction::store::StoredInstruction;
+use crate::matching::check::{CheckKind, Finding};
 use crate::matching::{
-    Drawing, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject, embed_queries,
-    match_queries,
+    Candidate, CandidateCheck, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject,
+    Wording, embed_queries, match_queries,
 };
 
 /// Results in the order of the queries, the library's revision, and where the time went.
@@ -85,12 +87,9 @@ impl App {
         if self.library.is_empty() {
             return Err(Fault::library_empty());
         }
-        let matcher = Matcher::new(draw.rules.clone(), self.library.live_index(), None)
-            .map_err(Fault::from)?;
+        let matcher = self.instruction_matcher(draw)?;
         let drawings = ids.iter().zip(&vectors).filter_map(|(id, vectors)| {
-            let QueryVectors { subject, caption } = vectors.as_ref().ok()?;
-            let seed = hash::seed(draw.seed, &["match", id]);
-            Some(Drawing { subject, caption: caption.as_deref(), seed })
+            Some(vectors.as_ref().ok()?.drawing(hash::seed(draw.seed, &["match", id])))
         });
         let drawings: Vec<_> = drawings.collect();
         let outcomes =
@@ -111,8 +110,23 @@ impl App {
         Ok((results.collect(), revision))
     }
 
+    fn instruction_matcher(&self, draw: &Draw) -> Result<Matcher, Fault> {
+        let index = self.library.filtered_index(&draw.filter);
+        let matcher = Matcher::new(draw.rules.clone(), index, None).map_err(Fault::from)?;
+        if draw.rules.checks().is_empty() {
+            return Ok(matcher);
+        }
+        let library = Arc::clone(&self.library);
+        let wordings = move |key: &str| {
+            let StoredInstruction { text, requires, .. } = library.by_key(key)?;
+            Some(Wording { text, requires })
+        };
+        let checker = self.checker.with_kinds(draw.rules.checks());
+        Ok(matcher.with_check(CandidateCheck { checker, wordings: Arc::new(wordings) }))
+    }
+
     fn shown(&self, outcome: Outcome) -> pb::Match {
-        let Outcome { picks, considered, refused, no_match } = outcome;
+        let Outcome { picks, considered, inapplicable, refused, no_match, .. } = outcome;
         let picks = picks.into_iter().filter_map(|pick| {
             // An instruction that was deleted meanwhile is no longer one.
             let stored = self.library.by_key(&pick.id)?;
@@ -125,22 +139,39 @@ impl App {
                 rank: i32::try_from(pick.rank).unwrap_or(i32::MAX),
             })
         });
-        let candidates = considered.into_iter().filter_map(|candidate| {
-            let stored = self.library.by_key(&candidate.id)?;
-            Some(pb::Candidate {
-                instruction: convert::instruction_name(&stored.id),
-                similarity: candidate.similarity,
-                score: candidate.score,
-            })
-        });
+        let candidates =
+            |list: Vec<Candidate>| list.into_iter().filter_map(|one| self.candidate(one)).collect();
         pb::Match {
             picks: picks.collect(),
-            candidates: candidates.collect(),
+            candidates: candidates(considered),
+            refused_candidates: candidates(inapplicable),
+            refused_count: convert::count(refused.inapplicable),
             no_match_reason: no_match.as_ref().map(|no| no.code().to_owned()).unwrap_or_default(),
             no_match_message: no_match.map(|no| no.to_string()).unwrap_or_default(),
             below_floor_count: convert::count(refused.below_floor),
         }
     }
+
+    /// A candidate as it travels; `None` where the instruction was deleted meanwhile.
+    fn candidate(&self, candidate: Candidate) -> Option<pb::Candidate> {
+        let stored = self.library.by_key(&candidate.id)?;
+        let findings = candidate.verdict.iter().flat_map(|verdict| &verdict.findings);
+        Some(pb::Candidate {
+            instruction: convert::instruction_name(&stored.id),
+            similarity: candidate.similarity,
+            score: candidate.score,
+            checks: findings.map(finding).collect(),
+        })
+    }
+}
+
+fn finding(found: &Finding) -> pb::CheckFinding {
+    let kind = match found.kind {
+        CheckKind::Text => pb::CheckKind::Text,
+        CheckKind::Encoder => pb::CheckKind::Encoder,
+        CheckKind::Llm => pb::CheckKind::Llm,
+    };
+    pb::CheckFinding { kind: kind.into(), score: found.score, missing: found.missing.clone() }
 }
 
 /// The photo of a query that has to be loaded.

@@ -4,14 +4,20 @@ use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
-use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
+use crate::instruction::store::InstructionFilter;
+use crate::matching::check::CheckKind;
+use crate::matching::{DEFAULT_CHECKS, Hubness, MatchRules, MatchingConfig, Strategy};
 use crate::model::manifest::ModelDefaults;
 
-/// The rules of a draw, and its seed.
+/// The most categories or tags of a filter.
+const MOST_NAMES: usize = 100;
+
+/// The rules of a draw, its seed, and what is drawn from.
 #[derive(Debug, Clone)]
 pub struct Draw {
     pub rules: MatchRules,
     pub seed: u64,
+    pub filter: InstructionFilter,
 }
 
 /// What a request's options come to over the server's own settings.
@@ -30,9 +36,46 @@ pub fn draw(
     // These need a whole dataset; a single match has none.
     config.hubness = Hubness::None;
     config.max_share = 0.0;
+    if options.check.is_none() {
+        // A caller who has not asked for a language model does not wait for one.
+        let own = config.check.get_or_insert_with(|| DEFAULT_CHECKS.into());
+        own.retain(|kind| *kind != CheckKind::Llm);
+    }
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
-    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)? })
+    let filter = filter(options)?;
+    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)?, filter })
+}
+
+/// Which instructions a request lets be drawn.
+///
+/// # Errors
+/// It names too many categories or tags.
+pub fn filter(options: &pb::MatchOptions) -> Result<InstructionFilter, Fault> {
+    let pb::InstructionFilter { categories, tags } = options.filter.clone().unwrap_or_default();
+    for (name, list) in [("categories", &categories), ("tags", &tags)] {
+        let field = format!("options.filter.{name}");
+        if list.len() > MOST_NAMES {
+            return Err(Fault::invalid(
+                field,
+                format!("{} names, at most {MOST_NAMES} are allowed", list.len()),
+            ));
+        }
+    }
+    Ok(InstructionFilter { categories, tags })
+}
+
+fn checks(options: &pb::MatchOptions) -> Result<Option<Vec<CheckKind>>, Fault> {
+    let Some(pb::Checks { kinds }) = &options.check else { return Ok(None) };
+    let kind = |(at, number): (usize, &i32)| match pb::CheckKind::try_from(*number) {
+        Ok(pb::CheckKind::Text) => Ok(CheckKind::Text),
+        Ok(pb::CheckKind::Encoder) => Ok(CheckKind::Encoder),
+        Ok(pb::CheckKind::Llm) => Ok(CheckKind::Llm),
+        Ok(pb::CheckKind::Unspecified) | Err(_) => {
+            Err(Fault::unknown_enum(&format!("options.check.kinds[{at}]"), *number))
+        }
+    };
+    kinds.iter().enumerate().map(kind).collect::<Result<_, _>>().map(Some)
 }
 
 /// The server's matching settings with a request's options over them.
@@ -71,6 +114,7 @@ pub fn matching(
         hubness_weight: base.hubness_weight,
         calibration: base.calibration,
         max_share: base.max_share,
+        check: checks(options)?.or_else(|| base.check.clone()),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::instruction::store::{InstructionStore, LibraryStoreError};
 use crate::jobs::{JobManager, ManagerOptions};
 use crate::llm::LlmTarget;
 use crate::matching::PhotoSearch;
+use crate::matching::check::Checker;
 use crate::run::{OnDeadBackend, Resources};
 use crate::sandbox::{FileAccess, ImageRoots};
 use crate::work::{Backend, ProbePolicy, Throttle};
@@ -75,6 +76,7 @@ fn open(config: Config, metrics: Metrics) -> Result<Arc<App>, Error> {
         limits: Limits::from(&config.serve.limits),
         images: image_loader(&config, roots)?,
         photos: Arc::new(PhotoSearch::new(&config.index, encoder.hash(), encoder.dim())),
+        checker: Checker::new(&[], Some(Arc::clone(&encoder))),
         started: SystemTime::now(),
         library,
         config,

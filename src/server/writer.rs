@@ -26,11 +26,7 @@ impl AnswerWriter {
     /// Prompts, examples or filters are refused.
     pub fn new(config: &Config, backend: Backend) -> Result<Self, Error> {
         let Config { answer, llm, filters, .. } = config;
-        let prompts = PromptSet::read(
-            answer.prompts.as_deref(),
-            answer.examples.as_deref(),
-            answer.resolved_examples(&llm.target),
-        )?;
+        let prompts = answer.resolved_prompts(&llm.target)?;
         Ok(Self {
             backend,
             prompts: Arc::new(prompts),

@@ -72,8 +72,8 @@ impl Change {
                 let new = ids.iter().map(|id| NewInstruction {
                     id: Some(id.clone()),
                     text: text(id),
-                    category: None,
                     vector: vector(&text(id)),
+                    ..NewInstruction::default()
                 });
                 let outcomes = store.create(new.collect()).expect("stored");
                 assert!(outcomes.iter().all(Result::is_ok));

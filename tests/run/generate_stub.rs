@@ -8,6 +8,7 @@ use std::time::Duration;
 mod bad_input;
 mod commands;
 mod kills;
+mod library;
 mod run;
 
 use crate::support::run::{Llm, World, assert_code, finish, pairwright, said};

@@ -216,3 +216,30 @@ fn a_run_folder_alone_says_how_it_is_made() {
     assert!(exported_ids(&out).contains("cat-1"));
     assert!(llm.stub.calls() > calls);
 }
+
+/// Answers that filters of an earlier release accepted are judged by today's, without a server.
+#[test]
+fn answers_of_an_earlier_release_are_judged_again_without_a_server() {
+    let (world, _) = finished("answer.attempts = 1");
+    let out = world.path("out");
+    let texts = [
+        "Tags such as <video> and <audio> are explained on the board beside the door.",
+        "<think>The user wants a text.</think> A quiet morning by the sea, with gulls and sails.",
+        "抱歉，我无法查看图片，因此不能完成这个请求。请您提供更多的信息。",
+    ];
+    let store = rusqlite::Connection::open(out.join("run.sqlite")).expect("a store");
+    for (text, place) in texts.iter().zip(0..) {
+        let sql = "UPDATE answers SET text = ?1, verdict = 'accepted', filter_conf = 'filters2-0'
+            WHERE answer_key = (SELECT answer_key FROM answers ORDER BY answer_key LIMIT 1 OFFSET ?2)";
+        assert_eq!(store.execute(sql, rusqlite::params![text, place]).expect("changed"), 1);
+    }
+    drop(store);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = format!("openai:http://{}/v1", closed.local_addr().expect("bound"));
+    drop(closed);
+    assert_code(&finish(&mut world.command(&out, &target)), 0);
+    let sql = "SELECT verdict FROM answers WHERE verdict <> 'accepted' ORDER BY 1";
+    assert_eq!(query(&out, sql), ["image_token", "reasoning", "refusal"]);
+    assert_eq!(exported_ids(&out).len(), FOUR.len() - texts.len());
+    assert_code(&finish(pairwright(&["verify", "--out"]).arg(&out)), 0);
+}

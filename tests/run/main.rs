@@ -4,6 +4,7 @@
 mod support;
 
 mod calls;
+mod checks;
 mod durable;
 mod evaluate;
 mod faults;
@@ -12,4 +13,5 @@ mod generate_stub;
 mod incremental;
 mod kill;
 mod old_folders;
+mod prompts;
 mod source;

@@ -145,6 +145,44 @@ fn a_manifest_with_bad_lines_gives_the_good_ones() {
     assert_eq!(exported_ids(&out), ["a-1", "b-1"].map(String::from).into());
 }
 
+/// A table as a spreadsheet on Windows writes it, and the same photos as another program named them.
+#[test]
+fn a_table_whose_names_another_system_wrote_gives_its_photos() {
+    let world = World::with_photos(&["moose", "raccoon"]);
+    let moose = fs_err::read(root().join("samples/photos/moose.jpg")).expect("moose");
+    world.write("photos/A\u{308}sung 1.jpg", &moose);
+    let rows = [
+        "\u{feff}file_name;text;n",
+        ".\\moose.jpg;A moose stands in a meadow.;1",
+        "raccoon%2Ejpg;A raccoon; it sits on a branch.;2",
+        "raccoon%2Ejpg;\"A raccoon; it sits on a branch.\";2",
+        "\u{c4}sung%201.jpg;A moose feeds.;3",
+        "MOOSE.JPG;Capital letters are not guessed.;4",
+        "..%2Flist.csv;Nothing outside is looked at.;5",
+    ];
+    let utf16: Vec<u8> = rows.join("\r\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    world.write("photos/list.csv", utf16);
+    let (out, llm) = (world.path("out"), Llm::default());
+
+    let list = world.path("photos/list.csv");
+    assert_code(&finish(&mut world.command_over(&list, &out, &llm.target())), 0);
+    let expected = [
+        "image | missing_image | ..%2Flist.csv",
+        "image | missing_image | MOOSE",
+        "source | invalid_row | list.csv:3",
+    ];
+    assert_eq!(query(&out, REJECTIONS), expected);
+    let hint = query(&out, "SELECT reason FROM rejections WHERE subject = 'MOOSE'").join("");
+    assert!(hint.contains("`moose.jpg` lies there"), "{hint}");
+    let ids = ["moose-1", "raccoon%2Ejpg-1", "\u{c4}sung%201-1"];
+    assert_eq!(exported_ids(&out), ids.map(String::from).into());
+    let images = query(&out, "SELECT image FROM items WHERE state = 'ready' ORDER BY seq");
+    assert!(images[0].ends_with("photos/moose.jpg"), "{images:?}");
+    assert!(images[2].ends_with("photos/A\u{308}sung 1.jpg"), "{images:?}");
+    let verified = finish(pairwright(&["verify", "--out"]).arg(&out));
+    assert_code(&verified, 0);
+}
+
 #[test]
 fn coco_captions_give_a_dataset() {
     let captions = root().join("../shared/data/coco-train80/captions_train2017.json");

@@ -182,9 +182,9 @@ async fn the_same_seed_draws_the_same_alone_listed_and_streamed() {
         min_similarity: Some(-1.0),
         ..Default::default()
     };
-    let request = |queries| pb::MatchRequest { queries, options: Some(options), lane: 0 };
+    let request = |queries| pb::MatchRequest { queries, options: Some(options.clone()), lane: 0 };
     let listed = client.r#match(request(queries.clone())).await.expect("answered").into_inner();
-    let first = pb::MatchStreamRequest { options: Some(options), ..Default::default() };
+    let first = pb::MatchStreamRequest { options: Some(options.clone()), ..Default::default() };
     let rest = queries
         .iter()
         .map(|query| pb::MatchStreamRequest { query: Some(query.clone()), ..Default::default() });

@@ -4,6 +4,7 @@
 mod support;
 
 mod agree;
+mod checks;
 mod clients;
 mod contract;
 mod inputs;

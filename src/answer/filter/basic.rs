@@ -2,7 +2,9 @@
 
 use super::prepared::Prepared;
 use super::{AnswerFilter, Fault};
-use crate::dataset::sink::{IMAGE_TOKEN, find_garbage};
+use crate::base::tokens;
+use crate::dataset::sink::find_garbage;
+use crate::llm::reasoning;
 
 /// Refuses an answer without a letter or a digit.
 pub(super) struct Empty;
@@ -16,17 +18,22 @@ impl AnswerFilter for Empty {
     }
 }
 
-/// Refuses control characters, and U+FFFD, which stands where bytes were lost.
+/// Refuses control characters, U+FFFD, which stands where bytes were lost, and the marks of
+/// reasoning that a model thought aloud.
 pub(super) struct Garbage;
 
 impl AnswerFilter for Garbage {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let text = answer.answer.text;
         let lost = || text.chars().find(|c| *c == char::REPLACEMENT_CHARACTER);
-        match find_garbage(text).or_else(lost) {
-            Some(found) => Err(("garbage", format!("the answer holds {}", found.escape_unicode()))),
-            None => Ok(()),
+        if let Some(found) = find_garbage(text).or_else(lost) {
+            return Err(("garbage", format!("the answer holds {}", found.escape_unicode())));
         }
+        if reasoning::contains(text) {
+            let reason = "the answer holds marks of a model's reasoning, such as <think>";
+            return Err(("reasoning", reason.into()));
+        }
+        Ok(())
     }
 }
 
@@ -38,20 +45,24 @@ impl AnswerFilter for Truncated {
         if !answer.answer.truncated {
             return Ok(());
         }
-        let count = answer.words.len();
+        let count = answer.word_count;
         Err(("truncated", format!("the token limit cut the answer off after {count} words")))
     }
 }
 
-/// Refuses the word that trainers replace with a photo.
+/// Refuses words that trainers replace with a photo, a video or a sound, in the answer and in the
+/// instruction beside it.
 pub(super) struct ImageToken;
 
 impl AnswerFilter for ImageToken {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
-        if !answer.answer.text.contains(IMAGE_TOKEN) {
-            return Ok(());
+        let texts = [("answer", answer.answer.text), ("instruction", answer.answer.instruction)];
+        for (what, text) in texts {
+            if let Some(token) = tokens::placeholder(text) {
+                return Err(("image_token", format!("the {what} holds `{token}`")));
+            }
         }
-        Err(("image_token", format!("the answer holds `{IMAGE_TOKEN}`")))
+        Ok(())
     }
 }
 
@@ -63,7 +74,7 @@ pub(super) struct Length {
 
 impl AnswerFilter for Length {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
-        let (count, min, max) = (answer.words.len(), self.min, self.max);
+        let (count, min, max) = (answer.word_count, self.min, self.max);
         if count < min {
             return Err(("too_short", format!("{count} words; the fewest allowed are {min}")));
         }

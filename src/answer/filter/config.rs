@@ -69,13 +69,14 @@ impl Default for RepetitionConfig {
 }
 
 impl FilterConfig {
-    /// The key of what these filters say.
+    /// The key of what these filters say. Its version goes up with their rules, so that stored
+    /// answers are judged again.
     pub fn key(&self) -> String {
         let Self { enabled, min_words, max_words, echo_words, repetition } = self;
         let RepetitionConfig { max_word_run, max_phrase_run, max_repeated_sentences, .. } =
             repetition;
         let RepetitionConfig { max_top_3gram, max_top_4gram, max_repeated_5grams, .. } = repetition;
-        Key::new("filters", 2)
+        Key::new("filters", 3)
             .list("enabled", enabled.iter().map(|name| name.name()))
             .field("min_words", *min_words)
             .field("max_words", *max_words)

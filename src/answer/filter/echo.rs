@@ -2,11 +2,13 @@ use std::collections::HashSet;
 
 use regex::Regex;
 
-use super::prepared::{Prepared, excerpt, plain, words};
+use super::prepared::{Prepared, excerpt, plain};
 use super::{AnswerFilter, Fault};
+use crate::base::tokens;
+use crate::base::words::{self, words};
 
-/// Markers of chat templates and of instruction-tuning formats.
-const MARKERS: &str = r"(?im)<\|[^|<>\s]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|^[ \t]*#{2,}[ \t]*(?:instruction|response|human|assistant|user|system|input)[ \t]*(?::|$)";
+/// Markers of instruction-tuning formats, beside the control tokens of chat templates.
+const MARKERS: &str = r"(?im)^[ \t]*#{2,}[ \t]*(?:instruction|response|human|assistant|user|system|input)[ \t]*(?::|$)";
 
 /// A line that opens another turn of the conversation. `Customer:` and the like are a play's.
 const TURNS: &str =
@@ -36,10 +38,10 @@ impl PromptEcho {
     fn instruction(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let instruction = answer.answer.instruction;
         let asked = words(instruction);
-        let echoes = if asked.len() < LONG_INSTRUCTION {
+        let echoes = if words::count(instruction) < LONG_INSTRUCTION {
             opens_with(&answer.plain, &plain(instruction))
         } else {
-            shared_run(&answer.words, &asked, asked.len().min(self.run)).is_some()
+            shared_run(&answer.words, &asked, asked.len().min(answer.entries(self.run))).is_some()
         };
         if !echoes {
             return Ok(());
@@ -53,7 +55,7 @@ impl PromptEcho {
         if !given.is_empty() && given == answer.words {
             return Some(format!("the answer is {what}"));
         }
-        let run = shared_run(&answer.words, &given, self.run)?;
+        let run = shared_run(&answer.words, &given, answer.entries(self.run))?;
         Some(format!("the answer repeats {what} word for word: \"{}\"", excerpt(&run.join(" "))))
     }
 }
@@ -61,8 +63,10 @@ impl PromptEcho {
 impl AnswerFilter for PromptEcho {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
         let text = answer.answer.text;
-        if let Some(found) = self.markers.find(text).or_else(|| self.turns.find(text)) {
-            let reason = format!("the answer holds the chat marker \"{}\"", found.as_str().trim());
+        let line = || self.markers.find(text).or_else(|| self.turns.find(text));
+        let marker = tokens::control(text).or_else(|| line().map(|found| found.as_str()));
+        if let Some(marker) = marker {
+            let reason = format!("the answer holds the chat marker \"{}\"", marker.trim());
             return Err(("chat_marker", reason));
         }
         self.instruction(answer)?;

@@ -1,55 +1,16 @@
-use regex::Regex;
-
-use super::prepared::{Prepared, any_of, excerpt};
+use super::lists::META_TALK;
+use super::prepared::{Prepared, excerpt};
 use super::{AnswerFilter, Fault};
-
-/// Phrases that treat a text as the source of the answer, or come from a machine about itself.
-///
-/// A `description` or a `caption` is fine as a thing of the world or of the answer (`a job
-/// description`, `Caption: ...`); only the one that was given is not.
-const PHRASES: [&str; 17] = [
-    // "based on the description", "according to the provided caption"
-    r"(?:based on|according to|judging (?:by|from)|going by|as per|per|given|drawing on|inferred from) (?:the|this|your|that) (?:(?:image|photo|picture|scene|provided|given|above|detailed|original|textual|written|following)(?:'s)? ){0,3}(?:descriptions?|captions?)\b",
-    r"(?:based on|according to|from|using) (?:the|this|your) (?:(?:provided|given|above) text\b|text (?:provided|given|above)\b)",
-    r"based on (?:the|this|your) (?:limited |available )?(?:information|details|context) (?:provided|given|available)(?:[,.;:]| above| in the (?:description|caption|text|prompt)|$)",
-    // "the description provided", "the given caption"
-    r"(?:the|this|your) (?:descriptions?|captions?|prompt) (?:provided|given|above|supplied|you (?:provided|gave|shared))\b",
-    r"the (?:text|context|information) (?:provided above|you (?:provided|gave|shared))\b",
-    r"(?:the|this|your) (?:provided|given|above|supplied) (?:(?:image|photo|picture|scene|text|textual) )?(?:descriptions?|captions?|prompt|context)\b",
-    // "the image description", "the description of the image mentions"
-    r"(?:the|this|your) (?:image|photo|picture|scene)(?:'s)? description\b",
-    r"the description (?:of the (?:image|photo|picture|scene) )?(?:also |only |just )?(?:does(?:n't| not)|did(?:n't| not)|mentions?|mentioned|says|said|states?|stated|notes|provides|indicates|suggests|specif\w+|implies|tells us|highlights)\b",
-    r"(?:as |is |are |was |were |not |explicitly |specifically )?(?:described|mentioned|stated|specified|provided|given|noted|outlined|detailed) in (?:the|this|your) (?:(?:image|photo|picture|provided|given|above|original) )?(?:descriptions?|captions?|prompt|text provided)\b",
-    r"as (?:described|mentioned|stated|specified) above\b",
-    r"the (?:image|photo|picture|photograph|scene) (?:(?:you|you've|you have|that you) described|is described as|described (?:above|here|in))\b",
-    // No sight of the picture.
-    r"without (?:actually |first )?(?:seeing|viewing|having seen|being able to (?:see|view)|(?:having )?access to) (?:the|this|any|an|your) (?:actual )?(?:image|photo|picture|photograph)\b",
-    r"(?:i|we)(?: |')(?:can't|cannot|can not|couldn't|could not|(?:am |m )?(?:unable|not able) to|don't have the ability to) (?:actually |directly |physically )?(?:see|view|access|open|look at) (?:the|this|your|any|an|that|actual) ?(?:actual )?(?:image|photo|picture|photograph)s?\b",
-    r"(?:i|we) (?:don't|do not) (?:actually )?have (?:access to )?(?:the|an|any|your|this) (?:actual )?(?:image|photo|picture|photograph)\b",
-    r"no (?:image|photo|picture) (?:was|is|has been) (?:provided|attached|uploaded|given)\b",
-    // The machine about itself and its task.
-    r"(?:as|i am|i'm) (?:just |only )?an? (?:(?:ai|artificial intelligence)(?:[,.;:)]| language| model| assistant| chatbot| system| i\b)|(?:large )?language model\b|text-based (?:ai|model|assistant))",
-    r"the user (?:asked|is asking|has asked|has provided|provided|requested|has requested)\b",
-];
 
 /// Refuses answers that talk about the description, the prompt or the assistant, where they should
 /// read as if written from the photo.
-pub(super) struct MetaTalk {
-    phrases: Regex,
-}
-
-impl MetaTalk {
-    pub fn new() -> Self {
-        Self { phrases: any_of(&PHRASES) }
-    }
-}
+pub(super) struct MetaTalk;
 
 impl AnswerFilter for MetaTalk {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
-        match self.phrases.find(&answer.plain) {
+        match META_TALK.find(&answer.plain) {
             Some(found) => {
-                let reason =
-                    format!("the answer talks of its source: \"{}\"", excerpt(found.as_str()));
+                let reason = format!("the answer talks of its source: \"{}\"", excerpt(found));
                 Err(("meta_talk", reason))
             }
             None => Ok(()),
@@ -116,6 +77,32 @@ mod tests {
                 "The bridge, provided above all for walkers, spans the river.",
                 "Mentioned in the brochure as the oldest mill, it still turns.",
                 "The user manual is lost, but the machine still hums.",
+            ],
+        );
+    }
+
+    #[test]
+    fn other_languages_have_their_phrases() {
+        for text in [
+            "根据所提供的图片描述，这是一个安静的港口。",
+            "描述中没有提到汽车的颜色。",
+            "説明によると、犬はレックスという名前です。",
+            "설명에 따르면 강아지는 해변에 있다.",
+            "Según la descripción, la tetera está en la cocina.",
+            "D'après la description, la bouilloire est verte.",
+            "Laut der Beschreibung steht der Kessel auf dem Herd.",
+            "De acordo com a descrição, a chaleira é verde.",
+            "Согласно описанию, чайник стоит на плите.",
+            "بناءً على الوصف، الإبريق أخضر.",
+        ] {
+            assert_eq!(codes(FilterName::MetaTalk, text), ["meta_talk"], "{text}");
+        }
+        passes(
+            FilterName::MetaTalk,
+            &[
+                "根据路牌，这条路通向北京。",
+                "Según el cartel, este camino lleva a Burgos.",
+                "Laut Fahrplan kommt der Zug um neun.",
             ],
         );
     }

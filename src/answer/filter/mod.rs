@@ -6,6 +6,7 @@
 mod basic;
 mod config;
 mod echo;
+mod lists;
 mod meta_talk;
 mod prepared;
 mod refusal;
@@ -33,11 +34,11 @@ trait AnswerFilter: Send + Sync {
 pub enum FilterName {
     /// No letter or digit.
     Empty,
-    /// Control or replacement characters.
+    /// Control or replacement characters, or marks of reasoning.
     Garbage,
     /// Cut off at the token limit.
     Truncated,
-    /// Holds `<image>`, which trainers would take for a photo.
+    /// Holds a placeholder such as `<image>`, which trainers would take for a photo.
     ImageToken,
     /// The LLM declines or apologises instead of answering.
     Refusal,
@@ -80,14 +81,19 @@ impl FilterName {
         }
     }
 
+    /// Whether it looks for the phrases of some languages and has nothing to say of others.
+    fn knows_some_languages(self) -> bool {
+        matches!(self, Self::Refusal | Self::MetaTalk)
+    }
+
     fn build(self, config: &FilterConfig) -> Box<dyn AnswerFilter> {
         match self {
             Self::Empty => Box::new(basic::Empty),
             Self::Garbage => Box::new(basic::Garbage),
             Self::Truncated => Box::new(basic::Truncated),
             Self::ImageToken => Box::new(basic::ImageToken),
-            Self::Refusal => Box::new(refusal::Refusal::new()),
-            Self::MetaTalk => Box::new(meta_talk::MetaTalk::new()),
+            Self::Refusal => Box::new(refusal::Refusal),
+            Self::MetaTalk => Box::new(meta_talk::MetaTalk),
             Self::PromptEcho => Box::new(echo::PromptEcho::new(config.echo_words)),
             Self::Repetition => Box::new(repetition::Repetition::new(config.repetition.clone())),
             Self::Length => {
@@ -127,9 +133,18 @@ impl Filters {
         verdicts.map(|(name, filter)| (*name, judge(filter.as_ref(), &prepared))).collect()
     }
 
-    /// The filters' names in their order: what a passed answer's lineage records.
+    /// The filters' names in their order.
     pub fn names(&self) -> Vec<String> {
         self.chain.iter().map(|(name, _)| name.name().to_owned()).collect()
+    }
+
+    /// The names of the filters that can judge a text, in their order: what a passed answer's
+    /// lineage records. Those that look for phrases are not among them where the text is in a
+    /// language without a list.
+    pub fn judging(&self, text: &str) -> Vec<String> {
+        let known = lists::know(text);
+        let judging = self.chain.iter().filter(|(name, _)| known || !name.knows_some_languages());
+        judging.map(|(name, _)| name.name().to_owned()).collect()
     }
 }
 

@@ -1,26 +1,30 @@
-use unicode_segmentation::UnicodeSegmentation;
-
 use super::SampleView;
+use crate::base::words::{self, straight, words};
 
 /// An answer with the forms of it that several filters need.
 pub(super) struct Prepared<'a> {
     pub answer: &'a SampleView<'a>,
     /// The answer with straight quotes and single spaces, for patterns.
     pub plain: String,
-    /// The answer's words, lower case.
+    /// The answer's words, lower case; in scripts without spaces its characters.
     pub words: Vec<String>,
+    /// How many words that is, with characters as shares of a word.
+    pub word_count: usize,
+    /// Entries of `words` for each word, 1 or more.
+    per_word: f64,
 }
 
 impl<'a> Prepared<'a> {
     pub fn new(answer: &'a SampleView<'a>) -> Self {
-        Self { answer, plain: plain(answer.text), words: words(answer.text) }
+        let text = answer.text;
+        let (word_count, per_word) = (words::count(text), words::per_word(text));
+        Self { answer, plain: plain(text), words: words(text), word_count, per_word }
     }
-}
 
-/// The words of a text in lower case, by Unicode's rules: `can't` is one word, and an ideograph is
-/// a word of its own.
-pub(super) fn words(text: &str) -> Vec<String> {
-    text.unicode_words().map(|word| straight(word).to_lowercase()).collect()
+    /// How many entries of `words` so many words are: limits are in words.
+    pub fn entries(&self, words: usize) -> usize {
+        (words as f64 * self.per_word).round() as usize
+    }
 }
 
 /// A text with straight quotes and runs of white space as one space.
@@ -33,16 +37,6 @@ pub(super) fn plain(text: &str) -> String {
         plain.push_str(&straight(word));
     }
     plain
-}
-
-fn straight(text: &str) -> String {
-    text.replace(['’', '‘', 'ʼ', '`'], "'").replace(['“', '”', '„'], "\"")
-}
-
-/// Patterns joined into one, without regard to case, each starting at a word's start.
-pub(super) fn any_of(patterns: &[&str]) -> regex::Regex {
-    regex::Regex::new(&format!(r"(?i)\b(?:{})", patterns.join("|")))
-        .expect("the patterns are constants that the tests compile")
 }
 
 /// Up to 80 characters of a text, to be quoted in a reason.

@@ -1,73 +1,15 @@
-use regex::Regex;
-
-use super::prepared::{Prepared, any_of, excerpt};
+use super::lists::REFUSAL;
+use super::prepared::{Prepared, excerpt};
 use super::{AnswerFilter, Fault};
 
-/// `cannot` in its forms, behind `I` or not.
-const CANNOT: &str = r"(?:can't|cannot|can not|won't|(?:am |'m |are |be )?(?:unable|not able) to)";
-
-/// What an assistant says that it cannot do. A story's `I can't stay` and a post's `I can't stop
-/// smiling` are not among them.
-const TASKS: &str = concat!(
-    r"(?:assist\b|help (?:you|with)\b|fulfil|comply\b|engage in\b|accommodate\b|",
-    r"(?:provide|create|generate|produce|write|answer|complete|identify|process|recognize) ",
-    r"(?:an?|any|this|that|such|your|real|content|people|individuals|information|details|",
-    r"the (?:request|person|people|individual|image|content|information|description|man|woman))|",
-    r"(?:see|view|access|open|describe|discuss) (?:an? |any |the |this |that |your )?(?:actual )?",
-    r"(?:images?|photos?|pictures?|photographs?)\b)"
-);
-
-/// Phrases that are a refusal wherever they stand.
-const ANYWHERE: [&str; 5] = [
-    r"as an? (?:ai|artificial intelligence) (?:language )?(?:model|assistant)\b",
-    r"(?:goes |is )?against my (?:guidelines|programming|policy|policies|content policy)\b",
-    r"i'm (?:just|only|merely) an? (?:ai|language model)\b",
-    r"please (?:provide|upload|share|attach|send|give)(?: me)?(?: with)? (?:an?|the|your|more|another|some) (?:actual )?(?:image|photo|picture|photograph|description|context|details|information)\b",
-    r"i don't have enough (?:information|context|details) (?:to|about)\b",
-];
-
 /// Refuses answers in which the LLM declines: an apology or `I cannot` with an assistant's task at
-/// the start, and phrases that only an assistant uses.
-pub(super) struct Refusal {
-    opening: Regex,
-    anywhere: Regex,
-}
-
-impl Refusal {
-    pub fn new() -> Self {
-        let declines = [
-            format!(
-                r"i(?:'m| am) (?:so |very |truly )?(?:sorry|afraid)[^.!?]{{0,60}}?{CANNOT}(?: {TASKS}|[.!]|$)"
-            ),
-            format!(
-                r"(?:sorry|unfortunately|regrettably|(?:i|my) apolog\w+)[^.!?]{{0,60}}?{CANNOT}(?: {TASKS}|[.!]|$)"
-            ),
-            format!(r"i ?{CANNOT} {TASKS}"),
-        ];
-        // Quotation marks are left out on purpose: a quoted opening is somebody's speech.
-        let opening = format!(r"(?i)^[\s*_#>-]*(?:{})", declines.join("|"));
-        let help =
-            format!(r"i ?{CANNOT} (?:assist|help)(?: you)? with (?:that|this|your|the request)\b");
-        let tasks = format!(
-            r"i ?{CANNOT} (?:fulfil|fulfill|comply with|complete) (?:this|that|your|the) (?:request|instruction|task|prompt)\b"
-        );
-        let mut anywhere = ANYWHERE.to_vec();
-        anywhere.extend([help.as_str(), tasks.as_str()]);
-        Self {
-            opening: Regex::new(&opening)
-                .expect("the pattern is a constant that the tests compile"),
-            anywhere: any_of(&anywhere),
-        }
-    }
-}
+/// the start, and phrases that only an assistant uses. A sad word alone is no evidence.
+pub(super) struct Refusal;
 
 impl AnswerFilter for Refusal {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
-        let plain = &answer.plain;
-        match self.opening.find(plain).or_else(|| self.anywhere.find(plain)) {
-            Some(found) => {
-                Err(("refusal", format!("the answer declines: \"{}\"", excerpt(found.as_str()))))
-            }
+        match REFUSAL.find(&answer.plain) {
+            Some(found) => Err(("refusal", format!("the answer declines: \"{}\"", excerpt(found)))),
             None => Ok(()),
         }
     }
@@ -119,6 +61,75 @@ mod tests {
                 "Dear owner, I am sorry about the vase. I can't promise it will not happen again.",
                 "Please give me more of that cake, and I will provide the applause.",
                 "Access to the beach is against the rules after dark.",
+            ],
+        );
+    }
+
+    #[test]
+    fn refusals_in_other_languages_are_found() {
+        let refusals = [
+            "抱歉，我无法查看图片，因此不能完成这个请求。请您提供更多的信息。",
+            "很抱歉，我无法协助完成这个请求。",
+            "对不起，我不能提供这方面的帮助。",
+            "作为一个人工智能语言模型，我没有个人感受。",
+            "抱歉，我無法識別圖片中的人物。",
+            "我无法查看这张图片。",
+            "请提供更多的细节，以便我写这首诗。",
+            "申し訳ありませんが、そのリクエストにはお応えできません。",
+            "申し訳ございませんが、画像を見ることができません。",
+            "すみません、その質問にはお答えできません。",
+            "私はAIなので、感情はありません。",
+            "죄송합니다. 이미지를 볼 수 없어서 도와드릴 수 없습니다.",
+            "죄송하지만 해당 요청을 도와드릴 수 없습니다.",
+            "저는 AI 언어 모델로서 감정이 없습니다.",
+            "Lo siento, pero no puedo ayudarte con eso.",
+            "Lo siento, no puedo ver la imagen.",
+            "Como modelo de lenguaje, no tengo opiniones.",
+            "Je suis désolé, mais je ne peux pas vous aider avec cette demande.",
+            "Désolé, je ne peux pas identifier les personnes.",
+            "En tant qu'intelligence artificielle, je n'ai pas de chat.",
+            "Es tut mir leid, aber ich kann dabei nicht helfen.",
+            "Es tut mir leid, aber ich kann das Bild nicht sehen.",
+            "Leider kann ich diese Anfrage nicht beantworten.",
+            "Als KI habe ich keine Meinung.",
+            "Desculpe, mas não posso ajudar com isso.",
+            "Sinto muito, não consigo ver a imagem.",
+            "Извините, но я не могу помочь с этим запросом.",
+            "К сожалению, я не могу увидеть изображение.",
+            "Как языковая модель, я не имею мнения.",
+            "عذراً، لا أستطيع مساعدتك في هذا الطلب.",
+            "آسف، لا يمكنني رؤية الصورة.",
+            "بصفتي نموذج لغة، ليس لدي رأي.",
+        ];
+        for text in refusals {
+            assert_eq!(codes(FilterName::Refusal, text), ["refusal"], "{text}");
+        }
+    }
+
+    #[test]
+    fn sad_stories_in_other_languages_are_not_refusals() {
+        passes(
+            FilterName::Refusal,
+            &[
+                "对不起，我不能再等你了。老船长说完，转身走进了雨里。",
+                "很遗憾，今天的市场没有卖完，老人收起了摊子。",
+                "孩子无法忘记那天的海。",
+                "残念ながら、その日は海で泳ぐことができませんでした。",
+                "ごめんなさい、もう待てません、と猫は言いたげだ。",
+                "죄송하지만 오늘은 비가 와서 소풍을 갈 수 없어요.",
+                "안타깝게도 기차는 이미 떠났고 할머니는 홀로 남았다.",
+                "Lo siento, no puedo quedarme, dijo el capitán.",
+                "No puedo dejar de sonreír al ver este atardecer.",
+                "Lamentablemente, el tren ya se había ido.",
+                "Je suis désolé, je ne peux pas rester, dit le capitaine.",
+                "Malheureusement, le train est déjà parti.",
+                "Leider kann ich heute nicht bleiben, sagte der Kapitän.",
+                "Es tut mir leid, dass der Zug schon weg ist.",
+                "Infelizmente, o trem já tinha partido.",
+                "Desculpe, não posso ficar, disse o capitão.",
+                "К сожалению, поезд уже ушёл.",
+                "Простите, я не могу остаться, сказал капитан.",
+                "للأسف، غادر القطار قبل أن يصل الرجل.",
             ],
         );
     }

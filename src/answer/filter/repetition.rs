@@ -1,8 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::config::RepetitionConfig;
-use super::prepared::{Prepared, words};
+use super::prepared::Prepared;
 use super::{AnswerFilter, Fault};
+use crate::base::words::words;
 
 /// The shortest sentence, in words, whose return counts: `Yes.` may come back.
 const SENTENCE_WORDS: usize = 3;
@@ -21,13 +22,14 @@ impl Repetition {
         Self { limits }
     }
 
-    fn runs(&self, words: &[String]) -> Result<(), Fault> {
+    fn runs(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
+        let words = &answer.words;
         let (count, at) = longest_run(words, 1);
-        if count > self.limits.max_word_run {
+        if count > answer.entries(self.limits.max_word_run) {
             let reason = format!("the word \"{}\" stands {count} times in a row", words[at]);
             return Err(("repeated_word", reason));
         }
-        for length in 2..=PHRASE_WORDS {
+        for length in 2..=answer.entries(PHRASE_WORDS) {
             let (count, at) = longest_run(words, length);
             if count > self.limits.max_phrase_run {
                 let phrase = words[at..at + length].join(" ");
@@ -38,21 +40,23 @@ impl Repetition {
         Ok(())
     }
 
-    fn shares(&self, text: &str, words: &[String]) -> Result<(), Fault> {
-        let limits = &self.limits;
+    fn shares(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
+        let (limits, words) = (&self.limits, &answer.words);
+        let [three, four, five] = [3, 4, 5].map(|count| answer.entries(count));
+        let repeated = repeated_sentences(answer.answer.text, answer.entries(SENTENCE_WORDS));
         let rules = [
             (
                 "repeated_sentences",
                 "sentences that stood before",
-                repeated_sentences(text),
+                repeated,
                 limits.max_repeated_sentences,
             ),
-            ("top_3gram", "one three-word sequence", top_share(words, 3), limits.max_top_3gram),
-            ("top_4gram", "one four-word sequence", top_share(words, 4), limits.max_top_4gram),
+            ("top_3gram", "one three-word sequence", top_share(words, three), limits.max_top_3gram),
+            ("top_4gram", "one four-word sequence", top_share(words, four), limits.max_top_4gram),
             (
                 "repeated_5grams",
                 "five-word sequences that occur again",
-                repeated_share(words, 5),
+                repeated_share(words, five),
                 limits.max_repeated_5grams,
             ),
         ];
@@ -71,8 +75,8 @@ impl Repetition {
 
 impl AnswerFilter for Repetition {
     fn check(&self, answer: &Prepared<'_>) -> Result<(), Fault> {
-        self.runs(&answer.words)?;
-        self.shares(answer.answer.text, &answer.words)
+        self.runs(answer)?;
+        self.shares(answer)
     }
 }
 
@@ -88,11 +92,11 @@ fn longest_run(words: &[String], length: usize) -> (usize, usize) {
     (best / length + 1, (best_end + 1).saturating_sub(best + length))
 }
 
-/// Words in sentences or lines that stood before.
-fn repeated_sentences(text: &str) -> usize {
+/// Words in sentences or lines, of `shortest` words or more, that stood before.
+fn repeated_sentences(text: &str, shortest: usize) -> usize {
     let mut seen = HashSet::new();
-    let sentences = text.split(['.', '!', '?', '\n', '。', '！', '？']).map(words);
-    let long = sentences.filter(|sentence| sentence.len() >= SENTENCE_WORDS);
+    let sentences = text.split(['.', '!', '?', '\n', '。', '！', '？', '؟', '।']).map(words);
+    let long = sentences.filter(|sentence| sentence.len() >= shortest);
     long.map(|sentence| {
         let count = sentence.len();
         if seen.insert(sentence) { 0 } else { count }
@@ -176,6 +180,28 @@ mod tests {
                 "",
             ],
         );
+    }
+
+    #[test]
+    fn limits_mean_the_same_in_scripts_without_spaces() {
+        passes(
+            FilterName::Repetition,
+            &[
+                "哈哈哈哈哈！水族馆里的企鹅又赢了。孩子们在水族馆门口排队，水族馆今天免费开放，大家都很高兴。",
+                "「わあ、すごい！」子どもたちは水族館のペンギンを見て笑っている。ペンギンは氷の上で滑っている。",
+                "慢慢地，慢慢地，老人走过石桥，河水在他脚下静静地流。",
+            ],
+        );
+        for (text, code) in [
+            ("哈哈哈哈哈哈哈哈哈哈哈哈。", "repeated_word"),
+            ("猫坐在窗边，猫坐在窗边，猫坐在窗边，猫坐在窗边。", "repeated_phrase"),
+            (
+                "一只猫坐在窗边看着外面下雨。天色渐渐暗了。一只猫坐在窗边看着外面下雨。灯亮了。",
+                "repeated_sentences",
+            ),
+        ] {
+            assert_eq!(codes(FilterName::Repetition, text), [code], "{text}");
+        }
     }
 
     fn split(text: &str) -> Vec<String> {

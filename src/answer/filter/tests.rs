@@ -49,6 +49,9 @@ fn lost_and_control_characters_are_garbage() {
     for text in ["caf\u{fffd}", "a\0b", "bell \u{7}", "\u{1b}[31mred"] {
         assert_eq!(codes(FilterName::Garbage, text), ["garbage"], "{text:?}");
     }
+    for text in ["<think>Hm.</think> A cat.", "Hm, a cat.</think>\nA cat."] {
+        assert_eq!(codes(FilterName::Garbage, text), ["reasoning"], "{text:?}");
+    }
     passes(FilterName::Garbage, &["a\tb\r\nc", "naïve 漢字 👩‍🚀", "soft\u{ad}hyphen"]);
 }
 
@@ -57,7 +60,11 @@ fn the_token_limit_and_the_image_word_are_seen() {
     let answer = SampleView { text: "A fine day at", truncated: true, ..SampleView::default() };
     assert_eq!(codes_of(FilterName::Truncated, &answer), ["truncated"]);
     passes(FilterName::Truncated, &["A fine day at"]);
-    assert_eq!(codes(FilterName::ImageToken, "See <image> here"), ["image_token"]);
+    for text in ["See <image> here", "Tags such as <video> and <audio>", "A [IMG] <|image_pad|>"] {
+        assert_eq!(codes(FilterName::ImageToken, text), ["image_token"], "{text}");
+    }
+    let asked = SampleView { text: "Fine.", instruction: "Use <video>.", ..SampleView::default() };
+    assert_eq!(codes_of(FilterName::ImageToken, &asked), ["image_token"]);
     passes(FilterName::ImageToken, &["An image of <b>tea</b>"]);
 }
 
@@ -79,6 +86,9 @@ fn length_is_counted_in_words() {
     assert_eq!(check("a b-c d"), "pass");
     assert_eq!(check("a b c d e"), "too_long: 5 words; the most allowed are 4");
     assert_eq!(check("緑の家"), "pass");
+    assert_eq!(check("一只猫在窗边看"), "too_long: 5 words; the most allowed are 4");
+    assert_eq!(check("一只猫在窗边"), "pass");
+    assert_eq!(check("猫"), "too_short: 1 words; the fewest allowed are 2");
 }
 
 #[test]
@@ -97,6 +107,16 @@ fn the_first_refusal_counts_and_a_dry_run_shows_all() {
     assert_eq!(refusing, [FilterName::Truncated, FilterName::ImageToken, FilterName::MetaTalk]);
     assert_eq!(each.len(), FilterName::ALL.len());
     assert_eq!(filters.names()[..2], ["empty", "garbage"]);
+}
+
+#[test]
+fn lineage_names_only_the_filters_that_know_the_language() {
+    let filters = Filters::new(&FilterConfig::default()).expect("the default");
+    assert_eq!(filters.judging("A kettle stands on the hob in the morning."), filters.names());
+    let finnish = "Kissa istuu ikkunalla ja katselee sadetta, joka valuu ikkunaa pitkin alas.";
+    let judging = filters.judging(finnish);
+    assert_eq!(judging.len(), filters.names().len() - 2);
+    assert!(!judging.iter().any(|name| name == "refusal" || name == "meta_talk"));
 }
 
 #[test]

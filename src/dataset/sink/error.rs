@@ -22,8 +22,11 @@ pub enum SinkError {
     #[error("sample `{id}`: the {field} is empty")]
     EmptyField { id: String, field: &'static str },
 
-    #[error("sample `{id}`: the {field} holds `<image>`, which trainers would take for a photo")]
-    ImageToken { id: String, field: &'static str },
+    #[error(
+        "sample `{id}`: the {field} holds `{token}`, which trainers would take for a photo, a \
+         video or a sound; resuming the run has its answers judged again"
+    )]
+    ImageToken { id: String, field: &'static str, token: String },
 
     #[error("sample `{id}`: the {field} holds the control character {}", character.escape_unicode())]
     ControlCharacter { id: String, field: &'static str, character: char },

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use super::text::{IMAGE_TOKEN, find_garbage};
 use super::{Sample, SinkError};
 use crate::base::hash::sha256_hex;
+use crate::base::tokens;
 
 /// Refuses samples that would make rows no trainer takes (asks.md 17).
 ///
@@ -46,8 +47,13 @@ fn check_text(sample: &Sample, field: &'static str, text: &str) -> Result<(), Si
     if text.trim().is_empty() {
         return Err(SinkError::EmptyField { id: id(), field });
     }
-    if text.contains(IMAGE_TOKEN) {
-        return Err(SinkError::ImageToken { id: id(), field });
+    // Names of files and items stand outside the conversation: only the sink's own word matters.
+    let token = match field {
+        "instruction" | "answer" => tokens::placeholder(text),
+        _ => text.contains(IMAGE_TOKEN).then_some(IMAGE_TOKEN),
+    };
+    if let Some(token) = token {
+        return Err(SinkError::ImageToken { id: id(), field, token: token.to_owned() });
     }
     match find_garbage(text) {
         Some(character) => Err(SinkError::ControlCharacter { id: id(), field, character }),

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::guard::Guard;
 use super::staged::StagedFile;
 use super::{Sample, Sink, SinkError, SinkSummary};
+use crate::base::json;
 
 /// Every field of every sample, one JSON object per line.
 pub struct JsonlSink {
@@ -31,7 +32,7 @@ impl Sink for JsonlSink {
     fn push(&mut self, sample: &Sample) -> Result<(), SinkError> {
         self.guard.admit(sample)?;
         self.line.clear();
-        serde_json::to_writer(&mut self.line, sample).map_err(|error| SinkError::Encode {
+        json::append(&mut self.line, sample).map_err(|error| SinkError::Encode {
             path: self.file.path().to_owned(),
             detail: error.to_string(),
         })?;

@@ -11,6 +11,7 @@ pub(super) fn sample(number: u32) -> Sample {
         id: id.into(),
         similarity,
         score: similarity / 2.0,
+        checks: Vec::new(),
     };
     Sample {
         image: format!("photo/{number}.jpg"),
@@ -23,6 +24,7 @@ pub(super) fn sample(number: u32) -> Sample {
             height: 480 + number,
             description: "A number on a door.".into(),
             instruction_id: "line-about".into(),
+            requires: None,
             category: number.is_multiple_of(2).then(|| "writing".into()),
             similarity: 0.25,
             score: 0.125,
@@ -108,13 +110,15 @@ fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
 #[test]
 fn samples_that_trainers_reject_are_refused() {
     type Spoil = fn(&mut Sample);
-    let cases: [(Spoil, &str); 9] = [
+    let cases: [(Spoil, &str); 11] = [
         (|s| s.answer = " \n".into(), "sample_empty_field"),
         (|s| s.instruction.clear(), "sample_empty_field"),
         (|s| s.image.clear(), "sample_empty_field"),
         (|s| s.id.clear(), "sample_empty_field"),
         (|s| s.answer.push_str(" <image> "), "sample_image_token"),
         (|s| s.instruction.insert_str(0, "<image>\n"), "sample_image_token"),
+        (|s| s.answer.push_str(" <VIDEO>"), "sample_image_token"),
+        (|s| s.instruction.push_str(" <|image_pad|>"), "sample_image_token"),
         (|s| s.answer.push('\u{1b}'), "sample_control_character"),
         (|s| s.lineage.score = f64::NAN, "sample_not_finite"),
         (|s| s.lineage.candidates[1].similarity = f64::INFINITY, "sample_not_finite"),

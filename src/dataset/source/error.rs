@@ -36,13 +36,20 @@ pub enum SourceError {
     ImagesNotUsed { images: PathBuf },
 
     #[error("{} is empty; expected {expected}", path.display())]
-    Empty { path: PathBuf, expected: &'static str },
+    Empty { path: PathBuf, expected: String },
 
     #[error(
-        "{} has no usable item: {rejected} rejected (the rejections say why); expected {expected}",
+        "{} has no usable item: {rejected} rejected, the first because of {first}; expected \
+         {expected}",
         path.display()
     )]
-    NoUsableItem { path: PathBuf, rejected: u64, expected: &'static str },
+    NoUsableItem {
+        path: PathBuf,
+        rejected: u64,
+        /// The reason of the first refusal.
+        first: String,
+        expected: String,
+    },
 
     #[error("{}:{line}:{column}: not valid JSON: {detail}", path.display())]
     InvalidJson { path: PathBuf, line: usize, column: usize, detail: String },
@@ -53,6 +60,12 @@ pub enum SourceError {
         path.display()
     )]
     NotCoco { path: PathBuf, detail: String },
+
+    #[error("{} is {detail}", path.display())]
+    NotText { path: PathBuf, detail: String },
+
+    #[error("{}: {detail}", path.display())]
+    NoColumns { path: PathBuf, detail: String },
 
     /// The source itself may not be read.
     #[error(transparent)]
@@ -73,6 +86,8 @@ impl Failure for SourceError {
             | Self::Empty { .. }
             | Self::NoUsableItem { .. }
             | Self::InvalidJson { .. }
+            | Self::NotText { .. }
+            | Self::NoColumns { .. }
             | Self::NotCoco { .. } => ErrorKind::InvalidInput,
             Self::Confined(error) => error.kind(),
             Self::Io(error) => ErrorKind::of_io(error),
@@ -90,6 +105,8 @@ impl Failure for SourceError {
             Self::NoUsableItem { .. } => "source_no_usable_item",
             Self::InvalidJson { .. } => "source_invalid_json",
             Self::NotCoco { .. } => "source_not_coco",
+            Self::NotText { .. } => "source_not_text",
+            Self::NoColumns { .. } => "source_no_columns",
             Self::Confined(error) => error.code(),
             Self::Io(_) => "source_io",
         }

@@ -1,69 +1,350 @@
-use serde::Deserialize;
+use std::fmt;
+use std::io::Read;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::base::check::{Checks, Settings};
+
+use super::bare::Bare;
 use super::ids::id_text;
 use super::refusal::Refusal;
-use super::text;
+use super::text::Texts;
 
-/// What one JSON object says about one photo. Unknown fields are left alone; types are checked
-/// field by field, so that a refusal can name the field.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Fields {
-    id: Option<Value>,
-    image: Option<Value>,
-    file_name: Option<Value>,
-    description: Option<Value>,
-    caption: Option<Value>,
-    captions: Option<Value>,
+/// Names of the field that holds the description. The first three go before all others, written
+/// just so: which of them holds is what a run's keys rest on.
+const CAPTIONS: [&str; 23] = [
+    "description",
+    "caption",
+    "captions",
+    "descriptions",
+    "text",
+    "texts",
+    "detailed_caption",
+    "long_caption",
+    "caption_text",
+    "image_caption",
+    "image_description",
+    "recaption",
+    "generated_caption",
+    "blip_caption",
+    "alt_text",
+    "alttext",
+    "alt",
+    "sentence",
+    "sentences",
+    "comment",
+    "raw",
+    "txt",
+    "title",
+];
+
+/// Names of the field that holds the photo's file name; as above, of the first two. An address is
+/// asked for last, so that a refusal can say what it is.
+const IMAGES: [&str; 18] = [
+    "image",
+    "file_name",
+    "filename",
+    "image_path",
+    "img_path",
+    "image_file",
+    "image_name",
+    "imagename",
+    "img",
+    "images",
+    "filepath",
+    "file_path",
+    "path",
+    "file",
+    "photo",
+    "image_url",
+    "img_url",
+    "url",
+];
+
+/// Names of a conversation.
+const TURNS: [&str; 2] = ["conversations", "messages"];
+
+/// Most names of fields that a refusal lists.
+const LISTED: usize = 12;
+
+/// Which fields of a row or sidecar say what; by default the usual names are tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FieldNames {
+    /// The row's id; where a row has none it is made from the photo's name.
+    pub id: Option<String>,
+    /// The photo's file name.
+    pub image: Option<String>,
+    /// The description: a text, or a list of texts.
+    pub caption: Option<String>,
 }
 
-impl Fields {
+impl Settings for FieldNames {
+    fn check(&self, checks: &mut Checks) {
+        for (key, name) in [("id", &self.id), ("image", &self.image), ("caption", &self.caption)] {
+            let full = name.as_ref().is_none_or(|name| !name.trim().is_empty());
+            checks.require(full, key, "\"\"", "a field's name");
+        }
+    }
+}
+
+/// The three things that a row says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Id,
+    Image,
+    Caption,
+    Turns,
+}
+
+impl FieldNames {
+    /// What the field called `name` holds, and its rank among the fields of its kind.
+    fn wanted(&self, name: &str) -> Option<(Wanted, usize)> {
+        let set = [
+            (Wanted::Id, &self.id),
+            (Wanted::Image, &self.image),
+            (Wanted::Caption, &self.caption),
+        ];
+        if let Some((wanted, _)) = set.iter().find(|(_, set)| set.as_deref() == Some(name)) {
+            return Some((*wanted, 0));
+        }
+        let plain = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
+        let place = |names: &[&str]| {
+            // As written goes before the same name in other letters.
+            let exact = names.iter().position(|known| *known == name);
+            exact.or_else(|| Some(names.len() + names.iter().position(|known| *known == plain)?))
+        };
+        let usual: [(Wanted, &Option<String>, &[&str]); 4] = [
+            (Wanted::Id, &self.id, &["id"]),
+            (Wanted::Image, &self.image, &IMAGES),
+            (Wanted::Caption, &self.caption, &CAPTIONS),
+            (Wanted::Turns, &self.caption, &TURNS),
+        ];
+        let mut unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
+        unset.find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
+    }
+
+    /// Whether a field called `name` may hold a description.
+    pub(super) fn is_caption(&self, name: &str) -> bool {
+        matches!(self.wanted(name), Some((Wanted::Caption | Wanted::Turns, _)))
+    }
+
+    /// Whether a field called `name` may hold a photo's name.
+    pub(super) fn is_image(&self, name: &str) -> bool {
+        matches!(self.wanted(name), Some((Wanted::Image, _)))
+    }
+
+    /// What a refusal says where no field holds the description.
+    fn no_caption(&self) -> String {
+        match &self.caption {
+            Some(name) => format!("no field `{name}`, which source.fields.caption names"),
+            None => {
+                "no field `caption`, `description`, `captions` or `text` (source.fields.caption \
+                     can name another)"
+                    .into()
+            }
+        }
+    }
+
+    fn no_image(&self) -> String {
+        match &self.image {
+            Some(name) => format!("no field `{name}`, which source.fields.image names"),
+            None => "no field `image` or `file_name` (source.fields.image can name another)".into(),
+        }
+    }
+}
+
+/// What one row says about one photo. Types are checked field by field, so that a refusal can name
+/// the field. An absent field and one that holds `null` are the same.
+#[derive(Debug)]
+pub(super) struct Fields<'n> {
+    names: &'n FieldNames,
+    /// Those that are known, in order of rank.
+    known: Vec<(Wanted, usize, String, Value)>,
+    /// Names of the first others, for refusals.
+    others: Vec<String>,
+}
+
+impl<'n> Fields<'n> {
     /// Reads one JSON object. The fault's line counts from the start of `json`.
-    pub fn parse(json: &str) -> Result<Self, JsonFault> {
-        // A derived reader would also take an array for an object, field by field.
+    pub fn parse(json: &str, names: &'n FieldNames) -> Result<Self, JsonFault> {
+        let fault = match Self::parse_strictly(json, names) {
+            Ok(fields) => return Ok(fields),
+            Err(fault) => fault,
+        };
+        // What Python writes for numbers that are none is no reason to lose a row.
+        let mut bare = String::new();
+        match Bare::new(json.as_bytes()).read_to_string(&mut bare) {
+            Ok(_) if bare != json => {}
+            _ => return Err(fault.explained(json)),
+        }
+        Self::parse_strictly(&bare, names).map_err(|mut fault| {
+            let line = json.lines().nth(fault.line.saturating_sub(1)).unwrap_or_default();
+            fault.column = fault.column.saturating_sub(Bare::grown(line, fault.column));
+            fault.explained(json)
+        })
+    }
+
+    fn parse_strictly(json: &str, names: &'n FieldNames) -> Result<Self, JsonFault> {
         if !json.trim_start().starts_with('{') {
-            serde_json::from_str::<serde::de::IgnoredAny>(json)?;
+            serde_json::from_str::<IgnoredAny>(json)?;
             let detail = "valid JSON, but not an object".to_owned();
             return Err(JsonFault { line: 1, column: 1, detail });
         }
-        Ok(serde_json::from_str(json)?)
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let fields = Row(names).deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(fields)
+    }
+
+    /// A row of a table, cell by cell with its column's name. A list may be written as JSON.
+    pub fn of_cells<'a>(
+        cells: impl Iterator<Item = (&'a str, &'a str)>,
+        names: &'n FieldNames,
+    ) -> Self {
+        let mut fields = Self::new(names);
+        for (name, cell) in cells {
+            let Some((wanted, rank)) = names.wanted(name) else {
+                fields.other(name);
+                continue;
+            };
+            let bare = cell.trim();
+            if bare.is_empty() || bare.eq_ignore_ascii_case("nan") {
+                continue;
+            }
+            let list = bare.starts_with('[') && wanted != Wanted::Id;
+            let value = list.then(|| serde_json::from_str(bare).ok()).flatten();
+            let value = value.unwrap_or_else(|| Value::String(cell.to_owned()));
+            fields.known.push((wanted, rank, name.to_owned(), value));
+        }
+        fields.known.sort_by_key(|(_, rank, ..)| *rank);
+        fields
+    }
+
+    fn new(names: &'n FieldNames) -> Self {
+        Self { names, known: Vec::new(), others: Vec::new() }
+    }
+
+    /// An object that was read already.
+    pub fn of_object(object: serde_json::Map<String, Value>, names: &'n FieldNames) -> Self {
+        let mut fields = Self::new(names);
+        for (name, value) in object {
+            match names.wanted(&name) {
+                Some((wanted, rank)) if !value.is_null() => {
+                    fields.known.push((wanted, rank, name, value));
+                }
+                _ => fields.other(&name),
+            }
+        }
+        fields.known.sort_by_key(|(_, rank, ..)| *rank);
+        fields
+    }
+
+    /// Whether it has a field that may hold a description.
+    pub fn describes(&self) -> bool {
+        self.of(Wanted::Caption).chain(self.of(Wanted::Turns)).next().is_some()
+    }
+
+    fn other(&mut self, name: &str) {
+        if self.others.len() < LISTED {
+            self.others.push(name.chars().take(40).filter(|c| !c.is_control()).collect());
+        }
+    }
+
+    fn of(&self, kind: Wanted) -> impl Iterator<Item = (&str, &Value)> {
+        let of_kind = self.known.iter().filter(move |(wanted, ..)| *wanted == kind);
+        of_kind.map(|(.., name, value)| (name.as_str(), value))
+    }
+
+    /// `reason`, and which fields there are.
+    fn lacking(&self, code: &'static str, reason: &str) -> Refusal {
+        let known = self.known.iter().map(|(.., name, _)| name);
+        let names: Vec<_> = known.chain(&self.others).map(|name| format!("`{name}`")).collect();
+        match names.as_slice() {
+            [] => Refusal::new(code, reason),
+            names => Refusal::new(code, format!("{reason}; it has {}", names.join(", "))),
+        }
     }
 
     /// The id, when there is one.
     pub fn id(&self) -> Result<Option<String>, Refusal> {
-        self.id.as_ref().map(id_text).transpose()
+        self.of(Wanted::Id).next().map(|(_, value)| id_text(value)).transpose()
     }
 
-    /// The image's name: `image`, else `file_name`.
+    /// The image's name.
     pub fn image(&self) -> Result<&str, Refusal> {
-        let (name, value) = match (&self.image, &self.file_name) {
-            (Some(value), _) => ("image", value),
-            (None, Some(value)) => ("file_name", value),
-            (None, None) => return Err(Refusal::new("missing_image", "no field `image`")),
-        };
-        let image = value.as_str().ok_or_else(|| wrong_type(name, "a string", value))?;
-        check_image(image)?;
-        Ok(image)
+        let mut first = None;
+        for (name, value) in self.of(Wanted::Image) {
+            let found = one_image(value).ok_or_else(|| wrong_type(name, "a string", value));
+            match found.and_then(|image| check_image(image).map(|()| image)) {
+                Ok(image) => return Ok(image),
+                Err(refusal) => _ = first.get_or_insert(refusal),
+            }
+        }
+        Err(first.unwrap_or_else(|| self.lacking("missing_image", &self.names.no_image())))
     }
 
-    /// The description: the first of `description`, `caption` and `captions` that is there, each
-    /// a string or a list of strings.
-    pub fn description(&self) -> Result<String, Refusal> {
-        let named = [
-            ("description", &self.description),
-            ("caption", &self.caption),
-            ("captions", &self.captions),
-        ];
-        let found = named.into_iter().find_map(|(name, value)| Some((name, value.as_ref()?)));
-        let Some((name, value)) = found else {
-            let reason = "no field `caption`, `description` or `captions`";
-            return Err(Refusal::new("missing_description", reason));
-        };
-        match value {
-            Value::String(text) => text::description(text),
-            Value::Array(list) => text::description(&text::join_captions(strings(name, list)?)),
-            other => Err(wrong_type(name, "a string or a list of strings", other)),
+    /// The description: of the fields that may hold it, the first that holds a text; each a string
+    /// or a list of strings. Without one, the answer of a conversation of one question.
+    pub fn captions(&self) -> Result<Texts, Refusal> {
+        let mut first = None;
+        for (name, value) in self.of(Wanted::Caption) {
+            match texts(name, value) {
+                Ok(texts) if !texts.is_empty() => return Ok(texts),
+                Ok(_) => {
+                    let reason = format!("the description is empty (field `{name}`)");
+                    first.get_or_insert(Refusal::new("empty_description", reason));
+                }
+                Err(refusal) => _ = first.get_or_insert(refusal),
+            }
         }
+        for (name, value) in self.of(Wanted::Turns) {
+            match answer(name, value) {
+                Ok(texts) => return Ok(texts),
+                Err(refusal) => _ = first.get_or_insert(refusal),
+            }
+        }
+        Err(first.unwrap_or_else(|| self.lacking("missing_description", &self.names.no_caption())))
+    }
+}
+
+/// Reads the fields of an object that are wanted, and passes over the rest.
+struct Row<'n>(&'n FieldNames);
+
+impl<'de, 'n> DeserializeSeed<'de> for Row<'n> {
+    type Value = Fields<'n>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields<'n>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, 'n> Visitor<'de> for Row<'n> {
+    type Value = Fields<'n>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'n>, M::Error> {
+        let mut fields = Fields::new(self.0);
+        while let Some(name) = map.next_key::<String>()? {
+            let Some((wanted, rank)) = self.0.wanted(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                fields.other(&name);
+                continue;
+            };
+            let value = map.next_value::<Value>()?;
+            if fields.known.iter().any(|(.., known, _)| *known == name) {
+                return Err(M::Error::custom(format!("duplicate field `{name}`")));
+            }
+            fields.known.push((wanted, rank, name, value));
+        }
+        fields.known.retain(|(.., value)| !value.is_null());
+        fields.known.sort_by_key(|(_, rank, ..)| *rank);
+        Ok(fields)
     }
 }
 
@@ -75,6 +356,31 @@ pub(super) struct JsonFault {
     pub detail: String,
 }
 
+impl JsonFault {
+    /// With what `json` seems to be instead.
+    fn explained(mut self, json: &str) -> Self {
+        let start = json.trim_start();
+        let python = start.starts_with("{'")
+            || ["None", "True", "False"].iter().any(|word| self.stands_at(json, word))
+            || self.stands_at(json, "'");
+        if python {
+            self.detail += "; this is Python's own notation, write it with json.dumps";
+        } else if start.starts_with('{') && self.detail.starts_with("EOF") {
+            self.detail += "; the object or a text in it is not closed";
+        } else if self.detail.contains("control character") {
+            self.detail += "; a line end or tab in a text is written \\n or \\t";
+        }
+        self
+    }
+
+    /// Whether `word` is what the reader stopped at, which is its first letter or the one before.
+    fn stands_at(&self, json: &str, word: &str) -> bool {
+        let line = json.lines().nth(self.line.saturating_sub(1)).unwrap_or_default();
+        (self.column.saturating_sub(2)..=self.column)
+            .any(|at| line.get(at..).is_some_and(|rest| rest.starts_with(word)))
+    }
+}
+
 impl From<serde_json::Error> for JsonFault {
     fn from(error: serde_json::Error) -> Self {
         let text = error.to_string();
@@ -83,7 +389,8 @@ impl From<serde_json::Error> for JsonFault {
     }
 }
 
-/// Refuses image names that cannot be a file's: empty, with control characters, or a URL.
+/// Refuses image names that cannot be a file's: empty, with control characters, or the address of
+/// another machine.
 pub(super) fn check_image(image: &str) -> Result<(), Refusal> {
     if image.trim().is_empty() {
         return Err(Refusal::new("missing_image", "the image's name is empty"));
@@ -92,17 +399,106 @@ pub(super) fn check_image(image: &str) -> Result<(), Refusal> {
         let reason = format!("the image's name holds a control character: {image:?}");
         return Err(Refusal::new("invalid_image_name", reason));
     }
-    if image.contains("://") {
-        let reason = format!("`{image}` is a URL; photos are read from files");
+    if image.starts_with("data:") || looks_inlined(image) {
+        let start: String = image.chars().take(40).collect();
+        let reason = format!("`{start}…` is a photo itself, not its name; write it to a file");
+        return Err(Refusal::new("invalid_image_name", reason));
+    }
+    let scheme = image.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| !scheme.eq_ignore_ascii_case("file")) {
+        let reason = format!("`{image}` is a URL; photos are read from files, download it first");
         return Err(Refusal::new("image_is_url", reason));
     }
     Ok(())
 }
 
-fn strings<'a>(name: &str, list: &'a [Value]) -> Result<Vec<&'a str>, Refusal> {
-    list.iter()
-        .map(|item| item.as_str().ok_or_else(|| wrong_type(name, "a list of strings", item)))
-        .collect()
+/// Whether a text is a photo in base64: longer than any path, without an ending.
+fn looks_inlined(image: &str) -> bool {
+    image.len() > 4096
+        && image.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+}
+
+/// A name, a list of one name, or the object that Hugging Face's `datasets` write for a photo.
+fn one_image(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(name) => Some(name),
+        Value::Array(list) => match list.as_slice() {
+            [one] => one_image(one),
+            _ => None,
+        },
+        Value::Object(object) => object.get("path")?.as_str(),
+        _ => None,
+    }
+}
+
+fn texts(name: &str, value: &Value) -> Result<Texts, Refusal> {
+    let wrong = |expected, value| Err(wrong_type(name, expected, value));
+    match value {
+        Value::String(text) if is_python_list(text) => {
+            let reason = format!(
+                "field `{name}` holds a list in Python's own notation; write it with json.dumps"
+            );
+            Err(Refusal::new("invalid_field", reason))
+        }
+        Value::String(text) => Ok(Texts::one(text.clone())),
+        Value::Array(list) => {
+            let mut found = Vec::new();
+            for item in list {
+                match item {
+                    Value::String(text) => found.push(text.clone()),
+                    Value::Null => {}
+                    Value::Object(object) => {
+                        let text =
+                            ["raw", "caption", "text", "sentence"].map(|key| object.get(key));
+                        match text.into_iter().flatten().find_map(Value::as_str) {
+                            Some(text) => found.push(text.to_owned()),
+                            None => return wrong("a list of strings", item),
+                        }
+                    }
+                    item => return wrong("a list of strings", item),
+                }
+            }
+            Ok(Texts::several(found))
+        }
+        other => wrong("a string or a list of strings", other),
+    }
+}
+
+fn is_python_list(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with("['") && text.ends_with("']")
+}
+
+/// The model's turn of a conversation, if it has one question and one answer; more of them talk
+/// about the photo, and none alone describes it.
+fn answer(name: &str, value: &Value) -> Result<Texts, Refusal> {
+    let turns = value.as_array().ok_or_else(|| wrong_type(name, "a list of turns", value))?;
+    let text = |turn: &Value, keys: [&str; 2]| {
+        let found = keys.into_iter().find_map(|key| turn.get(key)?.as_str());
+        found.map(str::to_owned)
+    };
+    let role = |turn: &Value| text(turn, ["from", "role"]).unwrap_or_default();
+    let spoken: Vec<_> = turns.iter().filter(|turn| role(turn) != "system").collect();
+    let is_answer =
+        |turn: &Value| matches!(&*role(turn), "gpt" | "assistant" | "model" | "bot" | "chatgpt");
+    match spoken.as_slice() {
+        [question, answer] if !is_answer(question) && is_answer(answer) => {
+            let answer = text(answer, ["value", "content"]).map(Texts::one);
+            let empty = || {
+                let reason = format!("the answer in `{name}` is empty");
+                Refusal::new("empty_description", reason)
+            };
+            answer.filter(|texts| !texts.is_empty()).ok_or_else(empty)
+        }
+        turns => {
+            let reason = format!(
+                "`{name}` has {} turns: only the answer of one question and one answer is taken \
+                 for a description; add a field `caption`",
+                turns.len()
+            );
+            Err(Refusal::new("ambiguous_description", reason))
+        }
+    }
 }
 
 fn wrong_type(name: &str, expected: &str, value: &Value) -> Refusal {
@@ -115,4 +511,128 @@ fn wrong_type(name: &str, expected: &str, value: &Value) -> Refusal {
         Value::Object(_) => "an object",
     };
     Refusal::new("invalid_field", format!("field `{name}` holds {seen}; expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static USUAL: FieldNames = FieldNames { id: None, image: None, caption: None };
+
+    fn fields(json: &str) -> Fields<'static> {
+        Fields::parse(json, &USUAL).expect("an object")
+    }
+
+    fn caption(json: &str) -> Result<String, (&'static str, String)> {
+        let read = fields(json).captions().and_then(Texts::captions);
+        read.map(|captions| captions.description).map_err(|refusal| (refusal.code, refusal.reason))
+    }
+
+    fn fault(json: &str) -> String {
+        let fault = Fields::parse(json, &USUAL).expect_err("not JSON");
+        format!("{}:{} {}", fault.line, fault.column, fault.detail)
+    }
+
+    #[test]
+    fn usual_names_are_found_and_the_old_ones_go_first() {
+        for name in CAPTIONS.iter().copied().chain(["Caption", "TEXT", "Alt-Text", "alt text"]) {
+            assert_eq!(
+                caption(&format!(r#"{{"x": 1, "{name}": "yes"}}"#)),
+                Ok("yes".into()),
+                "{name}"
+            );
+        }
+        for name in IMAGES.iter().copied().chain(["Image", "File Name", "IMAGE"]) {
+            assert_eq!(fields(&format!(r#"{{"{name}": "a.jpg"}}"#)).image(), Ok("a.jpg"), "{name}");
+        }
+        let all = r#"{"text": "t", "Description": "D", "captions": ["c"], "caption": "b"}"#;
+        assert_eq!(caption(all), Ok("b".into()));
+        assert_eq!(
+            caption(r#"{"text": "t", "DESCRIPTION": "D", "captions": ["c"]}"#),
+            Ok("c.".into())
+        );
+    }
+
+    #[test]
+    fn the_first_text_that_is_full_holds() {
+        assert_eq!(
+            caption(r#"{"description": null, "caption": " ", "text": "t"}"#),
+            Ok("t".into())
+        );
+        assert_eq!(caption(r#"{"captions": [null, "", "a b"], "text": "t"}"#), Ok("a b.".into()));
+        assert_eq!(caption(r#"{"captions": [], "text": "t"}"#), Ok("t".into()));
+        assert_eq!(caption(r#"{"sentences": [{"raw": "a"}, {"raw": "b"}]}"#), Ok("a. b.".into()));
+        let (code, reason) = caption(r#"{"caption": "", "text": "\ufeff "}"#).expect_err("empty");
+        assert_eq!(
+            (code, &*reason),
+            ("empty_description", "the description is empty (field `caption`)")
+        );
+        let (code, reason) = caption(r#"{"id": 1, "kapition": "x"}"#).expect_err("none");
+        assert_eq!(code, "missing_description");
+        assert!(
+            reason.contains("source.fields.caption") && reason.contains("`kapition`"),
+            "{reason}"
+        );
+        let (code, reason) = caption(r#"{"caption": "['a', 'b']"}"#).expect_err("a list");
+        assert!(code == "invalid_field" && reason.contains("json.dumps"), "{reason}");
+    }
+
+    #[test]
+    fn a_name_that_is_set_is_the_only_one() {
+        let names = FieldNames { caption: Some("kapition".into()), ..FieldNames::default() };
+        let read = |json| Fields::parse(json, &names).expect("an object").captions();
+        let text = read(r#"{"caption": "no", "kapition": "yes"}"#).and_then(Texts::captions);
+        assert_eq!(text.map(|text| text.description), Ok("yes".into()));
+        let refusal = read(r#"{"caption": "no"}"#).expect_err("not there");
+        assert!(refusal.reason.contains("`kapition`"), "{}", refusal.reason);
+    }
+
+    #[test]
+    fn one_answer_to_one_question_describes() {
+        let llava = r#"{"id": "1", "image": "a.jpg", "conversations": [
+            {"from": "human", "value": "<image>\nDescribe."}, {"from": "gpt", "value": "A cat."}]}"#;
+        assert_eq!(caption(llava), Ok("A cat.".into()));
+        let messages = r#"{"images": ["a.jpg"], "messages": [{"role": "system", "content": "s"},
+            {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}"#;
+        assert_eq!(caption(messages), Ok("a".into()));
+        assert_eq!(fields(messages).image(), Ok("a.jpg"));
+        let long = r#"{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"},
+            {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}"#;
+        let (code, reason) = caption(long).expect_err("a talk");
+        assert!(code == "ambiguous_description" && reason.contains("4 turns"), "{reason}");
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_absent() {
+        let json = r#"{"id": NaN, "caption": "NaN, \"Infinity", "w": [Infinity, -Infinity], "image": "a"}"#;
+        let fields = fields(json);
+        assert_eq!(fields.id(), Ok(None));
+        assert_eq!(caption(json), Ok("NaN, \"Infinity".into()));
+        assert_eq!(fault(r#"{"a": NaN, "b": }"#), fault(r#"{"a": 123, "b": }"#));
+    }
+
+    #[test]
+    fn what_is_almost_json_is_named() {
+        for json in ["{'id': 1}", r#"{"a": None}"#, r#"{"a": True, "b": 1}"#, r#"{"a": 'x'}"#] {
+            assert!(fault(json).contains("Python"), "{}", fault(json));
+        }
+        assert!(fault(r#"{"a": 1,}"#).contains("trailing comma"), "{}", fault(r#"{"a": 1,}"#));
+        assert!(fault(r#"{"a": "b"#).contains("not closed"));
+        assert!(fault("{\"a\": \"b\tc\"}").contains("\\t"));
+        assert!(fault(r#"{"id": 1, "id": 2}"#).contains("duplicate field `id`"));
+    }
+
+    #[test]
+    fn images_that_are_no_names_are_refused() {
+        let code = |image: &str| check_image(image).map_err(|refusal| refusal.code);
+        assert_eq!(code("https://example.org/a.jpg"), Err("image_is_url"));
+        assert_eq!(code("s3://bucket/a.jpg"), Err("image_is_url"));
+        assert_eq!(code("data:image/png;base64,AAAA"), Err("invalid_image_name"));
+        assert_eq!(code(&"A".repeat(5000)), Err("invalid_image_name"));
+        assert_eq!(code("file:///photos/a.jpg"), Ok(()));
+        let image = |json| fields(json).image().map(str::to_owned).map_err(|refusal| refusal.code);
+        assert_eq!(image(r#"{"image": {"bytes": null, "path": "a.jpg"}}"#), Ok("a.jpg".into()));
+        assert_eq!(image(r#"{"images": ["a.jpg", "b.jpg"]}"#), Err("invalid_field"));
+        assert_eq!(image(r#"{"image": "", "file_name": "b.jpg"}"#), Ok("b.jpg".into()));
+    }
 }

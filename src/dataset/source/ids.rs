@@ -3,6 +3,7 @@ use std::collections::hash_map::Entry;
 
 use serde_json::Value;
 
+use super::endings::without_ending;
 use super::refusal::Refusal;
 
 /// The longest id a source accepts, in bytes of UTF-8.
@@ -14,11 +15,31 @@ pub const MAX_ID_BYTES: usize = 512;
 /// places, a million records took 110 MB (while the map grows; 80 MB between).
 pub(super) struct IdBook<P> {
     first: HashMap<Box<str>, P>,
+    /// How often an id was made of a name that was taken.
+    made: HashMap<Box<str>, u64>,
 }
 
 impl<P> IdBook<P> {
     pub fn new() -> Self {
-        Self { first: HashMap::new() }
+        Self { first: HashMap::new(), made: HashMap::new() }
+    }
+
+    /// An id for an item without one, made of its photo's name: the path without its ending, or,
+    /// where the path leads elsewhere, the file's name; `#2`, `#3` and so on behind one that is
+    /// taken.
+    pub fn make(&mut self, image: &str) -> String {
+        let name = id_of_image(image);
+        if !self.first.contains_key(&*name) {
+            return name;
+        }
+        let count = self.made.entry(name.as_str().into()).or_insert(1);
+        loop {
+            *count += 1;
+            let id = format!("{name}#{count}");
+            if !self.first.contains_key(&*id) {
+                return id;
+            }
+        }
     }
 
     /// Takes `id` for the item at `place`, or says why it cannot be that item's id; `show` puts a
@@ -59,13 +80,48 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// An id as JSON gives it: a string or a whole number.
+/// An id as JSON gives it: a string or a whole number, which may be written with a point (`7.0`),
+/// as pandas does in a column with gaps.
 pub(super) fn id_text(value: &Value) -> Result<String, Refusal> {
+    /// From here on not every whole number is one that a float can hold.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::String(text) => Ok(text.clone()),
-        Value::Number(number) if !number.is_f64() => Ok(number.to_string()),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            None => Ok(number.to_string()),
+            Some(float) if float.fract() == 0.0 && float.abs() < EXACT => {
+                Ok((float as i64).to_string())
+            }
+            Some(float) => {
+                let reason = format!("the id is {float}, no whole number; write it as text");
+                Err(Refusal::new("invalid_id", reason))
+            }
+        },
         _ => Err(Refusal::new("invalid_id", "the id is neither a string nor a whole number")),
     }
+}
+
+/// The id that a photo's name makes.
+pub(super) fn id_of_image(image: &str) -> String {
+    let path = image.trim().replace('\\', "/");
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let elsewhere = path.starts_with('/')
+        || parts.iter().any(|part| *part == "..")
+        || parts.first().is_some_and(|part| part.ends_with(':'));
+    if elsewhere {
+        parts.drain(..parts.len().saturating_sub(1));
+    }
+    if let Some(file) = parts.last_mut() {
+        *file = without_ending(file);
+    }
+    parts.join("/")
+}
+
+/// The digits of an id without the zeros before them; `None` for what is no number.
+pub(super) fn number(id: &str) -> Option<&str> {
+    let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = id.trim_start_matches('0');
+    digits.then_some(if rest.is_empty() { "0" } else { rest })
 }
 
 /// An id that is safe to print as a rejection's subject, or `None`.
@@ -111,8 +167,36 @@ mod tests {
         assert_eq!(text("790"), Ok("790".into()));
         assert_eq!(text("18446744073709551615"), Ok("18446744073709551615".into()));
         assert_eq!(text("\"007\""), Ok("007".into()));
-        for json in ["1.5", "1e3", "true", "null", "[1]"] {
+        assert_eq!(text("0.0"), Ok("0".into()));
+        assert_eq!(text("-7.0"), Ok("-7".into()));
+        assert_eq!(text("1e3"), Ok("1000".into()));
+        for json in ["1.5", "1e300", "true", "null", "[1]"] {
             assert_eq!(text(json), Err("invalid_id"), "{json}");
         }
+    }
+
+    #[test]
+    fn an_id_is_made_of_the_photos_name() {
+        let mut ids = IdBook::new();
+        let mut made = |image: &str| {
+            let id = ids.make(image);
+            claim(&mut ids, &id, 1).expect("a made id is free");
+            id
+        };
+        assert_eq!(made("a.jpg"), "a");
+        assert_eq!(made("./sub//b.tar.JPEG"), "sub/b.tar");
+        assert_eq!(made(".\\sub\\c.png"), "sub/c");
+        assert_eq!(made("/data/photos/d.webp"), "d");
+        assert_eq!(made("C:\\photos\\e.jpg"), "e");
+        assert_eq!(made("file:///photos/f.jpg"), "f");
+        assert_eq!(made("../g.jpg"), "g");
+        assert_eq!(made("h.v2"), "h.v2");
+        assert_eq!(
+            (made("a.jpg"), made("a.png"), made("a")),
+            ("a#2".into(), "a#3".into(), "a#4".into())
+        );
+        assert_eq!(number("007"), Some("7"));
+        assert_eq!(number("000"), Some("0"));
+        assert_eq!((number(""), number("7a"), number("-7")), (None, None, None));
     }
 }

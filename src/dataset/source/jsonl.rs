@@ -1,128 +1,32 @@
-use std::io::BufReader;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+//! Rows of JSON.
 
-use super::fields::Fields;
-use super::ids::{IdBook, printable};
-use super::lines::{BoundedLines, Line};
-use super::refusal::{Outlet, Refusal};
-use super::{Emit, Reader, Source, SourceError, SourceKind, image_folder};
-use crate::dataset::ImageRef;
-use crate::dataset::record::SourceRecord;
+use std::io::{BufRead, Read};
+use std::path::Path;
+
+use super::encoding::{self, not_utf8};
+use super::fields::{FieldNames, Fields};
+use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Take};
+use super::refusal::Refusal;
+use super::rows::{Piece, Row, Rows};
+use super::{Reader, SourceError, SourceKind, image_folder};
 use crate::sandbox::FileAccess;
 
-/// The longest manifest line, in bytes. A longer one is refused without being held in memory.
-pub const MAX_LINE_BYTES: usize = 8 << 20;
+/// How much of a `.json` is looked at to tell what it is.
+const SNIFFED: u64 = 1 << 16;
 
-const EXPECTED: &str =
-    r#"one JSON object per line: {"id": "a1", "image": "a.jpg", "caption": "..."}"#;
+pub(super) static LAYOUT: Layout = Layout {
+    kind: "jsonl",
+    name: "JSONL manifest",
+    expected: r#"JSON objects: {"id": "a1", "image": "a.jpg", "caption": "..."}, one per line or in one array"#,
+    rows: read,
+};
 
-/// A manifest of one JSON object per line, with
-/// - `id`: a string or a whole number, unique in the file;
-/// - `image` (or `file_name`): a path, relative to the image folder or absolute;
-/// - the description: the first present of `description`, `caption`, `captions`, each a string or
-///   a list of strings (joined as sentences).
-///
-/// Other fields are left alone. A byte order mark, `\r\n` and blank lines are accepted. Holds one
-/// line at a time and the ids.
-#[derive(Debug)]
-pub struct JsonlSource {
-    path: PathBuf,
-    images: PathBuf,
-    access: FileAccess,
-    /// The file's name, for messages: `manifest.jsonl`.
-    name: String,
-}
-
-impl JsonlSource {
-    /// A manifest at `path` whose image names are relative to the folder `images`.
-    pub fn new(path: &Path, images: &Path) -> Self {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let access = FileAccess::Anywhere;
-        Self { path: path.to_owned(), images: images.to_owned(), access, name }
+impl ManifestSource {
+    /// JSON objects at `path` whose image names are relative to the folder `images`: one per line,
+    /// over several lines, or in one array.
+    pub fn jsonl(path: &Path, images: &Path) -> Self {
+        Self::new(path, images, &LAYOUT)
     }
-
-    /// The same, its file read only where `access` allows.
-    #[must_use]
-    pub fn reading(self, access: FileAccess) -> Self {
-        Self { access, ..self }
-    }
-
-    /// Sends what line number `number` (from 1) says.
-    fn line(
-        &self,
-        number: u64,
-        line: &Line,
-        ids: &mut IdBook<u64>,
-        out: &mut Outlet<'_, '_>,
-    ) -> ControlFlow<()> {
-        let place = format!("{}:{number}", self.name);
-        let bytes = match line {
-            Line::Whole(bytes) => strip_mark(number, bytes),
-            Line::TooLong { bytes } => {
-                let reason = format!("{place}: {bytes} bytes; the limit is {MAX_LINE_BYTES}");
-                return out.refuse(&place, Refusal::new("line_too_long", reason));
-            }
-        };
-        let fields = match parse(bytes, &place) {
-            Ok(Some(fields)) => fields,
-            Ok(None) => return ControlFlow::Continue(()),
-            Err(refusal) => return out.refuse(&place, refusal),
-        };
-        let (subject, record) = self.record(&fields, number, &place, ids);
-        match record {
-            Ok(record) => out.record(record),
-            Err(refusal) => out.refuse(&subject, refusal),
-        }
-    }
-
-    /// The record of one row, beside the subject for a refusal of it.
-    fn record(
-        &self,
-        fields: &Fields,
-        number: u64,
-        place: &str,
-        ids: &mut IdBook<u64>,
-    ) -> (String, Result<SourceRecord, Refusal>) {
-        let missing = || Refusal::new("missing_id", "no field `id`");
-        let id = match fields.id().and_then(|id| id.ok_or_else(missing)) {
-            Ok(id) => id,
-            Err(refusal) => return (place.to_owned(), Err(refusal.at(place))),
-        };
-        let subject = printable(&id).unwrap_or(place).to_owned();
-        let show = |line: &u64| format!("line {line}");
-        if let Err(refusal) = ids.claim(&id, number, show) {
-            return (subject, Err(refusal.at(place)));
-        }
-        let read = || -> Result<SourceRecord, Refusal> {
-            let image = ImageRef::file(self.images.join(fields.image()?));
-            let description = fields.description()?;
-            Ok(SourceRecord { id, image, description, origin: place.to_owned() })
-        };
-        (subject, read().map_err(|refusal| refusal.at(place)))
-    }
-}
-
-fn strip_mark(number: u64, bytes: &[u8]) -> &[u8] {
-    match bytes.strip_prefix("\u{feff}".as_bytes()) {
-        Some(rest) if number == 1 => rest,
-        _ => bytes,
-    }
-}
-
-/// The fields of a line; `None` when it is blank.
-fn parse(bytes: &[u8], place: &str) -> Result<Option<Fields>, Refusal> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let reason = format!("{place}: not UTF-8 from byte {} on", error.valid_up_to() + 1);
-        Refusal::new("invalid_utf8", reason)
-    })?;
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    Fields::parse(text).map(Some).map_err(|fault| {
-        let reason = format!("{place}:{}: not valid JSON: {}", fault.column, fault.detail);
-        Refusal::new("invalid_json", reason)
-    })
 }
 
 pub(super) const READER: Reader = Reader {
@@ -132,38 +36,98 @@ pub(super) const READER: Reader = Reader {
     folder: false,
     endings: &["jsonl", "ndjson"],
     open: |path, options| {
-        let images = image_folder(path, options)?;
-        Ok(Box::new(JsonlSource::new(path, &images).reading(options.access.clone())))
+        let source = ManifestSource::jsonl(path, &image_folder(path, options)?);
+        Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
     },
 };
 
-impl Source for JsonlSource {
-    fn describe(&self) -> String {
-        format!("JSONL manifest {}", self.path.display())
-    }
-
-    fn kind(&self) -> &'static str {
-        "jsonl"
-    }
-
-    fn image_root(&self) -> Option<&Path> {
-        Some(&self.images)
-    }
-
-    fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
-        let file = self.access.open(&self.path)?;
-        let mut lines = BoundedLines::new(BufReader::with_capacity(1 << 16, file), MAX_LINE_BYTES);
-        let mut ids = IdBook::new();
-        let mut out = Outlet::new(emit);
-        let mut number = 0;
-        while let Some(line) = lines.next_line()? {
-            number += 1;
-            if self.line(number, &line, &mut ids, &mut out).is_break() {
-                return Ok(());
-            }
+fn read(
+    file: &File<'_>,
+    text: Box<dyn BufRead + '_>,
+    names: &FieldNames,
+    take: &mut Take<'_>,
+) -> Result<(), SourceError> {
+    let mut rows = Rows::new(text, MAX_LINE_BYTES);
+    while let Some(row) = rows.next_row()? {
+        if take(row.line, fields(file, &row, names)).is_break() {
+            break;
         }
-        out.conclude(&self.path, EXPECTED)
     }
+    Ok(())
+}
+
+/// What a row says. A refusal names line and column where they are not those of the row's start.
+fn fields<'n>(file: &File<'_>, row: &Row, names: &'n FieldNames) -> Result<Fields<'n>, Refusal> {
+    let bytes = match &row.piece {
+        Piece::Object(bytes) | Piece::Other(bytes) => bytes,
+        Piece::TooLong { bytes } => {
+            let reason = format!("{bytes} bytes; the limit is {MAX_LINE_BYTES}");
+            return Err(Refusal::new("line_too_long", reason));
+        }
+    };
+    // Line and column in the file of a place in the row.
+    let place = |line: usize, column: usize| {
+        let before = if line == 1 { row.column - 1 } else { 0 };
+        (row.line + line as u64 - 1, before + column)
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = &bytes[..error.valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let last = valid.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (line, column) = place(line, valid.len() - last + 1);
+        let reason = not_utf8(column, bytes[valid.len()]);
+        Refusal::new("invalid_utf8", reason).at(&format!("{}:{line}", file.name))
+    })?;
+    Fields::parse(text, names).map_err(|fault| {
+        let (line, column) = place(fault.line, fault.column);
+        let reason = format!("not valid JSON: {}", fault.detail);
+        Refusal::new("invalid_json", reason).at(&format!("{}:{line}:{column}", file.name))
+    })
+}
+
+/// Whether a `.json` holds rows, in an array or one behind the other, rather than one document.
+pub(super) fn holds_rows(
+    path: &Path,
+    access: &FileAccess,
+    names: &FieldNames,
+) -> Result<bool, SourceError> {
+    let mut head = Vec::new();
+    encoding::open(path, access)?.take(SNIFFED).read_to_end(&mut head)?;
+    match head.trim_ascii_start().first() {
+        Some(b'[') => Ok(true),
+        Some(b'{') => {
+            let keys = outer_keys(&head);
+            let is = |wanted: &str| keys.iter().any(|key| key == wanted);
+            let caption = keys.iter().any(|key| names.is_caption(key));
+            Ok(!is("annotations") && caption)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The names of the fields of the first object in the start of a file.
+fn outer_keys(head: &[u8]) -> Vec<String> {
+    let mut keys = Vec::new();
+    let (mut depth, mut text, mut escaped) = (0_u32, None, false);
+    let mut last = None;
+    for (at, byte) in head.iter().enumerate() {
+        match (text, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(start), b'"') => {
+                last = Some(String::from_utf8_lossy(&head[start..at]).into_owned());
+                text = None;
+            }
+            (Some(_), _) => {}
+            (None, b'"') => text = Some(at + 1),
+            (None, b':') if depth == 1 => keys.extend(last.take()),
+            (None, b'{' | b'[') => depth += 1,
+            (None, b'}' | b']') if depth <= 1 => break,
+            (None, b'}' | b']') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    keys
 }
 
 #[cfg(test)]

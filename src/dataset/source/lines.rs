@@ -1,8 +1,11 @@
 use std::io::{self, BufRead};
 
+use memchr::memchr2;
+
 /// One line of a file read with a limit.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// The line's bytes without its end (`\n` or `\r\n`).
+    /// The line's bytes without its end (`\n`, `\r\n` or `\r`).
     Whole(Vec<u8>),
     /// The line is longer than the limit; its bytes were passed over, never held.
     TooLong {
@@ -15,11 +18,13 @@ pub(super) enum Line {
 pub(super) struct BoundedLines<R> {
     reader: R,
     limit: usize,
+    /// The line before ended with a carriage return, to which a line feed may belong.
+    returned: bool,
 }
 
 impl<R: BufRead> BoundedLines<R> {
     pub fn new(reader: R, limit: usize) -> Self {
-        Self { reader, limit }
+        Self { reader, limit, returned: false }
     }
 
     /// The next line, or `None` at the end of the file.
@@ -27,37 +32,29 @@ impl<R: BufRead> BoundedLines<R> {
         let mut held = Vec::new();
         let mut total: u64 = 0;
         let mut ended = false;
+        if std::mem::take(&mut self.returned) && self.reader.fill_buf()?.first() == Some(&b'\n') {
+            self.reader.consume(1);
+        }
         while !ended {
             let chunk = self.reader.fill_buf()?;
             if chunk.is_empty() {
                 break;
             }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let end = memchr2(b'\n', b'\r', chunk);
             let piece = &chunk[..end.unwrap_or(chunk.len())];
             total += piece.len() as u64;
-            // One byte more than the limit is kept, so that a `\r` at the limit is still seen.
-            let room = (self.limit + 1).saturating_sub(held.len());
+            let room = self.limit.saturating_sub(held.len());
             held.extend_from_slice(&piece[..piece.len().min(room)]);
             let used = piece.len() + usize::from(end.is_some());
             ended = end.is_some();
+            self.returned = end.is_some_and(|at| chunk[at] == b'\r');
             self.reader.consume(used);
         }
         if total == 0 && !ended {
             return Ok(None);
         }
-        Ok(Some(self.judge(held, total)))
-    }
-
-    fn judge(&self, mut held: Vec<u8>, total: u64) -> Line {
         let whole = held.len() as u64 == total;
-        if whole && held.last() == Some(&b'\r') {
-            held.pop();
-        }
-        if whole && held.len() <= self.limit {
-            Line::Whole(held)
-        } else {
-            Line::TooLong { bytes: total }
-        }
+        Ok(Some(if whole { Line::Whole(held) } else { Line::TooLong { bytes: total } }))
     }
 }
 
@@ -82,10 +79,13 @@ mod tests {
     #[test]
     fn lines_keep_their_limit_whatever_the_buffer() {
         for buffer in [1, 2, 3, 64] {
-            let seen = read(b"abcd\r\n\nabcde\n\r\nxyz", 4, buffer);
-            let expected =
-                [Ok(b"abcd".to_vec()), Ok(vec![]), Err(5), Ok(vec![]), Ok(b"xyz".to_vec())];
-            assert_eq!(seen, expected, "buffer of {buffer}");
+            for end in ["\n", "\r\n", "\r"] {
+                let text = format!("abcd\r\n{end}abcde{end}{end}xyz");
+                let seen = read(text.as_bytes(), 4, buffer);
+                let expected =
+                    [Ok(b"abcd".to_vec()), Ok(vec![]), Err(5), Ok(vec![]), Ok(b"xyz".to_vec())];
+                assert_eq!(seen, expected, "buffer of {buffer}, lines end with {end:?}");
+            }
         }
     }
 

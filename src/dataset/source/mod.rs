@@ -5,14 +5,20 @@
 //! whole is a [`SourceError`]. Ids are explicit and unique; what cannot be matched is reported,
 //! never guessed.
 
+mod bare;
 mod coco;
+mod encoding;
+mod endings;
 mod error;
 mod fields;
 mod folder;
 mod ids;
 mod jsonl;
 mod lines;
+mod manifest;
 mod refusal;
+mod rows;
+mod table;
 mod text;
 
 use crate::base::failure::Failure;
@@ -28,9 +34,10 @@ use crate::sandbox::{FileAccess, FileFacts, FileKind};
 
 pub use coco::CocoSource;
 pub use error::SourceError;
+pub use fields::FieldNames;
 pub use folder::{FolderSource, MAX_SIDECAR_BYTES};
 pub use ids::MAX_ID_BYTES;
-pub use jsonl::{JsonlSource, MAX_LINE_BYTES};
+pub use manifest::{MAX_LINE_BYTES, ManifestSource};
 
 /// What a source gives for each item it meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +56,7 @@ pub trait Source {
     /// The source in words for logs and reports, for instance `folder of photos photos/`.
     fn describe(&self) -> String;
 
-    /// The kind's name: `folder`, `jsonl` or `coco`.
+    /// The kind's name: `folder`, `jsonl`, `csv` or `coco`.
     fn kind(&self) -> &'static str;
 
     /// Reads every item from the start, in the source's own order, until `emit` breaks.
@@ -68,13 +75,16 @@ pub trait Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
-    /// By the path: a folder, `.jsonl`/`.ndjson`, or `.json` (COCO captions).
+    /// By the path: a folder, `.jsonl`/`.ndjson`, `.csv`/`.tsv`, or `.json` (COCO captions, or
+    /// rows as in `.jsonl`: by what it holds).
     #[default]
     Auto,
-    /// A folder of photos with `.txt` or `.json` sidecars.
+    /// A folder of photos with `.txt` or `.json` sidecars, or a `metadata.jsonl` or `.csv`.
     Folder,
-    /// One JSON object per line: `id`, `image`, `caption`.
+    /// JSON objects, one per line or in one array: `id`, `image`, `caption`.
     Jsonl,
+    /// A table whose first line names its columns.
+    Csv,
     /// COCO captions JSON.
     Coco,
 }
@@ -98,7 +108,7 @@ struct Reader {
 type Open = fn(&Path, &SourceOptions) -> Result<Box<dyn Source>, SourceError>;
 
 /// Every kind of source.
-static READERS: [Reader; 3] = [folder::READER, jsonl::READER, coco::READER];
+static READERS: [Reader; 4] = [folder::READER, jsonl::READER, table::READER, coco::READER];
 
 impl FromStr for SourceKind {
     type Err = String;
@@ -152,6 +162,8 @@ pub struct SourceOptions {
     pub kind: SourceKind,
     /// Which files may be read; an item that leads elsewhere is refused.
     pub access: FileAccess,
+    /// How the fields of manifests and sidecars are called.
+    pub fields: FieldNames,
 }
 
 /// Opens the source at `path`. Nothing is read yet but the kind of the path.

@@ -11,11 +11,13 @@ use crate::sandbox::ConfineError;
 pub(super) struct Refusal {
     pub code: &'static str,
     pub reason: String,
+    /// The reason begins with its place.
+    placed: bool,
 }
 
 impl Refusal {
     pub fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        Self { code, reason: reason.into(), placed: false }
     }
 
     /// A file that cannot be read, which is `code` unless it may not be.
@@ -24,9 +26,13 @@ impl Refusal {
         Self::new(code, error.to_string())
     }
 
-    /// The same refusal with the place it was met at before its reason.
+    /// The same refusal with the place it was met at before its reason, unless one stands there,
+    /// which says more.
     pub fn at(self, place: &str) -> Self {
-        Self { reason: format!("{place}: {}", self.reason), ..self }
+        if self.placed {
+            return self;
+        }
+        Self { reason: format!("{place}: {}", self.reason), placed: true, ..self }
     }
 
     fn into_rejection(self, subject: &str) -> Rejection {
@@ -48,11 +54,13 @@ pub(super) struct Outlet<'a, 'b> {
     pub rejected: u64,
     /// The caller asked to stop.
     pub stopped: bool,
+    /// The reason of the first refusal.
+    first: String,
 }
 
 impl<'a, 'b> Outlet<'a, 'b> {
     pub fn new(emit: &'a mut Emit<'b>) -> Self {
-        Self { emit, records: 0, rejected: 0, stopped: false }
+        Self { emit, records: 0, rejected: 0, stopped: false, first: String::new() }
     }
 
     pub fn record(&mut self, record: SourceRecord) -> ControlFlow<()> {
@@ -61,16 +69,22 @@ impl<'a, 'b> Outlet<'a, 'b> {
     }
 
     pub fn refuse(&mut self, subject: &str, refusal: Refusal) -> ControlFlow<()> {
+        if self.rejected == 0 {
+            self.first.clone_from(&refusal.reason);
+        }
         self.rejected += 1;
         self.send(SourceEvent::Rejected(refusal.into_rejection(subject)))
     }
 
     /// The end of a source that was read to its end: an error when nothing was of use.
-    pub fn conclude(&self, path: &Path, expected: &'static str) -> Result<(), SourceError> {
-        let path = path.to_owned();
+    pub fn conclude(&self, path: &Path, expected: &str) -> Result<(), SourceError> {
+        let (path, expected) = (path.to_owned(), expected.to_owned());
         match (self.records, self.rejected) {
             (0, 0) => Err(SourceError::Empty { path, expected }),
-            (0, rejected) => Err(SourceError::NoUsableItem { path, rejected, expected }),
+            (0, rejected) => {
+                let first = self.first.clone();
+                Err(SourceError::NoUsableItem { path, rejected, first, expected })
+            }
             _ => Ok(()),
         }
     }

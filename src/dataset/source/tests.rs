@@ -84,8 +84,14 @@ fn open_error(path: &Path, options: &SourceOptions) -> SourceError {
 
 #[test]
 fn the_path_tells_the_kind() {
-    let files: [(&str, &[u8]); 5] =
-        [("a.jsonl", b""), ("a.NDJSON", b""), ("a.json", b""), ("a.csv", b""), ("photos/x", b"")];
+    let files: [(&str, &[u8]); 6] = [
+        ("a.jsonl", b""),
+        ("a.NDJSON", b""),
+        ("a.json", b""),
+        ("a.TSV", b""),
+        ("a.xml", b""),
+        ("photos/x", b""),
+    ];
     let folder = folder(&files);
     let kind = |name: &str| {
         open(&folder.path().join(name), &SourceOptions::default())
@@ -96,7 +102,8 @@ fn the_path_tells_the_kind() {
     assert_eq!(kind("a.NDJSON"), Ok("jsonl"));
     assert_eq!(kind("a.json"), Ok("coco"));
     assert_eq!(kind("photos"), Ok("folder"));
-    assert_eq!(kind("a.csv"), Err("source_unknown_kind"));
+    assert_eq!(kind("a.TSV"), Ok("csv"));
+    assert_eq!(kind("a.xml"), Err("source_unknown_kind"));
     assert_eq!(kind("none"), Err("source_not_found"));
 }
 
@@ -132,8 +139,8 @@ fn errors_say_where_and_what_was_expected() {
     let error = open_error(Path::new("/nowhere/at/all"), &SourceOptions::default());
     assert_eq!(
         error.to_string(),
-        "no such source: /nowhere/at/all; expected a folder of photos, a .jsonl manifest or a \
-         COCO captions .json"
+        "no such source: /nowhere/at/all; expected a folder of photos, a .jsonl manifest, a .csv \
+         or .tsv manifest or a COCO captions .json"
     );
     assert_eq!(error.kind(), crate::ErrorKind::NotFound);
 }

@@ -61,6 +61,19 @@ impl Store {
         })
     }
 
+    /// The captions of an item apart: several where its source had several, else its description.
+    ///
+    /// # Errors
+    /// SQLite's, or a damaged row.
+    pub fn captions(&self, seq: i64) -> Result<Vec<String>, DbError> {
+        let list = "coalesce(descriptions, json_array(description))";
+        self.db.rows(
+            &format!("SELECT value FROM items, json_each({list}) WHERE seq = ?1 ORDER BY key"),
+            [seq],
+            |row| row.get(0),
+        )
+    }
+
     /// Stores refusals of the source.
     ///
     /// # Errors
@@ -94,26 +107,31 @@ fn put_record(
     record: &SourceRecord,
     stamp: &str,
 ) -> rusqlite::Result<u64> {
-    let SourceRecord { id, image, description, origin } = record;
+    let SourceRecord { id, image, description, descriptions, origin } = record;
     let image = image.to_text();
+    let several = !descriptions.is_empty();
+    // Nothing that a key rests on: a run that was made without them gets them, too.
+    let descriptions =
+        several.then(|| serde_json::Value::from(descriptions.as_slice()).to_string());
     let unchanged = transaction
         .prepare_cached(
-            "UPDATE items SET pass = ?1, origin = ?2
+            "UPDATE items SET pass = ?1, origin = ?2, descriptions = ?7
              WHERE id = ?3 AND image = ?4 AND description = ?5 AND stamp = ?6",
         )?
-        .execute(params![pass, origin, id, image, description, stamp])?;
+        .execute(params![pass, origin, id, image, description, stamp, descriptions])?;
     if unchanged == 1 {
         return Ok(0);
     }
     transaction.execute("DELETE FROM rejections WHERE stage = 'image' AND key = ?1", [id])?;
     transaction
         .prepare_cached(
-            "INSERT INTO items (id, image, description, origin, pass, stamp, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new')
+            "INSERT INTO items (id, image, description, origin, pass, stamp, state, descriptions)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new', ?7)
              ON CONFLICT (id) DO UPDATE SET
                  image = ?2, description = ?3, origin = ?4, pass = ?5, stamp = ?6, state = 'new',
+                 descriptions = ?7,
                  image_sha256 = NULL, item_key = NULL, width = NULL, height = NULL, format = NULL",
         )?
-        .execute(params![id, image, description, origin, pass, stamp])?;
+        .execute(params![id, image, description, origin, pass, stamp, descriptions])?;
     Ok(1)
 }

@@ -1,10 +1,12 @@
 //! The match stage's side of the store: items with their vectors in, pairs out.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction, params};
 
 use super::{Store, insert_rejection};
-use crate::base::db::{DbError, vector_column};
+use crate::base::db::{DbError, json_column, json_text, vector_column};
 use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
@@ -13,6 +15,8 @@ pub struct ItemToMatch {
     pub seq: i64,
     pub id: String,
     pub item_key: String,
+    /// What people say is in the photo.
+    pub descriptions: Vec<String>,
     /// Unit vector of the photo.
     pub image: Vec<f32>,
     /// Unit vector of the description, where one is stored.
@@ -36,6 +40,8 @@ pub struct MatchRow {
     pub seq: i64,
     pub item_key: String,
     pub candidates: Vec<CandidateScore>,
+    /// How many candidates each check refused, by its name; `None` where nothing was checked.
+    pub refused_by: Option<BTreeMap<String, u64>>,
     pub pairs: Vec<PairRow>,
     /// Set where no instruction could be drawn.
     pub rejection: Option<Rejection>,
@@ -49,10 +55,12 @@ impl Store {
     pub fn put_instructions(&self, library: &[Instruction], hash: &str) -> Result<(), DbError> {
         self.db.write(|transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO instructions VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO instructions VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for one in library {
-                insert.execute(params![one.key(), one.id, one.text, one.category, hash])?;
+                let requires = json_text(one.requires.as_ref());
+                let Instruction { id, text, category, .. } = one;
+                insert.execute(params![one.key(), id, text, category, hash, requires])?;
             }
             Ok(())
         })
@@ -73,7 +81,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ItemToMatch>, DbError> {
         self.db.rows(
-            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector
+            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector,
+                 coalesce(i.descriptions, json_array(i.description))
              FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
              LEFT JOIN embeddings c ON c.key = 'text:' || i.item_key AND c.encoder = ?3
@@ -124,6 +133,29 @@ impl Store {
         )
     }
 
+    /// Photos of the present source whose candidates were checked under `conf`, and how many
+    /// candidates each check refused, by its name.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn check_refusals(&self, conf: &str) -> Result<(u64, Vec<(String, u64)>), DbError> {
+        let current = "FROM matches m JOIN items i ON i.seq = m.seq AND i.state = 'ready'
+                 AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0";
+        let photos = self.db.value(
+            &format!("SELECT count(*) {current} WHERE m.conf = ?1 AND m.refused_by IS NOT NULL"),
+            [conf],
+        )?;
+        let refused = self.db.rows(
+            &format!(
+                "SELECT c.key, sum(c.value) {current}
+                 JOIN json_each(m.refused_by) c WHERE m.conf = ?1 GROUP BY c.key ORDER BY c.key"
+            ),
+            [conf],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok((photos, refused))
+    }
+
     /// Keeps a batch of matches, all or none; an item's earlier match and pairs are replaced.
     ///
     /// # Errors
@@ -155,13 +187,20 @@ fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
         seq: row.get(0)?,
         id: row.get(1)?,
         item_key: row.get(2)?,
+        descriptions: spoken(json_column(row, 5)?),
         image: vector_column(row, 3)?,
         caption: (row.get_ref(4)? != ValueRef::Null).then(|| vector_column(row, 4)).transpose()?,
     })
 }
 
+/// Descriptions that say something.
+fn spoken(mut descriptions: Vec<String>) -> Vec<String> {
+    descriptions.retain(|text| !text.trim().is_empty());
+    descriptions
+}
+
 fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusqlite::Result<()> {
-    let MatchRow { seq, item_key, candidates, pairs, rejection } = one;
+    let MatchRow { seq, item_key, candidates, refused_by, pairs, rejection } = one;
     transaction.execute("DELETE FROM pairs WHERE seq = ?1", [seq])?;
     transaction
         .execute("DELETE FROM rejections WHERE stage = 'match' AND key = ?1", [seq.to_string()])?;
@@ -169,8 +208,15 @@ fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusql
     // Plain strings and finite numbers always serialise.
     let candidates = serde_json::to_string(candidates).unwrap_or_default();
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO matches VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![seq, conf, item_key, outcome, candidates])?;
+        .prepare_cached("INSERT OR REPLACE INTO matches VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            seq,
+            conf,
+            item_key,
+            outcome,
+            candidates,
+            json_text(refused_by.as_ref())
+        ])?;
     let mut insert = transaction
         .prepare_cached("INSERT OR REPLACE INTO pairs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
     for pair in pairs {

@@ -39,12 +39,14 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 1,
+    readable_from: 5,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),
             Migration::up(include_str!("held_out.sql")),
             Migration::up(include_str!("measures.sql")),
+            Migration::up(include_str!("descriptions.sql")),
+            Migration::up(include_str!("checks.sql")),
         ]
     },
 };

@@ -7,16 +7,17 @@ use rusqlite::{Row, params};
 
 use super::answers::{ANSWER, answer};
 use super::{Store, image};
-use crate::base::db::{DbError, json_column};
+use crate::base::db::{DbError, json_column, optional_json};
 use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 
 /// What the rows of [`PAIRS`] hold, in the order in which [`pair`] reads it.
 pub(super) const PAIR: &str =
     "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
-    i.description, n.key, n.id, n.text, n.category, p.rank, p.similarity, p.score, p.probability";
+    i.description, n.key, n.id, n.text, n.category, n.requires, p.rank, p.similarity, p.score,
+    p.probability, i.descriptions";
 
 /// How many columns that is: what a reader adds comes behind them.
-pub(super) const ADDED: usize = 17;
+pub(super) const ADDED: usize = 19;
 
 /// The pairs of the photos that the last reading of the source saw.
 pub(super) const PAIRS: &str = "pairs p
@@ -67,7 +68,8 @@ impl Store {
                  FROM {PAIRS}
                  WHERE p.conf = ?1 AND (p.seq, p.rank) > (?4, ?5)
                    AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key
-                       AND a.conf = ?2 AND (a.verdict = 'accepted' OR a.attempt >= ?3))
+                       AND a.conf = ?2
+                       AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
                    AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
                    AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
                        AND r.key = p.pair_key AND r.conf = ?2)
@@ -186,10 +188,12 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         instruction_id: row.get(10)?,
         instruction: row.get(11)?,
         category: row.get(12)?,
-        rank: row.get(13)?,
-        similarity: row.get(14)?,
-        score: row.get(15)?,
-        probability: row.get(16)?,
+        requires: optional_json(row, 13)?,
+        rank: row.get(14)?,
+        similarity: row.get(15)?,
+        score: row.get(16)?,
+        probability: row.get(17)?,
+        captions: optional_json(row, 18)?.unwrap_or_default(),
     })
 }
 
@@ -208,6 +212,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             description: pair.description,
             instruction_id: pair.instruction_id,
             category: pair.category,
+            requires: pair.requires,
             similarity: pair.similarity,
             score: pair.score,
             probability: pair.probability,

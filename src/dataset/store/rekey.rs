@@ -30,24 +30,17 @@ impl Store {
     }
 
     /// Gives answers and refusals kept under the first of `answers` the second one as their key,
-    /// and the first of `filters`, which judged them, the second one, in one transaction.
+    /// in one transaction. What judged them stays, so that they are judged again.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn rekey_answers(
-        &self,
-        answers: [&str; 2],
-        filters: [&str; 2],
-    ) -> Result<Rekeyed, DbError> {
+    pub fn rekey_answers(&self, answers: [&str; 2]) -> Result<Rekeyed, DbError> {
         self.rekey(ANSWERS, "answers", |transaction| {
-            let sql = "UPDATE answers SET filter_conf = ?2 WHERE filter_conf = ?1";
-            transaction.execute(sql, filters)?;
             // `answer_key` stays: it has to be unique and no more.
             let moved =
                 transaction.execute("UPDATE answers SET conf = ?2 WHERE conf = ?1", answers)?;
             rejections(transaction, "answer", answers[0], answers[1])?;
             settings(transaction, "settings:answer", "$.conf", answers[0], answers[1])?;
-            settings(transaction, "settings:answer", "$.filter_conf", filters[0], filters[1])?;
             Ok(moved)
         })
     }

@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::{Store, image};
 use crate::base::db::DbError;
 use crate::dataset::ImageRef;
+use crate::dataset::record::{Stage, Verdict};
 use crate::dataset::sink::SinkSummary;
 
 /// How often one code refused something in one stage.
@@ -44,7 +45,8 @@ pub struct ExportRow {
 
 impl Store {
     /// Refusals by stage and code, most frequent first: of the source, the photos, the matching,
-    /// the LLM, and of the filters under `answer_conf`.
+    /// the LLM, and of the filters under `answer_conf`. What the LLM declined is counted by its
+    /// answers, as what the filters refused: only those of present pairs count.
     ///
     /// # Errors
     /// SQLite's.
@@ -55,9 +57,11 @@ impl Store {
     ) -> Result<Vec<RejectionCount>, DbError> {
         self.db.rows(
             "SELECT stage, code, count(*) AS n FROM rejections
-             WHERE stage = 'image' OR conf IN ('', ?1, ?2) GROUP BY stage, code
+             WHERE (stage = 'image' OR conf IN ('', ?1, ?2)) AND code <> 'inapplicable'
+             GROUP BY stage, code
              UNION ALL
-             SELECT 'filter', a.verdict, count(*) FROM answers a
+             SELECT CASE a.verdict WHEN 'inapplicable' THEN 'answer' ELSE 'filter' END,
+                 a.verdict, count(*) FROM answers a
              JOIN pairs p ON p.pair_key = a.pair_key AND p.conf = ?1
              JOIN items i ON i.seq = p.seq AND i.state = 'ready'
                  AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
@@ -78,10 +82,10 @@ impl Store {
         code: &str,
         limit: usize,
     ) -> Result<Vec<(String, String)>, DbError> {
-        let sql = if stage == "filter" {
+        let sql = if stage == Stage::Filter.name() || code == Verdict::INAPPLICABLE {
             "SELECT i.id || ' / attempt ' || a.attempt, a.reason FROM answers a
              JOIN pairs p ON p.pair_key = a.pair_key JOIN items i ON i.seq = p.seq
-             WHERE ?1 = 'filter' AND a.verdict = ?2 ORDER BY p.seq, a.attempt LIMIT ?3"
+             WHERE ?1 <> '' AND a.verdict = ?2 ORDER BY p.seq, a.attempt LIMIT ?3"
         } else {
             "SELECT subject, reason FROM rejections WHERE stage = ?1 AND code = ?2
              ORDER BY rowid LIMIT ?3"
@@ -148,6 +152,29 @@ impl Store {
             },
         )?;
         // An aggregate query has exactly one row.
+        Ok(rows.pop().unwrap_or_default())
+    }
+
+    /// Accepted answers that fewer filters than `filters` could judge: they are in a language that
+    /// some filter has no words for.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn partly_judged(
+        &self,
+        match_conf: &str,
+        conf: &str,
+        filters: usize,
+    ) -> Result<u64, DbError> {
+        let mut rows = self.db.rows(
+            "SELECT count(*) FROM answers a
+             JOIN pairs p ON p.pair_key = a.pair_key AND p.conf = ?1
+             JOIN items i ON i.seq = p.seq AND i.state = 'ready'
+                 AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
+             WHERE a.conf = ?2 AND a.verdict = 'accepted' AND json_array_length(a.filters) < ?3",
+            params![match_conf, conf, filters],
+            |row| row.get(0),
+        )?;
         Ok(rows.pop().unwrap_or_default())
     }
 

@@ -25,6 +25,7 @@ fn record(id: &str, description: &str) -> StampedRecord {
         id: id.into(),
         image: ImageRef::file(format!("/photos/{id}.jpg")),
         description: description.into(),
+        descriptions: Vec::new(),
         origin: "test".into(),
     };
     (record, "10:1".into())
@@ -84,6 +85,7 @@ impl Run {
             seq: item.seq,
             item_key: item.item_key.clone(),
             candidates: Vec::new(),
+            refused_by: None,
             pairs: vec![pair],
             rejection: None,
         }
@@ -156,6 +158,21 @@ fn a_second_reading_keeps_what_is_unchanged_and_restarts_what_changed() {
     assert_eq!(waiting, ["b", "d"]);
     let summary = run.store.pass_summary(pass, changed).expect("summary");
     assert_eq!((summary.records, summary.gone), (3, 1));
+}
+
+#[test]
+fn captions_are_kept_apart_and_change_no_state() {
+    let run = run();
+    let pass = run.ingest(&[record("a", "one. two."), record("b", "other")]);
+    run.embed(pass);
+    let (mut several, stamp) = record("a", "one. two.");
+    several.descriptions = vec!["one".into(), "two".into()];
+    let pass = run.store.begin_pass().expect("pass");
+    let put = run.store.put_records(pass, &[(several, stamp), record("b", "other")]);
+    assert_eq!(put.expect("records"), 0, "as in a run made before captions were kept apart");
+    assert_eq!(run.store.captions(1).expect("of a"), ["one", "two"]);
+    assert_eq!(run.store.captions(2).expect("of b"), ["other"]);
+    assert_eq!(run.store.count_new(pass).expect("count"), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::filter::InstructionFilterConfig;
 use crate::base::check::{Checks, Settings};
-use crate::llm::{LlmConfig, LlmTarget, SamplingSettings};
+use crate::llm::{LlmConfig, LlmTarget, PromptSource, SamplingSettings};
 
 /// What seeds are drawn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,43 @@ pub enum Structured {
     Verbs,
     /// No schema; the reply is read with patience.
     Off,
+}
+
+/// What a generated library is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LibraryMode {
+    /// One general instruction for each cluster, written by the LLM.
+    #[default]
+    Summaries,
+    /// The raw instructions nearest each cluster's centre, near-duplicates left out.
+    Members,
+    /// Both, members that say what a summary says left out.
+    Both,
+}
+
+impl LibraryMode {
+    /// All, for the command line.
+    pub const ALL: [Self; 3] = [Self::Summaries, Self::Members, Self::Both];
+
+    /// The name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Summaries => "summaries",
+            Self::Members => "members",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether clusters are summarised.
+    pub fn summarizes(self) -> bool {
+        self != Self::Members
+    }
+
+    /// Whether clusters give members.
+    pub fn picks(self) -> bool {
+        self != Self::Summaries
+    }
 }
 
 /// How new instructions are asked for.
@@ -57,8 +94,13 @@ pub struct GenerateConfig {
     /// The form of replies. Unset: `verbs` with a local server, else `schema`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub structured: Option<Structured>,
-    /// Folder with `augment.*.txt` and `summarize.*.txt`; built-in prompts when absent.
-    pub prompts: Option<PathBuf>,
+    /// `capable` or `small`, the built-in sets, or a folder with `augment.*` and `summarize.*`.
+    /// Unset: `small` with a local server, else `capable`.
+    pub prompts: Option<PromptSource>,
+    /// What the library is made of.
+    pub library: LibraryMode,
+    /// Instructions that each cluster gives a library of members, 1 to 50.
+    pub members_per_cluster: usize,
     /// How the model samples. Unset: temperature 0.8 and room for m instructions.
     pub settings: Option<SamplingSettings>,
     /// The LLM of this stage. Unset: `[llm]`.
@@ -88,6 +130,8 @@ impl Default for GenerateConfig {
             round: 64,
             structured: None,
             prompts: None,
+            library: LibraryMode::Summaries,
+            members_per_cluster: 3,
             settings: None,
             llm: None,
             text_model: None,
@@ -104,6 +148,7 @@ impl Settings for GenerateConfig {
         checks.range("per_description", self.per_description, 1, 20);
         checks.range("attempts", self.attempts, 1, 10);
         checks.range("round", self.round, 1, 100_000);
+        checks.range("members_per_cluster", self.members_per_cluster, 1, 50);
         checks.range("min_library", self.min_library, 0, 100_000);
         checks.section("filters", &self.filters);
         checks.section("settings", &self.settings);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::diversity::RougeIndex;
 use super::super::filter::{self, InstructionFilterConfig, Refusal};
+use super::super::requires::MAX_PHRASE_BYTES;
 use super::super::seeds::Seeds;
 use super::super::wording::{normal_form, words};
 use super::Structured;
@@ -52,6 +53,9 @@ impl SeedPool {
 const VERBS: &str = "Write|Describe|Explain|Suggest|Plan|Invent|Imagine|Compare|List|Create|Design|\
     Draft|Tell|Give|Propose|Compose|Turn|Make";
 
+/// Most phrases that a reply may require of a photo.
+const MAX_ASKED: usize = 3;
+
 /// Longest instruction a schema allows, in characters.
 const MAX_CHARS: usize = 240;
 
@@ -70,11 +74,14 @@ fn instruction(structured: Structured) -> Value {
     }
 }
 
-fn object(name: &str, value: Value) -> Value {
+fn object(fields: &[(&str, Value)]) -> Value {
+    let properties: serde_json::Map<String, Value> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     json!({
         "type": "object",
-        "properties": { name: value },
-        "required": [name],
+        "properties": properties,
+        "required": names,
         "additionalProperties": false,
     })
 }
@@ -87,12 +94,21 @@ pub fn list_schema(structured: Structured, count: usize) -> Option<Value> {
         "minItems": count,
         "maxItems": count,
     });
-    (structured != Structured::Off).then(|| object("instructions", list))
+    (structured != Structured::Off).then(|| object(&[("instructions", list)]))
 }
 
-/// `{"instruction": "..."}`; `None` when no schema is wanted.
-pub fn one_schema(structured: Structured) -> Option<Value> {
-    (structured != Structured::Off).then(|| object("instruction", instruction(structured)))
+/// `{"instruction": "..."}`, with `coherent` and `requires` where those are asked for, too; `None`
+/// when no schema is wanted.
+pub fn one_schema(structured: Structured, with_requires: bool) -> Option<Value> {
+    let one = ("instruction", instruction(structured));
+    let phrase = json!({"type": "string", "minLength": 2, "maxLength": MAX_PHRASE_BYTES});
+    let phrases = json!({"type": "array", "items": phrase, "maxItems": MAX_ASKED});
+    let schema = if with_requires {
+        object(&[("coherent", json!({"type": "boolean"})), one, ("requires", phrases)])
+    } else {
+        object(&[one])
+    };
+    (structured != Structured::Off).then_some(schema)
 }
 
 /// A new instruction with what it was written for.

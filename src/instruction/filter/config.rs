@@ -12,7 +12,7 @@ pub enum Language {
     /// English, told by its letters and function words.
     #[default]
     English,
-    /// Any; `imperative` and `reference` know English only and should be off then.
+    /// Any; `imperative`, `reference` and `detail` know English only and let others pass.
     Any,
 }
 

@@ -23,7 +23,7 @@ pub enum InstructionFilter {
     Length,
     /// Nothing but a question.
     Question,
-    /// No clause begins with a verb in the imperative.
+    /// No clause tells anybody to do something.
     Imperative,
     /// Does not speak of the image.
     Reference,
@@ -45,6 +45,11 @@ impl InstructionFilter {
         Self::Unsafe,
         Self::Detail,
     ];
+
+    /// Whether it has nothing to say of an instruction in another language.
+    fn knows_english_only(self) -> bool {
+        matches!(self, Self::Imperative | Self::Reference | Self::Detail)
+    }
 }
 
 /// An instruction that is refused.
@@ -70,7 +75,10 @@ type Finding = Result<(), Refusal>;
 /// # Errors
 /// The first refusal.
 pub fn check(config: &InstructionFilterConfig, text: &str, descriptions: &[&str]) -> Finding {
-    config.enabled.iter().try_for_each(|filter| match filter {
+    let foreign =
+        config.language == Language::Any && rules::language(Language::English, text).is_err();
+    let judging = config.enabled.iter().filter(|filter| !foreign || !filter.knows_english_only());
+    judging.into_iter().try_for_each(|filter| match filter {
         InstructionFilter::Garbage => rules::garbage(text),
         InstructionFilter::Language => rules::language(config.language, text),
         InstructionFilter::Length => rules::length(config, text),

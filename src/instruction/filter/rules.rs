@@ -9,10 +9,13 @@ use whatlang::Lang;
 
 use super::super::wording::{self, is_function_word, is_particular, stem, words};
 use super::{Finding, InstructionFilterConfig, Language, Refusal};
-use crate::dataset::sink::{IMAGE_TOKEN, find_garbage};
+use crate::base::tokens;
+use crate::base::words::count;
+use crate::dataset::sink::find_garbage;
 
-/// What stands where a text was to be filled in, and the marks of chat templates.
-const LEFTOVERS: &str = r"<\|[^|<>\s]{1,40}\||\[/?INST\]|</?s>|\[[a-z _]{2,40}\]|<[a-z _]{2,40}>|\{[a-z _]{2,40}\}|_{3,}|https?://|@\w+|#\w+";
+/// What stands where a text was to be filled in.
+const LEFTOVERS: &str =
+    r"\[[a-z _]{2,40}\]|<[a-z _]{2,40}>|\{[a-z _]{2,40}\}|_{3,}|https?://|@\w+|#\w+";
 
 /// Refuses characters and marks that no instruction holds.
 pub(super) fn garbage(text: &str) -> Finding {
@@ -25,11 +28,25 @@ pub(super) fn garbage(text: &str) -> Finding {
     if let Some((article, next)) = cut_phrase(text) {
         return Err(Refusal::new("garbled", format!("\"{article} {next}\" is no English")));
     }
-    let mark = MARKS.find(text).map(|found| found.as_str());
-    match mark.or(text.contains(IMAGE_TOKEN).then_some(IMAGE_TOKEN)) {
+    if let Some(word) = stammer(text) {
+        return Err(Refusal::new("garbled", format!("\"{word}\" stands three times in a row")));
+    }
+    let leftover = || MARKS.find(text).map(|found| found.as_str());
+    match tokens::placeholder(text).or_else(|| tokens::control(text)).or_else(leftover) {
         Some(mark) => Err(Refusal::new("garbage", format!("holds `{mark}`"))),
         None => Ok(()),
     }
+}
+
+/// A word that stands three times in a row; in scripts without spaces characters may.
+fn stammer(text: &str) -> Option<String> {
+    let words = words(text);
+    let same = |three: &&[String]| {
+        three[0] == three[1]
+            && three[1] == three[2]
+            && three[0].chars().all(|c| c.is_ascii_alphabetic())
+    };
+    words.windows(3).find(same).map(|three| three[0].clone())
 }
 
 /// A word that cannot stand before a preposition with one behind it: where small models lose the
@@ -50,7 +67,7 @@ fn cut_phrase(text: &str) -> Option<(String, String)> {
 
 /// Refuses too few and too many words.
 pub(super) fn length(config: &InstructionFilterConfig, text: &str) -> Finding {
-    let (count, min, max) = (words(text).len(), config.min_words, config.max_words);
+    let (count, min, max) = (count(text), config.min_words, config.max_words);
     if count < min {
         return Err(Refusal::new("too_short", format!("{count} words; the fewest are {min}")));
     }
@@ -62,9 +79,11 @@ pub(super) fn length(config: &InstructionFilterConfig, text: &str) -> Finding {
 
 /// Refuses what only asks: every sentence ends with a question mark.
 pub(super) fn question(text: &str) -> Finding {
-    let ends: Vec<char> = text.chars().filter(|c| ['.', '!', '?'].contains(c)).collect();
-    let asks = text.trim_end_matches(['"', ')', ' ']).ends_with('?');
-    if asks && ends.iter().all(|end| *end == '?') && wording::opening(text).is_none() {
+    let ends: Vec<char> =
+        text.chars().filter(|c| ['.', '!', '?', '。', '！', '？'].contains(c)).collect();
+    let asks = text.trim_end_matches(['"', ')', ' ']).ends_with(['?', '？']);
+    if asks && ends.iter().all(|end| ['?', '？'].contains(end)) && wording::opening(text).is_none()
+    {
         return Err(Refusal::new("question_only", "asks a question and sets no task"));
     }
     Ok(())
@@ -79,7 +98,7 @@ pub(super) fn imperative(text: &str) -> Finding {
     let start: String = text.split_whitespace().take(4).collect::<Vec<_>>().join(" ");
     Err(Refusal::new(
         "not_an_instruction",
-        format!("begins with \"{start}\", not with a known verb"),
+        format!("begins with \"{start}\" and tells nobody to do anything"),
     ))
 }
 

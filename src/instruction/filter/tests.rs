@@ -16,6 +16,7 @@ fn every_refusal_has_its_code() {
         ("Write the inner monologue of the raccoon in the image.", "accepted"),
         ("Using the colours of the image, please compose a short song.", "accepted"),
         ("Explain why the scene in the image feels calm.", "accepted"),
+        ("Retell the moment in the image from the point of view of the ground.", "accepted"),
         ("What could happen next? Write an ending for the scene in the image.", "accepted"),
         ("Write about the [object] in the image.", "garbage"),
         ("Write about the <image> in three lines.", "garbage"),
@@ -76,6 +77,47 @@ fn the_seeds_and_the_built_in_library_pass() {
             assert_eq!(check(&config, text, &[]), Ok(()), "{text}");
         }
     }
+}
+
+#[test]
+fn other_languages_pass_the_rules_that_know_english_only() {
+    let config = InstructionFilterConfig { language: Language::Any, ..Default::default() };
+    let code = |text: &str| check(&config, text, &[DESCRIPTION]).err().map(|refusal| refusal.code);
+    for text in [
+        "Escribe un poema corto sobre los colores de la escena en la imagen.",
+        "请根据图片写一首关于秋天的短诗，要有四行。",
+        "Schreibe eine kurze Geschichte über das Tier auf dem Bild.",
+    ] {
+        assert_eq!(code(text), None, "{text}");
+    }
+    assert_eq!(
+        code("图片里的人们正在做什么事情，他们为什么高兴？").as_deref(),
+        Some("question_only")
+    );
+    assert_eq!(code("写一首诗").as_deref(), Some("too_short"));
+    assert_eq!(code("The image shows a calm scene.").as_deref(), Some("not_an_instruction"));
+}
+
+/// Instructions in many forms, and questions, statements, titles and garbage, labelled by hand.
+#[test]
+fn an_instruction_is_refused_for_what_it_is() {
+    let labelled = include_str!("../../../tests/golden/filters/instructions.jsonl");
+    let config = InstructionFilterConfig::default();
+    let (mut lost, mut kept, mut counts) = (Vec::new(), Vec::new(), [0, 0]);
+    for line in labelled.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let text = row["text"].as_str().expect("a text");
+        let is_instruction = row["instruction"].as_bool().expect("a label");
+        counts[usize::from(is_instruction)] += 1;
+        match (is_instruction, check(&config, text, &[])) {
+            (true, Err(refusal)) => lost.push(format!("{}: {text}", refusal.code)),
+            (false, Ok(())) => kept.push(text.to_owned()),
+            _ => {}
+        }
+    }
+    assert_eq!(counts, [70, 70]);
+    assert!(lost.len() <= 2, "instructions refused: {lost:#?}");
+    assert!(kept.len() <= 2, "taken for instructions: {kept:#?}");
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Reading a generation: its rows, the library they make, and the lineage of each instruction.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, RawRow, RefusalRow};
+use super::{
+    ACCEPTED, ClusterRow, FinalRow, GenerationStore, MemberRow, PickRow, RawRow, RefusalRow,
+};
 use crate::base::db::{DbError, json_column, json_text, optional_json};
 use crate::instruction::{Instruction, Seed};
 
@@ -24,6 +28,9 @@ pub struct LineageRow {
     /// What it requires of a photo, where the LLM said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires: Option<Vec<String>>,
+    /// Whether the LLM found a task that the members have in common, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coherent: Option<bool>,
     pub size: usize,
     /// The call that wrote it.
     pub call: Option<CallLineage>,
@@ -48,6 +55,9 @@ pub struct CallLineage {
 /// A raw instruction in a lineage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberLineage {
+    /// Its id in the library, where it is there itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     pub place: usize,
     pub text: String,
     /// Euclidean distance to the centre, six decimals.
@@ -60,7 +70,8 @@ pub struct MemberLineage {
 }
 
 impl GenerationStore {
-    /// The library: accepted final instructions by cluster, then imported ones.
+    /// The library: accepted final instructions by cluster, then picked members by cluster, then
+    /// imported ones.
     ///
     /// # Errors
     /// SQLite's.
@@ -72,10 +83,29 @@ impl GenerationStore {
                 text,
                 category: Some(category(cluster)),
                 requires,
+                tags: Vec::new(),
             })
             .collect();
+        let raws = self.raws()?;
+        library.extend(self.picks()?.into_iter().filter_map(|PickRow { raw, cluster, id }| {
+            let text = raws.get(raw)?.text.clone();
+            let category = Some(category(cluster));
+            Some(Instruction { id, text, category, ..Instruction::default() })
+        }));
         library.extend(self.imported()?);
         Ok(library)
+    }
+
+    /// The raw instructions that are in the library themselves, by cluster, nearest first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn picks(&self) -> Result<Vec<PickRow>, DbError> {
+        let sql = "SELECT p.raw, p.cluster, p.id FROM picks p JOIN members m ON m.raw = p.raw
+             ORDER BY p.cluster, m.rank";
+        self.db.rows(sql, [], |row| {
+            Ok(PickRow { raw: row.get(0)?, cluster: row.get(1)?, id: row.get(2)? })
+        })
     }
 
     /// Instructions brought in from elsewhere, in their order.
@@ -83,13 +113,14 @@ impl GenerationStore {
     /// # Errors
     /// SQLite's.
     pub fn imported(&self) -> Result<Vec<Instruction>, DbError> {
-        let sql = "SELECT id, text, category, requires FROM imported ORDER BY place";
+        let sql = "SELECT id, text, category, requires, tags FROM imported ORDER BY place";
         self.db.rows(sql, [], |row| {
             Ok(Instruction {
                 id: row.get(0)?,
                 text: row.get(1)?,
                 category: row.get(2)?,
                 requires: optional_json(row, 3)?,
+                tags: optional_json(row, 4)?.unwrap_or_default(),
             })
         })
     }
@@ -101,10 +132,12 @@ impl GenerationStore {
     pub fn import(&self, instructions: &[Instruction]) -> Result<(), DbError> {
         self.db.write(|transaction| {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO imported (id, text, category, requires) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT INTO imported (id, text, category, requires, tags)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
-            for Instruction { id, text, category, requires } in instructions {
-                insert.execute((id, text, category, json_text(requires.as_ref())))?;
+            for Instruction { id, text, category, requires, tags } in instructions {
+                let (requires, tags) = (json_text(requires.as_ref()), json_text(Some(tags)));
+                insert.execute((id, text, category, requires, tags))?;
             }
             Ok(())
         })
@@ -183,7 +216,7 @@ impl GenerationStore {
     pub fn finals(&self) -> Result<Vec<FinalRow>, DbError> {
         let sql =
             "SELECT cluster, id, text, call_key, shown, attempts, verdict, reason, merged_into,
-                requires
+                requires, coherent
              FROM finals ORDER BY cluster";
         self.db.rows(sql, [], |row| {
             Ok(FinalRow {
@@ -197,6 +230,7 @@ impl GenerationStore {
                 reason: row.get(7)?,
                 merged_into: row.get(8)?,
                 requires: optional_json(row, 9)?,
+                coherent: row.get(10)?,
             })
         })
     }
@@ -226,6 +260,8 @@ impl GenerationStore {
     pub fn lineage(&self) -> Result<Vec<LineageRow>, DbError> {
         let (raws, descriptions) = (self.raws()?, self.descriptions()?);
         let clusters = self.clusters()?;
+        let picks = self.picks()?.into_iter().map(|pick| (pick.raw, pick.id));
+        let mut picks: HashMap<usize, String> = picks.collect();
         let mut members: Vec<Vec<MemberLineage>> = vec![Vec::new(); clusters.len()];
         for row in self.members()? {
             let Some((raw, into)) = raws.get(row.raw).zip(members.get_mut(row.cluster)) else {
@@ -233,6 +269,7 @@ impl GenerationStore {
             };
             let description = descriptions.get(raw.description);
             into.push(MemberLineage {
+                id: picks.remove(&raw.place).unwrap_or_default(),
                 place: raw.place,
                 text: raw.text.clone(),
                 distance: (row.distance * 1e6).round() / 1e6,
@@ -253,7 +290,7 @@ impl GenerationStore {
     ) -> Result<LineageRow, DbError> {
         let call = self.call_lineage(&row.call_key)?;
         let FinalRow { cluster, id, text, shown, attempts, verdict, .. } = row;
-        let FinalRow { reason, merged_into, requires, .. } = row;
+        let FinalRow { reason, merged_into, requires, coherent, .. } = row;
         let size = clusters.get(cluster).map_or(0, |one| one.size);
         let members = members.get_mut(cluster).map(std::mem::take).unwrap_or_default();
         Ok(LineageRow {
@@ -264,6 +301,7 @@ impl GenerationStore {
             cluster,
             merged_into,
             requires,
+            coherent,
             size,
             call,
             attempts,

@@ -11,7 +11,9 @@ use crate::base::db::{Database, DbError, Migration, Schema};
 
 pub use calls::{StoredFailure, StoredReply};
 pub use library::LineageRow;
-pub use results::{ClusterRow, Count, FinalRow, MemberRow, RawRow, ReadingRow, RefusalRow};
+pub use results::{
+    ClusterRow, Count, FinalRow, MemberRow, PickRow, RawRow, ReadingRow, RefusalRow,
+};
 
 static SCHEMA: Schema = Schema {
     name: "instruction generation",
@@ -19,14 +21,18 @@ static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 2,
+    readable_from: 3,
     migrations: || {
-        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("requires.sql"))]
+        let steps =
+            [include_str!("schema.sql"), include_str!("requires.sql"), include_str!("members.sql")];
+        steps.map(Migration::up).into()
     },
 };
 
 /// Verdict of an instruction that goes on.
 pub const ACCEPTED: &str = "accepted";
+/// Verdict of a cluster that was not summarised, because its members make the library.
+pub const NOT_SUMMARIZED: &str = "not_summarized";
 /// Verdict of a final instruction that another cluster's stands for.
 pub const MERGED: &str = "merged";
 

@@ -79,6 +79,37 @@ pub struct FinalRow {
     pub merged_into: Option<usize>,
     /// What the instruction requires of a photo; `None` where the LLM did not say.
     pub requires: Option<Vec<String>>,
+    /// Whether the LLM found a task that the members have in common; `None` where it did not say.
+    pub coherent: Option<bool>,
+}
+
+impl FinalRow {
+    /// Of a cluster that nothing has come of yet.
+    pub fn of(cluster: usize) -> Self {
+        Self {
+            cluster,
+            id: String::new(),
+            text: String::new(),
+            call_key: String::new(),
+            shown: Vec::new(),
+            attempts: 0,
+            verdict: String::new(),
+            reason: String::new(),
+            merged_into: None,
+            requires: None,
+            coherent: None,
+        }
+    }
+}
+
+/// A raw instruction that is in the library itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PickRow {
+    /// Place of the raw instruction.
+    pub raw: usize,
+    pub cluster: usize,
+    /// Its id in the library.
+    pub id: String,
 }
 
 /// A refused attempt at a final instruction.
@@ -167,7 +198,8 @@ impl GenerationStore {
         self.db.write(|transaction| {
             transaction.execute_batch(
                 "DELETE FROM clusters; DELETE FROM members; DELETE FROM finals;
-                 DELETE FROM refusals; DELETE FROM readings WHERE role = 'summarize';
+                 DELETE FROM refusals; DELETE FROM picks;
+                 DELETE FROM readings WHERE role = 'summarize';
                  DELETE FROM meta WHERE name = 'cluster';",
             )
         })
@@ -219,6 +251,21 @@ impl GenerationStore {
                 .prepare_cached("INSERT OR REPLACE INTO refusals VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for RefusalRow { call_key, cluster, text, code, reason } in refusals {
                 insert.execute(params![call_key, cluster, text, code, reason])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Keeps the picked members in place of earlier ones.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn put_picks(&self, picks: &[PickRow]) -> Result<(), DbError> {
+        self.db.write(|transaction| {
+            transaction.execute("DELETE FROM picks", [])?;
+            let mut insert = transaction.prepare_cached("INSERT INTO picks VALUES (?1, ?2, ?3)")?;
+            for PickRow { raw, cluster, id } in picks {
+                insert.execute(params![raw, cluster, id])?;
             }
             Ok(())
         })
@@ -289,10 +336,10 @@ fn put_readings(
 
 fn put_final(transaction: &rusqlite::Transaction<'_>, row: &FinalRow) -> rusqlite::Result<()> {
     let FinalRow { cluster, id, text, call_key, shown, attempts, verdict, .. } = row;
-    let FinalRow { reason, merged_into, requires, .. } = row;
+    let FinalRow { reason, merged_into, requires, coherent, .. } = row;
     let shown = serde_json::json!(shown).to_string();
     transaction
-        .prepare_cached("INSERT INTO finals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+        .prepare_cached("INSERT INTO finals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
         .execute(params![
             cluster,
             id,
@@ -303,7 +350,8 @@ fn put_final(transaction: &rusqlite::Transaction<'_>, row: &FinalRow) -> rusqlit
             verdict,
             reason,
             merged_into,
-            json_text(requires.as_ref())
+            json_text(requires.as_ref()),
+            coherent
         ])?;
     Ok(())
 }

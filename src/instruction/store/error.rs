@@ -9,7 +9,7 @@ use crate::base::lock::LockError;
 use crate::dataset::sink::SinkError;
 use crate::encoder::EncoderError;
 use crate::index::IndexError;
-use crate::instruction::BadText;
+use crate::instruction::{BadRequires, BadTags, BadText};
 
 /// A failure of the whole call.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum LibraryStoreError {
         #[source]
         source: CreateError,
     },
-    #[error("the library is empty: there is nothing to export")]
+    #[error("the library is empty, or no instruction of it is meant: there is nothing to export")]
     Empty,
     #[error(transparent)]
     Export(#[from] SinkError),
@@ -93,6 +93,10 @@ pub enum CreateError {
     )]
     BadCategory,
     #[error(transparent)]
+    BadRequires(#[from] BadRequires),
+    #[error(transparent)]
+    BadTags(#[from] BadTags),
+    #[error(transparent)]
     BadVector(#[from] IndexError),
 }
 
@@ -100,7 +104,11 @@ impl Failure for CreateError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::IdExists { .. } | Self::TextExists { .. } => ErrorKind::AlreadyExists,
-            Self::BadId { .. } | Self::BadText(_) | Self::BadCategory => ErrorKind::InvalidInput,
+            Self::BadId { .. }
+            | Self::BadText(_)
+            | Self::BadCategory
+            | Self::BadRequires(_)
+            | Self::BadTags(_) => ErrorKind::InvalidInput,
             Self::BadVector(error) => error.kind(),
         }
     }
@@ -112,6 +120,8 @@ impl Failure for CreateError {
             Self::BadId { .. } => "bad_instruction_id",
             Self::BadText(error) => error.code(),
             Self::BadCategory => "bad_instruction_category",
+            Self::BadRequires(error) => error.code(),
+            Self::BadTags(error) => error.code(),
             Self::BadVector(error) => error.code(),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::InstructionFilter;
 use crate::index::{Among, Hit, IndexError, LocalIndex, VectorSearch, unit};
 
 /// An instruction of the library. Cloning copies no text.
@@ -22,14 +23,22 @@ pub struct StoredInstruction {
     pub category: Option<Arc<str>>,
     /// Microseconds since 1970-01-01 UTC.
     pub create_time: i64,
+    /// What it requires of a photo; `None` where that is not known.
+    pub requires: Option<Arc<[String]>>,
+    /// Sorted, each once.
+    pub tags: Arc<[String]>,
 }
 
-/// Instructions by row, id and category.
+/// Rows by what they share.
+type Groups = BTreeMap<Arc<str>, BTreeSet<u64>>;
+
+/// Instructions by row, id, category and tag.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     by_row: BTreeMap<u64, StoredInstruction>,
     by_id: HashMap<Arc<str>, u64>,
-    categories: BTreeMap<Arc<str>, BTreeSet<u64>>,
+    categories: Groups,
+    tags: Groups,
 }
 
 impl Catalog {
@@ -42,6 +51,9 @@ impl Catalog {
             }
             self.categories.entry(Arc::clone(category)).or_default().insert(instruction.row);
         }
+        for tag in instruction.tags.iter() {
+            self.tags.entry(tag.as_str().into()).or_default().insert(instruction.row);
+        }
         self.by_id.insert(Arc::clone(&instruction.id), instruction.row);
         self.by_row.insert(instruction.row, instruction);
     }
@@ -50,12 +62,22 @@ impl Catalog {
         let removed = self.by_row.remove(&row)?;
         self.by_id.remove(&removed.id);
         if let Some(category) = &removed.category {
-            let left = self.categories.get_mut(category);
-            if left.is_some_and(|rows| rows.remove(&row) && rows.is_empty()) {
-                self.categories.remove(category);
-            }
+            leave(&mut self.categories, category, row);
         }
+        removed.tags.iter().for_each(|tag| leave(&mut self.tags, tag, row));
         Some(removed)
+    }
+
+    /// The rows that a filter lets through, in order.
+    pub fn filtered(&self, filter: &InstructionFilter) -> Vec<u64> {
+        let (groups, names) = match filter.categories.as_slice() {
+            [] => (&self.tags, filter.tags.as_slice()),
+            names => (&self.categories, names),
+        };
+        let rows = names.iter().filter_map(|name| groups.get(name.as_str())).flatten();
+        let rows: BTreeSet<u64> = rows.copied().collect();
+        let meant = |row: &u64| self.row(*row).is_some_and(|one| filter.lets_through(one));
+        rows.into_iter().filter(meant).collect()
     }
 
     pub fn row(&self, row: u64) -> Option<&StoredInstruction> {
@@ -101,6 +123,12 @@ impl Catalog {
     /// Each category and how many instructions it has, by name.
     pub fn categories(&self) -> Vec<(Arc<str>, usize)> {
         self.categories.iter().map(|(name, rows)| (Arc::clone(name), rows.len())).collect()
+    }
+}
+
+fn leave(groups: &mut Groups, name: &str, row: u64) {
+    if groups.get_mut(name).is_some_and(|rows| rows.remove(&row) && rows.is_empty()) {
+        groups.remove(name);
     }
 }
 

@@ -10,6 +10,7 @@
 //! time; searches go on beside it.
 
 mod error;
+mod filter;
 mod live;
 mod open;
 mod read;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::{CreateError, LibraryStoreError, NoInstruction};
+pub use filter::InstructionFilter;
 pub use live::StoredInstruction;
 pub use open::EmbedTexts;
 pub use read::{Found, InstructionPage, LibraryExport};

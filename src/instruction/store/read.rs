@@ -8,21 +8,22 @@ use serde::Serialize;
 
 use super::error::LibraryStoreError;
 use super::live::{Live, StoredInstruction};
-use super::{InstructionStore, locked};
+use super::{InstructionFilter, InstructionStore, locked};
 use crate::base::hash;
+use crate::base::json;
 use crate::dataset::sink::{SinkError, StagedFile};
 use crate::index::{Among, Hit, IndexError, unit};
 use crate::instruction::library;
 
 /// A category of at most this many instructions is compared one by one: some milliseconds at
 /// width 384, and exact.
-const SCAN_UP_TO: usize = 4096;
+pub(super) const SCAN_UP_TO: usize = 4096;
 
 /// Rows compared in one holding of the lock.
-const SCAN_STEP: usize = 1024;
+pub(super) const SCAN_STEP: usize = 1024;
 
 /// The most hits fetched from the index in the hope of enough from one category.
-const MOST_FETCHED: usize = 4096;
+pub(super) const MOST_FETCHED: usize = 4096;
 
 /// An instruction and its cosine similarity with the query, in [-1, 1].
 pub type Found = (StoredInstruction, f32);
@@ -189,6 +190,10 @@ struct Line<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requires: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
 }
 
 impl InstructionStore {
@@ -200,7 +205,20 @@ impl InstructionStore {
     /// # Errors
     /// The library is empty, which `Library::read` would refuse, or writing failed.
     pub fn export_jsonl(&self, path: &Path) -> Result<LibraryExport, LibraryStoreError> {
-        let (all, revision) = self.all();
+        self.export_some(path, &InstructionFilter::default())
+    }
+
+    /// As [`Self::export_jsonl`], of the instructions that `filter` lets through.
+    ///
+    /// # Errors
+    /// As [`Self::export_jsonl`]; it is an empty library where none is let through.
+    pub fn export_some(
+        &self,
+        path: &Path,
+        filter: &InstructionFilter,
+    ) -> Result<LibraryExport, LibraryStoreError> {
+        let (mut all, revision) = self.all();
+        all.retain(|one| filter.lets_through(one));
         if all.is_empty() {
             return Err(LibraryStoreError::Empty);
         }
@@ -209,8 +227,11 @@ impl InstructionStore {
             file.put(&line(one, path)?)?;
         }
         file.commit(all.len() as u64)?;
-        let fields = all.iter().map(|one| (&*one.id, &*one.text, one.category.as_deref()));
-        Ok(LibraryExport { hash: library::hash_of(fields), instructions: all.len(), revision })
+        let fields = all
+            .iter()
+            .map(|one| (&*one.id, &*one.text, one.category.as_deref(), one.requires.as_deref()));
+        let (_, hash) = library::hashes_of(fields);
+        Ok(LibraryExport { hash, instructions: all.len(), revision })
     }
 
     /// Every instruction at one revision.
@@ -222,11 +243,16 @@ impl InstructionStore {
 }
 
 fn line(one: &StoredInstruction, path: &Path) -> Result<Vec<u8>, SinkError> {
-    let line = Line { id: &one.id, text: &one.text, category: one.category.as_deref() };
-    let encoded = serde_json::to_vec(&line)
-        .map_err(|error| SinkError::Encode { path: path.to_owned(), detail: error.to_string() });
-    encoded.map(|mut line| {
-        line.push(b'\n');
-        line
-    })
+    let line = Line {
+        id: &one.id,
+        text: &one.text,
+        category: one.category.as_deref(),
+        requires: one.requires.as_deref(),
+        tags: &one.tags,
+    };
+    let mut encoded = Vec::new();
+    json::append(&mut encoded, &line)
+        .map_err(|error| SinkError::Encode { path: path.to_owned(), detail: error.to_string() })?;
+    encoded.push(b'\n');
+    Ok(encoded)
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::live::{Catalog, StoredInstruction};
-use crate::base::db::{Database, DbError, Migration, Schema, vector_bytes, vector_column};
+use crate::base::db::{
+    Database, DbError, Migration, Schema, json_text, optional_json, vector_bytes, vector_column,
+};
 
 static SCHEMA: Schema = Schema {
     name: "instruction library",
@@ -13,8 +15,10 @@ static SCHEMA: Schema = Schema {
     code: "library_sqlite",
     when_full: "nothing of this call was kept",
     when_other_version: "",
-    readable_from: 1,
-    migrations: || vec![Migration::up(include_str!("schema.sql"))],
+    readable_from: 2,
+    migrations: || {
+        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("requires.sql"))]
+    },
 };
 
 /// One connection to the library.
@@ -69,7 +73,7 @@ impl Rows {
     /// Every instruction.
     pub fn catalog(&self) -> Result<Catalog, DbError> {
         let mut catalog = Catalog::default();
-        let sql = "SELECT row, id, text, category, create_time FROM instructions";
+        let sql = "SELECT row, id, text, category, create_time, requires, tags FROM instructions";
         self.db.each(sql, [], stored, |one| {
             catalog.insert(one);
             Ok::<_, DbError>(())
@@ -117,6 +121,8 @@ fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredInstruction> {
         text: row.get(2)?,
         category: row.get(3)?,
         create_time: row.get(4)?,
+        requires: optional_json::<Vec<String>>(row, 5)?.map(Into::into),
+        tags: optional_json::<Vec<String>>(row, 6)?.unwrap_or_default().into(),
     })
 }
 
@@ -125,6 +131,8 @@ pub(super) struct NewRow<'a> {
     pub id: &'a str,
     pub text: &'a str,
     pub category: Option<&'a str>,
+    pub requires: Option<&'a Vec<String>>,
+    pub tags: &'a Vec<String>,
     pub create_time: i64,
     pub model: i64,
     /// Length 1.
@@ -148,12 +156,15 @@ pub(super) fn has_id(transaction: &Transaction<'_>, id: &str) -> rusqlite::Resul
 
 /// Stores an instruction whose id and text are free; its row.
 pub(super) fn insert(transaction: &Transaction<'_>, new: &NewRow<'_>) -> rusqlite::Result<u64> {
-    let NewRow { id, text, category, create_time, model, vector } = new;
-    let sql = "INSERT INTO instructions (id, text, category, create_time, model)
-               VALUES (?1, ?2, ?3, ?4, ?5) RETURNING row";
+    let NewRow { id, text, category, requires, tags, create_time, model, vector } = new;
+    let sql = "INSERT INTO instructions (id, text, category, create_time, model, requires, tags)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING row";
+    let (requires, tags) = (json_text(*requires), json_text(Some(*tags)));
     let row: u64 = transaction
         .prepare_cached(sql)?
-        .query_row(params![id, text, category, create_time, model], |row| row.get(0))?;
+        .query_row(params![id, text, category, create_time, model, requires, tags], |row| {
+            row.get(0)
+        })?;
     let mut statement = transaction.prepare_cached("INSERT INTO embeddings VALUES (?1, ?2)")?;
     statement.execute(params![row, vector_bytes(vector)])?;
     Ok(row)

@@ -12,7 +12,7 @@ use super::rows::{self, NewRow, Rows};
 use super::{EmbedTexts, InstructionStore, locked, open};
 use crate::base::hash;
 use crate::index::{IndexError, unit};
-use crate::instruction::{Library, library};
+use crate::instruction::{Instruction, Library, check_requires, check_tags, library};
 
 /// Longest id in bytes.
 pub const MAX_ID_BYTES: usize = 128;
@@ -21,7 +21,7 @@ pub const MAX_ID_BYTES: usize = 128;
 pub const MAX_CATEGORY_BYTES: usize = 128;
 
 /// An instruction to be created.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NewInstruction {
     /// 1 to [`MAX_ID_BYTES`] of `A-Z a-z 0-9 . _ ~ -`; `None` makes one from the text, always the
     /// same for the same text.
@@ -30,6 +30,10 @@ pub struct NewInstruction {
     pub text: String,
     /// 1 to [`MAX_CATEGORY_BYTES`] bytes without control characters.
     pub category: Option<String>,
+    /// What it requires of a photo, as [`check_requires`] takes it; `None`: not known.
+    pub requires: Option<Vec<String>>,
+    /// As [`check_tags`] takes them.
+    pub tags: Vec<String>,
     /// The text's embedding by the library's model, of any length but zero.
     pub vector: Vec<f32>,
 }
@@ -40,6 +44,8 @@ pub(super) struct Checked {
     pub id: String,
     pub text: String,
     pub category: Option<String>,
+    pub requires: Option<Vec<String>>,
+    pub tags: Vec<String>,
     /// Length 1.
     pub vector: Vec<f32>,
 }
@@ -54,8 +60,10 @@ impl Checked {
         if !new.category.as_deref().is_none_or(is_category) {
             return Err(CreateError::BadCategory);
         }
+        let requires = new.requires.as_deref().map(check_requires).transpose()?;
+        let tags = check_tags(&new.tags)?;
         let (vector, _) = unit(&new.vector, dim, || "the vector".to_owned())?;
-        Ok(Self { id, text, category: new.category, vector })
+        Ok(Self { id, text, category: new.category, requires, tags, vector })
     }
 }
 
@@ -108,8 +116,8 @@ impl InstructionStore {
         let texts: Vec<&str> = library.instructions.iter().map(|one| one.text.as_str()).collect();
         let vectors = open::embed_all(&texts, self.dim, embed)?;
         let new = library.instructions.iter().zip(vectors).map(|(one, vector)| {
-            let (id, text) = (Some(one.id.clone()), one.text.clone());
-            let new = NewInstruction { id, text, category: one.category.clone(), vector };
+            let Instruction { id, text, category, requires, tags } = one.clone();
+            let new = NewInstruction { id: Some(id), text, category, requires, tags, vector };
             let refused = |source| LibraryStoreError::Seed { id: one.id.clone(), source };
             Checked::new(new, self.dim).map_err(refused)
         });
@@ -204,18 +212,34 @@ fn insert(
     model: i64,
     create_time: i64,
 ) -> rusqlite::Result<Outcome> {
-    let Checked { id, text, category, vector } = checked;
+    let Checked { id, text, category, requires, tags, vector } = checked;
     if rows::has_id(transaction, &id)? {
         return Ok(Err(CreateError::IdExists { id }));
     }
     if let Some(id) = rows::id_of_text(transaction, &text)? {
         return Ok(Err(CreateError::TextExists { id }));
     }
-    let category = category.as_deref();
-    let new = NewRow { id: &id, text: &text, category, create_time, model, vector: &vector };
+    let new = NewRow {
+        id: &id,
+        text: &text,
+        category: category.as_deref(),
+        requires: requires.as_ref(),
+        tags: &tags,
+        create_time,
+        model,
+        vector: &vector,
+    };
     let row = rows::insert(transaction, &new)?;
-    let (id, text, category) = (id.into(), text.into(), category.map(Into::into));
-    Ok(Ok((StoredInstruction { row, id, text, category, create_time }, vector)))
+    let stored = StoredInstruction {
+        row,
+        id: id.into(),
+        text: text.into(),
+        category: category.map(Into::into),
+        create_time,
+        requires: requires.map(Into::into),
+        tags: tags.into(),
+    };
+    Ok(Ok((stored, vector)))
 }
 
 /// The new revision, if something changed.
@@ -237,7 +261,8 @@ mod tests {
     fn new(id: Option<&str>, text: &str, category: Option<&str>) -> NewInstruction {
         let owned = |value: Option<&str>| value.map(str::to_owned);
         let vector = vec![3.0, 4.0];
-        NewInstruction { id: owned(id), text: text.to_owned(), category: owned(category), vector }
+        let (id, text, category) = (owned(id), text.to_owned(), owned(category));
+        NewInstruction { id, text, category, vector, ..NewInstruction::default() }
     }
 
     fn code(new: NewInstruction) -> &'static str {
@@ -263,6 +288,10 @@ mod tests {
         for category in ["", "a\nb", &"x".repeat(MAX_CATEGORY_BYTES + 1)] {
             assert_eq!(code(new(None, "t", Some(category))), "bad_instruction_category");
         }
+        let nothing = NewInstruction { requires: Some(vec!["it".into()]), ..new(None, "t", None) };
+        assert_eq!(code(nothing), "instruction_requires_names_nothing");
+        let blank = NewInstruction { tags: vec![" ".into()], ..new(None, "t", None) };
+        assert_eq!(code(blank), "bad_instruction_tags");
         assert_eq!(code(new(None, " \n", None)), "instruction_text_empty");
         assert_eq!(code(new(None, &"x".repeat(5000), None)), "instruction_text_too_long");
         assert_eq!(code(new(None, "see <image>", None)), "instruction_text_image_token");

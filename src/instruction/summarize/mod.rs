@@ -22,7 +22,8 @@ pub struct SummarizeConfig {
     /// Cosine from which on the final instructions of two clusters are merged, above 0; above 1
     /// switches the rule off. ROUGE-L merges as `generate.filters.max_rouge_l` says.
     pub merge_cosine: f64,
-    /// How the model samples. Unset: temperature 0.5 and 100 tokens.
+    /// How the model samples. Unset: temperature 0.5 and 100 tokens, 200 with prompts that ask what
+    /// an instruction requires.
     pub settings: Option<SamplingSettings>,
     /// The LLM of this stage. Unset: that of `[generate]`, else `[llm]`.
     pub llm: Option<LlmConfig>,
@@ -46,9 +47,11 @@ impl Settings for SummarizeConfig {
 }
 
 impl SummarizeConfig {
-    /// Sampling settings, unset resolved for the backend.
-    pub fn resolved_settings(&self, target: &LlmTarget) -> SamplingSettings {
-        self.settings.clone().unwrap_or_else(|| sampling(target, 0.5, 100))
+    /// Sampling settings, unset resolved for the backend, with room for what is required where the
+    /// prompts ask for it, too.
+    pub fn resolved_settings(&self, target: &LlmTarget, with_requires: bool) -> SamplingSettings {
+        let max_tokens = if with_requires { 200 } else { 100 };
+        self.settings.clone().unwrap_or_else(|| sampling(target, 0.5, max_tokens))
     }
 
     /// Which of a cluster's `size` members, nearest first, the LLM sees: the nearest, then some of

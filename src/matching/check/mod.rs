@@ -108,6 +108,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What it found in words, for instance `text: no "boat"`.
+    pub fn words(&self) -> String {
+        let Self { kind, missing, .. } = self;
+        let missing: Vec<String> = missing.iter().map(|phrase| format!("{phrase:?}")).collect();
+        match missing.as_slice() {
+            [] => format!("{}: passed", kind.name()),
+            missing => format!("{}: no {}", kind.name(), missing.join(", ")),
+        }
+    }
+
     /// Whether this kind of check found all that is required, rather than abstaining.
     fn is(&self, kind: CheckKind) -> bool {
         self.kind == kind && self.score.is_some() && self.missing.is_empty()
@@ -126,10 +136,13 @@ impl Checker {
     /// encoder's check abstains. [`CheckKind::Llm`] asks a server and is not done here: see [`llm`].
     pub fn new(kinds: &[CheckKind], encoder: Option<Arc<dyn Encoder>>) -> Self {
         let sight = encoder.map(|encoder| Arc::new(Sight::new(encoder)));
-        let mut kinds = kinds.to_vec();
-        // The encoder doubts less what the descriptions have, so they are looked at first.
-        kinds.sort_unstable();
-        Self { kinds, sight }
+        Self { kinds: in_order(kinds), sight }
+    }
+
+    /// A checker of other kinds that shares what was computed.
+    #[must_use]
+    pub fn with_kinds(&self, kinds: &[CheckKind]) -> Self {
+        Self { kinds: in_order(kinds), ..self.clone() }
     }
 
     /// The kinds, in the order of [`CheckKind::ALL`].
@@ -184,4 +197,11 @@ impl Checker {
         }
         Ok(verdicts)
     }
+}
+
+/// The encoder doubts less what the descriptions have, so they are looked at first.
+fn in_order(kinds: &[CheckKind]) -> Vec<CheckKind> {
+    let mut kinds = kinds.to_vec();
+    kinds.sort_unstable();
+    kinds
 }

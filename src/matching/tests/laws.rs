@@ -177,11 +177,11 @@ fn says_why_nothing_was_drawn() {
     assert_eq!(none.no_match, Some(NoMatch::NoCandidates));
     let low = outcome(candidates(&[0.1, 0.2]), &rules, 0);
     assert_eq!(low.no_match, Some(NoMatch::BelowSimilarityFloor { best: 0.2, floor: 0.3 }));
-    assert_eq!(low.refused, Refused { below_floor: 2, over_quota: 0 });
+    assert_eq!(low.refused, Refused { below_floor: 2, ..Refused::default() });
     let mut quota = QuotaBook::with_cap(2);
     quota.restore([("c1".to_owned(), 2), ("c2".to_owned(), 5)]);
     let full = match_one(candidates(&[0.1, 0.5, 0.6]), &vectors, &rules, &mut quota, 0);
     let full = full.expect("an outcome");
     assert_eq!(full.no_match, Some(NoMatch::AllOverQuota { candidates: 2, cap: 2 }));
-    assert_eq!(full.refused, Refused { below_floor: 1, over_quota: 2 });
+    assert_eq!(full.refused, Refused { below_floor: 1, over_quota: 2, ..Refused::default() });
 }

@@ -1,5 +1,6 @@
 //! Tests of matching: its laws, its frequencies, its corrections.
 
+mod applicable;
 mod frequencies;
 mod laws;
 mod scores;
@@ -15,7 +16,7 @@ fn rules(config: MatchingConfig) -> MatchRules {
 }
 
 fn candidate(id: &str, score: f64) -> Candidate {
-    Candidate { id: id.to_owned(), similarity: score, score }
+    Candidate { id: id.to_owned(), similarity: score, score, verdict: None }
 }
 
 /// Candidates `c0`, `c1`, ... with these scores.

@@ -7,12 +7,13 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::prompt::BuiltIn;
 use crate::answer::{Generator, PromptSet};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::store::Store;
-use crate::llm::{ChatModel, SamplingSettings};
+use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
 
-use super::super::answering::{AnswerOutcome, AnswerStage};
+use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
@@ -145,30 +146,41 @@ impl Job {
         let (matching, attempts) = (settings.match_conf(), self.config.answer.attempts);
         // Under no key there is no answer, so that any pair is left.
         let answering = match &settings.answering {
-            Some(last) if self.answers_as(&store, last)? => &last.conf,
+            Some(last) if self.answers_as(&store, last)? => {
+                self.judge_again(&store, last)?;
+                last.conf.as_str()
+            }
             _ => "",
         };
         Ok(store.pairs_to_answer(matching, answering, attempts, (-1, 0), 1)?.is_empty())
     }
 
+    /// Judges the answers of an earlier session by today's filters, which needs no model.
+    fn judge_again(&self, store: &Store, last: &AnswerSettings) -> Result<(), Error> {
+        let filters = Filters::new(&self.config.filters)?;
+        let filter_conf = self.config.filters.key();
+        let prompts = self.prompts(store)?;
+        Judging { prompts: &prompts, filters: &filters }.again(store, &last.conf, &filter_conf)?;
+        Ok(AnswerSettings { filter_conf, filters: filters.names(), ..last.clone() }.write(store)?)
+    }
+
     /// Whether this job's answers are those of an earlier session, if its model is still the same.
     fn answers_as(&self, store: &Store, last: &AnswerSettings) -> Result<bool, Error> {
-        let Config { seed, filters, llm, .. } = &*self.config;
+        let Config { seed, llm, .. } = &*self.config;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
         let conf = Generator::conf_key(&prompts, &last.llm, &settings, *seed);
         let same_model = llm.model.as_ref().is_none_or(|name| *name == last.llm);
-        Ok(same_model && conf == last.conf && filters.key() == last.filter_conf)
+        Ok(same_model && conf == last.conf)
     }
 
     /// Gives answers that release 0.1.0 kept under these settings today's keys, and forgets what it
     /// refused without proof.
     fn bring_up_to_date(&self, store: &Store, model: &str) -> Result<(), Error> {
-        let Config { seed, filters, .. } = &*self.config;
+        let seed = self.config.seed;
         let (prompts, settings) = (self.prompts(store)?, self.sampling(store)?);
-        let old = old_keys::answers(&prompts.hash, model, &settings, *seed);
-        let new = Generator::conf_key(&prompts, model, &settings, *seed);
-        let filters = [old_keys::filters(filters), filters.key()];
-        let rekeyed = store.rekey_answers([&old, &new], filters.each_ref().map(String::as_str))?;
+        let old = old_keys::answers(&prompts.hash, model, &settings, seed);
+        let new = Generator::conf_key(&prompts, model, &settings, seed);
+        let rekeyed = store.rekey_answers([&old, &new])?;
         rekeyed.report("answers");
         let reopened = store.reopen_unproven_refusals()?;
         if reopened > 0 {
@@ -182,7 +194,14 @@ impl Job {
     /// The prompts as they are set; where they are not, those that this run began with.
     fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
-        let built_in = store.database().began_with("answer prompts", BuiltIn::default())?;
+        let (set, folder) = PromptSource::resolve(answer.prompts.as_ref(), &llm.target);
+        let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
+        // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
+        let today = || {
+            let old = Settings::read(store)?.answering.is_some();
+            Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
+        };
+        let built_in = store.database().began_with_or(&name, today)?;
         let shown = match answer.examples_per_prompt {
             Some(shown) => shown,
             None => {
@@ -190,8 +209,7 @@ impl Job {
                 store.database().began_with(&name, answer.resolved_examples(&llm.target))?
             }
         };
-        let (prompts, examples) = (answer.prompts.as_deref(), answer.examples.as_deref());
-        Ok(PromptSet::read_with(&built_in, prompts, examples, shown)?)
+        Ok(PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?)
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.

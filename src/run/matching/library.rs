@@ -48,7 +48,7 @@ pub(super) fn library_index(
     folder: &Path,
 ) -> Result<Box<dyn VectorSearch>, Error> {
     let path = folder.join("instructions.index");
-    let model = hash::key(&[encoder.hash(), &library.hash]);
+    let model = hash::key(&[encoder.hash(), &library.wording]);
     // Derived data: whatever is wrong with the file, building it anew is the remedy.
     if let Ok(index) = index::load(&path, &model, config) {
         return Ok(index);

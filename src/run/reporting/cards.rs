@@ -45,6 +45,7 @@ impl Page<'_> {
             similarity: one.similarity,
             score: one.score,
             chosen: one.id == pair.instruction_id,
+            refused: refusals(one),
         };
         Ok(report::SampleCard {
             id: format!("{}-{}", pair.item_id, pair.rank),
@@ -56,6 +57,10 @@ impl Page<'_> {
             instruction_id: pair.instruction_id,
             instruction: pair.instruction,
             category: pair.category,
+            requires: pair.requires.map(|phrases| match phrases.as_slice() {
+                [] => "nothing".into(),
+                phrases => phrases.join(", "),
+            }),
             similarity: pair.similarity,
             score: pair.score,
             probability: pair.probability,
@@ -83,6 +88,13 @@ impl Page<'_> {
             }
         })
     }
+}
+
+/// What the checks did not find, in words.
+fn refusals(one: &CandidateScore) -> String {
+    let refused = one.checks.iter().filter(|found| !found.missing.is_empty());
+    let words = refused.map(|found| format!("{}: no {}", found.check, found.missing.join(", ")));
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn attempt(answer: AnswerRow) -> report::Attempt {

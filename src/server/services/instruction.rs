@@ -188,6 +188,8 @@ impl Instructions {
                 id: Some(id).filter(|id| !id.is_empty()),
                 text: one.text,
                 category: Some(one.category).filter(|category| !category.is_empty()),
+                requires: one.requires.map(|requires| requires.phrases),
+                tags: one.tags,
                 // One was embedded for each that came without.
                 vector: one
                     .embedding

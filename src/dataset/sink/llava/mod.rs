@@ -12,6 +12,7 @@ use super::guard::Guard;
 use super::staged::StagedFile;
 use super::text::IMAGE_TOKEN;
 use super::{Sample, Sink, SinkError, SinkSummary};
+use crate::base::json;
 
 pub use check::check;
 pub use report::{LISTED_PROBLEMS, LlavaReport, RowProblem};
@@ -63,7 +64,7 @@ impl Sink for LlavaSink {
         let row = Row { id: &sample.id, image: &sample.image, conversations: [human, gpt] };
         self.line.clear();
         self.line.extend_from_slice(if self.rows == 0 { b"[\n" } else { b",\n" });
-        serde_json::to_writer(&mut self.line, &row).map_err(|error| SinkError::Encode {
+        json::append(&mut self.line, &row).map_err(|error| SinkError::Encode {
             path: self.file.path().to_owned(),
             detail: error.to_string(),
         })?;

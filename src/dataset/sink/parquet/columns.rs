@@ -146,7 +146,7 @@ fn candidates(samples: &[Sample]) -> ArrayRef {
 }
 
 fn append(rows: &mut StructBuilder, candidate: &CandidateScore) {
-    let CandidateScore { id, similarity, score } = candidate;
+    let CandidateScore { id, similarity, score, .. } = candidate;
     let known = "the builders are made from the fields above";
     rows.field_builder::<StringBuilder>(0).expect(known).append_value(id);
     rows.field_builder::<Float64Builder>(1).expect(known).append_value(*similarity);

@@ -3,19 +3,23 @@
 mod scan;
 mod table;
 
-use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use self::scan::Scan;
 use self::table::{Image, Table};
+use super::bare::Bare;
+use super::fields::FieldNames;
+use super::manifest::{ManifestSource, file_name, photo};
 use super::refusal::{Outlet, Refusal};
-use super::{Emit, Reader, Source, SourceError, SourceKind, image_folder, text};
-use crate::dataset::ImageRef;
+use super::{Emit, Reader, Source, SourceError, SourceKind, encoding, image_folder, jsonl, text};
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
 
 const EXPECTED: &str = "`images` and `annotations` with captions";
+
+/// Refused captions whose reason may hint at an image.
+const HINTS: usize = 20;
 
 /// A COCO captions file: `images` (`id`, `file_name`) and `annotations` (`image_id`, `id`,
 /// `caption`).
@@ -23,6 +27,11 @@ const EXPECTED: &str = "`images` and `annotations` with captions";
 /// The id of a record is the image's `id`; its description is the image's captions in the order of
 /// their annotation ids, each ended with a full stop (unless it ends a sentence already) and joined
 /// with a space. Records come in the order of `images`.
+///
+/// Ids that are numbers and differ only in zeros before them are the same where just one image of
+/// `images` bears such a one. An image without an id has its file's name without ending. In a file
+/// without `annotations`, captions may stand in the entries of `images`. Of a field that stands
+/// twice in an entry the last one holds, as in Python.
 ///
 /// The file is streamed, but captions may stand before or behind their images, so the ids, file
 /// names and caption texts are held: 80 MB for a file of the size of COCO train2017's (118,287
@@ -32,6 +41,7 @@ pub struct CocoSource {
     path: PathBuf,
     images: PathBuf,
     access: FileAccess,
+    fields: FieldNames,
     /// The file's name, for messages.
     name: String,
 }
@@ -39,26 +49,22 @@ pub struct CocoSource {
 impl CocoSource {
     /// The captions at `path` for the photos in the folder `images`.
     pub fn new(path: &Path, images: &Path) -> Self {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let access = FileAccess::Anywhere;
-        Self { path: path.to_owned(), images: images.to_owned(), access, name }
+        let (access, fields) = (FileAccess::Anywhere, FieldNames::default());
+        let (name, path, images) = (file_name(path), path.to_owned(), images.to_owned());
+        Self { path, images, access, fields, name }
     }
 
-    /// The same, its file read only where `access` allows.
+    /// The same, its file read only where `access` allows, its fields called as `fields` says.
     #[must_use]
-    pub fn reading(self, access: FileAccess) -> Self {
-        Self { access, ..self }
+    pub fn reading(self, access: FileAccess, fields: FieldNames) -> Self {
+        Self { access, fields, ..self }
     }
 
     /// Reads the whole file; `None` when the caller asked to stop on the way.
     fn scan(&self, out: &mut Outlet<'_, '_>) -> Result<Option<Table>, SourceError> {
-        let file = self.access.open(&self.path)?;
-        let mut reader = BufReader::with_capacity(1 << 16, file);
-        if reader.fill_buf()?.starts_with("\u{feff}".as_bytes()) {
-            reader.consume("\u{feff}".len());
-        }
-        let mut scan = Scan::new(&self.name, out);
-        match scan.run(reader) {
+        let text = encoding::open(&self.path, &self.access)?;
+        let mut scan = Scan::new(&self.name, &self.fields, out);
+        match scan.run(Bare::new(text)) {
             Ok(()) => {}
             Err(_) if scan.stopped() => return Ok(None),
             Err(error) => return Err(self.fault(error)),
@@ -81,7 +87,11 @@ impl CocoSource {
             Category::Data => SourceError::NotCoco { path, detail: error.to_string() },
             Category::Syntax | Category::Eof => {
                 let fault = super::fields::JsonFault::from(error);
-                let (line, column, detail) = (fault.line, fault.column, fault.detail);
+                let (line, column, mut detail) = (fault.line, fault.column, fault.detail);
+                if detail.contains("key must be a string") || detail.contains("expected value") {
+                    detail += " (Python's own notation, with ' or None, must be written with \
+                               json.dumps)";
+                }
                 SourceError::InvalidJson { path, line, column, detail }
             }
         }
@@ -96,8 +106,9 @@ impl CocoSource {
         }
         Ok(SourceRecord {
             id: table.id(image).to_owned(),
-            image: ImageRef::file(self.images.join(&*image.file_name)),
+            image: photo(&self.images, &image.file_name),
             description: text::description(&joined).map_err(|refusal| refusal.at(&origin))?,
+            descriptions: text::apart(table.captions(image)),
             origin,
         })
     }
@@ -109,9 +120,14 @@ impl CocoSource {
                 Err(refusal) => out.refuse(table.id(image), refusal)?,
             }
         }
-        for (id, count) in table.unlisted() {
+        for (place, (id, count)) in table.unlisted().enumerate() {
             let name = &self.name;
-            let reason = format!("{name}: {count} captions for image {id}, not among `images`");
+            let mut reason = format!("{name}: {count} captions for image {id}, not among `images`");
+            // Looking through all images for each of many would take too long.
+            if let Some(image) = (place < HINTS).then(|| table.of_that_name(id)).flatten() {
+                let (file, id) = (&image.file_name, table.id(image));
+                reason += &format!("; that is the name of {file}, whose id is {id}");
+            }
             out.refuse(id, Refusal::new("missing_image", reason))?;
         }
         ControlFlow::Continue(())
@@ -126,7 +142,12 @@ pub(super) const READER: Reader = Reader {
     endings: &["json"],
     open: |path, options| {
         let images = image_folder(path, options)?;
-        Ok(Box::new(CocoSource::new(path, &images).reading(options.access.clone())))
+        let (access, fields) = (options.access.clone(), options.fields.clone());
+        let told = options.kind == SourceKind::Coco;
+        if !told && jsonl::holds_rows(path, &access, &fields)? {
+            return Ok(Box::new(ManifestSource::jsonl(path, &images).reading(access, fields)));
+        }
+        Ok(Box::new(CocoSource::new(path, &images).reading(access, fields)))
     },
 };
 

@@ -2,20 +2,23 @@ use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
 
-use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::super::fields::check_image;
-use super::super::ids::{check_id, id_text};
+use super::super::fields::{FieldNames, Fields, check_image};
+use super::super::ids::{check_id, id_of_image, id_text};
 use super::super::refusal::{Outlet, Refusal};
+use super::super::text::Texts;
 use super::table::Table;
 
 /// Fills a [`Table`] from a stream of JSON, one array element in memory at a time.
 pub(super) struct Scan<'a, 'b, 'c> {
     name: &'a str,
+    names: &'a FieldNames,
     out: &'a mut Outlet<'b, 'c>,
     table: Table,
+    /// Captions in the entries of `images`: the image's id, and one caption.
+    own: Vec<(String, String)>,
     saw_images: bool,
     saw_annotations: bool,
     /// Annotations without a caption text: how many, and the first one's place.
@@ -23,25 +26,14 @@ pub(super) struct Scan<'a, 'b, 'c> {
     first_captionless: u64,
 }
 
-#[derive(Deserialize)]
-struct ImageEntry {
-    id: Option<Value>,
-    file_name: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct AnnotationEntry {
-    id: Option<Value>,
-    image_id: Option<Value>,
-    caption: Option<Value>,
-}
-
 impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
-    pub fn new(name: &'a str, out: &'a mut Outlet<'b, 'c>) -> Self {
+    pub fn new(name: &'a str, names: &'a FieldNames, out: &'a mut Outlet<'b, 'c>) -> Self {
         Self {
             name,
+            names,
             out,
             table: Table::default(),
+            own: Vec::new(),
             saw_images: false,
             saw_annotations: false,
             captionless: 0,
@@ -64,7 +56,12 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
     pub fn finish(mut self) -> Result<Option<Table>, &'static str> {
         match (self.saw_images, self.saw_annotations) {
             (false, _) => return Err("it has no `images`"),
-            (true, false) => return Err("it has no `annotations`"),
+            (true, false) if self.own.is_empty() => return Err("it has no `annotations`"),
+            (true, false) => {
+                for (id, caption) in &self.own {
+                    self.table.add_caption(id, None, caption);
+                }
+            }
             (true, true) => {}
         }
         if self.captionless > 0 && !self.table.has_captions() {
@@ -87,20 +84,37 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         self.out.refuse(name, Refusal::new("missing_caption", reason))
     }
 
-    fn image(&mut self, index: u64, entry: ImageEntry) -> ControlFlow<()> {
+    fn image(&mut self, index: u64, entry: Map<String, Value>) -> ControlFlow<()> {
         let place = format!("{}: images[{index}]", self.name);
-        let id = match required_id("id", entry.id.as_ref()) {
+        let file_name = entry.get("file_name").filter(|_| self.names.image.is_none());
+        let file_name = file_name.and_then(Value::as_str).map(str::to_owned);
+        let id = entry.get(self.names.id.as_deref().unwrap_or("id")).cloned();
+        let id = id.filter(|id| !id.is_null());
+        let fields = Fields::of_object(entry, self.names);
+        let file_name = match file_name.map_or_else(|| fields.image().map(str::to_owned), Ok) {
+            Ok(name) => name,
+            Err(refusal) if id.is_none() => return self.out.refuse(&place, refusal.at(&place)),
+            // Refused below, where the id can name it.
+            Err(_) => String::new(),
+        };
+        let id = match id {
+            Some(id) => required_id("id", Some(&id)),
+            None => check_image(&file_name).map(|()| id_of_image(&file_name)),
+        };
+        let id = match id.and_then(|id| check_id(&id).map(|()| id)) {
             Ok(id) => id,
             Err(refusal) => return self.out.refuse(&place, refusal.at(&place)),
         };
-        let file_name = entry.file_name.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let refusal = match check_image(file_name) {
+        let refusal = match check_image(&file_name) {
             Err(refusal) => {
                 self.table.refuse_image(&id);
                 refusal
             }
-            Ok(()) => match self.table.add_image(&id, file_name) {
-                Ok(()) => return ControlFlow::Continue(()),
+            Ok(()) => match self.table.add_image(&id, &file_name) {
+                Ok(()) => {
+                    self.keep_own(&id, &fields);
+                    return ControlFlow::Continue(());
+                }
                 Err(first) => Refusal::new(
                     "duplicate_id",
                     format!("{file_name} has the id `{id}` that {first} already has"),
@@ -110,18 +124,36 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         self.out.refuse(&id, refusal.at(&place))
     }
 
-    fn annotation(&mut self, index: u64, entry: AnnotationEntry) -> ControlFlow<()> {
-        let Some(Value::String(caption)) = &entry.caption else {
+    /// Keeps the captions of an entry of `images` as long as there may be no others.
+    fn keep_own(&mut self, id: &str, fields: &Fields<'_>) {
+        if self.saw_annotations {
+            self.own.clear();
+        } else if let (true, Ok(texts)) = (fields.describes(), fields.captions()) {
+            self.own.extend(texts.into_iter().map(|text| (id.to_owned(), text)));
+        }
+    }
+
+    fn annotation(&mut self, index: u64, entry: Map<String, Value>) -> ControlFlow<()> {
+        let (id, image_id) = (entry.get("id").cloned(), entry.get("image_id").cloned());
+        let caption = match entry.get("caption") {
+            Some(Value::String(caption)) if self.names.caption.is_none() => {
+                Ok(Texts::one(caption.clone()))
+            }
+            _ => Fields::of_object(entry, self.names).captions(),
+        };
+        let Ok(captions) = caption else {
             if self.captionless == 0 {
                 self.first_captionless = index;
             }
             self.captionless += 1;
             return ControlFlow::Continue(());
         };
-        match required_id("image_id", entry.image_id.as_ref()) {
+        match required_id("image_id", image_id.as_ref()) {
             Ok(image_id) => {
-                let id = entry.id.as_ref().and_then(Value::as_i64);
-                self.table.add_caption(&image_id, id, caption);
+                let id = id.as_ref().and_then(Value::as_i64);
+                for caption in captions {
+                    self.table.add_caption(&image_id, id, &caption);
+                }
                 ControlFlow::Continue(())
             }
             Err(refusal) => {
@@ -129,6 +161,12 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
                 self.out.refuse(&place, refusal.at(&place))
             }
         }
+    }
+
+    /// An element of a list that is no object.
+    fn no_object(&mut self, list: &str, index: u64) -> ControlFlow<()> {
+        let place = format!("{}: {list}[{index}]", self.name);
+        self.out.refuse(&place, Refusal::new("invalid_field", "no object").at(&place))
     }
 }
 
@@ -154,11 +192,15 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_, '_> {
             match key.as_str() {
                 "images" => {
                     self.0.saw_images = true;
-                    map.next_value_seed(Items { scan: self.0, add: Scan::image })?;
+                    map.next_value_seed(Items { scan: self.0, list: "images", add: Scan::image })?;
                 }
                 "annotations" => {
                     self.0.saw_annotations = true;
-                    map.next_value_seed(Items { scan: self.0, add: Scan::annotation })?;
+                    map.next_value_seed(Items {
+                        scan: self.0,
+                        list: "annotations",
+                        add: Scan::annotation,
+                    })?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -170,12 +212,13 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_, '_> {
 }
 
 /// Reads an array, handing each element on as soon as it is read.
-struct Items<'s, 'a, 'b, 'c, T> {
+struct Items<'s, 'a, 'b, 'c> {
     scan: &'s mut Scan<'a, 'b, 'c>,
-    add: fn(&mut Scan<'a, 'b, 'c>, u64, T) -> ControlFlow<()>,
+    list: &'static str,
+    add: fn(&mut Scan<'a, 'b, 'c>, u64, Map<String, Value>) -> ControlFlow<()>,
 }
 
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Items<'_, '_, '_, '_, T> {
+impl<'de> DeserializeSeed<'de> for Items<'_, '_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -183,7 +226,7 @@ impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Items<'_, '_, '_, '_, T>
     }
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<'_, '_, '_, '_, T> {
+impl<'de> Visitor<'de> for Items<'_, '_, '_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,8 +235,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<'_, '_, '_, '_, T> {
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
         let mut index = 0;
-        while let Some(item) = seq.next_element::<T>()? {
-            if (self.add)(self.scan, index, item).is_break() {
+        while let Some(item) = seq.next_element::<Value>()? {
+            let flow = match item {
+                Value::Object(entry) => (self.add)(self.scan, index, entry),
+                _ => self.scan.no_object(self.list, index),
+            };
+            if flow.is_break() {
                 return Err(S::Error::custom("stopped by the caller"));
             }
             index += 1;

@@ -1,5 +1,8 @@
 use std::collections::HashMap;
 
+use super::super::endings::without_ending;
+use super::super::ids::number;
+
 /// Images and captions of a COCO file, packed: one string holds every caption.
 ///
 /// Each image id met, listed or only referred to, has a slot; a caption costs its text and 32
@@ -81,9 +84,45 @@ impl Table {
         self.captions.push(Caption { slot, annotation, start, length: caption.len() as u32 });
     }
 
-    /// Puts the captions in order; call once, before reading them.
+    /// Gives captions whose image is not listed to the one listed image whose id differs in
+    /// leading zeros alone, and puts all in order; call once, before reading them.
     pub fn sort(&mut self) {
+        self.join_numbers();
         self.captions.sort_by_key(|caption| (caption.slot, caption.annotation));
+    }
+
+    fn join_numbers(&mut self) {
+        if self.unlisted_slots().next().is_none() {
+            return;
+        }
+        let mut by_number: HashMap<&str, Option<u32>> = HashMap::new();
+        for image in &self.images {
+            if let Some(number) = number(&self.ids[image.slot as usize]) {
+                let only = by_number.entry(number).or_insert(Some(image.slot));
+                *only = only.filter(|slot| *slot == image.slot);
+            }
+        }
+        let target = |slot: u32| *by_number.get(number(&self.ids[slot as usize])?)?;
+        let moved: HashMap<u32, u32> =
+            self.unlisted_slots().filter_map(|slot| Some((slot, target(slot)?))).collect();
+        for caption in &mut self.captions {
+            caption.slot = moved.get(&caption.slot).copied().unwrap_or(caption.slot);
+        }
+    }
+
+    fn unlisted_slots(&self) -> impl Iterator<Item = u32> {
+        let listed = self.listed.iter().zip(0_u32..);
+        listed.filter(|(listed, _)| **listed == Listed::No).map(|(_, slot)| slot)
+    }
+
+    /// The image whose file has this name, without its ending or, for a number, leading zeros.
+    pub fn of_that_name(&self, id: &str) -> Option<&Image> {
+        self.images.iter().find(|image| {
+            let file = image.file_name.rsplit('/').next().map(without_ending);
+            file.is_some_and(|file| {
+                file == id || number(file).is_some_and(|n| Some(n) == number(id))
+            })
+        })
     }
 
     pub fn has_captions(&self) -> bool {
@@ -115,9 +154,8 @@ impl Table {
 
     /// Image ids that captions refer to and `images` does not list, with how many captions do.
     pub fn unlisted(&self) -> impl Iterator<Item = (&str, usize)> {
-        let slots = self.listed.iter().enumerate().filter(|(_, listed)| **listed == Listed::No);
-        slots
-            .map(|(slot, _)| (&*self.ids[slot], self.captions_of(slot as u32).len()))
+        self.unlisted_slots()
+            .map(|slot| (&*self.ids[slot as usize], self.captions_of(slot).len()))
             .filter(|(_, count)| *count > 0)
     }
 }

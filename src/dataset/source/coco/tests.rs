@@ -1,6 +1,8 @@
+use super::super::SourceEvent;
 use super::super::tests::{Said, folder, read_some};
 use super::*;
 use crate::base::failure::Failure;
+use crate::dataset::ImageRef;
 
 fn said(json: &[u8]) -> Said {
     let folder = folder(&[("c.json", json)]);
@@ -24,12 +26,14 @@ fn captions_join_in_the_order_of_their_ids() {
         id: id.into(),
         image: ImageRef::file(image),
         description: description.into(),
+        descriptions: Vec::new(),
         origin: format!("c.json: image {id}"),
     };
-    let expected = [
+    let mut expected = [
         record("5", "photos/b/5.jpg", "A first line. second. without id."),
         record("3", "photos/3.jpg", "of three."),
     ];
+    expected[0].descriptions = ["A first line", "second", "without id"].map(String::from).into();
     assert_eq!(said.records(), expected.iter().collect::<Vec<_>>());
     assert!(said.codes().is_empty());
 }
@@ -57,11 +61,11 @@ fn what_does_not_match_is_listed() {
     assert_eq!(said.records().iter().map(|r| &r.id).collect::<Vec<_>>(), ["1"]);
     let expected = [
         "1 duplicate_id",
-        "c.json: images[3] missing_id",
         "4 missing_image",
         "c.json: annotations[7] missing_id",
         "c.json missing_caption",
         "2 missing_description",
+        "no-id missing_description",
         "5 missing_description",
         "77 missing_image",
     ];
@@ -92,7 +96,7 @@ fn other_files_are_refused_as_a_whole() {
     assert_eq!(code(br#"{"images": []}"#), Some("source_not_coco"));
     assert_eq!(code(br#"{"images": 3, "annotations": []}"#), Some("source_not_coco"));
     assert_eq!(code(br#"{"images": [], "annotations": []}"#), Some("source_empty"));
-    assert_eq!(code(br#"{"images": [7], "annotations": []}"#), Some("source_not_coco"));
+    assert_eq!(code(br#"{"images": [7], "annotations": []}"#), Some("source_no_usable_item"));
     let bare = br#"{"images": [{"id": 1, "file_name": "a"}], "annotations": []}"#;
     assert_eq!(code(bare), Some("source_no_usable_item"));
     let instances = br#"{"images": [{"id": 1, "file_name": "a"}],
@@ -111,8 +115,81 @@ fn broken_json_names_line_and_column() {
 }
 
 #[test]
+fn what_python_and_pandas_write_is_read() {
+    let said = said(
+        br#"{"images": [
+            {"id": 0, "file_name": "p0.jpg", "date_captured": NaN},
+            {"id": 1.0, "file_name": "p1.jpg", "score": -Infinity},
+            null,
+            {"file_name": "000000000139.jpg"}],
+          "annotations": [
+            {"id": 1, "image_id": 0.0, "caption": "NaN is no number."},
+            {"id": 2, "image_id": 1, "caption": "one"},
+            {"id": 3, "image_id": 139, "caption": "its file's number"}, 7]}"#,
+    );
+    let seen: Vec<_> =
+        said.records().iter().map(|r| format!("{} {}", r.id, r.description)).collect();
+    assert_eq!(seen, ["0 NaN is no number.", "1 one.", "000000000139 its file's number."]);
+    assert_eq!(
+        said.codes(),
+        ["c.json: images[2] invalid_field", "c.json: annotations[3] invalid_field"]
+    );
+}
+
+#[test]
+fn ids_that_differ_in_leading_zeros_alone_are_joined_where_that_is_plain() {
+    let said = said(
+        br#"{"images": [
+            {"id": "000000000007", "file_name": "a.jpg"},
+            {"id": "08", "file_name": "b.jpg"}, {"id": "8", "file_name": "c.jpg"},
+            {"id": 99, "file_name": "COCO_000000000139.jpg"}],
+          "annotations": [
+            {"id": 1, "image_id": 7, "caption": "seven"},
+            {"id": 2, "image_id": 8, "caption": "eight"},
+            {"id": 3, "image_id": "008", "caption": "which?"},
+            {"id": 4, "image_id": "COCO_000000000139", "caption": "a name"}]}"#,
+    );
+    let seen: Vec<_> =
+        said.records().iter().map(|r| format!("{} {}", r.id, r.description)).collect();
+    assert_eq!(seen, ["000000000007 seven.", "8 eight."]);
+    let expected = [
+        "08 missing_description",
+        "99 missing_description",
+        "008 missing_image",
+        "COCO_000000000139 missing_image",
+    ];
+    assert_eq!(said.codes(), expected);
+    let SourceEvent::Rejected(last) = said.events.last().expect("some") else { panic!("refused") };
+    assert!(
+        last.reason.ends_with("the name of COCO_000000000139.jpg, whose id is 99"),
+        "{}",
+        last.reason
+    );
+}
+
+#[test]
+fn captions_may_stand_in_the_images() {
+    let said = said(
+        br#"{"dataset": "coco", "images": [{"cocoid": 3, "filename": "x_3.jpg",
+            "sentences": [{"raw": "a cat", "tokens": []}, {"raw": "a dog"}]}]}"#,
+    );
+    let record = said.records()[0];
+    assert_eq!((&*record.id, &*record.description), ("x_3", "a cat. a dog."));
+    assert_eq!(record.descriptions, ["a cat", "a dog"]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_read(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+        let mut json = br#"{"images": ["#.to_vec();
+        json.extend(bytes);
+        proptest::prop_assert_eq!(said(&json).events, said(&json).events);
+    }
+}
+
+#[test]
 fn reading_stops_when_told() {
-    let json = br#"{"images": [{"file_name": "a"}, {"id": 1, "file_name": "a"}],
+    let json = br#"{"images": [{"id": []}, {"id": 1, "file_name": "a"}],
         "annotations": [{"image_id": 1, "caption": "x"}, {"caption": "y"}]}"#;
     let folder = folder(&[("c.json", json)]);
     let source = CocoSource::new(&folder.path().join("c.json"), Path::new(""));

@@ -1,13 +1,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::super::endings::{self, PHOTOS};
 use super::super::refusal::Refusal;
+use super::metadata::FILES;
 use super::sidecar::Sidecars;
 use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
-
-const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
-/// Photos that other tools read and ours does not: named in a refusal rather than passed over.
-const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
 
 /// What one folder holds, each list in the order of the names.
 #[derive(Default)]
@@ -15,6 +13,11 @@ pub(super) struct Listing {
     pub photos: Vec<String>,
     pub sidecars: Sidecars,
     pub folders: Vec<String>,
+    /// The file that describes many photos, if there is one.
+    pub metadata: Option<&'static str>,
+    /// Files without any ending, and files that are a source themselves: what a hint may name.
+    pub bare: Vec<String>,
+    pub manifests: Vec<String>,
     /// Entries that cannot be used, by name.
     pub refused: Vec<(String, Refusal)>,
 }
@@ -66,7 +69,10 @@ impl Listing {
             self.folders.push(name.to_owned());
             return Ok(());
         }
-        let Some(role) = role else { return Ok(()) };
+        let Some(role) = role else {
+            self.aside(name);
+            return Ok(());
+        };
         if kind != FileKind::File {
             let reason = format!("{} is not a regular file", folder.join(name).display());
             return Err(Refusal::new("not_a_file", reason));
@@ -82,6 +88,22 @@ impl Listing {
             }
         }
         Ok(())
+    }
+
+    /// A file that neither is a photo nor describes one by its name.
+    fn aside(&mut self, name: &str) {
+        let metadata = |name: &str| FILES.iter().position(|known| *known == name);
+        match (metadata(name), name.rsplit_once('.')) {
+            (Some(rank), _) => {
+                let best = self.metadata.and_then(metadata).map_or(rank, |other| other.min(rank));
+                self.metadata = Some(FILES[best]);
+            }
+            (None, None) => self.bare.push(name.to_owned()),
+            (None, Some((_, "jsonl" | "ndjson" | "csv" | "tsv"))) => {
+                self.manifests.push(name.to_owned());
+            }
+            (None, Some(_)) => {}
+        }
     }
 
     fn unprintable(&mut self, name: &OsStr) {
@@ -102,13 +124,8 @@ fn role(name: &str) -> Option<Role> {
     match extension.as_str() {
         "txt" => Some(Role::Text),
         "json" => Some(Role::Json),
-        photo if PHOTOS.contains(&photo) => Some(Role::Photo),
-        photo if OTHER_PHOTOS.contains(&photo) => Some(Role::OtherPhoto),
+        ending if endings::is_photo(ending) => Some(Role::Photo),
+        ending if endings::is_other_photo(ending) => Some(Role::OtherPhoto),
         _ => None,
     }
-}
-
-/// A name without its last extension.
-pub(super) fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }

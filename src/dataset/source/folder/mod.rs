@@ -1,16 +1,21 @@
 //! A folder of photos with a text beside each.
 
 mod listing;
+mod metadata;
 mod sidecar;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use self::listing::{Listing, is_hidden};
-use self::sidecar::Sidecars;
+use self::metadata::Metadata;
+use self::sidecar::{Desk, SidecarText, Sidecars};
+use super::endings::stem;
+use super::fields::FieldNames;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
+use super::text::{Captions, Texts};
 use super::{Emit, Reader, Source, SourceError, SourceKind};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
@@ -19,35 +24,40 @@ use crate::sandbox::{ConfineError, FileAccess};
 pub use self::sidecar::MAX_SIDECAR_BYTES;
 
 const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt or \
-                        .json of the same name beside it";
+                        .json of the same name beside it, or a metadata.jsonl or metadata.csv";
 
 /// A folder of photos, read with its subfolders in the order of their names, each folder's photos
 /// before its subfolders. Hidden files and folders are skipped.
 ///
-/// The description of `photo.jpg` is `photo.txt` or `photo.jpg.txt`; where there is neither,
-/// `photo.json` or `photo.jpg.json`, an object with `description`, `caption` or `captions` and
-/// perhaps an `id`. A `.json` beside a `.txt` is taken for metadata of another tool and not read.
-/// The id is the path below the folder without its extension (`trip/photo`), unless the `.json`
-/// names one.
+/// The description of `photo.jpg` is `photo.txt` or `photo.jpg.txt`; where there is neither or it
+/// is empty, `photo.json` or `photo.jpg.json`, an object with the fields of [`FieldNames`]; where
+/// there is none of these, the rows that name the photo in the `metadata.jsonl` (else
+/// `metadata.csv`) of its folder or of one above, as Hugging Face's ImageFolder has them. A `.json`
+/// beside a `.txt` with a text is taken for metadata of another tool and not read. The id is the
+/// path below the folder without its extension (`trip/photo`), unless the `.json` or the row names
+/// one.
 ///
 /// Linked files and folders are followed, but each folder is read only once. Memory: the names in
-/// one folder, and the ids (100,000 photos in three folders took 27 MB).
+/// one folder, the ids (100,000 photos in three folders took 27 MB), and what metadata files say.
 #[derive(Debug)]
 pub struct FolderSource {
     root: PathBuf,
     access: FileAccess,
+    fields: FieldNames,
 }
 
 impl FolderSource {
     /// The photos below `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), access: FileAccess::Anywhere }
+        let (access, fields) = (FileAccess::Anywhere, FieldNames::default());
+        Self { root: root.to_owned(), access, fields }
     }
 
-    /// The same, reading only where `access` allows.
+    /// The same, reading only where `access` allows, the fields of its texts called as `fields`
+    /// says.
     #[must_use]
-    pub fn reading(self, access: FileAccess) -> Self {
-        Self { access, ..self }
+    pub fn reading(self, access: FileAccess, fields: FieldNames) -> Self {
+        Self { access, fields, ..self }
     }
 }
 
@@ -59,7 +69,10 @@ pub(super) const READER: Reader = Reader {
     endings: &[],
     open: |path, options| match &options.images {
         Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
-        None => Ok(Box::new(FolderSource::new(path).reading(options.access.clone()))),
+        None => {
+            let source = FolderSource::new(path);
+            Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
+        }
     },
 };
 
@@ -81,8 +94,11 @@ impl Source for FolderSource {
         self.access.list(&self.root)?;
         let mut walk = Walk {
             access: &self.access,
+            fields: &self.fields,
             out: Outlet::new(emit),
             ids: IdBook::new(),
+            metadata: Metadata::default(),
+            manifest: None,
             seen: HashSet::new(),
             pending: vec![Folder { path: self.root.clone(), name: String::new() }],
         };
@@ -91,7 +107,11 @@ impl Source for FolderSource {
                 return Ok(());
             }
         }
-        walk.out.conclude(&self.root, EXPECTED)
+        if walk.metadata.refuse_unused(&mut walk.out).is_break() {
+            return Ok(());
+        }
+        let hint = walk.manifest.map(|name| format!(" (or give {name}, which lies in it)"));
+        walk.out.conclude(&self.root, &format!("{EXPECTED}{}", hint.unwrap_or_default()))
     }
 }
 
@@ -110,7 +130,11 @@ impl Folder {
 
 struct Walk<'a, 'b> {
     access: &'a FileAccess,
+    fields: &'a FieldNames,
     out: Outlet<'a, 'b>,
+    metadata: Metadata,
+    /// The first file met that may be a source itself.
+    manifest: Option<String>,
     /// Ids with the photos that have them.
     ids: IdBook<Box<str>>,
     /// The real paths of the folders read so far.
@@ -128,13 +152,25 @@ impl Walk<'_, '_> {
         for (name, refusal) in listing.refused {
             self.out.refuse(&folder.below(&name), refusal)?;
         }
-        let mut sidecars = listing.sidecars;
-        for photo in &listing.photos {
-            self.photo(folder, photo, &mut sidecars)?;
+        if let Some(file) = listing.metadata {
+            let below = folder.below("");
+            let file = (&*folder.path, &*below, file);
+            self.metadata.read(file, self.access, self.fields, &mut self.out)?;
         }
-        for orphan in sidecars.unused() {
+        if let (None, Some(name)) = (&self.manifest, listing.manifests.first()) {
+            self.manifest = Some(folder.below(name));
+        }
+        let stems: HashSet<&str> = listing.photos.iter().map(|name| stem(name)).collect();
+        let mut beside = Beside { sidecars: listing.sidecars, stems, small: None };
+        for photo in &listing.photos {
+            self.photo(folder, photo, &mut beside)?;
+        }
+        for orphan in beside.sidecars.unused() {
             let place = folder.below(orphan);
-            let reason = format!("{place} describes no photo that can be read beside it");
+            let mut reason = format!("{place} describes no photo that can be read beside it");
+            if let Some(bare) = listing.bare.iter().find(|bare| *bare == stem(orphan)) {
+                reason += &format!("; `{bare}` has no ending that says what it is, such as .jpg");
+            }
             self.out.refuse(&place, Refusal::new("missing_image", reason))?;
         }
         let below = listing.folders.into_iter().rev().filter(|name| !is_hidden(name));
@@ -155,33 +191,95 @@ impl Walk<'_, '_> {
         Listing::read(&folder.path, self.access).map_err(unreadable)
     }
 
-    fn photo(&mut self, folder: &Folder, photo: &str, sidecars: &mut Sidecars) -> ControlFlow<()> {
+    fn photo(&mut self, folder: &Folder, photo: &str, beside: &mut Beside<'_>) -> ControlFlow<()> {
         let place = folder.below(photo);
-        let stem = listing::stem(&place);
-        let choice = sidecars.choose(photo);
-        let text =
-            choice.map(|choice| (choice.file().to_owned(), choice.read(&folder.path, self.access)));
-        let (file, text) = match text {
-            Ok((file, Ok(text))) => (folder.below(&file), text),
-            Ok((file, Err(refusal))) => {
-                return self.out.refuse(stem, refusal.at(&folder.below(&file)));
+        let name = stem(&place);
+        let told = match self.told(folder, photo, beside) {
+            Ok(told) => told,
+            Err((file, refusal)) => {
+                let file = file.map_or_else(|| place.clone(), |file| folder.below(&file));
+                return self.out.refuse(name, refusal.at(&file));
             }
-            Err(refusal) => return self.out.refuse(stem, refusal.at(&place)),
         };
-        let id = text.id.as_deref().unwrap_or(stem);
+        let id = told.id.as_deref().unwrap_or(name);
         if let Err(refusal) = self.ids.claim(id, place.as_str().into(), |place| place.to_string()) {
-            return self.out.refuse(stem, refusal.at(&file));
+            return self.out.refuse(name, refusal.at(&told.place));
         }
         let image = ImageRef::file(folder.path.join(photo));
-        match text.description {
-            Ok(description) => self.out.record(SourceRecord {
+        match told.captions {
+            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
                 id: id.to_owned(),
                 image,
                 description,
+                descriptions,
                 origin: place,
             }),
-            Err(refusal) => self.out.refuse(id, refusal.at(&file)),
+            Err(refusal) => self.out.refuse(id, refusal.at(&told.place)),
         }
+    }
+
+    /// What is said of a photo: beside it, else in the metadata of a folder.
+    fn told(
+        &mut self,
+        folder: &Folder,
+        photo: &str,
+        beside: &mut Beside<'_>,
+    ) -> Result<Told, (Option<String>, Refusal)> {
+        let stems = &beside.stems;
+        let candidates = beside.sidecars.of(photo, |name| !stems.contains(name));
+        let desk = Desk { folder: &folder.path, access: self.access, names: self.fields };
+        // Marks the row as used whoever is taken.
+        let row = self.metadata.of(&folder.below(photo));
+        let sidecar = match candidates.read(&desk) {
+            Some(Ok(text)) => Some(text),
+            Some(Err(refused)) => return Err(refused),
+            None => None,
+        };
+        match (sidecar, row) {
+            (Some(text), None) => Ok(Told::beside(folder, text)),
+            (Some(text), Some(_)) if text.captions.is_ok() => Ok(Told::beside(folder, text)),
+            (_, Some(row)) => Ok(Told {
+                place: row.place.clone(),
+                id: row.id.clone(),
+                captions: Texts::together(row.texts.clone()).captions(),
+            }),
+            (None, None) => Err((None, beside.missing(photo))),
+        }
+    }
+}
+
+/// What is said of a photo.
+struct Told {
+    /// Where, below the root.
+    place: String,
+    id: Option<String>,
+    captions: Result<Captions, Refusal>,
+}
+
+impl Told {
+    fn beside(folder: &Folder, text: SidecarText) -> Self {
+        Self { place: folder.below(&text.file), id: text.id, captions: text.captions }
+    }
+}
+
+/// What lies beside the photos of one folder.
+struct Beside<'a> {
+    sidecars: Sidecars,
+    /// The photos' names without their endings.
+    stems: HashSet<&'a str>,
+    /// Sidecars by their names in small letters, once they are asked for.
+    small: Option<HashMap<String, String>>,
+}
+
+impl Beside<'_> {
+    fn missing(&mut self, photo: &str) -> Refusal {
+        let name = stem(photo);
+        let mut reason = format!("no description: neither {name}.txt nor {name}.json is beside it");
+        let small = self.small.get_or_insert_with(|| self.sidecars.in_small_letters());
+        if let Some(file) = small.get(&name.to_lowercase()) {
+            reason += &format!("; {file} differs in capital letters alone: rename one of the two");
+        }
+        Refusal::new("missing_description", reason)
     }
 }
 

@@ -1,24 +1,29 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use super::super::fields::Fields;
+use unicode_normalization::UnicodeNormalization;
+
+use super::super::encoding;
+use super::super::endings::{stem, without_ending};
+use super::super::fields::{FieldNames, Fields};
 use super::super::refusal::Refusal;
-use super::super::text;
-use super::listing::stem;
+use super::super::text::{Captions, Texts};
 use crate::sandbox::{ConfineError, FileAccess};
 
 /// The largest `.txt` or `.json` beside a photo that is read, in bytes.
 pub const MAX_SIDECAR_BYTES: u64 = 1 << 20;
 
 /// The texts of one folder by the name they describe: `photo` for `photo.txt`, `photo.jpg` for
-/// `photo.jpg.txt`.
+/// `photo.jpg.txt`. Names are compared composed, since systems differ in how they write letters
+/// with marks.
 #[derive(Default)]
 pub(super) struct Sidecars {
     by_name: BTreeMap<String, Named>,
 }
 
-/// The files that describe one name; several only where case differs (`a.txt`, `a.TXT`).
+/// The files that describe one name; several only where case or composition differs (`a.txt`,
+/// `a.TXT`).
 #[derive(Default)]
 struct Named {
     texts: Vec<String>,
@@ -26,53 +31,73 @@ struct Named {
     used: bool,
 }
 
-/// The one file that describes a photo.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Choice {
-    Text(String),
-    Json(String),
+/// What may describe a photo.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Candidates {
+    pub texts: Vec<String>,
+    pub jsons: Vec<String>,
 }
 
 /// What a sidecar says.
 pub(super) struct SidecarText {
+    pub file: String,
     pub id: Option<String>,
     /// Kept apart from the reading of the file, so that its refusal can name the item's own id.
-    pub description: Result<String, Refusal>,
+    pub captions: Result<Captions, Refusal>,
+}
+
+/// Where sidecars lie and how they are read.
+pub(super) struct Desk<'a> {
+    pub folder: &'a Path,
+    pub access: &'a FileAccess,
+    pub names: &'a FieldNames,
+}
+
+fn composed(name: &str) -> String {
+    name.nfc().collect()
 }
 
 impl Sidecars {
     pub fn add_text(&mut self, file: &str) {
-        self.by_name.entry(stem(file).to_owned()).or_default().texts.push(file.to_owned());
+        self.by_name.entry(composed(stem(file))).or_default().texts.push(file.to_owned());
     }
 
     pub fn add_json(&mut self, file: &str) {
-        self.by_name.entry(stem(file).to_owned()).or_default().jsons.push(file.to_owned());
+        self.by_name.entry(composed(stem(file))).or_default().jsons.push(file.to_owned());
     }
 
-    /// The file that describes the photo called `photo`: a `.txt`, else a `.json`; two of one sort
-    /// are refused, since nothing says which one holds.
-    pub fn choose(&mut self, photo: &str) -> Result<Choice, Refusal> {
-        let (mut texts, mut jsons) = (Vec::new(), Vec::new());
+    /// The files that may describe the photo called `photo`. Of a photo with two endings, such as
+    /// `a.jpeg.jpg`, also those of `a`, if `is_free` says that no other photo has that name.
+    pub fn of(&mut self, photo: &str, is_free: impl FnOnce(&str) -> bool) -> Candidates {
+        let mut found = Candidates::default();
         for name in [stem(photo), photo] {
-            if let Some(named) = self.by_name.get_mut(name) {
-                named.used = true;
-                texts.extend(named.texts.iter().cloned());
-                jsons.extend(named.jsons.iter().cloned());
-            }
+            self.take(name, &mut found);
         }
-        match (texts.as_slice(), jsons.as_slice()) {
-            ([], []) => {
-                let (stem, reason) = (stem(photo), "no description: neither");
-                let reason = format!("{reason} {stem}.txt nor {stem}.json is beside it");
-                Err(Refusal::new("missing_description", reason))
-            }
-            ([text], _) => Ok(Choice::Text(text.clone())),
-            ([], [json]) => Ok(Choice::Json(json.clone())),
-            ([], several) | (several, _) => {
-                let reason = format!("several descriptions: {}", several.join(", "));
-                Err(Refusal::new("ambiguous_description", reason))
-            }
+        let inner = without_ending(stem(photo));
+        if found == Candidates::default() && inner != stem(photo) && is_free(inner) {
+            self.take(inner, &mut found);
         }
+        found
+    }
+
+    fn take(&mut self, name: &str, found: &mut Candidates) {
+        let Some(named) = self.by_name.get_mut(&composed(name)) else { return };
+        named.used = true;
+        // A name that is the same byte by byte goes before those that only look the same.
+        let of = |files: &[String]| {
+            let same = files.iter().filter(|file| stem(file) == name).cloned();
+            let same: Vec<_> = same.collect();
+            if same.is_empty() { files.to_vec() } else { same }
+        };
+        found.texts.extend(of(&named.texts));
+        found.jsons.extend(of(&named.jsons));
+    }
+
+    /// Files by the names they describe in small letters, to hint at a name that differs in case.
+    pub fn in_small_letters(&self) -> HashMap<String, String> {
+        let named = self.by_name.iter();
+        let file = |named: &Named| named.texts.iter().chain(&named.jsons).next().cloned();
+        named.filter_map(|(name, named)| Some((name.to_lowercase(), file(named)?))).collect()
     }
 
     /// The files that described no photo, in the order of their names.
@@ -82,44 +107,72 @@ impl Sidecars {
     }
 }
 
-impl Choice {
-    pub fn file(&self) -> &str {
-        match self {
-            Self::Text(file) | Self::Json(file) => file,
-        }
-    }
-
-    /// Reads the file, which lies in `folder`.
-    pub fn read(&self, folder: &Path, access: &FileAccess) -> Result<SidecarText, Refusal> {
-        let raw = read_limited(&folder.join(self.file()), access)?;
-        match self {
-            Self::Text(_) => Ok(SidecarText { id: None, description: text::description(&raw) }),
-            Self::Json(_) => {
-                let json = raw.strip_prefix('\u{feff}').unwrap_or(&raw);
-                let fields = Fields::parse(json).map_err(|fault| {
-                    let place = format!("line {} column {}", fault.line, fault.column);
-                    let reason = format!("not valid JSON at {place}: {}", fault.detail);
-                    Refusal::new("invalid_json", reason)
-                })?;
-                Ok(SidecarText { id: fields.id()?, description: fields.description() })
+impl Candidates {
+    /// What describes the photo: the `.txt` that is not empty, else the `.json`. Two that are not
+    /// empty are refused, since nothing says which one holds. `None` where there is no file.
+    ///
+    /// # Errors
+    /// The file that refuses, if it is one, and why.
+    pub fn read(&self, desk: &Desk<'_>) -> Option<Result<SidecarText, (Option<String>, Refusal)>> {
+        let mut empty = None;
+        for (files, json) in [(&self.texts, false), (&self.jsons, true)] {
+            let mut full = Vec::new();
+            for file in files {
+                match if json { desk.json(file) } else { desk.text(file) } {
+                    Ok(SidecarText { id, captions: Err(refusal), file })
+                        if files.len() > 1 || refusal.code == "empty_description" =>
+                    {
+                        let captions = Err(refusal);
+                        empty.get_or_insert(Ok(SidecarText { file, id, captions }));
+                    }
+                    Ok(text) => full.push(Ok(text)),
+                    Err(refusal) => full.push(Err((Some(file.clone()), refusal))),
+                }
+            }
+            if full.len() > 1 {
+                let reason = format!("several descriptions: {}", files.join(", "));
+                return Some(Err((None, Refusal::new("ambiguous_description", reason))));
+            }
+            if let Some(only) = full.pop() {
+                // What lies beside an empty text says no more than that one if it fails itself.
+                let failed =
+                    only.as_ref().map_or(true, |text: &SidecarText| text.captions.is_err());
+                return if failed { empty.or(Some(only)) } else { Some(only) };
             }
         }
+        empty
     }
 }
 
-/// The text of a file of at most [`MAX_SIDECAR_BYTES`]; a larger one is not read to its end.
-fn read_limited(path: &Path, access: &FileAccess) -> Result<String, Refusal> {
-    let unreadable = |error: ConfineError| Refusal::unreadable("unreadable_sidecar", &error);
-    let mut bytes = Vec::new();
-    let file = access.open(path).map_err(unreadable)?;
-    let read = file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes);
-    read.map_err(|error| unreadable(error.into()))?;
-    if bytes.len() as u64 > MAX_SIDECAR_BYTES {
-        let reason = format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
-        return Err(Refusal::new("oversized_sidecar", reason));
+impl Desk<'_> {
+    fn text(&self, file: &str) -> Result<SidecarText, Refusal> {
+        let captions = Texts::one(self.read(file)?).captions();
+        Ok(SidecarText { file: file.to_owned(), id: None, captions })
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to() + 1;
-        Refusal::new("invalid_utf8", format!("not UTF-8 from byte {at} on"))
-    })
+
+    fn json(&self, file: &str) -> Result<SidecarText, Refusal> {
+        let json = self.read(file)?;
+        let fields = Fields::parse(&json, self.names).map_err(|fault| {
+            let place = format!("line {} column {}", fault.line, fault.column);
+            let reason = format!("not valid JSON at {place}: {}", fault.detail);
+            Refusal::new("invalid_json", reason)
+        })?;
+        let captions = fields.captions().and_then(Texts::captions);
+        Ok(SidecarText { file: file.to_owned(), id: fields.id()?, captions })
+    }
+
+    /// The text of a file of at most [`MAX_SIDECAR_BYTES`]; a larger one is not read to its end.
+    fn read(&self, file: &str) -> Result<String, Refusal> {
+        let unreadable = |error: ConfineError| Refusal::unreadable("unreadable_sidecar", &error);
+        let mut bytes = Vec::new();
+        let file = self.access.open(&self.folder.join(file)).map_err(unreadable)?;
+        let read = file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes);
+        read.map_err(|error| unreadable(error.into()))?;
+        if bytes.len() as u64 > MAX_SIDECAR_BYTES {
+            let reason =
+                format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
+            return Err(Refusal::new("oversized_sidecar", reason));
+        }
+        encoding::text(bytes)
+    }
 }

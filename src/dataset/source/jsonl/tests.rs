@@ -1,9 +1,11 @@
 use super::super::tests::{Said, folder, read_some};
 use super::*;
+use crate::dataset::ImageRef;
+use crate::dataset::record::SourceRecord;
 
 fn said(manifest: &[u8]) -> Said {
     let folder = folder(&[("m.jsonl", manifest)]);
-    Said::of(&JsonlSource::new(&folder.path().join("m.jsonl"), Path::new("photos")))
+    Said::of(&ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new("photos")))
 }
 
 #[test]
@@ -19,13 +21,15 @@ fn rows_become_records() {
         id: id.into(),
         image: ImageRef::file(image),
         description: description.into(),
+        descriptions: Vec::new(),
         origin: format!("m.jsonl:{line}"),
     };
-    let expected = [
+    let mut expected = [
         record("a", "photos/x/a.jpg", "A cat.", 1),
         record("7", "/abs/b.png", "a dog. a big dog!", 3),
         record("c", "photos/c.jpg", "long", 4),
     ];
+    expected[1].descriptions = ["a dog", "a big dog!"].map(String::from).into();
     assert_eq!(said.records(), expected.iter().collect::<Vec<_>>());
 }
 
@@ -36,7 +40,7 @@ fn bad_rows_are_named_and_passed_over() {
 {"id": 2, "image": "a.jpg", "caption": }
 not json
 ["a", "b.jpg", "c"]
-{"image": "a.jpg", "caption": "x"}
+{"caption": "x"}
 {"id": 4, "caption": "x"}
 {"id": 5, "image": "a.jpg"}
 {"id": 6, "image": "a.jpg", "caption": " "}
@@ -45,7 +49,7 @@ not json
 {"id": "", "image": "b.jpg", "caption": "x"}
 {"id": "a\u0000b", "image": "b.jpg", "caption": "x"}
 {"id": 7, "image": "b.jpg", "caption": 3}
-{"id": 8, "image": "b.jpg", "captions": ["x", null]}
+{"id": 8, "image": "b.jpg", "captions": ["x", 3]}
 {"id": 9, "image": "http://example.org/b.jpg", "caption": "x"}
 {"id": 10, "image": "b\u0000.jpg", "caption": "x"}
 {"id": 11, "image": "b.jpg", "caption": "x\u0007"}
@@ -60,7 +64,7 @@ not json
     m.jsonl:2 invalid_json
     m.jsonl:3 invalid_json
     m.jsonl:4 invalid_json
-    m.jsonl:5 missing_id
+    m.jsonl:5 missing_image
     4 missing_image
     5 missing_description
     6 empty_description
@@ -76,8 +80,9 @@ not json
     m.jsonl:18 invalid_json
     "
     );
-    assert_eq!(said.reason("missing_id"), "m.jsonl:5: no field `id`");
-    assert_eq!(said.reason("missing_image"), "m.jsonl:6: no field `image`");
+    let reason = said.reason("missing_description");
+    assert!(reason.starts_with("m.jsonl:7: no field `caption`"), "{reason}");
+    assert!(reason.ends_with("it has `id`, `image`"), "{reason}");
     let duplicate = "m.jsonl:9: line 9 has the id `1` that line 1 already has";
     assert_eq!(said.reason("duplicate_id"), duplicate);
 }
@@ -92,7 +97,8 @@ fn a_line_that_is_not_json_names_file_line_and_column() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused_by_line() {
     let said = said(b"{\"id\": 1, \"image\": \"a\", \"caption\": \"b\"}\n\n{\"id\": \"\xff\"}\n");
-    assert_eq!(said.reason("invalid_utf8"), "m.jsonl:3: not UTF-8 from byte 9 on");
+    let reason = said.reason("invalid_utf8");
+    assert!(reason.starts_with("m.jsonl:3: not UTF-8 from byte 9 on (0xFF, ÿ in"), "{reason}");
     assert_eq!(said.records().len(), 1);
 }
 
@@ -110,16 +116,16 @@ fn a_line_beyond_the_limit_is_passed_over() {
 fn manifests_without_use_are_errors() {
     assert_eq!(said(b"").error_code(), Some("source_empty"));
     assert_eq!(said(b"\n \r\n").error_code(), Some("source_empty"));
-    let said = said(b"[\n{\n");
+    let said = said(b"x\n{\n");
     assert_eq!(said.codes().len(), 2);
     let error = said.error.expect("nothing was of use").to_string();
-    assert!(error.contains("m.jsonl has no usable item: 2 rejected"), "{error}");
+    assert!(error.contains("m.jsonl has no usable item: 2 rejected, the first"), "{error}");
 }
 
 #[test]
 fn reading_stops_when_told() {
     let folder = folder(&[("m.jsonl", b"x\ny\nz\n")]);
-    let source = JsonlSource::new(&folder.path().join("m.jsonl"), Path::new(""));
+    let source = ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new(""));
     assert_eq!(read_some(&source, 2), 2);
 }
 
@@ -137,15 +143,94 @@ fn long_manifests_stream_in_order() {
     assert!(records.iter().enumerate().all(|(row, record)| record.id == row.to_string()));
 }
 
+/// The same rows as a file of one array, pretty-printed, in UTF-16 and so on.
+#[test]
+fn rows_are_read_however_they_are_laid_out() {
+    let rows = [
+        r#"{"id": "a", "image": "a.jpg", "caption": "Käse {1}"}"#,
+        r#"{"id": 2.0, "image": "b.jpg", "text": "two", "width": NaN}"#,
+        r#"{"file_name": "sub/c.jpg", "TEXT": "three", "id": null}"#,
+    ];
+    let utf16 = |text: &str| -> Vec<u8> {
+        let marked = format!("\u{feff}{text}");
+        marked.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let lines = rows.join("\n");
+    let files: [Vec<u8>; 8] = [
+        lines.clone().into(),
+        lines.replace('\n', "\r").into(),
+        format!("[{}]", rows.join(",")).into(),
+        format!("[\n  {}\n]\n", rows.join(",\n  ")).into(),
+        rows.concat().into(),
+        lines.replace(", ", ",\n  ").replace("{\"", "{\n  \"").into(),
+        utf16(&lines),
+        utf16(&format!("[{}]", rows.join(",\r\n"))),
+    ];
+    for (place, file) in files.iter().enumerate() {
+        let said = said(file);
+        let seen: Vec<_> = said
+            .records()
+            .iter()
+            .map(|r| format!("{} {} {}", r.id, r.image, r.description))
+            .collect();
+        let expected =
+            ["a photos/a.jpg Käse {1}", "2 photos/b.jpg two", "sub/c photos/sub/c.jpg three"];
+        assert_eq!(seen, expected, "layout {place}: {:?}", said.codes());
+    }
+}
+
+#[test]
+fn rows_without_an_id_get_one() {
+    let said = said(
+        br#"{"image": "a.jpg", "caption": "one"}
+{"image": "a.jpg", "caption": "two"}
+{"image": "sub/a.jpg", "caption": "three"}
+{"image": "a.png", "captions": ["four", "five"]}
+{"image": "a.jpg"}
+{"id": "a", "image": "b.jpg", "caption": "taken"}
+{"image": "/elsewhere/c.jpg", "caption": "six"}
+"#,
+    );
+    let seen: Vec<_> =
+        said.records().iter().map(|r| format!("{} {:?}", r.id, r.descriptions)).collect();
+    let expected = ["a [\"one\", \"two\"]", "sub/a []", "a#2 [\"four\", \"five\"]", "c []"];
+    assert_eq!(seen, expected);
+    assert_eq!(said.codes(), ["m.jsonl:5 missing_description", "a duplicate_id"]);
+    assert_eq!(said.records()[0].origin, "m.jsonl:1");
+    assert_eq!(said.records()[0].description, "one. two.");
+}
+
+#[test]
+fn a_json_file_is_told_by_what_it_holds() {
+    let kind = |json: &str| {
+        let folder = folder(&[("m.json", json.as_bytes())]);
+        let opened = super::super::open(&folder.path().join("m.json"), &Default::default());
+        opened.expect("a source").kind()
+    };
+    let row = r#"{"id": "a", "image": "a.jpg", "caption": "{:\\\""}"#;
+    assert_eq!(kind(&format!(" [{row}]")), "jsonl");
+    assert_eq!(kind(&format!("{row}\n{row}")), "jsonl");
+    assert_eq!(kind(r#"{"messages": [], "images": ["a.jpg"]}"#), "jsonl");
+    assert_eq!(kind(r#"{"info": {"description": "x"}, "images": [{"caption": 1}]}"#), "coco");
+    assert_eq!(kind(r#"{"annotations": [], "caption": "x"}"#), "coco");
+    assert_eq!(kind(""), "coco");
+}
+
+#[test]
+fn files_that_are_no_text_are_named() {
+    let error = |bytes: &[u8]| said(bytes).error.expect("no text").to_string();
+    assert!(error(b"\x1f\x8b\x08\x00").contains("gzip"));
+    assert!(error(b"PAR1xxxx").contains("Parquet"));
+    assert_eq!(said(b"PK\x03\x04").error_code(), Some("source_not_text"));
+}
+
 proptest::proptest! {
-    /// Whatever the bytes: no panic, and every line that is not blank gives one event.
+    /// Whatever the bytes: no panic, and the same events each time.
     #[test]
     fn any_bytes_are_read(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
-        let lines = bytes.split(|byte| *byte == b'\n');
-        let blank = |line: &&[u8]| std::str::from_utf8(line).is_ok_and(|text| {
-            text.strip_prefix('\u{feff}').unwrap_or(text).trim().is_empty()
-        });
-        let expected = lines.filter(|line| !blank(line)).count();
-        proptest::prop_assert_eq!(said(&bytes).events.len(), expected);
+        let (first, second) = (said(&bytes), said(&bytes));
+        let refused = first.error_code().is_some();
+        proptest::prop_assert!(refused || !first.events.is_empty());
+        proptest::prop_assert_eq!(first.events, second.events);
     }
 }

@@ -33,7 +33,7 @@ fn vector(text: &str) -> Vec<f32> {
 fn new(id: &str, category: Option<&str>) -> NewInstruction {
     let text = format!("Do {id}.");
     let (id, category) = (Some(id.to_owned()), category.map(str::to_owned));
-    NewInstruction { vector: vector(&text), id, text, category }
+    NewInstruction { vector: vector(&text), id, text, category, ..NewInstruction::default() }
 }
 
 fn numbered(numbers: std::ops::Range<usize>) -> Vec<NewInstruction> {

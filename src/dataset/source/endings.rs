@@ -1,0 +1,34 @@
+//! What the ending of a file's name says.
+
+/// Endings of photos that are read.
+pub(super) const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// Photos that other tools read and ours does not: named in a refusal rather than passed over.
+const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
+
+/// Whether a file with this ending is a photo that is read.
+pub(super) fn is_photo(ending: &str) -> bool {
+    PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+/// Whether a file with this ending is a photo that is not read.
+pub(super) fn is_other_photo(ending: &str) -> bool {
+    OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+/// A name without its last extension.
+pub(super) fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// A photo's name without the ending that says what it is; any other name as it is.
+pub(super) fn without_ending(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, ending))
+            if !stem.is_empty() && (is_photo(ending) || is_other_photo(ending)) =>
+        {
+            stem
+        }
+        _ => name,
+    }
+}

@@ -1,0 +1,104 @@
+//! Which candidates apply to a photo, found between the search and the draw.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::check::{Asked, Checker, PhotoView};
+use super::config::MOST;
+use super::{Candidate, MatchError, Matcher, Query};
+
+/// How often a pool is widened for a photo of whose candidates too few apply.
+const WIDENINGS: usize = 2;
+
+/// How many times as large the pool is then.
+const WIDER: usize = 4;
+
+/// What an instruction says, and what it requires where that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wording {
+    pub text: Arc<str>,
+    pub requires: Option<Arc<[String]>>,
+}
+
+/// Gives the wording of the instruction with an index's id; `None` where it is gone.
+pub type Wordings = Arc<dyn Fn(&str) -> Option<Wording> + Send + Sync>;
+
+/// Checks a photo's candidates: by what, and where their words are.
+#[derive(Clone)]
+pub struct CandidateCheck {
+    pub checker: Checker,
+    pub wordings: Wordings,
+}
+
+impl CandidateCheck {
+    /// Gives each candidate at or above `floor` that has no verdict its verdict.
+    fn judge(
+        &self,
+        photo: &PhotoView<'_>,
+        candidates: &mut [Candidate],
+        floor: f64,
+    ) -> Result<(), MatchError> {
+        let open = |one: &&mut Candidate| one.verdict.is_none() && one.similarity >= floor;
+        let worded = candidates.iter_mut().filter(open).filter_map(|candidate| {
+            let wording = (self.wordings)(&candidate.id)?;
+            Some((candidate, wording))
+        });
+        let (mut open, wordings): (Vec<_>, Vec<_>) = worded.unzip();
+        let asked = wordings
+            .iter()
+            .map(|Wording { text, requires }| Asked { text, requires: requires.as_deref() });
+        let verdicts = self.checker.verdicts(photo, &asked.collect::<Vec<_>>())?;
+        for (candidate, verdict) in open.iter_mut().zip(verdicts) {
+            candidate.verdict = Some(verdict);
+        }
+        Ok(())
+    }
+}
+
+/// Searches the candidates of each query and checks those that are similar enough. Where fewer
+/// apply than are to be drawn, the pool is widened, a bounded number of times.
+///
+/// # Errors
+/// The index failed, the hubness statistics do not know a candidate, or what an instruction
+/// requires could not be embedded.
+pub(super) fn find_candidates(
+    matcher: &Matcher,
+    queries: &[(&Query, PhotoView<'_>)],
+) -> Result<Vec<Vec<Candidate>>, MatchError> {
+    let (rules, all) = (matcher.rules(), queries.iter().map(|(query, _)| *query));
+    let mut pool = rules.config().pool;
+    let mut found = matcher.nearest(&all.collect::<Vec<_>>(), pool)?;
+    let Some(check) = matcher.check() else { return Ok(found) };
+    let floor = rules.min_similarity();
+    for ((_, photo), candidates) in queries.iter().zip(&mut found) {
+        check.judge(photo, candidates, floor)?;
+    }
+    for _ in 0..WIDENINGS {
+        let short = |candidates: &Vec<Candidate>| {
+            let near = candidates.iter().filter(|one| one.similarity >= floor).count();
+            let left = near - candidates.iter().filter(|one| one.is_refused()).count();
+            left < rules.config().per_image && near >= pool
+        };
+        let short: Vec<usize> = (0..found.len()).filter(|&at| short(&found[at])).collect();
+        if short.is_empty() || pool == MOST {
+            break;
+        }
+        pool = (pool * WIDER).min(MOST);
+        let wider = short.iter().map(|&at| queries[at].0).collect::<Vec<_>>();
+        for (at, mut candidates) in short.into_iter().zip(matcher.nearest(&wider, pool)?) {
+            take_verdicts(&mut candidates, std::mem::take(&mut found[at]));
+            check.judge(&queries[at].1, &mut candidates, floor)?;
+            found[at] = candidates;
+        }
+    }
+    Ok(found)
+}
+
+/// Takes over what is known of those that were checked before.
+fn take_verdicts(candidates: &mut [Candidate], known: Vec<Candidate>) {
+    let known = known.into_iter().map(|one| (one.id, one.verdict));
+    let mut known: HashMap<String, _> = known.collect();
+    for candidate in candidates {
+        candidate.verdict = known.remove(&candidate.id).flatten();
+    }
+}
