@@ -25,6 +25,7 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::LlmConfig;
 use crate::matching::MatchingConfig;
+use crate::matching::check::CheckKind;
 use crate::measure::MeasureConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
@@ -246,6 +247,9 @@ impl Settings for Config {
         checks.section("summarize", &self.summarize);
         checks.section("index", &self.index);
         checks.section("matching", &self.matching);
+        let llm = self.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm);
+        let expected = "text or encoder: only a request to the service asks a language model";
+        checks.require(!llm, "matching.check", "llm", expected);
         checks.section("llm", &self.llm);
         checks.section("answer.settings", &self.answer.settings);
         checks.section("filters", &self.filters);

@@ -145,8 +145,6 @@ impl Settings for MatchingConfig {
         let twice = named.iter().enumerate().find(|(at, kind)| named[..*at].contains(kind));
         let twice = twice.map(|(_, kind)| kind.name());
         checks.require(twice.is_none(), "check", twice.unwrap_or_default(), "named once");
-        let llm = named.contains(&CheckKind::Llm);
-        checks.require(!llm, "check", "llm", "text or encoder; no model is asked yet");
         let ((most_top_k, why), (most, per_image_why)) = self.strategy.bounds(self);
         let fits = self.top_k <= most_top_k || self.top_k > MOST;
         checks.require(fits, "top_k", self.top_k, format!("1 to {most_top_k}{why}"));

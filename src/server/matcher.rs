@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::app::{App, merge, split};
 use super::fault::Fault;
+use super::llm_check::Asking;
 use super::options::Draw;
 use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
@@ -13,8 +14,21 @@ use crate::instruction::store::StoredInstruction;
 use crate::matching::check::{CheckKind, Finding};
 use crate::matching::{
     Candidate, CandidateCheck, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject,
-    Wording, embed_queries, match_queries,
+    Wording, checked_candidates, embed_queries,
 };
+
+/// What was found for the queries of a call, each with its id.
+struct Found {
+    matcher: Matcher,
+    queries: Vec<(String, Result<Candidates, Fault>)>,
+    revision: i64,
+}
+
+/// What was found for a photo.
+pub(super) struct Candidates {
+    pub descriptions: Vec<String>,
+    pub list: Vec<Candidate>,
+}
 
 /// Results in the order of the queries, the library's revision, and where the time went.
 pub struct Matched {
@@ -48,8 +62,13 @@ impl App {
         drop(loaded);
         let vectors = vectors.into_iter().map(|one| one.map_err(Fault::from));
         let vectors = merge(vectors.collect(), refused);
-        let work = move |app: &Self| app.match_vectors(ids, vectors, &draw);
-        let (results, revision) = self.blocking(work).await?;
+        let (seed, rules) = (draw.seed, draw.rules.clone());
+        let mut found = self.blocking(move |app| app.found(ids, vectors, &draw)).await?;
+        if rules.checks().contains(&CheckKind::Llm) {
+            let asking = Asking { rules: &rules, seed, deadline: context.deadline };
+            self.ask_what_applies(&mut found.queries, &asking).await?;
+        }
+        let (results, revision) = self.blocking(move |app| Ok(app.drawn(found, seed))).await?;
         Ok(Matched { results, revision, timings })
     }
 
@@ -77,37 +96,44 @@ impl App {
         }
     }
 
-    fn match_vectors(
+    /// The candidates of each query, with what the checks without a language model say of them.
+    fn found(
         &self,
         ids: Vec<String>,
         vectors: Vec<Result<QueryVectors, Fault>>,
         draw: &Draw,
-    ) -> Result<(Vec<pb::MatchResult>, i64), Fault> {
+    ) -> Result<Found, Fault> {
         let revision = convert::whole(self.library.revision());
         if self.library.is_empty() {
             return Err(Fault::library_empty());
         }
         let matcher = self.instruction_matcher(draw)?;
-        let drawings = ids.iter().zip(&vectors).filter_map(|(id, vectors)| {
-            Some(vectors.as_ref().ok()?.drawing(hash::seed(draw.seed, &["match", id])))
-        });
-        let drawings: Vec<_> = drawings.collect();
-        let outcomes =
-            match_queries(&matcher, &mut QuotaBook::unlimited(), &drawings).map_err(Fault::from)?;
+        let (sound, refused) = split(vectors.into_iter());
+        let drawings: Vec<_> = sound.iter().map(|one| one.drawing(draw.seed)).collect();
+        let found = checked_candidates(&matcher, &drawings).map_err(Fault::from)?;
         drop(drawings);
-        let (_, refused) = split(vectors.into_iter());
-        let shown = outcomes.into_iter().map(|outcome| match outcome {
-            Ok(outcome) => Ok(self.shown(outcome)),
-            Err(error) => Err(Fault::from(error)),
+        let found = found.into_iter().zip(sound).map(|(candidates, query)| {
+            let QueryVectors { descriptions, .. } = query;
+            Ok(Candidates { descriptions, list: candidates.map_err(Fault::from)? })
         });
-        let results = ids.into_iter().zip(merge(shown.collect(), refused)).map(|(id, result)| {
-            let result = match result {
-                Ok(matched) => match_result::Result::Match(matched),
+        let queries = ids.into_iter().zip(merge(found.collect(), refused)).collect();
+        Ok(Found { matcher, queries, revision })
+    }
+
+    fn drawn(&self, found: Found, seed: u64) -> (Vec<pb::MatchResult>, i64) {
+        let Found { matcher, queries, revision } = found;
+        let mut quota = QuotaBook::unlimited();
+        let results = queries.into_iter().map(|(id, candidates)| {
+            let seed = hash::seed(seed, &["match", &id]);
+            let draw = |found: Candidates| matcher.draw(found.list, &mut quota, seed);
+            let outcome = candidates.and_then(|found| draw(found).map_err(Fault::from));
+            let result = match outcome {
+                Ok(outcome) => match_result::Result::Match(self.shown(outcome)),
                 Err(fault) => match_result::Result::Error(fault.into_item()),
             };
             pb::MatchResult { id, result: Some(result) }
         });
-        Ok((results.collect(), revision))
+        (results.collect(), revision)
     }
 
     fn instruction_matcher(&self, draw: &Draw) -> Result<Matcher, Fault> {

@@ -19,6 +19,7 @@ mod jobs;
 mod judge;
 pub mod layers;
 mod limits;
+mod llm_check;
 mod matcher;
 pub mod methods;
 pub mod observe;
