@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::key::Key;
-use crate::index::{IndexConfig, VectorStore, build};
+use crate::index::{IndexConfig, LocalIndex, build};
 use crate::matching::check::{CheckKind, Checker};
 
 /// Instructions in a row, each less like the photo than the one before it: `boats` that require a
@@ -21,7 +21,8 @@ fn library(boats: usize) -> (Arc<dyn crate::index::VectorSearch>, Wordings) {
         let requires = if at < boats { vec!["boat".to_owned()] } else { Vec::new() };
         Some(Wording { text: "Tell of it.".into(), requires: Some(requires.into()) })
     };
-    (Arc::from(index), Arc::new(wordings))
+    let index: Arc<dyn LocalIndex> = Arc::from(index);
+    (index, Arc::new(wordings))
 }
 
 fn matched(boats: usize, description: &str, config: MatchingConfig) -> Outcome {
