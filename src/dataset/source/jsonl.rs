@@ -59,7 +59,8 @@ fn read(
 /// What a row says. A refusal names line and column where they are not those of the row's start.
 fn fields<'n>(file: &File<'_>, row: &Row, names: &'n FieldNames) -> Result<Fields<'n>, Refusal> {
     let bytes = match &row.piece {
-        Piece::Object(bytes) | Piece::Other(bytes) => bytes,
+        // What is not closed ends where it was written last, not at the row behind it.
+        Piece::Object(bytes) | Piece::Other(bytes) => bytes.trim_ascii_end(),
         Piece::TooLong { bytes } => {
             let reason = format!("{bytes} bytes; the limit is {MAX_LINE_BYTES}");
             return Err(Refusal::new("line_too_long", reason));
