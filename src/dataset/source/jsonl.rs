@@ -1,11 +1,12 @@
 //! Rows of JSON.
 
 use std::io::{BufRead, Read};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use super::encoding::{self, not_utf8};
 use super::fields::{FieldNames, Fields};
-use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Take};
+use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::rows::{Piece, Row, Rows};
 use super::{Reader, SourceError, SourceKind, image_folder};
@@ -49,7 +50,9 @@ fn read(
 ) -> Result<(), SourceError> {
     let mut rows = Rows::new(text, MAX_LINE_BYTES);
     while let Some(row) = rows.next_row()? {
-        if take(row.line, fields(file, &row, names)).is_break() {
+        let column = if row.leads { None } else { NonZeroU32::new(row.column as u32) };
+        let place = Place { line: row.line, column };
+        if take(place, fields(file, &row, names)).is_break() {
             break;
         }
     }
