@@ -171,6 +171,7 @@ impl AnswerStage {
             backend: llm.target.to_string(),
             sampling: self.generator.settings.clone(),
             notice: local.then(|| LOCAL_NOTICE.to_owned()),
+            adaptations: Vec::new(),
         }
     }
 }

@@ -59,7 +59,7 @@ impl Events {
         let bytes = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&bytes);
         let first = !std::mem::replace(&mut self.begun, true);
-        let line = if first { line.trim_start_matches('\u{feff}') } else { &line };
+        let line = if first { line.trim_start_matches('\u{feff}') } else { &*line };
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {

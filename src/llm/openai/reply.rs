@@ -27,8 +27,10 @@ pub(super) struct Piece {
 /// The first value that is no JSON.
 pub(super) fn values(body: &str) -> Result<Vec<Value>, serde_json::Error> {
     let body = body.trim_start_matches('\u{feff}');
-    let read = |text: &str| serde_json::Deserializer::from_str(text).into_iter().collect();
-    read(body).or_else(|error| read(&mended(body)).map_err(|_: serde_json::Error| error))
+    let read = |text: &str| -> Result<Vec<Value>, serde_json::Error> {
+        serde_json::Deserializer::from_str(text).into_iter::<Value>().collect()
+    };
+    read(body).or_else(|error| read(&mended(body)).map_err(|_| error))
 }
 
 /// A list of one stands for what it holds: so Gemini sends its errors.

@@ -376,7 +376,7 @@ pub(super) const SYSTEM_ROLE: &[&str] = &[
 ];
 
 /// Names of parameters on the wire and in words.
-pub(super) const PARAMETERS: [(&str, Parameter); 21] = [
+pub(super) static PARAMETERS: [(&str, Parameter); 21] = [
     ("max_tokens", Parameter::MaxTokens),
     ("max_completion_tokens", Parameter::MaxTokens),
     ("seed", Parameter::Seed),

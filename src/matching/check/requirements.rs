@@ -46,7 +46,7 @@ impl Requirements {
     /// English.
     pub fn of_text(instruction: &str) -> Vec<String> {
         let bound = BOUND.find_iter(instruction).map(|bound| &instruction[..bound.start()]);
-        let bound = bound.filter_map(|before| last_phrase(before));
+        let bound = bound.filter_map(last_phrase);
         let pointed = POINTED.captures_iter(instruction).filter_map(|found| first_noun(&found[1]));
         let mut found: Vec<String> = Vec::new();
         for phrase in bound.chain(pointed) {
