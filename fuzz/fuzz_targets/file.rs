@@ -43,6 +43,9 @@ fn language_model(text: &str) {
         assert!(instructions.iter().all(|one| !one.trim().is_empty()));
     }
     let _ = verdict::parse(text);
+    // Marks are all that is lost.
+    let (reasoning, answer) = pairwright::llm::reasoning::split(text);
+    assert!(reasoning.map_or(0, |one| one.len()) + answer.len() <= text.len());
 }
 
 fn read(reader: Reader, path: &Path) -> Result<(), Error> {

@@ -168,19 +168,21 @@ impl Generator {
         reply: ChatReply,
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
-        let truncated = reply.finish == FinishReason::Length;
+        let finish = finish_name(reply.finish);
         let verdict = verdict(
             &self.prompts,
             &self.filters,
             &SampleView {
                 text: &text,
-                truncated,
+                truncated: reply.finish == FinishReason::Length,
                 instruction: &pair.instruction,
                 description: &pair.description,
                 prompt_texts: &self.prompts.texts(),
                 pair: Some(pair),
                 ..SampleView::default()
             },
+            finish,
+            reply.reasoning.is_some(),
         );
         let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
@@ -188,7 +190,7 @@ impl Generator {
             pair_key: pair.key.clone(),
             attempt,
             text,
-            finish: finish_name(reply.finish).to_owned(),
+            finish: finish.to_owned(),
             llm: reply.model,
             seed: request.seed,
             examples: self.prompts.shown(self.seed("examples", pair, attempt)),
@@ -200,8 +202,18 @@ impl Generator {
     }
 }
 
-/// Whether the LLM declines, or else what the filters say.
-pub fn verdict(prompts: &PromptSet, filters: &Filters, sample: &SampleView<'_>) -> Verdict {
+/// What is said of a reply: whether it is an answer at all ([`no_answer`]), whether the LLM
+/// declines, or else what the filters say. `finish` is what [`finish_name`] gave.
+pub fn verdict(
+    prompts: &PromptSet,
+    filters: &Filters,
+    sample: &SampleView<'_>,
+    finish: &str,
+    has_reasoning: bool,
+) -> Verdict {
+    if let Some(refused) = no_answer(sample.text, finish, has_reasoning) {
+        return Verdict::Reject(refused);
+    }
     match prompts.declined(sample.text) {
         Some(why) => Verdict::Reject(Refused {
             code: Verdict::INAPPLICABLE.into(),
@@ -219,12 +231,71 @@ pub fn passed(filters: &Filters, text: &str, verdict: &Verdict) -> Vec<String> {
     }
 }
 
+/// Why a reply is no answer whatever the filters say of its text: the server did not end it as a
+/// complete one, or it is reasoning alone. `finish` is what [`finish_name`] gave.
+pub fn no_answer(text: &str, finish: &str, has_reasoning: bool) -> Option<Refused> {
+    let silent = text.trim().is_empty();
+    let (code, reason) = match (unfinished(finish), finish) {
+        (Some(code), "content_filter") => (code, "the LLM server's content filter cut the answer"),
+        (Some(code), "failed") => (code, "the LLM server failed in the middle of the answer"),
+        (Some(code), _) => (code, "the LLM server does not say that the answer is complete"),
+        (None, "length") if silent => (
+            "truncated",
+            "the reply's tokens were used up, by reasoning or blanks, before an answer began: \
+             raise answer.settings.max_tokens",
+        ),
+        (None, _) if silent && has_reasoning => {
+            ("empty", "the reply is reasoning alone, without an answer")
+        }
+        _ => return None,
+    };
+    Some(Refused { code: code.to_owned(), reason: reason.to_owned() })
+}
+
+/// The code under which a reply is refused in every role for how it ended; none when it is
+/// complete, or cut at a limit, which each role judges itself. What older releases stored as
+/// `other` was accepted then and stays so.
+pub fn unfinished(finish: &str) -> Option<&'static str> {
+    match finish {
+        "content_filter" => Some("content_filter"),
+        "failed" | "unknown" => Some("unfinished"),
+        _ => None,
+    }
+}
+
 /// The name of a finish reason in the store and the report.
 pub fn finish_name(finish: FinishReason) -> &'static str {
     match finish {
         FinishReason::Stop => "stop",
         FinishReason::Length => "length",
         FinishReason::ContentFilter => "content_filter",
-        FinishReason::Other => "other",
+        FinishReason::Failed => "failed",
+        FinishReason::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_complete_is_no_answer() {
+        let code = |text, finish, reasoning| {
+            no_answer(text, finish_name(finish), reasoning).map(|refused| refused.code)
+        };
+        assert_eq!(code("A bus.", FinishReason::Stop, true), None);
+        assert_eq!(code("A bus", FinishReason::Length, false), None, "the filter's to judge");
+        assert_eq!(
+            code("A", FinishReason::ContentFilter, false).as_deref(),
+            Some("content_filter")
+        );
+        assert_eq!(code("A", FinishReason::Failed, false).as_deref(), Some("unfinished"));
+        assert_eq!(code("A", FinishReason::Unknown, false).as_deref(), Some("unfinished"));
+        assert_eq!(code(" ", FinishReason::Length, false).as_deref(), Some("truncated"));
+        assert_eq!(code("", FinishReason::Stop, true).as_deref(), Some("empty"));
+        assert_eq!(code("", FinishReason::Stop, false), None, "the filter's to judge");
+        assert_eq!(no_answer("A", "other", false), None, "as older releases stored it");
+        let ate = no_answer("", "length", true).expect("refused");
+        assert!(ate.reason.contains("raise answer.settings.max_tokens"), "{}", ate.reason);
     }
 }

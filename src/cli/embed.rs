@@ -63,8 +63,12 @@ pub struct EmbedArgs {
     pub decode_threads: usize,
 }
 
-/// Texts embedded at once.
-const TEXTS: usize = 256;
+/// Texts that the dual encoder gets at once: it puts those of like length into one call, and of
+/// thousands, those in one call are hardly padded.
+const TEXTS: usize = 4096;
+
+/// Texts that a sentence embedder gets at once: its calls hold them as they come.
+const SENTENCES: usize = 256;
 
 /// `pairwright embed`.
 pub fn embed(args: &EmbedArgs) -> Result<Exit, Error> {
@@ -184,7 +188,7 @@ fn texts(args: &EmbedArgs, file: &Path, output: &mut Output) -> Result<(), Error
         .filter(|(_, line)| !line.is_empty())
         .collect();
     let mut embedder = TextEmbedder::open(args)?;
-    for chunk in lines.chunks(TEXTS) {
+    for chunk in lines.chunks(embedder.at_once()) {
         let texts: Vec<&str> = chunk.iter().map(|(_, text)| *text).collect();
         for ((number, _), (vector, truncated)) in chunk.iter().zip(embedder.embed(&texts)?) {
             output.push(&number.to_string(), &vector, truncated)?;
@@ -206,6 +210,13 @@ impl TextEmbedder {
             }
             None => Self::Dual(Box::new(open_encoder(args)?)),
         })
+    }
+
+    fn at_once(&self) -> usize {
+        match self {
+            Self::Dual(_) => TEXTS,
+            Self::Sentence(_) => SENTENCES,
+        }
     }
 
     /// Vectors, and whether each text was cut at the model's context length where that is known.

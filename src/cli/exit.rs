@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use crate::base::failure::Failure;
+use crate::instruction::GenerateError;
+use crate::instruction::cluster::ClusterError;
 use crate::llm::{self, LlmError};
 use crate::{Error, ErrorKind};
 
@@ -51,8 +53,11 @@ impl Exit {
         if llm::CODES.contains(&error.code()) {
             return Self::of_llm(error.failure());
         }
-        // What was read or written was refused to the last one.
-        if ["source_no_usable_item", "too_few_instructions"].contains(&error.code()) {
+        // What was read, or what the LLM wrote, was refused to the last one.
+        let none_left = |error: &GenerateError| {
+            matches!(error, GenerateError::Cluster { error: ClusterError::TooFew { found: 0 }, .. })
+        };
+        if error.code() == "source_no_usable_item" || error.get().is_some_and(none_left) {
             return Self::Nothing;
         }
         match error.kind() {

@@ -13,7 +13,7 @@ use crate::server::observe::Traces;
 /// Starts the log on stderr, as JSON lines or for people, and the export of `traces`.
 pub fn start(json: bool, traces: Option<&Traces>) {
     let filter = EnvFilter::try_from_env("PAIRWRIGHT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error,async_openai=off"));
+        .unwrap_or_else(|_| EnvFilter::new("pairwright=info,warn,ort=error"));
     let lines =
         fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(progress::log_writer);
     let lines = if json { lines.json().boxed() } else { lines.with_target(false).boxed() };

@@ -29,7 +29,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Folder of photos with .txt/.json sidecars, JSONL manifest, or COCO captions JSON.
+    /// Folder of photos with their texts, JSON or CSV manifest, or COCO captions JSON.
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
 

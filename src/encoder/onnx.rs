@@ -64,8 +64,8 @@ impl OnnxEncoder {
         if !manifest.batch_independent {
             tracing::warn!(
                 model = manifest.name,
-                "a graph quantises its activations over the whole batch: every row is run alone, \
-                 so that its embedding does not depend on the others"
+                "a graph quantises its activations over the whole batch, or takes one row only: \
+                 every row is run alone, so that its embedding does not depend on the others"
             );
         }
     }

@@ -40,8 +40,8 @@ impl TextTower {
             false => GraphFile::whole(path)?,
         };
         let (session, device) = BoundSession::open(&graph, options.session())?;
-        let inputs: Vec<&str> =
-            [&spec.input_ids].into_iter().chain(&spec.attention_mask).map(String::as_str).collect();
+        let inputs = [&spec.input_ids].into_iter().chain(&spec.attention_mask);
+        let inputs: Vec<&str> = inputs.chain(&spec.token_type_ids).map(String::as_str).collect();
         runtime::require(graph.path(), session.session(), &inputs, &spec.output)?;
         Ok(Self {
             session: Mutex::new(session),
@@ -85,15 +85,17 @@ impl TextTower {
         embed_by_length(&tokens, |batch| self.embed_tokens(batch))
     }
 
-    /// Embeds tokenised texts in one inference call, or each in its own where the graph would mix
-    /// them; padded as the model wants it.
+    /// Embeds tokenised texts in one inference call, or in several where the graph would mix them
+    /// or takes no padding; padded as the model wants it.
     ///
     /// # Errors
     /// The session failed or answered another shape.
     pub fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
         let mut embedded = Vec::with_capacity(batch.len());
-        for rows in batch.chunks(self.rows) {
-            embedded.extend(self.embed_together(rows)?);
+        for fitting in self.words.together(batch) {
+            for rows in fitting.chunks(self.rows) {
+                embedded.extend(self.embed_together(rows)?);
+            }
         }
         Ok(embedded)
     }
@@ -103,7 +105,8 @@ impl TextTower {
             tower: TOWER,
             message: error.to_string(),
         };
-        let TextSpec { input_ids, attention_mask, output, pooling, .. } = &self.spec;
+        let TextSpec { input_ids, attention_mask, token_type_ids, output, pooling, .. } =
+            &self.spec;
         let (ids, length) = self.words.ids(batch);
         let shape = [batch.len(), length];
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.count()).collect();
@@ -112,6 +115,10 @@ impl TextTower {
         session.integers(input_ids, &shape, &ids).map_err(failed)?;
         if let Some(name) = attention_mask {
             session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
+        }
+        if let Some(name) = token_type_ids {
+            // Every text is a first one.
+            session.integers(name, &shape, &vec![0; ids.len()]).map_err(failed)?;
         }
         let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
         session.run(output, read).map_err(failed)?

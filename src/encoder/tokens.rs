@@ -110,6 +110,15 @@ impl TextTokenizer {
         }
     }
 
+    /// The parts of a batch that may share a call, in order.
+    pub(super) fn together<'t, 'b>(
+        &self,
+        batch: &'b [&'t Tokens],
+    ) -> impl Iterator<Item = &'b [&'t Tokens]> {
+        let padded = self.padding != Padding::Never;
+        batch.chunk_by(move |one, other| padded || one.count() == other.count())
+    }
+
     /// The ids of a batch, padded, and the length they are padded to.
     pub(super) fn ids(&self, batch: &[&Tokens]) -> (Vec<u32>, usize) {
         let length = self.padded_length(batch);
@@ -124,7 +133,9 @@ impl TextTokenizer {
     fn padded_length(&self, batch: &[&Tokens]) -> usize {
         match self.padding {
             Padding::Context => self.context_length,
-            Padding::Longest => batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0),
+            Padding::Longest | Padding::Never => {
+                batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0)
+            }
         }
     }
 }

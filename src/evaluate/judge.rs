@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::stream;
 
 use crate::Error;
-use crate::answer::generate::finish_name;
+use crate::answer::generate::{finish_name, unfinished};
 use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::base::key::Key;
@@ -301,9 +301,12 @@ pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {
 
 /// A reply with its verdict, as it is kept.
 fn judged(attempt: u32, request: &ChatRequest, reply: ChatReply) -> Reply {
-    let (verdict, reason) = match verdict::parse(&reply.text) {
-        Ok(letter) => (letter.name(), ""),
-        Err(none) => ("", none.code()),
+    let (verdict, reason) = match unfinished(finish_name(reply.finish)) {
+        Some(code) => ("", code),
+        None => match verdict::parse(&reply.text) {
+            Ok(letter) => (letter.name(), ""),
+            Err(none) => ("", none.code()),
+        },
     };
     Reply {
         verdict: verdict.to_owned(),

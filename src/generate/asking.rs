@@ -8,7 +8,7 @@ use futures::stream;
 use serde_json::Value;
 
 use crate::Error;
-use crate::answer::generate::finish_name;
+use crate::answer::generate::{finish_name, unfinished};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
@@ -55,6 +55,15 @@ pub struct Questioning {
     pub retry: Option<String>,
 }
 
+/// What a session has learnt of a server and the schema of its questions.
+#[derive(Debug, Default)]
+pub struct SchemaUse {
+    /// A call with the schema was answered: a refusal is not for its sake.
+    taken: AtomicBool,
+    /// The server has refused the schema.
+    refused: AtomicBool,
+}
+
 /// How questions of one stage are asked.
 pub struct Asker<'a> {
     pub questioning: Arc<Questioning>,
@@ -63,8 +72,8 @@ pub struct Asker<'a> {
     pub phase: Phase,
     pub stop: &'a Stop,
     pub progress: &'a dyn Progress,
-    /// Set once the server has refused the schema.
-    pub no_schema: Arc<AtomicBool>,
+    /// What is known of the server and the schema.
+    pub schema: Arc<SchemaUse>,
     /// Set once a question of this stage has a reply.
     pub answered: AtomicBool,
 }
@@ -81,8 +90,8 @@ impl Asker<'_> {
         questions: Vec<Question>,
         good: Good,
     ) -> Result<Vec<Replies>, Error> {
-        let (questioning, no_schema) = (Arc::clone(&self.questioning), Arc::clone(&self.no_schema));
-        let asking = Arc::new(Sheet { questioning, questions, good, no_schema });
+        let (questioning, schema) = (Arc::clone(&self.questioning), Arc::clone(&self.schema));
+        let asking = Arc::new(Sheet { questioning, questions, good, schema });
         asking.rekey(store)?;
         let (open, answered) = asking.open(store)?;
         self.answered.fetch_or(answered, Ordering::Relaxed);
@@ -136,7 +145,7 @@ struct Sheet {
     questioning: Arc<Questioning>,
     questions: Vec<Question>,
     good: Good,
-    no_schema: Arc<AtomicBool>,
+    schema: Arc<SchemaUse>,
 }
 
 impl Sheet {
@@ -204,7 +213,9 @@ impl Sheet {
     }
 
     fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
-        reply.attempt < self.questioning.attempts && (self.good)(question, &reply.text).is_err()
+        let good =
+            unfinished(&reply.finish).is_none() && (self.good)(question, &reply.text).is_ok();
+        reply.attempt < self.questioning.attempts && !good
     }
 
     /// Over everything a reply depends on. A server that takes no schema is another server. What an
@@ -260,7 +271,7 @@ impl Asking for Sheet {
         if let Some(last) = last {
             request.messages.extend(self.told(*question, last));
         }
-        if !self.no_schema.load(Ordering::Relaxed) {
+        if !self.schema.refused.load(Ordering::Relaxed) {
             request.json_schema.clone_from(&self.questioning.schema);
         }
         Ok(request)
@@ -272,6 +283,7 @@ impl Asking for Sheet {
         request: &ChatRequest,
         reply: ChatReply,
     ) -> Outcome<Attempt, Row> {
+        self.schema.taken.fetch_or(request.json_schema.is_some(), Ordering::Relaxed);
         let reply = StoredReply {
             key: self.key(question, number),
             role: self.questioning.role.to_owned(),
@@ -297,9 +309,10 @@ impl Asking for Sheet {
         error: &LlmError,
     ) -> Option<Attempt> {
         let refused = matches!(error.fault, LlmFault::BadRequest { .. });
-        (refused && request.json_schema.is_some()).then(|| {
+        let taken = self.schema.taken.load(Ordering::Relaxed);
+        (refused && request.json_schema.is_some() && !taken).then(|| {
             tracing::warn!("the server takes no JSON schema; going on without one: {error}");
-            self.no_schema.store(true, Ordering::Relaxed);
+            self.schema.refused.store(true, Ordering::Relaxed);
             attempt.clone()
         })
     }

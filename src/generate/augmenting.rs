@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::Error;
+use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::instruction::augment::{
     Candidate, GenerateConfig, Judge, Judged, Pool, PoolEntry, SeedPool,
@@ -109,9 +110,13 @@ impl AugmentStage<'_> {
         for (at, reply) in
             replies.iter().enumerate().flat_map(|(at, all)| all.iter().map(move |one| (at, one)))
         {
-            let (outcome, found) = match reply::read(&reply.text) {
+            let read = match unfinished(&reply.finish) {
+                Some(code) => Err(code),
+                None => reply::read(&reply.text).map_err(|unread| unread.code()),
+            };
+            let (outcome, found) = match read {
                 Ok((form, found)) => (form.name(), found),
-                Err(unread) => (unread.code(), Vec::new()),
+                Err(code) => (code, Vec::new()),
             };
             readings.push(ReadingRow {
                 call_key: reply.key.clone(),

@@ -317,7 +317,7 @@ impl Generation {
             phase,
             stop: &self.stop,
             progress: &*self.progress,
-            no_schema: Arc::default(),
+            schema: Arc::default(),
             answered: AtomicBool::default(),
         }
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::Error;
+use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::encoder::Embedding;
 use crate::instruction::augment::{Candidate, Judge, Judged, LibraryMode};
@@ -243,20 +244,18 @@ impl Found {
             ..FinalRow::of(cluster)
         };
         for reply in replies {
-            let read = reply::read_summary(&reply.text);
+            let read = match unfinished(&reply.finish) {
+                Some(code) => Err(code),
+                None => reply::read_summary(&reply.text).map_err(|unread| unread.code()),
+            };
             self.readings.push(ReadingRow {
                 call_key: reply.key.clone(),
                 role: "summarize",
-                outcome: read
-                    .as_ref()
-                    .map_or_else(|code| code.code(), |(form, _)| form.name())
-                    .into(),
+                outcome: read.as_ref().map_or_else(|code| *code, |(form, _)| form.name()).into(),
                 found: usize::from(read.is_ok()),
             });
             let (text, code, reason) = match read {
-                Err(unread) => {
-                    (String::new(), unread.code().to_owned(), "nothing in the reply".into())
-                }
+                Err(code) => (String::new(), code.to_owned(), "nothing in the reply".into()),
                 Ok((_, found)) => match check(judge, shown, &found.instruction) {
                     Ok(()) => {
                         let reply::Summary { instruction: text, requires, coherent } = found;

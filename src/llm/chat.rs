@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LlmError;
+use super::parameter::Adaptation;
 use super::settings::SamplingSettings;
 use super::stats::StatsSnapshot;
 
@@ -113,18 +114,21 @@ impl ChatRequest {
     }
 }
 
-/// Why the model stopped.
+/// Why the model stopped. Only [`FinishReason::Stop`] means a complete reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It ended its turn, or met a stop string.
+    /// It ended its turn, or met a stop string. So counts a whole reply of a server that gives no
+    /// reason, unless its tokens reached `max_tokens`.
     Stop,
     /// `max_tokens` or the context ran out: the text is cut.
     Length,
     /// The server's own filter cut the text.
     ContentFilter,
-    /// Anything else, or not said.
-    Other,
+    /// The server failed or was stopped in the middle.
+    Failed,
+    /// A reason that does not say that the reply is complete, such as a call of a tool.
+    Unknown,
 }
 
 /// Tokens counted by the server; zero when the server does not say.
@@ -139,8 +143,10 @@ pub struct Usage {
 /// A complete reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatReply {
-    /// The text; may be empty, which is the caller's to judge.
+    /// The text without reasoning; may be empty, which is the caller's to judge.
     pub text: String,
+    /// What the model reasoned before the text, by a field of the server's or by its marks.
+    pub reasoning: Option<String>,
     /// Why it ended.
     pub finish: FinishReason,
     /// Tokens of the attempt that succeeded.
@@ -171,7 +177,9 @@ pub trait ChatModel: Send + Sync {
         cancel: &CancellationToken,
     ) -> Result<ChatReply, LlmError>;
 
-    /// As [`ChatModel::chat`], and sends each piece of text to `pieces` as it arrives. A slow
+    /// As [`ChatModel::chat`], and sends each piece of text to `pieces` as it arrives, without
+    /// reasoning. The first reply of a server comes in one piece: only its end shows whether the
+    /// server leaves out the mark that begins the reasoning; if so, all do up to its end. A slow
     /// receiver slows the reading down, and its time counts towards the deadline; a dropped one
     /// ends the call as cancelled.
     ///
@@ -193,4 +201,10 @@ pub trait ChatModel: Send + Sync {
 
     /// Counters since this backend was made.
     fn stats(&self) -> StatsSnapshot;
+
+    /// What was learnt about the server since this backend was made: parameters that it does not
+    /// take.
+    fn adaptations(&self) -> Vec<Adaptation> {
+        Vec::new()
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::LlmFault;
+use super::parameter::Parameter;
 use super::retry::RetryPolicy;
 use crate::base::check::{Checks, Settings};
 
@@ -55,6 +56,10 @@ pub struct LlmConfig {
     pub retry_after_cap_s: f64,
     /// Say `max_completion_tokens` instead of `max_tokens`, which newer cloud models demand.
     pub max_completion_tokens: bool,
+    /// Learn from the server's refusals which parameters it does not take, and go on without.
+    pub adapt: bool,
+    /// Parameters that are never sent.
+    pub omit: Vec<Parameter>,
     /// The managed server's own settings.
     pub local: LocalConfig,
 }
@@ -95,6 +100,8 @@ impl Default for LlmConfig {
             backoff_cap_s: 30.0,
             retry_after_cap_s: 120.0,
             max_completion_tokens: false,
+            adapt: true,
+            omit: Vec::new(),
             local: LocalConfig::default(),
         }
     }

@@ -147,6 +147,10 @@ impl Splitter {
         let mut at = self.enter_bare_channel(&text);
         while let Some((kind, start, end)) = self.next_mark(&text, at, last) {
             shown.push_str(self.add(&text[at..start]));
+            if kind == Kind::Close && self.place == Place::Answer {
+                // All of it was reasoning.
+                shown.clear();
+            }
             self.meet(kind);
             at = end;
         }

@@ -47,12 +47,20 @@ impl RetryPolicy {
     }
 }
 
-/// Reads a Retry-After header: whole seconds, or an HTTP date (RFC 9110, 10.2.3) seen from `now`.
-/// A date that has passed means no wait; anything else is as if the header were absent.
+/// Reads a Retry-After header: seconds, an HTTP date (RFC 9110, 10.2.3) seen from `now`, or a time
+/// with its units (`6m0s`, `400ms`, `1.5s`). A date that has passed means no wait; anything else is
+/// as if the header were absent.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
+    }
+    let in_seconds = value.strip_suffix('s').unwrap_or(value).parse().ok();
+    if let Some(wait) = in_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
+        return Some(wait);
+    }
+    if let Ok(wait) = humantime::parse_duration(value) {
+        return Some(wait);
     }
     let moment = httpdate::parse_http_date(value).ok()?;
     Some(moment.duration_since(now).unwrap_or_default())
@@ -101,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_forms_of_retry_after() {
+    fn reads_every_form_of_retry_after() {
         // RFC 9110's own example date, 31 Dec 1999 23:59:59 GMT = 946684799 s.
         let date = "Fri, 31 Dec 1999 23:59:59 GMT";
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -110,6 +118,9 @@ mod tests {
         assert_eq!(seconds(date, 946_684_790), Some(9));
         assert_eq!(seconds(date, 946_684_900), Some(0));
         assert_eq!(seconds("soon", 0), None);
+        assert_eq!(seconds("6m2s", 0), Some(362));
+        assert_eq!(seconds("1.9s", 0), Some(1));
+        assert_eq!(seconds("inf", 0), None);
         assert_eq!(seconds("-5", 0), None);
         assert_eq!(seconds("", 0), None);
     }

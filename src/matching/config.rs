@@ -26,6 +26,10 @@ pub enum Hubness {
     /// the instruction's mean similarity to its nearest calibration photos − the photo's mean
     /// similarity to its nearest instructions.
     Csls,
+    /// Nearest-neighbour normalisation (Chowdhury et al. 2024): score = similarity −
+    /// `hubness_weight` · the instruction's mean similarity to its `hubness_neighbours` nearest
+    /// calibration photos.
+    Nnn,
 }
 
 impl Hubness {
@@ -35,6 +39,7 @@ impl Hubness {
             Self::None => "none",
             Self::Zscore => "zscore",
             Self::Csls => "csls",
+            Self::Nnn => "nnn",
         }
     }
 }
@@ -67,6 +72,10 @@ pub struct MatchingConfig {
     pub caption_weight: Option<f64>,
     /// The correction for hubs.
     pub hubness: Hubness,
+    /// Nearest calibration photos over which `nnn` takes its mean, at least 1.
+    pub hubness_neighbours: usize,
+    /// How much of that mean `nnn` takes off the similarity, in [0, 2].
+    pub hubness_weight: f64,
     /// Photos over which the correction's statistics are taken, at least 2.
     pub calibration: usize,
     /// Largest share of all planned pairs that one instruction may take, in [0, 1]; 0 and 1 set
@@ -108,6 +117,8 @@ impl Default for MatchingConfig {
             mmr_lambda: 0.7,
             caption_weight: None,
             hubness: Hubness::None,
+            hubness_neighbours: 10,
+            hubness_weight: 0.75,
             calibration: 1000,
             max_share: 0.0,
             record_candidates: 8,
@@ -121,6 +132,8 @@ impl Settings for MatchingConfig {
         checks.range("pool", self.pool, 1, MOST);
         checks.range("top_k", self.top_k, 1, MOST);
         checks.range("record_candidates", self.record_candidates, 0, MOST);
+        checks.range("hubness_neighbours", self.hubness_neighbours, 1, MOST);
+        checks.range("hubness_weight", self.hubness_weight, 0.0, 2.0);
         checks.range("calibration", self.calibration, 2, 10_000_000);
         checks.range("min_similarity", self.min_similarity, -1.0, 1.0);
         checks.range("caption_weight", self.caption_weight, 0.0, 1.0);
@@ -184,6 +197,13 @@ impl MatchRules {
         let MatchingConfig { strategy, per_image, pool, temperature, top_k, top_p, .. } =
             &self.config;
         let MatchingConfig { mmr_lambda, hubness, calibration, max_share, .. } = &self.config;
+        // A correction that does not use them has the key that it had before they were there.
+        let key = match hubness {
+            Hubness::Nnn => key
+                .field("hubness_neighbours", self.config.hubness_neighbours)
+                .field("hubness_weight", self.config.hubness_weight),
+            Hubness::None | Hubness::Zscore | Hubness::Csls => key,
+        };
         let key = key
             .field("strategy", strategy.name())
             .field("per_image", *per_image)

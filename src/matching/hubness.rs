@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Hubness, MatchError, Query};
+use super::{Candidate, Hubness, MatchError, MatchingConfig, Query};
 use crate::index::{IndexError, VectorSearch, dot};
 
 /// Neighbours over which CSLS takes its means; 10 as in Conneau et al. 2018.
@@ -25,7 +25,7 @@ pub struct InstructionStats {
     pub mean: f64,
     /// Standard deviation of the similarity (of a sample: n − 1).
     pub deviation: f64,
-    /// Mean similarity to the nearest ten photos.
+    /// Mean similarity to the nearest photos: ten, or as many as the rules say for `nnn`.
     pub nearest: f64,
 }
 
@@ -45,7 +45,7 @@ impl HubnessStats {
     /// A candidate has no statistics.
     pub fn correct(
         &self,
-        hubness: Hubness,
+        config: &MatchingConfig,
         candidates: &mut [Candidate],
     ) -> Result<(), MatchError> {
         let photo = mean_of_nearest(candidates);
@@ -53,12 +53,13 @@ impl HubnessStats {
             let stats = self.instructions.get(&candidate.id);
             let stats =
                 stats.ok_or_else(|| MatchError::UnknownInstruction { id: candidate.id.clone() })?;
-            candidate.score = match hubness {
+            candidate.score = match config.hubness {
                 Hubness::None => candidate.similarity,
                 Hubness::Zscore => {
                     (candidate.similarity - stats.mean) / stats.deviation.max(MIN_DEVIATION)
                 }
                 Hubness::Csls => 2.0 * candidate.similarity - stats.nearest - photo,
+                Hubness::Nnn => candidate.similarity - config.hubness_weight * stats.nearest,
             };
         }
         Ok(())
@@ -67,13 +68,14 @@ impl HubnessStats {
 
 fn mean_of_nearest(candidates: &[Candidate]) -> f64 {
     let mut nearest = Nearest::default();
-    candidates.iter().for_each(|candidate| nearest.add(candidate.similarity));
+    candidates.iter().for_each(|candidate| nearest.add(candidate.similarity, NEIGHBOURS));
     nearest.mean()
 }
 
 /// Takes calibration photos one by one and keeps only sums.
 pub struct HubnessFit {
     dim: usize,
+    neighbours: usize,
     instructions: Vec<Instruction>,
     queries: u64,
 }
@@ -100,7 +102,16 @@ impl HubnessFit {
         };
         let vectors = index.vectors(ids)?;
         let instructions = ids.iter().zip(vectors).filter_map(instruction).collect();
-        Ok(Self { dim: index.dim(), instructions, queries: 0 })
+        Ok(Self { dim: index.dim(), neighbours: NEIGHBOURS, instructions, queries: 0 })
+    }
+
+    /// Takes the means over as many nearest photos as these rules say.
+    #[must_use]
+    pub fn by(mut self, config: &MatchingConfig) -> Self {
+        if config.hubness == Hubness::Nnn {
+            self.neighbours = config.hubness_neighbours;
+        }
+        self
     }
 
     /// Takes one photo.
@@ -119,7 +130,7 @@ impl HubnessFit {
             let off = similarity - instruction.mean;
             instruction.mean += off / self.queries as f64;
             instruction.squares += off * (similarity - instruction.mean);
-            instruction.nearest.add(similarity);
+            instruction.nearest.add(similarity, self.neighbours);
         }
         Ok(())
     }
@@ -150,11 +161,12 @@ impl HubnessFit {
 struct Nearest(Vec<f64>);
 
 impl Nearest {
-    fn add(&mut self, value: f64) {
+    /// Keeps the `most` largest.
+    fn add(&mut self, value: f64, most: usize) {
         let at = self.0.partition_point(|&kept| kept >= value);
-        if at < NEIGHBOURS {
+        if at < most {
             self.0.insert(at, value);
-            self.0.truncate(NEIGHBOURS);
+            self.0.truncate(most);
         }
     }
 

@@ -248,7 +248,7 @@ impl Matcher {
         };
         let mut candidates: Vec<_> = hits.into_iter().map(candidate).collect();
         if let Some(stats) = &self.hubness {
-            stats.correct(self.rules.config().hubness, &mut candidates)?;
+            stats.correct(self.rules.config(), &mut candidates)?;
         }
         Ok(candidates)
     }

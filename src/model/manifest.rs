@@ -79,6 +79,9 @@ pub struct TextSpec {
     pub input_ids: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_mask: Option<String>,
+    /// The input that tells a first text from a second one, as BERT has it: it gets zeros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_type_ids: Option<String>,
     pub output: String,
     #[serde(default, skip_serializing_if = "Pooling::is_none")]
     pub pooling: Pooling,
@@ -161,6 +164,9 @@ pub enum Padding {
     Longest,
     /// To the context length, as the model was trained or the graph's fixed size demands.
     Context,
+    /// Not at all: only texts of one length share a call. For a graph that looks both ways and is
+    /// told nowhere what is padding.
+    Never,
 }
 
 impl Padding {

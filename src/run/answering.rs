@@ -171,6 +171,7 @@ impl AnswerStage {
             backend: llm.target.to_string(),
             sampling: self.generator.settings.clone(),
             notice: local.then(|| LOCAL_NOTICE.to_owned()),
+            adaptations: Vec::new(),
         }
     }
 }
@@ -204,7 +205,8 @@ impl Judging<'_> {
                         prompt_texts: &self.prompts.texts(),
                         ..SampleView::default()
                     };
-                    let verdict = verdict(self.prompts, self.filters, &sample);
+                    let verdict =
+                        verdict(self.prompts, self.filters, &sample, &answer.finish, false);
                     let filters = passed(self.filters, &answer.text, &verdict);
                     (answer.answer_key, verdict, filters)
                 })

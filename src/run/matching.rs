@@ -234,7 +234,7 @@ impl MatchStage {
 
     fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {
         let ids: Vec<&str> = self.library.instructions.iter().map(|one| one.id.as_str()).collect();
-        let mut fit = HubnessFit::new(&*self.index, &ids)?;
+        let mut fit = HubnessFit::new(&*self.index, &ids)?.by(self.rules.config());
         let weight = self.rules.caption_weight();
         for item in items {
             fit.add(&combined_query(&item.image, item.caption.as_deref(), weight)?)?;

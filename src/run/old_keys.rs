@@ -26,6 +26,7 @@ pub fn matching(encoder: &str, library: &str, rules: &MatchRules, seed: u64) -> 
         Hubness::None => "None",
         Hubness::Zscore => "Zscore",
         Hubness::Csls => "Csls",
+        Hubness::Nnn => "Nnn",
     };
     let (lowest, weight) = (rules.min_similarity(), rules.caption_weight());
     let text = format!(

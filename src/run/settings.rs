@@ -63,6 +63,9 @@ pub struct AnswerSettings {
     /// As sent with each call.
     pub sampling: SamplingSettings,
     pub notice: Option<String>,
+    /// What the LLM server turned out not to take, in any session of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adaptations: Vec<String>,
 }
 
 /// Both, where the stages have run.

@@ -5,12 +5,13 @@ mod overlap;
 use std::path::Path;
 
 use crate::Error;
-use crate::base::hash;
+use crate::base::{hash, tokens};
 use crate::dataset::record::Sample;
 use crate::dataset::sink::llava;
 use crate::dataset::store::{ExportRow, SampleContext, Store};
 use crate::dataset::{ImageRef, Photos};
 use crate::image::{DecodeOptions, ImageError, PreprocessConfig, Preprocessor};
+use crate::llm::reasoning;
 use crate::sandbox::FileAccess;
 
 use self::overlap::Overlap;
@@ -45,7 +46,7 @@ impl Finding {
     }
 }
 
-/// Checks a run: SQLite's own check, each export's bytes against the record of its writing, the
+/// Checks a run: SQLite's own check, each sample's text for what a model left in it, each export's bytes against the record of its writing, the
 /// LLaVA file row by row with every photo decoded, each sample's photo against its hash, and, where a benchmark is held
 /// out, that no export shares an instruction, a photo or a near-duplicate of one with it.
 ///
@@ -62,6 +63,7 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     let integrity = store.database().check_integrity().err().map(|error| error.to_string());
     let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
     findings.push(check_photos(&store, &context, &photos)?);
+    findings.extend(check_texts(&store, &context)?);
     let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;
     if let Some(overlap) = &overlap {
         findings.push(overlap.check_benchmark(&store)?);
@@ -91,6 +93,30 @@ fn check_photos(
         Ok::<(), Error>(())
     })?;
     Ok(Finding::new(format!("the photos of {samples} samples have their recorded hash"), problems))
+}
+
+/// What later releases refuse and an earlier one may have accepted: reasoning in an answer, and
+/// placeholder tokens in an answer or its instruction.
+fn check_texts(store: &Store, context: &SampleContext<'_>) -> Result<[Finding; 2], Error> {
+    let (mut reasoning, mut placeholders, mut samples) = (Vec::new(), Vec::new(), 0u64);
+    store.each_sample(context, |Sample { id, instruction, answer, .. }| {
+        samples += 1;
+        if reasoning::contains(&answer) {
+            reasoning.push(format!("{id}: the answer holds a model's reasoning or its marks"));
+        }
+        let found = [("answer", &answer), ("instruction", &instruction)];
+        let found = found.iter().find_map(|(what, text)| Some((what, tokens::placeholder(text)?)));
+        placeholders.extend(found.map(|(what, token)| format!("{id}: the {what} holds {token:?}")));
+        Ok::<(), Error>(())
+    })?;
+    let finding = |what: &str, problems: Vec<String>| {
+        let check = match problems.len() {
+            0 => format!("{what} in none of {samples} samples"),
+            count => format!("{what} in {count} of {samples} samples"),
+        };
+        Finding::new(check, problems)
+    };
+    Ok([finding("reasoning", reasoning), finding("placeholder tokens", placeholders)])
 }
 
 fn photo_problem(
@@ -136,10 +162,17 @@ fn check_llava(
         photos.prepare(&bytes).map(|_| ()).map_err(|error| error.to_string())
     };
     let report = llava::check(Path::new(&export.path), root, Some(&decodes))?;
-    let problems = report
-        .problems
-        .iter()
-        .map(|one| format!("row {} ({}): {}", one.row, one.code, one.message))
-        .collect();
-    Ok(Finding::new(format!("{} rows of {} fit for training", report.rows, export.path), problems))
+    let listed = report.problems.iter().take(LISTED);
+    let mut problems: Vec<String> =
+        listed.map(|one| format!("row {} ({}): {}", one.row, one.code, one.message)).collect();
+    if report.total() > problems.len() as u64 {
+        let counts: Vec<String> =
+            report.counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        problems.push(format!("in all: {}", counts.join(", ")));
+    }
+    let check = match report.total() {
+        0 => format!("{} rows of {} fit for training", report.rows, export.path),
+        wrong => format!("{wrong} of {} rows of {} unfit for training", report.rows, export.path),
+    };
+    Ok(Finding { check, problems })
 }

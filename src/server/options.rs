@@ -110,6 +110,8 @@ pub fn matching(
         mmr_lambda: options.mmr_lambda.unwrap_or(base.mmr_lambda),
         caption_weight: options.caption_weight.or(base.caption_weight),
         hubness: base.hubness,
+        hubness_neighbours: base.hubness_neighbours,
+        hubness_weight: base.hubness_weight,
         calibration: base.calibration,
         max_share: base.max_share,
         check: checks(options)?.or_else(|| base.check.clone()),

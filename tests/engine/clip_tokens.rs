@@ -32,6 +32,7 @@ fn tokenizer(spec: TokenizerSpec, folder: &str) -> TextTokenizer {
         tokenizer: spec,
         input_ids: String::new(),
         attention_mask: None,
+        token_type_ids: None,
         output: String::new(),
         pooling: Pooling::None,
         context_length: 77,

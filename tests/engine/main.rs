@@ -5,6 +5,7 @@ mod support;
 
 mod clip_exports;
 mod clip_layouts;
+mod clip_multilingual;
 mod clip_refusals;
 mod clip_tokens;
 mod encoder_golden;

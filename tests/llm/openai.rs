@@ -146,7 +146,7 @@ async fn faults_that_stay_are_met_once() {
     assert!(gone.to_string().contains("stub-model"), "{gone}");
     assert_fault(Fault::Status(400, "bad"), "llm_bad_request", 1).await;
     assert_fault(Fault::Status(422, "bad"), "llm_bad_request", 1).await;
-    assert_fault(Fault::Status(302, "elsewhere"), "llm_bad_request", 1).await;
+    assert_fault(Fault::Status(302, "elsewhere"), "llm_not_found", 1).await;
     let long = Fault::Status(400, "exceed_context_size_error");
     assert_fault(long, "llm_context_too_long", 1).await;
     assert_fault(Fault::Status(429, "insufficient_quota"), "llm_quota_exhausted", 1).await;

@@ -10,6 +10,7 @@ mod bad_input;
 mod benchmark;
 mod local;
 mod published;
+mod refusals;
 mod small;
 
 use crate::support::judge_stub::JudgeStub;

@@ -5,6 +5,9 @@ use std::process::Output;
 use std::time::Duration;
 
 mod disk;
+mod nothing;
+mod refusals;
+mod unfit;
 
 use crate::support::run::{
     Llm, PHOTOS, World, assert_code, count, exported_ids, finish, pairwright, query, said, signal,

@@ -148,7 +148,8 @@ impl Store {
                  DELETE FROM rejections WHERE stage = 'answer' AND rowid IN (
                      SELECT r.rowid FROM rejections r JOIN pairs p ON p.pair_key = r.key
                      LEFT JOIN last ON last.conf = r.conf
-                     WHERE r.stage = 'answer' AND (p.seq << 32) + p.rank > ifnull(last.place, -1))",
+                     WHERE r.stage = 'answer' AND r.code LIKE 'llm%'
+                       AND (p.seq << 32) + p.rank > ifnull(last.place, -1))",
                 [],
             )?;
             transaction.execute("INSERT INTO meta VALUES (?1, 'yes')", [PROVEN])?;

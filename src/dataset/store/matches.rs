@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction, params};
 
 use super::{Store, insert_rejection};
-use crate::base::db::{DbError, json_text, vector_column};
+use crate::base::db::{DbError, json_column, json_text, vector_column};
 use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
@@ -81,7 +81,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ItemToMatch>, DbError> {
         self.db.rows(
-            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector, i.description
+            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector,
+                 coalesce(i.descriptions, json_array(i.description))
              FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
              LEFT JOIN embeddings c ON c.key = 'text:' || i.item_key AND c.encoder = ?3
@@ -186,10 +187,16 @@ fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
         seq: row.get(0)?,
         id: row.get(1)?,
         item_key: row.get(2)?,
-        descriptions: vec![row.get(5)?],
+        descriptions: spoken(json_column(row, 5)?),
         image: vector_column(row, 3)?,
         caption: (row.get_ref(4)? != ValueRef::Null).then(|| vector_column(row, 4)).transpose()?,
     })
+}
+
+/// Descriptions that say something.
+fn spoken(mut descriptions: Vec<String>) -> Vec<String> {
+    descriptions.retain(|text| !text.trim().is_empty());
+    descriptions
 }
 
 fn put_match(transaction: &Transaction<'_>, conf: &str, one: &MatchRow) -> rusqlite::Result<()> {

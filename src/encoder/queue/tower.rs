@@ -103,7 +103,7 @@ impl Tower for Texts {
 
     fn cost(&self, ready: &Tokens) -> usize {
         match self.0.manifest().text.padding {
-            Padding::Longest => ready.count(),
+            Padding::Longest | Padding::Never => ready.count(),
             Padding::Context => self.0.manifest().text.context_length,
         }
     }

@@ -89,13 +89,8 @@ impl GenerationStore {
         let raws = self.raws()?;
         library.extend(self.picks()?.into_iter().filter_map(|PickRow { raw, cluster, id }| {
             let text = raws.get(raw)?.text.clone();
-            Some(Instruction {
-                id,
-                text,
-                category: Some(category(cluster)),
-                requires: None,
-                tags: Vec::new(),
-            })
+            let category = Some(category(cluster));
+            Some(Instruction { id, text, category, ..Instruction::default() })
         }));
         library.extend(self.imported()?);
         Ok(library)

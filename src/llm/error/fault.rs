@@ -204,6 +204,23 @@ impl LlmFault {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
     }
 
+    /// The start of what the server said, where it said something.
+    pub fn excerpt(&self) -> &str {
+        match self {
+            Self::RateLimited { excerpt, .. }
+            | Self::QuotaExhausted { excerpt, .. }
+            | Self::Server { excerpt, .. }
+            | Self::Auth { excerpt, .. }
+            | Self::NotFound { excerpt, .. }
+            | Self::ContentPolicy { excerpt, .. }
+            | Self::Unsupported { excerpt, .. }
+            | Self::BadRequest { excerpt, .. }
+            | Self::ContextTooLong { excerpt }
+            | Self::Garbage { excerpt, .. } => excerpt,
+            _ => "",
+        }
+    }
+
     /// How long the server asked to be left alone.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -27,6 +27,7 @@ use super::chat::{ChatModel, ChatReply, ChatRequest};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::openai::ApiKey;
+use super::parameter::Adaptation;
 use super::stats::{LlmStats, StatsSnapshot};
 
 /// Deaths of the server that one call survives: a call that kills it each time must not use up
@@ -196,5 +197,12 @@ impl ChatModel for LocalChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn adaptations(&self) -> Vec<Adaptation> {
+        match &*self.state.borrow() {
+            State::Live(live) => live.chat.adaptations(),
+            State::Starting | State::Lost(_) => Vec::new(),
+        }
     }
 }

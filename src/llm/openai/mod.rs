@@ -1,31 +1,39 @@
 //! Any OpenAI-compatible chat completions server: vLLM, llama.cpp's server, Ollama, a cloud API.
 //!
-//! The requests, the error types and the event-stream reading come from `async-openai`. Two things
-//! are done below its API, by its middleware: its own back-off is replaced ([`transport`]), because
-//! it hides Retry-After and would multiply with ours, and request and reply types are our own
-//! supersets ([`wire`]), because compatible servers add fields and leave others out.
+//! What is sent is what the official protocol says ([`request`]), less what a server turns out not
+//! to take ([`dialect`]). What comes back is read as servers send it ([`reply`], [`events`]), and
+//! refusals are told apart by what they say ([`refusal`]).
 
 mod attempts;
+mod dialect;
+mod events;
 mod key;
+mod refusal;
+mod reply;
+mod request;
 mod stream;
 mod transport;
-mod wire;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_openai::Client;
-use async_openai::config::OpenAIConfig;
 use async_trait::async_trait;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::dialect::{Dialect, Spelling};
 pub(super) use self::key::ApiKey;
-use self::transport::{Peer, Transport, garbage};
-use self::wire::{Dialect, WireModels, WireReply, WireRequest, finish_reason};
-use super::chat::{ChatModel, ChatReply, ChatRequest, Usage};
+use self::reply::Piece;
+use self::request::WireRequest;
+use self::transport::{Peer, Refused};
+use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
+use super::parameter::Adaptation;
+use super::reasoning;
 use super::retry::RetryPolicy;
 use super::stats::{LlmStats, StatsSnapshot};
 
@@ -37,16 +45,18 @@ const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A chat model behind an OpenAI-compatible server.
 pub struct OpenAiChat {
-    client: Client<OpenAIConfig>,
-    peer: Arc<Peer>,
+    peer: Peer,
+    dialect: Dialect,
     policy: RetryPolicy,
     deadline: Duration,
-    max_completion_tokens: bool,
     places: Semaphore,
     stats: Arc<LlmStats>,
 }
 
 impl OpenAiChat {
+    /// Where chat calls go, below the base URL.
+    const CHAT: &str = "chat/completions";
+
     /// A client for the server at `base_url` with the key that `config` names. Without a model in
     /// `config` the server is asked which one it has.
     ///
@@ -56,16 +66,13 @@ impl OpenAiChat {
     pub async fn connect(base_url: &str, config: &LlmConfig) -> Result<Self, LlmError> {
         config.validate()?;
         let key = config.api_key_env.as_deref().map(ApiKey::from_env).transpose()?;
-        let model = config.model.clone();
-        let peer = Peer { base_url: base_url.to_owned(), model: model.unwrap_or_default(), key };
-        let chat = Self::new(peer, config, Arc::default())?;
-        if config.model.is_some() {
-            return Ok(chat);
+        let model = config.model.clone().unwrap_or_default();
+        let mut chat = Self::new(base_url, model, key, config, Arc::default())?;
+        if config.model.is_none() {
+            chat.peer.model = chat.only_model().await?;
+            tracing::info!(base_url, model = chat.peer.model, "took the server's only model");
         }
-        let model = chat.only_model().await?;
-        tracing::info!(base_url, model, "took the server's only model");
-        let key = chat.peer.key.clone();
-        Ok(Self::new(Peer { base_url: base_url.to_owned(), model, key }, config, chat.stats)?)
+        Ok(chat)
     }
 
     /// The same client for a server whose model and key are known and whose counters go on.
@@ -76,87 +83,162 @@ impl OpenAiChat {
         config: &LlmConfig,
         stats: Arc<LlmStats>,
     ) -> Result<Self, LlmFault> {
-        let (base_url, model) = (base_url.to_owned(), model.to_owned());
-        Self::new(Peer { base_url, model, key: Some(key) }, config, stats)
+        let chat = Self::new(base_url, model.to_owned(), Some(key), config, stats)?;
+        // llama.cpp's server tells reasoning from the answer itself.
+        chat.dialect.saw_opening(false);
+        Ok(chat)
     }
 
-    fn new(peer: Peer, config: &LlmConfig, stats: Arc<LlmStats>) -> Result<Self, LlmFault> {
-        let http = http_client(&peer.base_url)?;
-        // Each is set, even if empty, because the crate would otherwise take the OPENAI_* variables
-        // and send that key to whatever server this is.
-        let settings = OpenAIConfig::new()
-            .with_api_base(&peer.base_url)
-            .with_api_key(peer.key.as_ref().map(ApiKey::expose).unwrap_or_default())
-            .with_org_id("")
-            .with_project_id("");
-        let peer = Arc::new(peer);
-        let transport = Transport { http: http.clone(), peer: peer.clone() };
+    fn new(
+        base_url: &str,
+        model: String,
+        key: Option<ApiKey>,
+        config: &LlmConfig,
+        stats: Arc<LlmStats>,
+    ) -> Result<Self, LlmFault> {
+        let http = http_client(base_url)?;
         Ok(Self {
-            client: Client::build(http, settings).with_http_service(transport),
-            peer,
+            peer: Peer { http, base_url: base_url.to_owned(), model, key },
+            dialect: Dialect::new(config),
             policy: config.retry_policy(),
             deadline: config.deadline(),
-            max_completion_tokens: config.max_completion_tokens,
             places: Semaphore::new(config.max_in_flight),
             stats,
         })
     }
 
     async fn only_model(&self) -> Result<String, LlmFault> {
-        let mut names = self.models().await?;
+        let none =
+            || LlmFault::config("model", "the server lists no models; name one with --llm-model");
+        let mut names = match self.models().await {
+            Ok(names) => names,
+            // It has no such list.
+            Err(LlmFault::NotFound { .. } | LlmFault::Garbage { .. }) => return Err(none()),
+            Err(fault) => return Err(fault),
+        };
         match names.len() {
             1 => Ok(names.remove(0)),
-            0 => Err(LlmFault::config("model", "the server lists no model; name one")),
+            0 => Err(none()),
             _ => Err(LlmFault::config("model", format!("choose one of {}", names.join(", ")))),
         }
     }
 
     async fn models(&self) -> Result<Vec<String>, LlmFault> {
-        let models = self.client.models();
-        let listed: WireModels = tokio::time::timeout(CHECK_LIMIT, models.list_byot())
+        let listing = async {
+            let response = self.peer.get("models").await.map_err(|refused| refused.fault)?;
+            self.peer.body(response).await
+        };
+        let body = tokio::time::timeout(CHECK_LIMIT, listing)
             .await
-            .map_err(|_| self.timed_out(CHECK_LIMIT))?
-            .map_err(|error| self.peer.fault(error))?;
-        Ok(listed.data.into_iter().map(|model| model.id).collect())
+            .map_err(|_| self.timed_out(CHECK_LIMIT))??;
+        let values =
+            reply::values(&body).map_err(|error| self.peer.garbage(&error.to_string(), &body))?;
+        let listed = values.first().unwrap_or(&Value::Null);
+        let lists = ["data", "models"].iter().filter_map(|name| listed.get(name));
+        let models = lists.chain([listed]).find_map(Value::as_array);
+        let name = |model: &Value| {
+            let names = ["id", "name", "model"].iter().filter_map(|name| model.get(name));
+            names.chain([model]).find_map(Value::as_str).map(str::to_owned)
+        };
+        Ok(models.into_iter().flatten().filter_map(name).collect())
     }
 
     fn timed_out(&self, limit: Duration) -> LlmFault {
         LlmFault::Timeout { url: self.peer.base_url.clone(), limit }
     }
 
-    fn wire_request(&self, request: &ChatRequest, stream: bool) -> Result<WireRequest, LlmFault> {
-        request.settings.validate()?;
-        let model = &self.peer.model;
-        let max_completion_tokens = self.max_completion_tokens;
-        WireRequest::new(request, &Dialect { model, max_completion_tokens, stream })
+    fn wire_request<'a>(
+        &'a self,
+        request: &'a ChatRequest,
+        spelling: Spelling,
+        stream: bool,
+    ) -> Result<WireRequest<'a>, LlmFault> {
+        WireRequest::new(request, &self.peer.model, spelling, stream)
     }
 
-    async fn attempt(&self, wire: &WireRequest) -> Result<Answer, LlmFault> {
-        let reply: WireReply =
-            self.client.chat().create_byot(wire).await.map_err(|error| self.peer.fault(error))?;
-        let WireReply { model, choices, usage } = reply;
-        let choice = choices.into_iter().next().ok_or_else(|| garbage("it has no choices", ""))?;
-        Ok(Answer {
-            finish: finish_reason(choice.finish_reason.as_deref()),
-            text: choice.message.into_text(),
-            usage: usage.map(Usage::from).unwrap_or_default(),
-            model,
-        })
+    /// One attempt, again at once where the server does not take a parameter.
+    async fn attempt(&self, request: &ChatRequest) -> Result<Answer, LlmFault> {
+        loop {
+            let used = self.dialect.now();
+            let wire = self.wire_request(request, used, false)?;
+            match self.ask(request, &wire).await {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => self.settle(refused, &wire, used)?,
+            }
+        }
+    }
+
+    async fn ask(&self, request: &ChatRequest, wire: &WireRequest<'_>) -> Result<Answer, Refused> {
+        let response = self.peer.post(Self::CHAT, wire).await?;
+        let body = self.peer.body(response).await?;
+        self.read_body(request, &body)
+    }
+
+    /// Learns from a refusal, so that the same call can be made again at once.
+    ///
+    /// # Errors
+    /// The fault, when there is nothing to learn from it.
+    fn settle(
+        &self,
+        refused: Refused,
+        wire: &WireRequest<'_>,
+        used: Spelling,
+    ) -> Result<(), LlmFault> {
+        let Refused { fault, parameter } = refused;
+        match parameter.filter(|parameter| wire.says(*parameter)) {
+            Some(parameter) => self.dialect.learn(parameter, used, fault.excerpt().to_owned()),
+            None => Err(fault),
+        }
+    }
+
+    /// Reads the whole body of a good answer.
+    fn read_body(&self, request: &ChatRequest, body: &str) -> Result<Answer, Refused> {
+        if events::are_events(body) {
+            let (answer, lone) = stream::Partial::read(&self.peer, body)?;
+            self.dialect.saw_opening(lone);
+            return Ok(answer);
+        }
+        let values =
+            reply::values(body).map_err(|error| self.peer.garbage(&error.to_string(), body))?;
+        let Some(value) = values.first().map(reply::unlisted) else {
+            return Err(self.peer.garbage("it is empty", body).into());
+        };
+        if reply::is_error(value) {
+            return Err(self.peer.refused(200, &HeaderMap::new(), &value.to_string()));
+        }
+        let Piece { text, mut reasoning, finish, usage, model, has_choice } = Piece::read(value);
+        if !has_choice {
+            return Err(self.peer.garbage("it has no choices", body).into());
+        }
+        let usage = usage.unwrap_or_default();
+        // A whole reply without a reason has ended by itself, if not at its limit.
+        let at_limit = usage.completion_tokens >= u64::from(request.settings.max_tokens);
+        let unsaid = if at_limit { FinishReason::Length } else { FinishReason::Stop };
+        let mut splitter = reasoning::Splitter::default();
+        splitter.push(&text);
+        splitter.finish();
+        self.dialect.saw_opening(splitter.is_lone());
+        let (thought, text) = splitter.into_parts();
+        reasoning.push_str(&thought.unwrap_or_default());
+        Ok(Answer { text, reasoning, finish: finish.unwrap_or(unsaid), usage, model })
     }
 
     /// Wraps up a successful call.
     fn reply(&self, answer: Answer, attempts: u32, start: Instant) -> ChatReply {
-        let Answer { text, finish, usage, model } = answer;
+        let Answer { text, reasoning, finish, usage, model } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
-        ChatReply { text, finish, usage, model, attempts, elapsed: start.elapsed() }
+        let reasoning = reasoning::thought(reasoning);
+        ChatReply { text, reasoning, finish, usage, model, attempts, elapsed: start.elapsed() }
     }
 }
 
 /// What one attempt brought.
 struct Answer {
     text: String,
-    finish: super::chat::FinishReason,
+    /// Empty when there is none.
+    reasoning: String,
+    finish: FinishReason,
     usage: Usage,
     model: Option<String>,
 }
@@ -173,10 +255,10 @@ impl ChatModel for OpenAiChat {
         cancel: &CancellationToken,
     ) -> Result<ChatReply, LlmError> {
         let start = Instant::now();
-        let wire = self.wire_request(request, false)?;
+        request.settings.validate()?;
         let deadline = request.deadline.unwrap_or(self.deadline);
         let (answer, attempts) =
-            self.in_attempts(deadline, cancel, || self.attempt(&wire), || true).await?;
+            self.in_attempts(deadline, cancel, || self.attempt(request), || true).await?;
         Ok(self.reply(answer, attempts, start))
     }
 
@@ -187,17 +269,22 @@ impl ChatModel for OpenAiChat {
         pieces: mpsc::Sender<String>,
     ) -> Result<ChatReply, LlmError> {
         let start = Instant::now();
-        let wire = self.wire_request(request, true)?;
+        request.settings.validate()?;
         let deadline = request.deadline.unwrap_or(self.deadline);
         let outlet = stream::Outlet::new(pieces);
-        let attempt = || self.stream_attempt(&wire, &outlet);
+        let attempt = || self.stream_attempt(request, &outlet);
         let (answer, attempts) =
             self.in_attempts(deadline, cancel, attempt, || !outlet.is_used()).await?;
         Ok(self.reply(answer, attempts, start))
     }
 
     async fn check(&self) -> Result<(), LlmError> {
-        let names = self.models().await.map_err(|fault| LlmError { fault, attempts: 1 })?;
+        let names = match self.models().await {
+            Ok(names) => names,
+            // It answers; it only has no such list.
+            Err(LlmFault::NotFound { .. }) => return Ok(()),
+            Err(fault) => return Err(LlmError { fault, attempts: 1 }),
+        };
         if !names.is_empty() && !names.contains(&self.peer.model) {
             // No error: some servers answer under any name, or list only some of theirs.
             tracing::warn!(model = self.peer.model, ?names, "the server does not list the model");
@@ -207,6 +294,10 @@ impl ChatModel for OpenAiChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn adaptations(&self) -> Vec<Adaptation> {
+        self.dialect.adaptations()
     }
 }
 

@@ -3,13 +3,18 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures::StreamExt;
+use reqwest::Response;
+use reqwest::header::HeaderMap;
 use tokio::sync::mpsc;
 
-use super::transport::garbage;
-use super::wire::{WireChunk, WireRequest, finish_reason};
+use super::dialect::Opening;
+use super::events::{Event, Events};
+use super::reply::{self, Piece};
+use super::transport::{Peer, Refused, within_bounds};
 use super::{Answer, OpenAiChat};
-use crate::llm::chat::{FinishReason, Usage};
-use crate::llm::error::{LlmFault, excerpt};
+use crate::llm::chat::{ChatRequest, FinishReason, Usage};
+use crate::llm::error::LlmFault;
+use crate::llm::reasoning::Splitter;
 
 /// Where pieces go, and whether one has gone there.
 pub(super) struct Outlet {
@@ -37,7 +42,11 @@ impl Outlet {
 
 /// A reply under construction.
 #[derive(Default)]
-struct Partial {
+pub(super) struct Partial {
+    splitter: Splitter,
+    /// Reasoning that the server has told from the text.
+    reasoning: String,
+    /// All text so far, for messages.
     text: String,
     finish: Option<FinishReason>,
     usage: Usage,
@@ -45,55 +54,200 @@ struct Partial {
 }
 
 impl OpenAiChat {
-    /// One attempt at a stream.
+    /// One attempt at a stream, again at once where the server does not take a parameter.
     pub(super) async fn stream_attempt(
         &self,
-        wire: &WireRequest,
+        request: &ChatRequest,
         outlet: &Outlet,
     ) -> Result<Answer, LlmFault> {
-        let chat = self.client.chat();
-        let opened = chat.create_stream_byot::<_, WireChunk>(wire).await;
-        let mut events = opened.map_err(|error| self.peer.fault(error))?;
-        let mut partial = Partial::default();
-        while let Some(event) = events.next().await {
-            let chunk = event.map_err(|error| self.peer.fault(error))?;
-            let piece = partial.take(chunk)?;
-            outlet.send(&piece).await?;
+        loop {
+            let used = self.dialect.now();
+            let wire = self.wire_request(request, used, true)?;
+            let refused = match self.peer.post(Self::CHAT, &wire).await {
+                Ok(response) => match self.stream(request, response, outlet).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(refused) => refused,
+                },
+                Err(refused) => refused,
+            };
+            if outlet.is_used() {
+                return Err(refused.fault);
+            }
+            self.settle(refused, &wire, used)?;
         }
-        partial.finish()
     }
+
+    async fn stream(
+        &self,
+        request: &ChatRequest,
+        response: Response,
+        outlet: &Outlet,
+    ) -> Result<Answer, Refused> {
+        let mut bytes = response.bytes_stream();
+        let (mut events, mut partial) = (Events::default(), Partial::default());
+        let (mut read, mut head) = (0, Some(Vec::new()));
+        // Until it is known where reasoning ends, nothing can be shown.
+        let hold = self.dialect.opening() != Opening::Marked;
+        'reading: while let Some(next) = bytes.next().await {
+            let next = match next {
+                Ok(next) => next,
+                // All that matters has come already.
+                Err(_) if partial.finish.is_some() => break,
+                Err(error) => return Err(self.peer.network_fault(&error).into()),
+            };
+            read += next.len();
+            within_bounds(read)?;
+            let arrived = match &mut head {
+                None => events.push(&next),
+                Some(start) => {
+                    start.extend_from_slice(&next);
+                    match is_stream(start) {
+                        None => continue,
+                        Some(true) => events.push(&head.take().unwrap_or_default()),
+                        // The server does not stream: the rest is the rest of one body.
+                        Some(false) => Vec::new(),
+                    }
+                }
+            };
+            for event in arrived {
+                match partial.take(&self.peer, event)? {
+                    Some(piece) if !hold || partial.splitter.is_lone() => {
+                        outlet.send(&piece).await?;
+                    }
+                    Some(_) => {}
+                    None => break 'reading,
+                }
+            }
+        }
+        if let Some(body) = head {
+            let answer = self.read_body(request, &String::from_utf8_lossy(&body))?;
+            outlet.send(&answer.text).await?;
+            return Ok(answer);
+        }
+        for event in events.finish() {
+            if let Some(piece) = partial.take(&self.peer, event)?
+                && (!hold || partial.splitter.is_lone())
+            {
+                outlet.send(&piece).await?;
+            }
+        }
+        let rest = partial.splitter.finish();
+        let lone = partial.splitter.is_lone();
+        let answer = partial.finish(&self.peer)?;
+        let shown = if hold && !lone { &answer.text } else { &rest };
+        outlet.send(shown).await?;
+        self.dialect.saw_opening(lone);
+        Ok(answer)
+    }
+}
+
+/// Bytes of a body that are looked at to tell a stream from a page.
+const HEAD: usize = 64;
+
+/// Whether a body that begins so is a stream of events and no JSON or page; none when only white
+/// space has come.
+fn is_stream(start: &[u8]) -> Option<bool> {
+    let text = String::from_utf8_lossy(&start[..start.len().min(HEAD)]);
+    let first = text.trim_start_matches('\u{feff}').trim_start().chars().next()?;
+    Some(!['{', '[', '<', '\u{fffd}'].contains(&first))
 }
 
 impl Partial {
-    /// Adds an event; returns the text it brought.
-    fn take(&mut self, chunk: WireChunk) -> Result<String, LlmFault> {
-        let WireChunk { model, choices, usage, error } = chunk;
-        if let Some(error) = error {
-            return Err(event_fault(&error));
+    /// Reads a whole stream that came in answer to a call for one reply.
+    pub(super) fn read(peer: &Peer, body: &str) -> Result<(Answer, bool), Refused> {
+        let mut partial = Self::default();
+        let mut events = Events::default();
+        let mut all = events.push(body.as_bytes());
+        all.extend(events.finish());
+        for event in all {
+            if partial.take(peer, event)?.is_none() {
+                break;
+            }
         }
-        self.model = self.model.take().or(model);
-        self.usage = usage.map(Usage::from).unwrap_or(self.usage);
-        let Some(choice) = choices.into_iter().next() else { return Ok(String::new()) };
-        if let Some(reason) = choice.finish_reason {
-            self.finish = Some(finish_reason(Some(&reason)));
+        partial.splitter.finish();
+        let lone = partial.splitter.is_lone();
+        Ok((partial.finish(peer)?, lone))
+    }
+
+    /// Adds an event; returns the text of the answer that it brought, none at the end.
+    fn take(&mut self, peer: &Peer, event: Event) -> Result<Option<String>, Refused> {
+        let data = match event {
+            Event::Done => return Ok(None),
+            Event::Error(body) => return Err(peer.refused(200, &HeaderMap::new(), &body)),
+            Event::Data(data) => data,
+        };
+        let mut shown = String::new();
+        let values = match reply::values(&data) {
+            Ok(values) => values,
+            // Some gateways keep the connection alive by words.
+            Err(_) if !data.contains(['{', '[', '<']) => return Ok(Some(shown)),
+            Err(error) => return Err(peer.garbage(&error.to_string(), &data).into()),
+        };
+        for value in &values {
+            let value = reply::unlisted(value);
+            if reply::is_error(value) {
+                return Err(peer.refused(200, &HeaderMap::new(), &value.to_string()));
+            }
+            let Piece { text, reasoning, finish, usage, model, .. } = Piece::read(value);
+            self.model = self.model.take().or(model);
+            self.usage = usage.unwrap_or(self.usage);
+            self.finish = finish.or(self.finish);
+            self.reasoning.push_str(&reasoning);
+            self.text.push_str(&text);
+            shown.push_str(&self.splitter.push(&text));
         }
-        let piece = choice.delta.into_text();
-        self.text.push_str(&piece);
-        Ok(piece)
+        Ok(Some(shown))
     }
 
     /// A stream that just stops is a broken one: its last event says why the model ended.
-    fn finish(self) -> Result<Answer, LlmFault> {
-        let Self { text, finish, usage, model } = self;
-        match finish {
-            Some(finish) => Ok(Answer { text, finish, usage, model }),
-            None => Err(garbage("the stream ended without a finish reason", &text)),
-        }
+    fn finish(self, peer: &Peer) -> Result<Answer, LlmFault> {
+        let Self { splitter, mut reasoning, text, finish, usage, model } = self;
+        let Some(finish) = finish else {
+            let cause = format!("the stream ended without a finish reason after {text:?}");
+            return Err(peer.broken(&cause));
+        };
+        let (thought, text) = splitter.into_parts();
+        reasoning.push_str(&thought.unwrap_or_default());
+        Ok(Answer { text, reasoning, finish, usage, model })
     }
 }
 
-fn event_fault(error: &serde_json::Value) -> LlmFault {
-    let code = error.get("code").and_then(serde_json::Value::as_u64).unwrap_or(500);
-    let excerpt = excerpt(&error.to_string());
-    LlmFault::Server { status: u16::try_from(code).unwrap_or(500), retry_after: None, excerpt }
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer() -> Peer {
+        let (base_url, model) = ("http://server/v1".to_owned(), "m".to_owned());
+        Peer { http: reqwest::Client::new(), base_url, model, key: None }
+    }
+
+    fn event(text: &str, finish: &str) -> String {
+        let choice = serde_json::json!({"delta": {"content": text}, "finish_reason": finish});
+        format!("data: {}\n\n", serde_json::json!({"choices": [choice]}))
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_that_breaks_off_is_never_an_answer(
+            texts in proptest::collection::vec("\\PC{0,9}", 1..6),
+            share in 0.0f64..1.0,
+        ) {
+            let start: String = texts.iter().map(|text| event(text, "")).collect();
+            let end = event("", "stop");
+            let whole = format!("{start}{end}data: [DONE]\n\n");
+            let read = Partial::read(&peer(), &whole);
+            prop_assert!(read.is_ok_and(|(answer, _)| answer.finish == FinishReason::Stop));
+            // Up to the last brace but one of the event that ends the reply.
+            let last = start.len() + end.trim_end().len() - 1;
+            let cut = whole.floor_char_boundary((last as f64 * share) as usize);
+            prop_assert!(Partial::read(&peer(), &whole[..cut]).is_err(), "{}", &whole[..cut]);
+        }
+
+        #[test]
+        fn any_stream_is_read_without_panic(body in "(data: ?[\\{\\[]?\\PC{0,20}\n{0,2}){0,6}") {
+            let _ = Partial::read(&peer(), &body);
+        }
+    }
 }

@@ -1,95 +1,138 @@
-//! The HTTP layer below the client crate: what answers mean before anyone parses them.
-//!
-//! The crate's own retry layer is replaced by this service, so that ours is the only one, the
-//! Retry-After header is seen, and bodies are bounded.
+//! The HTTP side: sends requests, bounds what is read, and turns every failure into an
+//! [`LlmFault`].
 
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::SystemTime;
-
-use async_openai::error::OpenAIError;
-use async_openai::middleware::HttpRequestFactory;
-use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt};
-use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
-use tower::BoxError;
+use futures::StreamExt;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{RequestBuilder, Response};
+use serde::Serialize;
 
 use super::key::ApiKey;
+use super::refusal::{Reason, Refusal, readable};
 use crate::llm::error::{LlmFault, excerpt};
-use crate::llm::retry::parse_retry_after;
+use crate::llm::parameter::Parameter;
 
 /// Largest answer read, 32 MiB: far above any chat completion, far below memory.
-const MAX_BODY: usize = 32 << 20;
+pub(super) const MAX_BODY: usize = 32 << 20;
 
-/// Bytes of an error's body that are read for its excerpt.
-const MAX_ERROR_BODY: usize = 16 << 10;
+/// Bytes of an error's body that are read.
+const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// Sends requests and turns every failure into an [`LlmFault`].
-#[derive(Clone)]
-pub(super) struct Transport {
-    pub(super) http: reqwest::Client,
-    pub(super) peer: Arc<Peer>,
-}
+const TOO_LARGE: &str = "larger than 32 MiB";
 
-/// Who is at the other end, for error messages.
+/// The server, and what to say of it in messages.
 pub(super) struct Peer {
+    pub(super) http: reqwest::Client,
     pub(super) base_url: String,
     pub(super) model: String,
     pub(super) key: Option<ApiKey>,
 }
 
-impl tower::Service<HttpRequestFactory> for Transport {
-    type Response = Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Response, BoxError>>;
+/// Why a request brought nothing.
+pub(super) struct Refused {
+    pub(super) fault: LlmFault,
+    /// The parameter that the server does not take, where that is why.
+    pub(super) parameter: Option<Parameter>,
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let Self { http, peer } = self.clone();
-        Box::pin(async move {
-            let mut request = factory.build().await?;
-            if peer.key.is_none() {
-                // The crate would send `Bearer ` with nothing behind it, which some servers refuse.
-                request.headers_mut().remove(AUTHORIZATION);
-            }
-            let response =
-                http.execute(request).await.map_err(|error| peer.network_fault(&error))?;
-            if response.status().is_success() {
-                return Ok(bounded(response));
-            }
-            Err(peer.refusal(response).await.into())
-        })
+impl From<LlmFault> for Refused {
+    fn from(fault: LlmFault) -> Self {
+        Self { fault, parameter: None }
     }
 }
 
 impl Peer {
-    /// What the crate's error means.
-    pub(super) fn fault(&self, error: OpenAIError) -> LlmFault {
-        match error {
-            OpenAIError::Boxed(inner) => match inner.downcast::<LlmFault>() {
-                Ok(fault) => *fault,
-                Err(other) => garbage("unexpected failure", &other.to_string()),
-            },
-            OpenAIError::Reqwest(error) => self.network_fault(&error),
-            OpenAIError::JSONDeserialize(error, body) => {
-                garbage(&error.to_string(), &self.redact(&body))
-            }
-            OpenAIError::StreamError(error) => self.broken(&error.to_string()),
-            other => garbage("unexpected failure", &other.to_string()),
-        }
+    pub(super) async fn get(&self, path: &str) -> Result<Response, Refused> {
+        self.send(self.http.get(self.url(path))).await
     }
 
-    fn network_fault(&self, error: &reqwest::Error) -> LlmFault {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Response, Refused> {
+        let json = serde_json::to_vec(body)
+            .map_err(|error| LlmFault::config("messages", error.to_string()))?;
+        let request = self.http.post(self.url(path)).header(CONTENT_TYPE, "application/json");
+        self.send(request.body(json)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base_url)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Refused> {
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key.expose()),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| self.network_fault(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = start_of(response).await;
+        Err(self.refused(status, &headers, &body))
+    }
+
+    /// What a refusal means: an answer of another status than 2xx, or an error inside a good one,
+    /// for which `status` is 200.
+    pub(super) fn refused(&self, status: u16, headers: &HeaderMap, body: &str) -> Refused {
+        let refusal = Refusal::read(body);
+        let status = if status == 200 { refusal.own_status() } else { status };
+        let retry_after = refusal.retry_after(headers);
+        let mut shown = readable(body);
+        if let Some(to) = headers.get(LOCATION).and_then(|to| to.to_str().ok()) {
+            shown = format!("redirects to {to} {shown}");
+        }
+        let excerpt = excerpt(&self.redact(&shown));
+        let fault = match refusal.reason(status) {
+            Reason::ContentPolicy => LlmFault::ContentPolicy { status, excerpt },
+            Reason::Quota => LlmFault::QuotaExhausted { status, excerpt },
+            Reason::Rate => LlmFault::RateLimited { retry_after, excerpt },
+            Reason::Context => LlmFault::ContextTooLong { excerpt },
+            Reason::Auth => {
+                let key_env = self.key.as_ref().map(|key| key.source().to_owned());
+                LlmFault::Auth { status, key_env, excerpt }
+            }
+            Reason::NotFound => LlmFault::NotFound {
+                status,
+                url: self.base_url.clone(),
+                model: self.model.clone(),
+                excerpt,
+            },
+            Reason::Server => LlmFault::Server { status, retry_after, excerpt },
+            // Where the call does not say that parameter, this is the fault.
+            Reason::Parameter(parameter) => {
+                let fault = if status >= 500 {
+                    LlmFault::Server { status, retry_after, excerpt }
+                } else {
+                    LlmFault::BadRequest { status, excerpt }
+                };
+                return Refused { fault, parameter: Some(parameter) };
+            }
+            Reason::Unknown => LlmFault::BadRequest { status, excerpt },
+        };
+        fault.into()
+    }
+
+    /// The whole body of a good answer, as text.
+    ///
+    /// # Errors
+    /// `Garbage` beyond [`MAX_BODY`]; `Disconnected` when the connection breaks before its end.
+    pub(super) async fn body(&self, response: Response) -> Result<String, LlmFault> {
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        while let Some(bytes) = stream.next().await {
+            body.extend_from_slice(&bytes.map_err(|error| self.network_fault(&error))?);
+            within_bounds(body.len())?;
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    pub(super) fn network_fault(&self, error: &reqwest::Error) -> LlmFault {
         let cause = cause(error);
         if error.is_connect() {
             return LlmFault::Unreachable { url: self.base_url.clone(), cause };
-        }
-        if cause.contains(TOO_LARGE) {
-            return garbage(TOO_LARGE, "");
         }
         self.broken(&cause)
     }
@@ -98,34 +141,11 @@ impl Peer {
         LlmFault::Disconnected { url: self.base_url.clone(), cause: excerpt(cause) }
     }
 
-    /// What an answer with a status other than 2xx means.
-    async fn refusal(&self, response: Response) -> LlmFault {
-        let status = response.status();
-        let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = header.and_then(|value| parse_retry_after(value, SystemTime::now()));
-        let body = self.redact(&start_of(response).await);
-        let excerpt = excerpt(&body);
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let key_env = self.key.as_ref().map(|key| key.source().to_owned());
-                LlmFault::Auth { status: status.as_u16(), key_env, excerpt }
-            }
-            StatusCode::NOT_FOUND => LlmFault::NotFound {
-                status: status.as_u16(),
-                url: self.base_url.clone(),
-                model: self.model.clone(),
-                excerpt,
-            },
-            StatusCode::TOO_MANY_REQUESTS if body.contains("insufficient_quota") => {
-                LlmFault::QuotaExhausted { status: status.as_u16(), excerpt }
-            }
-            StatusCode::TOO_MANY_REQUESTS => LlmFault::RateLimited { retry_after, excerpt },
-            _ if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-                LlmFault::Server { status: status.as_u16(), retry_after, excerpt }
-            }
-            _ if speaks_of_context(&body) => LlmFault::ContextTooLong { excerpt },
-            _ => LlmFault::BadRequest { status: status.as_u16(), excerpt },
-        }
+    /// An answer that is no chat completion.
+    pub(super) fn garbage(&self, what: &str, body: &str) -> LlmFault {
+        let start = &body[..body.floor_char_boundary(MAX_ERROR_BODY)];
+        let shown = self.redact(&readable(start));
+        LlmFault::Garbage { what: excerpt(what), excerpt: excerpt(&shown) }
     }
 
     /// Takes our key out of text that a server may have echoed.
@@ -137,15 +157,13 @@ impl Peer {
     }
 }
 
-pub(super) fn garbage(what: &str, body: &str) -> LlmFault {
-    LlmFault::Garbage { what: excerpt(what), excerpt: excerpt(body) }
-}
-
-/// How OpenAI, llama.cpp and vLLM say that a conversation does not fit.
-fn speaks_of_context(body: &str) -> bool {
-    ["context_length_exceeded", "exceed_context_size_error", "maximum context length"]
-        .iter()
-        .any(|phrase| body.contains(phrase))
+/// # Errors
+/// `Garbage` when `read` bytes are more than an answer may have.
+pub(super) fn within_bounds(read: usize) -> Result<(), LlmFault> {
+    if read <= MAX_BODY {
+        return Ok(());
+    }
+    Err(LlmFault::Garbage { what: TOO_LARGE.to_owned(), excerpt: String::new() })
 }
 
 /// The first bytes of an error's body; what cannot be read is left out.
@@ -160,23 +178,6 @@ async fn start_of(response: Response) -> String {
     }
     start.truncate(MAX_ERROR_BODY);
     String::from_utf8_lossy(&start).into_owned()
-}
-
-const TOO_LARGE: &str = "larger than 32 MiB";
-
-/// The same response with a body that ends in an error once it grows past [`MAX_BODY`].
-fn bounded(response: Response) -> Response {
-    let (status, headers) = (response.status(), response.headers().clone());
-    let mut seen = 0;
-    let body = response.bytes_stream().map_err(BoxError::from).and_then(move |bytes| {
-        seen += bytes.len();
-        let fits = if seen <= MAX_BODY { Ok(bytes) } else { Err(TOO_LARGE.into()) };
-        futures::future::ready(fits)
-    });
-    let mut bounded = http::Response::new(reqwest::Body::wrap_stream(body));
-    *bounded.status_mut() = status;
-    *bounded.headers_mut() = headers;
-    bounded.into()
 }
 
 /// The innermost words of a network error, which are the useful ones ("connection refused").

@@ -8,6 +8,7 @@
 //! A check that has nothing to go by (a photo without descriptions, a vector in the place of a
 //! photo, a requirement in words that it does not know) abstains, and that is no refusal.
 
+pub mod llm;
 mod requirement;
 mod requirements;
 mod sight;
@@ -132,19 +133,19 @@ pub struct Checker {
 
 impl Checker {
     /// A checker of these kinds, each of which must pass an instruction. Without an encoder the
-    /// encoder's check abstains. [`CheckKind::Llm`] is not done here, since it asks a server.
+    /// encoder's check abstains. [`CheckKind::Llm`] asks a server and is not done here: see [`llm`].
     pub fn new(kinds: &[CheckKind], encoder: Option<Arc<dyn Encoder>>) -> Self {
         let sight = encoder.map(|encoder| Arc::new(Sight::new(encoder)));
-        Self { kinds: kinds.to_vec(), sight }
+        Self { kinds: in_order(kinds), sight }
     }
 
     /// A checker of other kinds that shares what was computed.
     #[must_use]
     pub fn with_kinds(&self, kinds: &[CheckKind]) -> Self {
-        Self { kinds: kinds.to_vec(), ..self.clone() }
+        Self { kinds: in_order(kinds), ..self.clone() }
     }
 
-    /// The kinds, as they were named.
+    /// The kinds, in the order of [`CheckKind::ALL`].
     pub fn kinds(&self) -> &[CheckKind] {
         &self.kinds
     }
@@ -196,4 +197,11 @@ impl Checker {
         }
         Ok(verdicts)
     }
+}
+
+/// The encoder doubts less what the descriptions have, so they are looked at first.
+fn in_order(kinds: &[CheckKind]) -> Vec<CheckKind> {
+    let mut kinds = kinds.to_vec();
+    kinds.sort_unstable();
+    kinds
 }

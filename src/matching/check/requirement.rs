@@ -48,6 +48,20 @@ pub(super) const ANY: &[&str] = &[
     "everything",
     "shot",
     "frame",
+    "weather",
+    "season",
+    "time",
+    "day",
+    "condition",
+    "centre",
+    "center",
+    "middle",
+    "sound",
+    "smell",
+    "surroundings",
+    "surrounding",
+    "emotion",
+    "feeling",
 ];
 
 /// Words after which a phrase tells more of its thing.
@@ -158,6 +172,11 @@ impl Requirement {
 /// Whether every photo has what a word names.
 pub(super) fn is_any(word: &str) -> bool {
     ANY.contains(&word) || word.strip_suffix('s').is_some_and(|word| ANY.contains(&word))
+}
+
+/// Whether a phrase as a whole is one of the classes of things.
+pub(super) fn is_class(phrase: &str) -> bool {
+    BY_WORD.contains_key(&phrase.replace(' ', "_"))
 }
 
 pub(super) fn words(phrase: &str) -> Vec<&str> {

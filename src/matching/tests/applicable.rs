@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::base::key::Key;
-use crate::index::{IndexConfig, VectorStore, build};
+use crate::index::{IndexConfig, VectorSearch, build};
 use crate::matching::check::{CheckKind, Checker};
 
 /// Instructions in a row, each less like the photo than the one before it: `boats` that require a
 /// boat, then one that suits any photo.
-fn library(boats: usize) -> (Arc<dyn crate::index::VectorSearch>, Wordings) {
+fn library(boats: usize) -> (Arc<dyn VectorSearch>, Wordings) {
     let mut index = build(&IndexConfig::default(), 2, 0).expect("an index");
     for at in 0..=boats {
         let angle = at as f32 * 0.01;
@@ -21,6 +21,7 @@ fn library(boats: usize) -> (Arc<dyn crate::index::VectorSearch>, Wordings) {
         let requires = if at < boats { vec!["boat".to_owned()] } else { Vec::new() };
         Some(Wording { text: "Tell of it.".into(), requires: Some(requires.into()) })
     };
+    let index: Box<dyn VectorSearch> = index;
     (Arc::from(index), Arc::new(wordings))
 }
 

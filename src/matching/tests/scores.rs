@@ -145,7 +145,8 @@ fn corrections_follow_their_formulas() {
     };
     let scores = |hubness| {
         let mut all = vec![candidate("a", 0.4), candidate("flat", 0.3)];
-        stats.correct(hubness, &mut all).expect("known");
+        let config = MatchingConfig { hubness, hubness_weight: 0.5, ..MatchingConfig::default() };
+        stats.correct(&config, &mut all).expect("known");
         all.iter().map(|candidate| (candidate.score * 1e6).round() / 1e6).collect::<Vec<_>>()
     };
     assert_eq!(scores(Hubness::None), [0.4, 0.3]);
@@ -153,7 +154,10 @@ fn corrections_follow_their_formulas() {
     assert_eq!(scores(Hubness::Zscore), [2.0, 10.0]);
     // 2 sim - nearest - mean of 0.4 and 0.3.
     assert_eq!(scores(Hubness::Csls), [-0.05, 0.15]);
-    let error = stats.correct(Hubness::Csls, &mut [candidate("new", 0.1)]).expect_err("unknown");
+    // sim - 0.5 nearest.
+    assert_eq!(scores(Hubness::Nnn), [0.15, 0.25]);
+    let csls = MatchingConfig { hubness: Hubness::Csls, ..MatchingConfig::default() };
+    let error = stats.correct(&csls, &mut [candidate("new", 0.1)]).expect_err("unknown");
     assert_eq!(error.code(), "hubness_statistics_outdated");
 }
 
@@ -174,7 +178,8 @@ const PHOTOS: [[f32; 3]; 3] = [[1.0, 0.4, 0.2], [0.2, 1.0, 0.4], [0.4, 0.2, 1.0]
 fn best(hubness: Hubness) -> Vec<String> {
     let index = with_hub();
     let config = MatchingConfig { strategy: Strategy::Top1, hubness, ..MatchingConfig::default() };
-    let mut fit = HubnessFit::new(&*index, &IDS).expect("given");
+    let config = MatchingConfig { hubness_neighbours: 1, hubness_weight: 1.0, ..config };
+    let mut fit = HubnessFit::new(&*index, &IDS).expect("given").by(&config);
     for photo in &PHOTOS {
         fit.add(&combined_query(photo, None, 0.0).expect("sound")).expect("right width");
     }
@@ -192,6 +197,7 @@ fn corrections_take_hubs_off_the_top() {
     assert_eq!(best(Hubness::None), ["hub", "hub", "hub"]);
     assert_eq!(best(Hubness::Zscore), ["x", "y", "z"]);
     assert_eq!(best(Hubness::Csls), ["x", "y", "z"]);
+    assert_eq!(best(Hubness::Nnn), ["x", "y", "z"]);
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub(super) enum Family {
     Unknown,
 }
 
+/// Parts of the names of text models that keep RoBERTa's table of places.
+const AFTER_PADDING: [&str; 4] = ["roberta", "camembert", "altclip", "mpnet"];
+
 /// `config.json` of an export: facts the graphs do not show.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Config {
@@ -63,6 +66,31 @@ impl Config {
         })
     }
 
+    /// Longest text in tokens of a tower with BERT's frame, `max_length` being what its tokenizer
+    /// says.
+    pub fn bert_context_length(&self, max_length: Option<usize>, pad_id: u32) -> Option<usize> {
+        let both = |key| self.number(&["text_config"], key).or_else(|| self.number(&[], key));
+        let text = self.value["text_config"]["model_type"].as_str();
+        let kind = text.or_else(|| self.value["model_type"].as_str()).unwrap_or_default();
+        // RoBERTa counts places from one behind the padding's id on.
+        let begin =
+            if AFTER_PADDING.iter().any(|name| kind.contains(name)) { pad_id + 1 } else { 0 };
+        let positions = both("max_position_embeddings");
+        let positions = positions.map(|number| number.saturating_sub(begin as usize).max(1));
+        let trained = match kind.contains("chinese_clip") {
+            // Its table of places is BERT's; of those behind it, none was trained with photos.
+            true => Some(52),
+            false => None,
+        };
+        let said = both("context_length").or(max_length).or(trained);
+        said.into_iter().chain(positions).min()
+    }
+
+    /// The id that fills the padding.
+    pub fn pad_token(&self) -> Option<u32> {
+        self.token("pad_token_id")
+    }
+
     /// Side of the photos in pixels.
     pub fn image_size(&self) -> Option<usize> {
         let said = self.number(&["vision_config"], "image_size");
@@ -71,7 +99,10 @@ impl Config {
 
     /// Id of the token that ends a text.
     pub fn end_token(&self) -> Option<u32> {
-        let key = "eos_token_id";
+        self.token("eos_token_id")
+    }
+
+    fn token(&self, key: &str) -> Option<u32> {
         let said = self.number(&["text_config"], key).or_else(|| self.number(&[], key));
         said.and_then(|id| u32::try_from(id).ok())
     }

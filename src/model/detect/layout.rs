@@ -163,12 +163,13 @@ pub(super) fn ports(ports: &[Port]) -> String {
 
 fn kind(graph: &Graph) -> Kind {
     let (vision, text) = (pixels(graph).is_some(), ids(graph).is_some());
-    let known = usize::from(vision) + usize::from(text) + usize::from(mask(graph).is_some());
+    let beside = [mask(graph), types(graph)].into_iter().flatten().count();
+    let known = usize::from(vision) + usize::from(text) + beside;
     match (vision, text) {
         // An input beside these would need to be fed, and nobody says with what.
         _ if known != graph.inputs.len() => Kind::Other,
         (true, true) => Kind::Both,
-        (true, false) if mask(graph).is_none() => Kind::Vision,
+        (true, false) if beside == 0 => Kind::Vision,
         (false, true) => Kind::Text,
         _ => Kind::Other,
     }
@@ -181,7 +182,12 @@ pub(super) fn pixels(graph: &Graph) -> Option<&Port> {
 
 /// The input that takes token ids: whole numbers, two dimensions.
 pub(super) fn ids(graph: &Graph) -> Option<&Port> {
-    integers(graph).find(|port| !is_mask(port) && !port.name.contains("type"))
+    integers(graph).find(|port| !is_mask(port) && !is_type(port))
+}
+
+/// The input that tells a first text from a second one.
+pub(super) fn types(graph: &Graph) -> Option<&Port> {
+    integers(graph).find(|port| is_type(port))
 }
 
 /// The input that tells tokens from padding.
@@ -195,6 +201,10 @@ fn integers(graph: &Graph) -> impl Iterator<Item = &Port> {
 
 fn is_mask(port: &Port) -> bool {
     port.name.contains("mask")
+}
+
+fn is_type(port: &Port) -> bool {
+    port.name.contains("type")
 }
 
 /// The first pair of towers of the same precision, the most exact first; where none match, the

@@ -16,7 +16,7 @@ use super::{ModelError, ModelSource, onnx};
 use crate::base::hash;
 use config::{Config, Family};
 use layout::{Candidate, Graphs, Tower};
-use words::{Wanted, Words};
+use words::{Frame, Wanted, Words};
 
 /// The manifest that an export would have.
 ///
@@ -113,7 +113,7 @@ fn assemble(
         notice: None,
         license: UNKNOWN_LICENSE.into(),
         embedding_dim,
-        batch_independent: vision.graph.batch_independent() && text.graph.batch_independent(),
+        batch_independent: takes_batches(vision)? && takes_batches(text)?,
         files: pin_all(place, vision, text, &words)?,
         vision: vision_spec,
         text: text_spec,
@@ -124,6 +124,22 @@ fn assemble(
     };
     report(&manifest, vision, text);
     Ok(manifest)
+}
+
+/// Whether rows may be run together: not where one would change another's result, nor where the
+/// graph takes one row only.
+fn takes_batches(candidate: &Candidate) -> Result<bool, ModelError> {
+    let rows =
+        candidate.graph.inputs.iter().filter_map(|port| port.dims.first().copied().flatten());
+    match rows.max() {
+        Some(rows) if rows > 1 => Err(ModelError::Unfit {
+            path: candidate.path.clone(),
+            problem: "it takes batches of one size only",
+            found: format!("{rows} rows"),
+            wanted: "an export with a dynamic batch axis, or with batches of 1".into(),
+        }),
+        one => Ok(one.is_none() && candidate.graph.batch_independent()),
+    }
 }
 
 /// Says what was made of the folder.
@@ -209,28 +225,42 @@ fn text_spec(
     let Candidate { path, graph, .. } = tower.graph;
     let ids = layout::ids(graph).ok_or_else(|| lost_input(tower.graph))?;
     let fixed = ids.dims.last().copied().flatten();
-    let context_length =
-        fixed.or_else(|| config.context_length()).ok_or_else(|| ModelError::Unfit {
-            path: path.clone(),
-            problem: "nothing says how long its texts may be",
-            found: ids.to_string(),
-            wanted: "a fixed last dimension, or max_position_embeddings in config.json".into(),
-        })?;
-    let wanted = Wanted { graph: path, rows: graph.table_rows(&ids.name), config };
+    let wanted = Wanted {
+        graph: path,
+        rows: graph.table_rows(&ids.name),
+        end: graph.end_marker(&ids.name),
+        config,
+    };
     let words = words::words(folders, &wanted, |path| place.name(path))?;
-    // CLIP looks only back from the end marker, so that padding behind it is never seen; a graph
-    // that looks both ways and has no mask wants what it was trained with.
-    let padded =
-        fixed.is_some() || (layout::mask(graph).is_none() && config.family() != Family::Clip);
+    let said = match words.frame {
+        Frame::Bert => config.bert_context_length(words.max_length, words.pad_id),
+        Frame::Other => config.context_length(),
+    };
+    let context_length = fixed.or(said).ok_or_else(|| ModelError::Unfit {
+        path: path.clone(),
+        problem: "nothing says how long its texts may be",
+        found: ids.to_string(),
+        wanted: "a fixed last dimension, or max_position_embeddings in config.json".into(),
+    })?;
+    let padding = match (fixed, layout::mask(graph), words.frame, config.family()) {
+        (Some(_), ..) => Padding::Context,
+        (None, Some(_), ..) => Padding::Longest,
+        (None, None, Frame::Bert, _) => Padding::Never,
+        // CLIP looks only back from the end marker, so that padding behind it is never seen.
+        (None, None, Frame::Other, Family::Clip) => Padding::Longest,
+        // What it was trained with.
+        (None, None, Frame::Other, _) => Padding::Context,
+    };
     let spec = TextSpec {
         file: place.name(path),
         tokenizer: words.spec.clone(),
         input_ids: ids.name.clone(),
         attention_mask: layout::mask(graph).map(|port| port.name.clone()),
+        token_type_ids: layout::types(graph).map(|port| port.name.clone()),
         output: tower.output.name.clone(),
         pooling: Pooling::None,
         context_length,
-        padding: if padded { Padding::Context } else { Padding::Longest },
+        padding,
         pad_id: words.pad_id,
         prompt: None,
         mean: None,
@@ -267,4 +297,28 @@ fn pin_all(
     let mut seen = std::collections::HashSet::new();
     pinned.retain(|file| seen.insert(file.path.clone()));
     pinned.iter().map(|file| place.pin(file)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Precision;
+    use crate::model::onnx::{Element, Graph, Port};
+
+    /// A text graph of this batch size.
+    fn batches_of(rows: Option<usize>) -> Candidate {
+        let port = Port { name: "ids".into(), element: Element::I64, dims: vec![rows, None] };
+        let mut graph = Graph::default();
+        graph.inputs.push(port);
+        let (kind, precision) = (layout::Kind::Text, Precision::Fp32);
+        Candidate { path: "text.onnx".into(), graph, kind, precision }
+    }
+
+    #[test]
+    fn a_graph_of_one_row_is_run_row_by_row_and_one_of_several_refused() {
+        assert!(takes_batches(&batches_of(None)).expect("any size"));
+        assert!(!takes_batches(&batches_of(Some(1))).expect("one row"));
+        let error = takes_batches(&batches_of(Some(4))).expect_err("refused").to_string();
+        assert!(error.contains("text.onnx") && error.contains("4 rows"), "{error}");
+    }
 }

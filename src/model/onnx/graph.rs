@@ -9,6 +9,7 @@ use prost::Message;
 use super::ModelError;
 use super::logit::logit;
 use super::proto::{self, Field, Holder, Node, Reader, Tensor, ValueInfo};
+use super::reads::{EndMarker, Read, reads};
 use crate::model::Precision;
 use crate::model::manifest::Logit;
 
@@ -93,8 +94,8 @@ pub struct Graph {
     pub logit: Option<Logit>,
     /// Elements of the weights, by their type's number.
     weights: BTreeMap<i32, u64>,
-    /// Rows of the table that each input looks up, by the input's name.
-    tables: HashMap<String, usize>,
+    /// What is done with each input, by its name.
+    reads: HashMap<String, Read>,
 }
 
 impl Graph {
@@ -119,7 +120,7 @@ impl Graph {
         // Files of the first years list weights among the inputs.
         let mut inputs = parts.ports(proto::graph::INPUT)?;
         inputs.retain(|port| !weights.contains_key(&port.name));
-        graph.tables = tables(&inputs, &nodes, &weights);
+        graph.reads = reads(&inputs, &nodes, &weights);
         graph.inputs = inputs;
         graph.outputs = parts.ports(proto::graph::OUTPUT)?;
         let outputs = graph.outputs.iter().map(|port| port.name.as_str());
@@ -140,7 +141,13 @@ impl Graph {
     /// Rows of the table that integer input `name` looks up, where the graph shows it: ids from 0
     /// to one less are allowed.
     pub fn table_rows(&self, name: &str) -> Option<usize> {
-        self.tables.get(name).copied()
+        self.reads.get(name)?.rows
+    }
+
+    /// How the graph finds the token of integer input `name` that ends a text, where it looks for
+    /// one: a graph that reads a text off its first place or its mean does not.
+    pub fn end_marker(&self, name: &str) -> Option<EndMarker> {
+        self.reads.get(name)?.end
     }
 
     /// Whether a row's result does not depend on the rest of its batch.
@@ -258,34 +265,4 @@ fn collect_operators(node: &Node, operators: &mut BTreeSet<String>) {
         let nested = attribute.graph.iter().chain(&attribute.graphs);
         nested.flat_map(|graph| &graph.node).for_each(|node| collect_operators(node, operators));
     }
-}
-
-/// The first table that each input looks up, directly or after a cast or a reshape.
-fn tables(
-    inputs: &[Port],
-    nodes: &[(Field, Node)],
-    weights: &HashMap<String, Tensor>,
-) -> HashMap<String, usize> {
-    let mut origin: HashMap<&str, &str> =
-        inputs.iter().map(|port| (port.name.as_str(), port.name.as_str())).collect();
-    let mut found = HashMap::new();
-    for (_, node) in nodes {
-        let Node { input, output, op_type, .. } = node;
-        match (op_type.as_str(), input.as_slice(), output.as_slice()) {
-            ("Cast" | "Reshape" | "Identity", [from, ..], [to, ..]) => {
-                if let Some(name) = origin.get(from.as_str()).copied() {
-                    origin.insert(to, name);
-                }
-            }
-            ("Gather", [table, index, ..], _) => {
-                let rows = weights.get(table).and_then(|table| table.dims.first());
-                let rows = rows.and_then(|rows| usize::try_from(*rows).ok());
-                if let (Some(name), Some(rows)) = (origin.get(index.as_str()), rows) {
-                    found.entry((*name).to_owned()).or_insert(rows);
-                }
-            }
-            _ => {}
-        }
-    }
-    found
 }

@@ -137,6 +137,8 @@ pub(super) struct Tensor {
     /// Also the bits of 16-bit floats.
     #[prost(int32, repeated, tag = "5")]
     pub int32_data: Vec<i32>,
+    #[prost(int64, repeated, tag = "7")]
+    pub int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(bytes = "vec", tag = "9")]
@@ -171,6 +173,27 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// The value of a tensor that is one whole number.
+    pub fn integer(&self) -> Option<i64> {
+        if self.elements() != 1 {
+            return None;
+        }
+        let raw = self.raw_data.as_slice();
+        match self.data_type {
+            6 => {
+                let value = self.int32_data.first().copied();
+                value.or_else(|| Some(i32::from_le_bytes(raw.try_into().ok()?))).map(i64::from)
+            }
+            7 => {
+                let value = self.int64_data.first().copied();
+                value.or_else(|| Some(i64::from_le_bytes(raw.try_into().ok()?)))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Attribute {
     /// The value of an attribute that is one float.
     pub fn number(&self) -> Option<f64> {
@@ -199,6 +222,14 @@ pub(super) struct Reader<'p> {
     file: BufReader<fs_err::File>,
     at: u64,
     size: u64,
+}
+
+#[cfg(test)]
+impl Field {
+    /// A field that stands for none of a file.
+    pub fn empty() -> Self {
+        Self { number: 1, wire: WireType::LengthDelimited, value: 0..0 }
+    }
 }
 
 /// A field of a message: its number, and where its value lies in the file.

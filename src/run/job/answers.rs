@@ -231,11 +231,19 @@ impl Job {
         let store = self.folder.store()?;
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
-        stage.settings(&self.config.llm).write(&store)?;
+        let mut settings = stage.settings(&self.config.llm);
+        let earlier = Settings::read(&store)?.answering;
+        settings.adaptations = earlier.map(|earlier| earlier.adaptations).unwrap_or_default();
+        settings.write(&store)?;
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
         let seconds = started.elapsed().as_secs_f64();
         store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
+        let learnt = model.adaptations().into_iter().map(|learnt| learnt.to_string());
+        settings.adaptations.extend(learnt);
+        settings.adaptations.sort();
+        settings.adaptations.dedup();
+        settings.write(&store)?;
         let after = model.stats();
         store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
         Ok(outcome)

@@ -113,6 +113,17 @@ fn fewer_than_two_instructions_are_refused_with_what_was_lost() {
 }
 
 #[test]
+fn no_instruction_at_all_is_an_end_of_its_own() {
+    let ground = Ground::quick();
+    ground.configure("generate.attempts = 1\n");
+    ground.llm.stub.always(Fault::Body(reply!("No idea. None at all. Sorry.")));
+    let output = ground.try_generate("out");
+    assert_code(&output, 7);
+    let said = said(&output);
+    assert!(said.contains(&format!("reply_prose {DESCRIPTIONS}")), "{said}");
+}
+
+#[test]
 fn a_k_out_of_range_is_refused() {
     let ground = Ground::quick();
     ground.configure("cluster.k = 0\n");
@@ -194,4 +205,56 @@ fn bad_inputs_are_refused_by_name() {
     let output = finish(&mut pairwright(&["instructions", "list", "--out", "/nowhere"]));
     assert_code(&output, 2);
     assert!(said(&output).contains("no generated instructions at /nowhere"), "{}", said(&output));
+}
+
+/// A refusal that nobody has a class for, of every call: named, and nothing of it is final.
+#[test]
+fn a_server_that_refuses_all_is_named_and_asked_again() {
+    // Given up after so many refusals in a row; or each call is refused before that.
+    for (places, said_so) in
+        [(4, "the LLM backend cannot be used"), (32, "24 calls to the LLM failed")]
+    {
+        let ground = Ground::quick();
+        ground.configure(&format!("llm.max_in_flight = {places}\n"));
+        ground.llm.stub.always(Fault::Status(418, "this server is a teapot"));
+        let output = ground.try_generate("out");
+        assert_code(&output, 4);
+        let text = said(&output);
+        assert!(text.contains(said_so) && text.contains("this server is a teapot"), "{text}");
+        ground.llm.stub.always(Fault::None);
+        let out = ground.generate("out");
+        assert_eq!(count(&out, "SELECT count(*) FROM failures"), 0);
+        let asked = count(&out, "SELECT count(DISTINCT subject) FROM calls WHERE role = 'augment'");
+        assert_eq!(asked, DESCRIPTIONS, "each description has its reply");
+    }
+}
+
+#[test]
+fn credit_that_ends_in_the_middle_changes_no_byte() {
+    let ground = Ground::quick();
+    let expected = files(&ground.generate("whole"));
+    let needed = ground.llm.stub.calls();
+    ground.llm.stub.script(std::iter::repeat_n(Fault::None, 10));
+    ground.llm.stub.always(Fault::Status(429, "insufficient_quota"));
+    let output = ground.try_generate("out");
+    assert_code(&output, 4);
+    assert!(said(&output).contains("insufficient_quota"), "{}", said(&output));
+    let kept = count(&ground.world.path("out"), "SELECT count(*) FROM calls");
+    assert_eq!(kept, 10, "what was paid for is kept");
+    ground.llm.stub.always(Fault::None);
+    let before = ground.llm.stub.calls();
+    assert_eq!(files(&ground.generate("out")), expected);
+    assert_eq!(ground.llm.stub.calls() - before, needed - kept, "nothing is asked twice");
+}
+
+#[test]
+fn a_description_that_is_refused_among_others_is_refused_for_good() {
+    let ground = Ground::quick();
+    ground.configure("llm.max_in_flight = 1\n");
+    ground.llm.stub.script([Fault::None, Fault::Status(418, "not this one")]);
+    let out = ground.generate("out");
+    assert_eq!(query(&out, "SELECT subject FROM failures WHERE refused = 2"), ["d1"]);
+    let calls = ground.llm.stub.calls();
+    ground.generate("out");
+    assert_eq!(ground.llm.stub.calls(), calls);
 }

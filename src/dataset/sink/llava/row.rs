@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::super::guard::fingerprint;
 use super::super::text::{IMAGE_TOKEN, find_garbage};
 use super::report::{LlavaReport, RowProblem};
+use crate::base::tokens;
+use crate::llm::reasoning;
 
 /// Decodes an image file, or says why it cannot.
 pub type DecodeCheck<'a> = dyn Fn(&Path) -> Result<(), String> + 'a;
@@ -103,6 +105,13 @@ fn check_turn(index: usize, turn: &Value) -> Result<(), Problem> {
     if text.contains(IMAGE_TOKEN) {
         let message = format!("turn {number} holds `<image>` beyond the one that opens the row");
         return Err(("image_token", message));
+    }
+    if let Some(token) = tokens::placeholder(text) {
+        let message = format!("turn {number} holds {token:?}, which trainers take for a medium");
+        return Err(("placeholder_token", message));
+    }
+    if expected == "gpt" && reasoning::contains(text) {
+        return Err(("reasoning", format!("turn {number} holds a model's reasoning or its marks")));
     }
     match find_garbage(text) {
         Some(found) => {

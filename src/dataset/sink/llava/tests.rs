@@ -70,11 +70,13 @@ fn every_fault_is_found_with_its_row() {
         row("mute", "a.jpg", &[good[0], ("gpt", " \n")]),
         row("blank", "a.jpg", &[("human", "<image>\n "), good[1]]),
         row("bell", "a.jpg", &[good[0], ("gpt", "ding\u{7}")]),
+        row("filmed", "a.jpg", &[good[0], ("gpt", "A < Video > of that.")]),
+        row("thought", "a.jpg", &[good[0], ("gpt", "<think>Hm.</think> That.")]),
         row("long", "a.jpg", &[good[0], good[1], ("human", "And?"), ("gpt", "This.")]),
         7,
     ]);
     let (count, found) = problems(&rows.to_string(), None);
-    assert_eq!(count, 18);
+    assert_eq!(count, 20);
     insta::assert_snapshot!(found.join("\n"), @r"
     2 ok duplicate_id
     3  missing_id
@@ -91,9 +93,11 @@ fn every_fault_is_found_with_its_row() {
     14 mute empty_value
     15 blank empty_value
     16 bell control_character
-    18  missing_id
-    18  missing_image
-    18  missing_conversations
+    17 filmed placeholder_token
+    18 thought reasoning
+    20  missing_id
+    20  missing_image
+    20  missing_conversations
     ");
 }
 

@@ -1,0 +1,274 @@
+//! One question to a language model for all candidates of a photo: which of them apply.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::{Asked, CheckKind, Finding, PhotoView};
+use crate::llm::template::render;
+use crate::llm::{ChatRequest, ImageAttachment, Message, SamplingSettings};
+
+const SYSTEM: &str = include_str!("../../../prompts/check.system.txt");
+const USER: &str = include_str!("../../../prompts/check.user.txt");
+
+/// Why a reply tells nothing of some instruction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// Neither JSON nor lines with numbers.
+    #[error("the reply has no verdicts")]
+    NoVerdicts,
+    /// Instructions without a verdict or with two that differ, by their numbers from 1.
+    #[error("the reply has no clear verdict for the instructions {0:?}")]
+    Missing(Vec<usize>),
+}
+
+impl Unread {
+    /// A stable, snake_case reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoVerdicts => "no_verdicts",
+            Self::Missing(_) => "verdicts_missing",
+        }
+    }
+}
+
+/// The question which instructions apply to a photo, its answer bound to a JSON schema. `images`
+/// holds the photo where the model can see it.
+pub fn question(
+    photo: &PhotoView<'_>,
+    images: Vec<ImageAttachment>,
+    instructions: &[Asked<'_>],
+    settings: SamplingSettings,
+    seed: u64,
+) -> ChatRequest {
+    let list = |lines: Vec<String>| lines.join("\n");
+    let said: Vec<String> =
+        photo.descriptions.iter().map(|one| format!("- {}", one.trim())).collect();
+    let said = if said.is_empty() { "(nobody described it)".to_owned() } else { list(said) };
+    let asked = instructions.iter().zip(1..);
+    let asked = list(asked.map(|(one, number)| format!("{number}. {}", one.text.trim())).collect());
+    let user = render(USER.trim(), &[("descriptions", &said), ("instructions", &asked)]);
+    let messages = vec![Message::system(SYSTEM.trim()), Message { images, ..Message::user(user) }];
+    ChatRequest::new(messages, settings, seed).with_json_schema(schema(instructions.len()))
+}
+
+fn schema(count: usize) -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "verdicts": {
+                "type": "array",
+                "minItems": count,
+                "maxItems": count,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "number": {"type": "integer"},
+                        "applies": {"type": "boolean"},
+                    },
+                    "required": ["number", "applies"],
+                    "additionalProperties": false,
+                },
+            },
+        },
+        "required": ["verdicts"],
+        "additionalProperties": false,
+    })
+}
+
+/// The verdicts of a reply on `count` instructions, in their order. Takes the schema's form, a
+/// list or an object of yes and no, the list of the numbers that apply (`{"applies": [1, 4]}`),
+/// and lines such as `3: no`, also inside other text.
+///
+/// # Errors
+/// An instruction has no verdict, or two that differ.
+pub fn read(reply: &str, count: usize) -> Result<Vec<bool>, Unread> {
+    let found = json(reply).and_then(|value| of_value(&value, count));
+    let found = found.unwrap_or_else(|| of_lines(reply));
+    if found.keys().all(|number| !(1..=count).contains(number)) {
+        return Err(Unread::NoVerdicts);
+    }
+    let verdict = |number: usize| found.get(&number).copied().flatten();
+    let missing: Vec<usize> = (1..=count).filter(|&number| verdict(number).is_none()).collect();
+    if !missing.is_empty() {
+        return Err(Unread::Missing(missing));
+    }
+    Ok((1..=count).filter_map(verdict).collect())
+}
+
+/// A verdict as the finding of one instruction.
+pub fn finding(asked: &Asked<'_>, applies: bool) -> Finding {
+    let missing = match (applies, asked.requires) {
+        (true, _) => Vec::new(),
+        (false, Some(requires)) if !requires.is_empty() => requires.to_vec(),
+        (false, _) => vec![asked.text.to_owned()],
+    };
+    Finding { kind: CheckKind::Llm, score: Some(if applies { 1.0 } else { 0.0 }), missing }
+}
+
+/// By number; `None` where two verdicts differ.
+type Verdicts = BTreeMap<usize, Option<bool>>;
+
+fn add(verdicts: &mut Verdicts, number: usize, applies: bool) {
+    let known = verdicts.entry(number).or_insert(Some(applies));
+    if *known != Some(applies) {
+        *known = None;
+    }
+}
+
+/// The first JSON list or object in a text.
+fn json(text: &str) -> Option<Value> {
+    let starts = text.match_indices(['{', '[']);
+    starts.take(20).find_map(|(start, _)| {
+        let values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
+        values.into_iter().next()?.ok().filter(|value| match value {
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            _ => false,
+        })
+    })
+}
+
+fn of_value(value: &Value, count: usize) -> Option<Verdicts> {
+    let mut verdicts = Verdicts::new();
+    match value {
+        Value::Array(items) => {
+            let numbers: Option<Vec<usize>> = items.iter().map(number).collect();
+            let words: Option<Vec<bool>> = items.iter().map(yes).collect();
+            match (numbers, words) {
+                (_, Some(words)) if words.len() == count => {
+                    words.iter().zip(1..).for_each(|(&yes, at)| add(&mut verdicts, at, yes));
+                }
+                (Some(numbers), _) => {
+                    (1..=count).for_each(|at| add(&mut verdicts, at, numbers.contains(&at)));
+                }
+                _ => {
+                    for (item, place) in items.iter().zip(1..) {
+                        let fields = item.as_object()?;
+                        let named = ["number", "id", "index", "instruction"];
+                        let at = named.iter().find_map(|name| number(fields.get(*name)?));
+                        let named = ["applies", "applicable", "verdict", "answer", "fits"];
+                        let said = named.iter().find_map(|name| yes(fields.get(*name)?));
+                        if let Some(said) = said {
+                            add(&mut verdicts, at.unwrap_or(place), said);
+                        }
+                    }
+                }
+            }
+        }
+        Value::Object(fields) => {
+            let numbered: Option<Vec<(usize, bool)>> = fields
+                .iter()
+                .map(|(name, value)| Some((name.trim().parse().ok()?, yes(value)?)))
+                .collect();
+            match numbered {
+                Some(numbered) => {
+                    numbered.into_iter().for_each(|(at, said)| add(&mut verdicts, at, said));
+                }
+                None => {
+                    let named = ["verdicts", "applies", "applicable", "results", "instructions"];
+                    let mut inner = named.iter().filter_map(|name| fields.get(*name));
+                    return inner.find_map(|value| match value {
+                        // "None of them applies" is an empty list of numbers.
+                        Value::Array(items) if items.is_empty() => {
+                            Some((1..=count).map(|at| (at, Some(false))).collect())
+                        }
+                        Value::Array(_) | Value::Object(_) => of_value(value, count),
+                        _ => None,
+                    });
+                }
+            }
+        }
+        _ => return None,
+    }
+    Some(verdicts)
+}
+
+fn number(value: &Value) -> Option<usize> {
+    match value {
+        Value::Number(number) => usize::try_from(number.as_u64()?).ok(),
+        Value::String(text) => text.trim().trim_matches(['#', '.', ')']).parse().ok(),
+        _ => None,
+    }
+}
+
+fn yes(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(said) => Some(*said),
+        Value::String(text) => word(text),
+        _ => None,
+    }
+}
+
+fn word(text: &str) -> Option<bool> {
+    let word = text.trim().trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    match word.as_str() {
+        "yes" | "true" | "applies" | "applicable" | "fits" | "y" => Some(true),
+        "no" | "false" | "not" | "not applicable" | "does not apply" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+fn of_lines(text: &str) -> Verdicts {
+    static LINE: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r"(?im)^[\s*#>-]*(?:instruction\s+)?(\d{1,4})\s*[.):=-]+\W*(yes|no|true|false|applies|applicable|does not apply|not applicable)\b";
+        Regex::new(pattern).expect("a pattern")
+    });
+    let mut verdicts = Verdicts::new();
+    for found in LINE.captures_iter(text) {
+        if let (Ok(number), Some(said)) = (found[1].parse(), word(&found[2])) {
+            add(&mut verdicts, number, said);
+        }
+    }
+    verdicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_read_in_the_forms_that_models_write() {
+        let (three, list) = (Ok(vec![true, false, true]), r#"{"number": 2, "applies": false}"#);
+        for reply in [
+            &format!(
+                r#"{{"verdicts": [{{"number": 1, "applies": true}}, {list}, {{"number": 3, "applies": true}}]}}"#
+            ) as &str,
+            "```json\n{\"verdicts\": [true, false, true]}\n```",
+            r#"Here you are: {"1": "yes", "2": "no", "3": "Yes."}"#,
+            r#"{"applies": [1, 3]}"#,
+            r#"["yes", "no", "yes"]"#,
+            "1. yes\n2. no, there is no boat\n3: **Yes**",
+            "Instruction 1: applies\nInstruction 2: does not apply\nInstruction 3: applies",
+        ] {
+            assert_eq!(read(reply, 3), three, "{reply}");
+        }
+        assert_eq!(read(r#"{"applies": []}"#, 2), Ok(vec![false, false]));
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_guessed() {
+        for reply in ["", "I like this photo.", "5", "[", "{\"verdicts\": 5}", "{}"] {
+            assert_eq!(read(reply, 2), Err(Unread::NoVerdicts), "{reply}");
+        }
+        assert_eq!(read("1: yes", 2), Err(Unread::Missing(vec![2])));
+        assert_eq!(read("1: yes\n1: no\n2: no", 2), Err(Unread::Missing(vec![1])));
+        let cut = r#"{"verdicts": [{"number": 1, "applies": true}, {"num"#;
+        assert!(read(cut, 2).is_err());
+    }
+
+    #[test]
+    fn the_question_holds_all_that_is_asked() {
+        let descriptions = ["A dog.".to_owned(), "A {collie}.".to_owned()];
+        let photo = PhotoView { descriptions: &descriptions, ..PhotoView::default() };
+        let asked = [Asked { text: "Write a poem.", requires: None }; 2];
+        let request = question(&photo, Vec::new(), &asked, SamplingSettings::default(), 1);
+        let text = &request.messages[1].text;
+        for part in ["- A dog.\n- A {collie}.", "1. Write a poem.\n2. Write a poem."] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(request.json_schema.is_some());
+    }
+}
