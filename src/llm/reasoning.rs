@@ -90,6 +90,8 @@ enum Place {
 pub struct Splitter {
     /// What is not decided yet.
     pending: String,
+    /// The last character since the last mark.
+    before: Option<char>,
     place: Place,
     answer: String,
     reasoning: String,
@@ -196,7 +198,7 @@ impl Splitter {
             let all = found.get(0)?;
             let kind = Kind::ALL.into_iter().find(|kind| found.name(kind.name()).is_some())?;
             let between = &text[begin..all.start()];
-            let before = between.chars().next_back().or_else(|| self.last_char());
+            let before = between.chars().next_back().or(self.before);
             let after = text[all.end()..].chars().next();
             if let Some(closing) = before.and_then(closing_quote) {
                 if after.is_none() && !last {
@@ -214,11 +216,6 @@ impl Splitter {
             from = all.end();
         }
         None
-    }
-
-    fn last_char(&self) -> Option<char> {
-        let so_far = if self.place == Place::Answer { &self.answer } else { &self.reasoning };
-        so_far.chars().next_back()
     }
 
     /// Whether a mark of this kind means anything here, after the text `between`.
@@ -247,6 +244,7 @@ impl Splitter {
 
     /// Puts text where it belongs; returns what of it is shown.
     fn add<'a>(&mut self, text: &'a str) -> &'a str {
+        self.before = text.chars().next_back().or(self.before);
         match self.place {
             Place::Answer => {
                 let fresh = self.marked && self.answer.trim().is_empty();
@@ -263,6 +261,7 @@ impl Splitter {
 
     fn meet(&mut self, kind: Kind) {
         self.marked = true;
+        self.before = None;
         match kind {
             Kind::Empty => {}
             Kind::Open => self.place = Place::Reasoning,

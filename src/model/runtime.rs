@@ -62,7 +62,9 @@ impl GraphFile {
     /// # Errors
     /// The file cannot be read or is not ONNX, or weights that it keeps in other files are missing.
     pub fn whole(path: PathBuf) -> Result<Self, ModelError> {
-        let made = onnx::relocated(&path)?;
+        // The runtime's own format has all weights inside.
+        let own = path.extension().is_some_and(|ending| ending == "ort");
+        let made = if own { None } else { onnx::relocated(&path)? };
         Ok(Self { path, made })
     }
 

@@ -189,7 +189,7 @@ mod tests {
     fn the_score_scale_spans_all_cards() {
         let data = fixture::small();
         let scores = View::new(&data).scores;
-        assert_eq!((scores.low, scores.high, scores.corrected), (-0.02, 0.31, true));
+        assert_eq!((scores.low, scores.high, scores.corrected), (-0.04, 0.31, true));
     }
 
     #[test]

@@ -107,7 +107,7 @@ mod tests {
     fn a_row_of_refusals_ends_with_an_answer() {
         let mut refusals = Refusals::new(3, false);
         let mut refuse = |whose, times| {
-            (0..times).for_each(|_| drop(refusals.refuse(whose, ())));
+            (0..times).for_each(|_| _ = refusals.refuse(whose, ()));
             refusals.are_too_many()
         };
         assert!(!refuse(SUSPECT, 5) && !refuse(Whose::Prompt, 5));

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pairwright::answer::PromptSet;
+use pairwright::answer::prompt::BuiltIn;
+use pairwright::llm::BuiltInSet;
 use pairwright::llm::{
     ChatModel, ChatRequest, FinishReason, LlmConfig, LlmError, LocalChat, LocalConfig, Message,
     SamplingSettings,
@@ -58,8 +60,9 @@ fn question(text: &str, max_tokens: u32) -> ChatRequest {
 
 /// Tokens that a prompt with this description takes.
 async fn prompt_tokens(chat: &LocalChat, description: &str) -> u64 {
-    let prompts = PromptSet::read(None, None, 0).expect("built-in prompts");
-    let messages = prompts.build(description, "Write a line about the image.", 1);
+    let prompts =
+        PromptSet::read(&BuiltIn::of(BuiltInSet::Small), None, None, 0).expect("built-in prompts");
+    let messages = prompts.build(description, &[], "Write a line about the image.", 1);
     count(chat, messages).await
 }
 

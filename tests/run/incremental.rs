@@ -105,8 +105,7 @@ fn a_changed_prompt_gives_new_answers_and_no_new_embedding() {
     fs_err::create_dir(world.path("prompts")).expect("create");
     for name in ["answer.system.txt", "answer.user.txt"] {
         let text = fs_err::read_to_string(root().join("prompts").join(name)).expect("a prompt");
-        let text = text.replace("Answer in one paragraph", "Reply in one paragraph");
-        world.write(&format!("prompts/{name}"), text);
+        world.write(&format!("prompts/{name}"), format!("{text}Reply in one paragraph.\n"));
     }
     again(&world, &llm, &["--prompts", &world.path("prompts").display().to_string()]);
     assert_eq!(embedded(&out), FOUR.len());
@@ -131,7 +130,8 @@ fn changed_filters_judge_again_without_asking_again() {
     let before = exports(&out);
 
     world.configure("answer.attempts = 1\nfilters.min_words = 500");
-    again(&world, &llm, &[]);
+    // Nothing is left of it.
+    assert_code(&world.run("out", &llm), 7);
     assert_eq!(llm.stub.calls(), calls);
     let after = verdicts();
     assert!(after.len() == 1 && after[0] != "accepted", "{after:?}");

@@ -73,7 +73,8 @@ fn an_attempt_is_told_why_the_one_before_it_was_refused() {
     assert_code(&world.run("at-once", &llm), 0);
     later.stub.script([Fault::Body(TOO_SHORT)]);
     world.configure("answer.attempts = 1\n");
-    assert_code(&world.run("out", &later), 0);
+    // Nothing is made of the one photo.
+    assert_code(&world.run("out", &later), 7);
     assert_eq!(exported_ids(&world.path("out")).len(), 0);
     world.configure("answer.attempts = 2\n");
     assert_code(&world.run("out", &later), 0);

@@ -1,11 +1,12 @@
 //! Rows of JSON.
 
 use std::io::{BufRead, Read};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use super::encoding::{self, not_utf8};
 use super::fields::{FieldNames, Fields};
-use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Take};
+use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::rows::{Piece, Row, Rows};
 use super::{Reader, SourceError, SourceKind, image_folder};
@@ -49,7 +50,9 @@ fn read(
 ) -> Result<(), SourceError> {
     let mut rows = Rows::new(text, MAX_LINE_BYTES);
     while let Some(row) = rows.next_row()? {
-        if take(row.line, fields(file, &row, names)).is_break() {
+        let column = if row.leads { None } else { NonZeroU32::new(row.column as u32) };
+        let place = Place { line: row.line, column };
+        if take(place, fields(file, &row, names)).is_break() {
             break;
         }
     }
@@ -59,7 +62,8 @@ fn read(
 /// What a row says. A refusal names line and column where they are not those of the row's start.
 fn fields<'n>(file: &File<'_>, row: &Row, names: &'n FieldNames) -> Result<Fields<'n>, Refusal> {
     let bytes = match &row.piece {
-        Piece::Object(bytes) | Piece::Other(bytes) => bytes,
+        // What is not closed ends where it was written last, not at the row behind it.
+        Piece::Object(bytes) | Piece::Other(bytes) => bytes.trim_ascii_end(),
         Piece::TooLong { bytes } => {
             let reason = format!("{bytes} bytes; the limit is {MAX_LINE_BYTES}");
             return Err(Refusal::new("line_too_long", reason));

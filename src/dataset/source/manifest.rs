@@ -1,6 +1,8 @@
 //! Manifests: files whose rows name a photo and say what is on it.
 
+use std::fmt;
 use std::io::BufRead;
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +23,26 @@ pub const MAX_LINE_BYTES: usize = 8 << 20;
 /// The most rows without an id that are taken for one photo.
 const MAX_JOINED: usize = 64;
 
-/// Takes what a row at a line says, or why it says nothing.
-pub(super) type Take<'t> = dyn FnMut(u64, Result<Fields<'_>, Refusal>) -> ControlFlow<()> + 't;
+/// Where a row begins in its file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// From 1.
+    pub line: u64,
+    /// In bytes from 1, where another row stands before it on its line.
+    pub column: Option<NonZeroU32>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.column {
+            Some(column) => write!(f, "{}:{column}", self.line),
+            None => write!(f, "{}", self.line),
+        }
+    }
+}
+
+/// Takes what a row says, or why it says nothing.
+pub(super) type Take<'t> = dyn FnMut(Place, Result<Fields<'_>, Refusal>) -> ControlFlow<()> + 't;
 
 /// A way to lay out rows in a file.
 #[derive(Debug)]
@@ -121,20 +141,20 @@ struct Records<'m, 'a, 'b> {
     name: &'m str,
     images: &'m Path,
     /// With the line of each.
-    ids: IdBook<u64>,
+    ids: IdBook<Place>,
     out: Outlet<'a, 'b>,
     /// A row without an id, which the next one may add to.
     pending: Option<Pending>,
 }
 
 struct Pending {
-    line: u64,
+    line: Place,
     image: String,
     texts: Vec<Texts>,
 }
 
 impl Records<'_, '_, '_> {
-    fn row(&mut self, line: u64, row: Result<Fields<'_>, Refusal>) -> ControlFlow<()> {
+    fn row(&mut self, line: Place, row: Result<Fields<'_>, Refusal>) -> ControlFlow<()> {
         let place = self.place(line);
         let read = row.and_then(|fields| Ok((fields.id()?, fields)));
         match read {
@@ -156,14 +176,14 @@ impl Records<'_, '_, '_> {
         }
     }
 
-    fn place(&self, line: u64) -> String {
+    fn place(&self, line: Place) -> String {
         format!("{}:{line}", self.name)
     }
 
     /// Sends a row that has an id.
     fn named(
         &mut self,
-        line: u64,
+        line: Place,
         id: String,
         read: impl FnOnce() -> Result<(String, Texts), Refusal>,
     ) -> ControlFlow<()> {
@@ -182,7 +202,7 @@ impl Records<'_, '_, '_> {
     }
 
     /// Keeps a row without an id until it is known that the next one is about another photo.
-    fn unnamed(&mut self, line: u64, image: &str, texts: Texts) -> ControlFlow<()> {
+    fn unnamed(&mut self, line: Place, image: &str, texts: Texts) -> ControlFlow<()> {
         if let Some(pending) = &mut self.pending
             && pending.image == image
             && pending.texts.len() < MAX_JOINED

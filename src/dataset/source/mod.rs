@@ -166,7 +166,8 @@ pub struct SourceOptions {
     pub fields: FieldNames,
 }
 
-/// Opens the source at `path`. Nothing is read yet but the kind of the path.
+/// Opens the source at `path`. Nothing is read yet but the kind of the path and, of a `.json`, its
+/// start, which tells rows from COCO.
 ///
 /// # Errors
 /// The path or the image folder is missing, is of another kind than asked for, or its kind cannot

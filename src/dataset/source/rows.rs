@@ -7,6 +7,8 @@ pub(super) struct Row {
     pub line: u64,
     /// In bytes, from 1.
     pub column: usize,
+    /// Nothing but white space stands before it on its line.
+    pub leads: bool,
     pub piece: Piece,
 }
 
@@ -78,7 +80,7 @@ impl<R: BufRead> Rows<R> {
     /// Reading failed.
     pub fn next_row(&mut self) -> io::Result<Option<Row>> {
         let Some(mut first) = self.skip()? else { return Ok(None) };
-        let (mut line, mut column) = (self.line, self.column);
+        let (mut line, mut column, mut leads) = (self.line, self.column, self.indent.is_none());
         let mut held = Held::default();
         if first == b'[' && self.array.is_none() {
             held.add(first, self.limit);
@@ -89,12 +91,13 @@ impl<R: BufRead> Rows<R> {
             if array {
                 let Some(next) = self.skip()? else { return Ok(None) };
                 (first, line, column) = (next, self.line, self.column);
+                leads = self.indent.is_none();
                 held = Held::default();
             }
         }
         self.array.get_or_insert(false);
         let piece = if first == b'{' { self.object(held)? } else { self.other(held)? };
-        Ok(Some(Row { line, column, piece }))
+        Ok(Some(Row { line, column, leads, piece }))
     }
 
     fn peek(&mut self) -> io::Result<Option<u8>> {
@@ -214,7 +217,7 @@ mod tests {
     fn read_with(text: &[u8], limit: usize, buffer: usize) -> Vec<String> {
         let mut rows = Rows::new(BufReader::with_capacity(buffer, text), limit);
         let mut seen = Vec::new();
-        while let Some(Row { line, column, piece }) = rows.next_row().expect("from memory") {
+        while let Some(Row { line, column, piece, .. }) = rows.next_row().expect("from memory") {
             let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
             let piece = match piece {
                 Piece::Object(bytes) => text(bytes),

@@ -10,7 +10,7 @@ use csv::{ReaderBuilder, StringRecord};
 use super::encoding::not_utf8;
 use super::fields::{FieldNames, Fields};
 use super::lines::{BoundedLines, Line};
-use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Take};
+use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::{Reader, SourceError, SourceKind, image_folder};
 
@@ -67,7 +67,7 @@ fn read(
             }
             Ok(Fields::of_cells(columns.iter().zip(&cells), names))
         });
-        if let ControlFlow::Break(()) = take(line, fields) {
+        if let ControlFlow::Break(()) = take(Place { line, column: None }, fields) {
             break;
         }
     }

@@ -231,6 +231,9 @@ impl Refusal {
         if self.says(&["temperature and top_p", "`temperature` and `top_p`"]) {
             return Some(Parameter::TopP);
         }
+        if self.says(&["parse grammar"]) {
+            return Some(Parameter::ResponseFormat);
+        }
         // The first that the message names: what comes later are the ones to use instead.
         let spoken = words::PARAMETERS.iter().filter_map(|(word, parameter)| {
             whole_word(&self.message, word).map(|at| (at, *parameter))

@@ -211,3 +211,43 @@ impl Partial {
         Ok(Answer { text, reasoning, finish, usage, model })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer() -> Peer {
+        let (base_url, model) = ("http://server/v1".to_owned(), "m".to_owned());
+        Peer { http: reqwest::Client::new(), base_url, model, key: None }
+    }
+
+    fn event(text: &str, finish: &str) -> String {
+        let choice = serde_json::json!({"delta": {"content": text}, "finish_reason": finish});
+        format!("data: {}\n\n", serde_json::json!({"choices": [choice]}))
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_that_breaks_off_is_never_an_answer(
+            texts in proptest::collection::vec("\\PC{0,9}", 1..6),
+            share in 0.0f64..1.0,
+        ) {
+            let start: String = texts.iter().map(|text| event(text, "")).collect();
+            let end = event("", "stop");
+            let whole = format!("{start}{end}data: [DONE]\n\n");
+            let read = Partial::read(&peer(), &whole);
+            prop_assert!(read.is_ok_and(|(answer, _)| answer.finish == FinishReason::Stop));
+            // Up to the last brace but one of the event that ends the reply.
+            let last = start.len() + end.trim_end().len() - 1;
+            let cut = whole.floor_char_boundary((last as f64 * share) as usize);
+            prop_assert!(Partial::read(&peer(), &whole[..cut]).is_err(), "{}", &whole[..cut]);
+        }
+
+        #[test]
+        fn any_stream_is_read_without_panic(body in "(data: ?[\\{\\[]?\\PC{0,20}\n{0,2}){0,6}") {
+            let _ = Partial::read(&peer(), &body);
+        }
+    }
+}

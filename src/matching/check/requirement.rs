@@ -187,6 +187,12 @@ pub(super) fn words(phrase: &str) -> Vec<&str> {
 /// What the words of one alternative ask for.
 fn way(words: &[&str]) -> Option<Way> {
     let cut = words.iter().position(|word| PREPOSITIONS.contains(word)).unwrap_or(words.len());
+    // "body of water" is a class of its own, and no body.
+    if cut < words.len()
+        && let Some(class) = (0..cut).find_map(|from| BY_WORD.get(&words[from..].join("_")))
+    {
+        return Some(class.clone());
+    }
     let (head, rest) = words.split_at(cut);
     let named = (0..head.len()).find_map(|from| named(&head[from..]).map(|way| (from, way)));
     match named {

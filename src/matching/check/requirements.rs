@@ -46,12 +46,11 @@ impl Requirements {
     /// English.
     pub fn of_text(instruction: &str) -> Vec<String> {
         let bound = BOUND.find_iter(instruction).map(|bound| &instruction[..bound.start()]);
-        let bound = bound.filter_map(|before| last_phrase(before));
+        let bound = bound.filter_map(last_phrase);
         let pointed = POINTED.captures_iter(instruction).filter_map(|found| first_noun(&found[1]));
         let mut found: Vec<String> = Vec::new();
         for phrase in bound.chain(pointed) {
-            let plain =
-                !phrase.split(' ').next_back().is_none_or(is_any) || phrase.contains(" of ");
+            let plain = !phrase.split(' ').next_back().is_none_or(is_any) || is_class(&phrase);
             let asks = !Requirement::read(&phrase).ways.is_empty();
             if plain && asks && !found.contains(&phrase) {
                 found.push(phrase);

@@ -178,7 +178,7 @@ const PHOTOS: [[f32; 3]; 3] = [[1.0, 0.4, 0.2], [0.2, 1.0, 0.4], [0.4, 0.2, 1.0]
 fn best(hubness: Hubness) -> Vec<String> {
     let index = with_hub();
     let config = MatchingConfig { strategy: Strategy::Top1, hubness, ..MatchingConfig::default() };
-    let config = MatchingConfig { hubness_neighbours: 1, hubness_weight: 1.0, ..config };
+    let config = MatchingConfig { hubness_neighbours: 3, hubness_weight: 1.0, ..config };
     let mut fit = HubnessFit::new(&*index, &IDS).expect("given").by(&config);
     for photo in &PHOTOS {
         fit.add(&combined_query(photo, None, 0.0).expect("sound")).expect("right width");

@@ -79,7 +79,7 @@ pub(super) fn words(
     match frame {
         Frame::Bert => check_frame(&tokenizer, sample.get_ids(), &special, &shown)?,
         Frame::Other if wanted.end.is_some() || wanted.config.family() == Family::Clip => {
-            check_end(sample.get_ids(), &special, &shown, wanted)?;
+            check_end(&tokenizer, sample.get_ids(), &special, &shown, wanted)?;
         }
         Frame::Other => {}
     }
@@ -133,6 +133,7 @@ fn check_ids(tokenizer: &Tokenizer, path: &Path, rows: Option<usize>) -> Result<
 
 /// CLIP reads a text's vector off its end marker: without one it would be off any word.
 fn check_end(
+    tokenizer: &Tokenizer,
     ids: &[u32],
     special: &Special,
     path: &Path,
@@ -153,7 +154,9 @@ fn check_end(
         path: path.to_owned(),
         problem: "the tokenizer does not end a text with the model's end marker",
         found: format!("ids {ids:?} for {SAMPLE:?}"),
-        wanted: end.map_or("an end marker".into(), |id| format!("{id} at the end")),
+        wanted: end.map_or("an end marker".into(), |id| {
+            format!("{id} ({}) at the end", tokenizer.id_to_token(id).unwrap_or_default())
+        }),
     })
 }
 

@@ -25,8 +25,8 @@ pub struct InMemory {
 /// The file cannot be read or is not ONNX, or its weights are missing.
 pub fn split(path: &Path, output: &str) -> Result<InMemory, ModelError> {
     let mut parts = Parts::read(path)?;
-    let weights = Weights::find(path, &parts.locations()?)?;
     let (nodes, wanted) = needed(parts.nodes()?, output);
+    let weights = Weights::find(path, &parts.locations()?)?;
     let mut graph = Vec::new();
     for field in nodes {
         append(&mut parts, &field, &weights, &mut graph)?;
@@ -53,6 +53,8 @@ pub fn split(path: &Path, output: &str) -> Result<InMemory, ModelError> {
 /// As [`split`].
 pub fn relocated(path: &Path) -> Result<Option<InMemory>, ModelError> {
     let mut parts = Parts::read(path)?;
+    // Decoding refuses graphs that are nested more deeply than can be walked through.
+    parts.nodes()?;
     let weights = Weights::find(path, &parts.locations()?)?;
     if weights.beside {
         return Ok(None);

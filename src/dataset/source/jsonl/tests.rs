@@ -201,6 +201,20 @@ fn rows_without_an_id_get_one() {
 }
 
 #[test]
+fn rows_on_one_line_are_told_apart() {
+    let said = said(
+        br#"[{"id": 1, "image": "a.jpg", "caption": "x"}, {"id": 1, "image": "a.jpg", "caption": "y"},
+ {"id": 2, "image": "b.jpg", "caption": "z"}, {"id": 3}]"#,
+    );
+    assert_eq!(
+        said.reason("duplicate_id"),
+        "m.jsonl:1:47: line 1:47 has the id `1` that line 1:2 already has"
+    );
+    assert!(said.reason("missing_image").starts_with("m.jsonl:2:47: "));
+    assert_eq!(said.records()[1].origin, "m.jsonl:2");
+}
+
+#[test]
 fn a_json_file_is_told_by_what_it_holds() {
     let kind = |json: &str| {
         let folder = folder(&[("m.json", json.as_bytes())]);
