@@ -13,8 +13,8 @@ use super::matcher::Candidates;
 use crate::base::hash;
 use crate::instruction::store::StoredInstruction;
 use crate::llm::ChatModel;
-use crate::matching::check::{Asked, PhotoView, llm};
-use crate::matching::{Candidate, MatchRules};
+use crate::matching::check::{Asked, CheckKind, Finding, PhotoView, llm};
+use crate::matching::{Candidate, MatchRules, Strategy};
 
 /// The most candidates of one photo that are asked about.
 const MOST_ASKED: usize = 32;
@@ -34,30 +34,45 @@ pub(super) struct Asking<'a> {
 
 impl App {
     /// Adds to each query's candidates what the language model says of them. Those that it was not
-    /// asked about, because they are too many to be drawn from, are left out. What is wrong with
-    /// one question is that query's own result.
+    /// asked about, because they are too many, are left out. What is wrong with one question is
+    /// that query's own result.
     ///
     /// # Errors
-    /// The language model is down.
+    /// The language model is down, or the deadline has passed.
     pub(super) async fn ask_what_applies(
         &self,
         queries: &mut [(String, Result<Candidates, Fault>)],
         asking: &Asking<'_>,
     ) -> Result<(), Fault> {
-        let model = self.answers.backend.model().await.map_err(Fault::from)?;
-        let places = self.answers.backend.in_flight().max(1);
-        let questions = queries.iter_mut().map(|(id, found)| {
-            let model = &*model;
-            async move {
-                let Ok(candidates) = found else { return };
-                let asked = self.ask_about(model, id, candidates, asking).await;
-                if let Err(fault) = asked {
-                    *found = Err(fault);
-                }
+        let asking_all = async {
+            let model = self.answers.backend.model().await.map_err(Fault::from)?;
+            let places = self.answers.backend.in_flight().max(1);
+            let mut questions = Vec::with_capacity(queries.len());
+            for query in queries {
+                questions.push(self.ask_about_query(&*model, query, asking));
             }
-        });
-        stream::iter(questions).buffer_unordered(places).collect::<()>().await;
-        Ok(())
+            stream::iter(questions).buffer_unordered(places).collect::<()>().await;
+            Ok(())
+        };
+        match asking.deadline {
+            None => asking_all.await,
+            Some(deadline) => {
+                let asked = tokio::time::timeout_at(deadline.into(), asking_all).await;
+                asked.unwrap_or_else(|_| Err(late()))
+            }
+        }
+    }
+
+    async fn ask_about_query(
+        &self,
+        model: &dyn ChatModel,
+        (id, found): &mut (String, Result<Candidates, Fault>),
+        asking: &Asking<'_>,
+    ) {
+        let Ok(candidates) = found else { return };
+        if let Err(fault) = self.ask_about(model, id, candidates, asking).await {
+            *found = Err(fault);
+        }
     }
 
     async fn ask_about(
@@ -67,7 +82,8 @@ impl App {
         found: &mut Candidates,
         asking: &Asking<'_>,
     ) -> Result<(), Fault> {
-        let worded = self.keep_asked(&mut found.list, asking.rules);
+        let mut worded = self.keep_asked(&mut found.list, asking.rules);
+        worded.retain(|(_, one)| one.requires.as_ref().is_none_or(|requires| !requires.is_empty()));
         if worded.is_empty() {
             return Ok(());
         }
@@ -75,11 +91,21 @@ impl App {
             .iter()
             .map(|(_, one)| Asked { text: &one.text, requires: one.requires.as_deref() })
             .collect();
-        let photo = PhotoView { descriptions: &found.descriptions, ..PhotoView::default() };
-        let verdicts = self.verdicts(model, &photo, &asked, id, asking).await?;
-        for (((at, _), asked), applies) in worded.iter().zip(&asked).zip(verdicts) {
-            let verdict = found.list[*at].verdict.get_or_insert_default();
-            verdict.findings.push(llm::finding(asked, applies));
+        let findings: Vec<Finding> = if found.descriptions.is_empty() {
+            // The model is not shown the photo, so that it has nothing to go by.
+            let abstained = Finding { kind: CheckKind::Llm, score: None, missing: Vec::new() };
+            vec![abstained; asked.len()]
+        } else {
+            let photo = PhotoView { descriptions: &found.descriptions, ..PhotoView::default() };
+            let verdicts = self.verdicts(model, &photo, &asked, id, asking).await?;
+            asked
+                .iter()
+                .zip(verdicts)
+                .map(|(asked, applies)| llm::finding(asked, applies))
+                .collect()
+        };
+        for ((at, _), finding) in worded.iter().zip(findings) {
+            found.list[*at].verdict.get_or_insert_default().findings.push(finding);
         }
         Ok(())
     }
@@ -91,7 +117,12 @@ impl App {
         list: &mut Vec<Candidate>,
         rules: &MatchRules,
     ) -> Vec<(usize, StoredInstruction)> {
-        let most = rules.config().top_k.max(rules.config().per_image).min(MOST_ASKED);
+        let config = rules.config();
+        let most = match config.strategy {
+            // It draws from the whole pool, whatever top_k is.
+            Strategy::Mmr => MOST_ASKED,
+            _ => config.top_k.max(config.per_image).min(MOST_ASKED),
+        };
         list.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
         let (mut open, mut worded) = (0, Vec::new());
         list.retain(|one| {
@@ -121,18 +152,17 @@ impl App {
         // Dropped with this future when the client goes away, which gives the call up.
         let cancel = CancellationToken::new();
         let _gone = cancel.clone().drop_guard();
+        let most_tokens = TOKENS.0 + TOKENS.1 * u32::try_from(asked.len()).unwrap_or(u32::MAX / 64);
         let mut unread = None;
         for attempt in 0..ATTEMPTS {
             let seed = hash::seed(asking.seed + attempt, &["check", id]);
-            let settings = self.answers.check_settings(TOKENS.0 + TOKENS.1 * asked.len() as u32);
+            let mut settings = self.answers.check_settings(most_tokens);
+            if attempt == 0 {
+                // Later attempts sample: the same reply again would not help.
+                settings.temperature = 0.0;
+            }
             let question = llm::question(photo, Vec::new(), asked, settings, seed >> 1);
-            let calling = model.chat(&question, &cancel);
-            let reply = match asking.deadline {
-                None => calling.await,
-                Some(deadline) => {
-                    tokio::time::timeout_at(deadline.into(), calling).await.map_err(|_| late())?
-                }
-            };
+            let reply = model.chat(&question, &cancel).await;
             match &reply {
                 Ok(_) => self.answers.backend.report_success(),
                 Err(error) => {

@@ -125,7 +125,7 @@ impl App {
         let mut quota = QuotaBook::unlimited();
         let results = queries.into_iter().map(|(id, candidates)| {
             let seed = hash::seed(seed, &["match", &id]);
-            let draw = |found: Candidates| matcher.draw(found.list, &mut quota, seed);
+            let mut draw = |found: Candidates| matcher.draw(found.list, &mut quota, seed);
             let outcome = candidates.and_then(|found| draw(found).map_err(Fault::from));
             let result = match outcome {
                 Ok(outcome) => match_result::Result::Match(self.shown(outcome)),

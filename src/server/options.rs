@@ -36,11 +36,7 @@ pub fn draw(
     // These need a whole dataset; a single match has none.
     config.hubness = Hubness::None;
     config.max_share = 0.0;
-    if options.check.is_none() {
-        // A caller who has not asked for a language model does not wait for one.
-        let own = config.check.get_or_insert_with(|| DEFAULT_CHECKS.into());
-        own.retain(|kind| *kind != CheckKind::Llm);
-    }
+    config.check.get_or_insert_with(|| DEFAULT_CHECKS.into());
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     let filter = filter(options)?;

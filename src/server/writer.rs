@@ -53,7 +53,7 @@ impl AnswerWriter {
 
     /// Sampling settings for a question with a short answer of at most so many tokens.
     pub fn check_settings(&self, max_tokens: u32) -> SamplingSettings {
-        SamplingSettings { temperature: 0.0, max_tokens, ..self.settings.clone() }
+        SamplingSettings { max_tokens, ..self.settings.clone() }
     }
 
     /// Tells the backend's holder how a call went.

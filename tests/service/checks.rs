@@ -1,13 +1,18 @@
 //! What an instruction requires, from its creation to the match that it is left out of.
 
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
 use pairwright::server::pb;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
 use pairwright::server::pb::match_query::ImageSource;
 use pairwright::server::pb::match_result::Result as Matched;
 use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 
-use crate::support::serve::{Server, image, photo, reason};
+use crate::support::serve::{Server, image, item_reason, photo, reason};
+use crate::support::stub_llm::{Fault, StubLlm, StubOptions};
 
 /// An instruction of the category `water`.
 fn new(id: &str, text: &str, requires: &[&str], tag: &str) -> pb::CreateInstructionRequest {
@@ -122,4 +127,132 @@ async fn what_does_not_apply_is_not_drawn_and_says_why() {
         let request = pb::MatchRequest { queries: vec![dogs()], options, lane: 0 };
         assert_eq!(reason(&client.r#match(request).await.expect_err("refused")), wanted);
     }
+}
+
+const LLM: i32 = pb::CheckKind::Llm as i32;
+
+/// Chat completions that no verdicts can be read from.
+const PROSE: Fault = Fault::Body(
+    r#"{"choices": [{"message": {"role": "assistant", "content": "Two fine dogs, I would say."}, "finish_reason": "stop"}]}"#,
+);
+const HALF: Fault = Fault::Body(
+    r#"{"choices": [{"message": {"role": "assistant", "content": "{\"verdicts\": [{\"number\": 1, \"applies\": true}, {\"num"}, "finish_reason": "length"}]}"#,
+);
+
+/// A server with a library of three instructions, of which the stub refuses one.
+async fn with_model(llm: &str) -> (Server, Channel) {
+    let server = Server::start(&["--llm", llm]);
+    let channel = server.connect().await;
+    let mut library = InstructionServiceClient::new(channel.clone());
+    for one in [
+        new("boat-ad", "Write an ad for the boat in the image.", &["boat"], "sale"),
+        new("dog-diary", "Write a diary entry of the dog.", &["dog"], "verse"),
+        new("any-poem", "Write a poem about the image.", &[], "verse"),
+    ] {
+        library.create_instruction(one).await.expect("created");
+    }
+    (server, channel)
+}
+
+async fn failed(client: &mut MatchingServiceClient<Channel>) -> tonic_types::Status {
+    let options = Some(options(Some(&[LLM]), &[]));
+    let request = pb::MatchRequest { queries: vec![dogs()], options, lane: 0 };
+    let reply = client.r#match(request).await.expect("answered").into_inner();
+    match reply.results.into_iter().next().and_then(|one| one.result) {
+        Some(Matched::Error(status)) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_language_model_refuses_candidates_when_a_request_asks_for_it() {
+    let stub = StubLlm::start(StubOptions::default()).await;
+    let (_server, channel) = with_model(&format!("openai:{}", stub.base_url)).await;
+    let mut client = MatchingServiceClient::new(channel.clone());
+
+    matched(&mut client, dogs(), options(None, &[])).await;
+    assert_eq!(stub.calls(), 0, "no default asks a model");
+
+    // Both draws fall on what is left; one question was asked, and nothing about the poem.
+    let found = matched(&mut client, dogs(), options(Some(&[LLM]), &[])).await;
+    assert_eq!(drawn(&found), [POEM, "instructions/dog-diary"]);
+    assert_eq!((found.candidates.len(), found.refused_count), (2, 1));
+    let refused = &found.refused_candidates[0];
+    assert_eq!((refused.instruction.as_str(), refused.checks.len()), (BOAT, 1));
+    assert_eq!(
+        (refused.checks[0].kind, &refused.checks[0].missing[..]),
+        (LLM, &["boat".into()][..])
+    );
+    let asked = stub.requests().pop().expect("asked").to_string();
+    assert!(asked.contains("Two dogs lean out") && asked.contains("the boat in the image"));
+    assert!(!asked.contains("a poem about"), "it requires nothing: {asked}");
+    assert_eq!(stub.calls(), 1);
+
+    let found = matched(&mut client, dogs(), options(Some(&[LLM]), &["sale"])).await;
+    assert_eq!(found.no_match_reason, "no_applicable_instruction");
+
+    // What the text check refused is not asked about.
+    let calls = stub.calls();
+    let found = matched(&mut client, dogs(), options(Some(&[LLM, TEXT]), &["sale"])).await;
+    assert_eq!((found.refused_count, stub.calls()), (1, calls));
+
+    // Without a caption the model has nothing to go by.
+    let silent = pb::MatchQuery { caption: String::new(), ..dogs() };
+    let found = matched(&mut client, silent, options(Some(&[LLM]), &["sale"])).await;
+    assert_eq!((drawn(&found), found.candidates[0].checks[0].score), (vec![BOAT], None));
+    assert_eq!(stub.calls(), calls);
+
+    // One reply that cannot be read is asked for again; two fail the query and nothing else.
+    for unread in [PROSE, HALF] {
+        stub.script([unread]);
+        let found = matched(&mut client, dogs(), options(Some(&[LLM]), &[])).await;
+        assert_eq!(found.refused_count, 1);
+    }
+    let calls = stub.calls();
+    stub.script([HALF, PROSE]);
+    let status = failed(&mut client).await;
+    assert_eq!(
+        (status.code, item_reason(&status)),
+        (Code::Unavailable as i32, "LLM_CHECK_UNREADABLE".into())
+    );
+    assert_eq!(stub.calls(), calls + 2);
+    stub.script([Fault::Status(400, "no such thing")]);
+    let refused = item_reason(&failed(&mut client).await);
+    assert!(refused.starts_with("LLM_"), "{refused}");
+    matched(&mut client, dogs(), options(Some(&[LLM]), &[])).await;
+
+    let source = Some(pb::Source { path: "two-dogs.jpg".into(), ..Default::default() });
+    let options = Some(options(Some(&[LLM]), &[]));
+    let batch = pb::BatchMatchRequest { source, options: options.clone(), ..Default::default() };
+    assert_eq!(reason(&client.batch_match(batch).await.expect_err("refused")), "FIELD_INVALID");
+
+    // A stream's head comes at once, so that only the question itself can keep the deadline.
+    stub.always(Fault::Hang);
+    let message = pb::MatchStreamRequest { options, query: Some(dogs()), lane: 0 };
+    let open = futures::stream::iter([message]).chain(futures::stream::pending());
+    let mut request = Request::new(open);
+    request.set_timeout(Duration::from_secs(2));
+    let began = Instant::now();
+    let mut answers = client.match_stream(request).await.expect("a stream").into_inner();
+    let status = answers.message().await.expect_err("the model hangs");
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_language_model_its_check_is_refused() {
+    let (_server, channel) = with_model("local:/no/such/model.gguf").await;
+    let mut client = MatchingServiceClient::new(channel);
+    let options_of = |kind| Some(options(Some(&[kind]), &[]));
+    let request =
+        |kind| pb::MatchRequest { queries: vec![dogs()], options: options_of(kind), lane: 0 };
+    let status = client.r#match(request(LLM)).await.expect_err("there is no model");
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::Unavailable, "ANSWER_BACKEND_DOWN")
+    );
+    client.r#match(request(TEXT)).await.expect("needs none");
 }

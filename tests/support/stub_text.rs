@@ -213,8 +213,11 @@ impl Reply {
     pub fn to(request: &Value) -> Self {
         let draws = Draws(digest(request));
         let schema = &request["response_format"]["json_schema"]["schema"];
-        let whole =
-            if schema.is_null() { draws.prose() } else { draws.instance(schema, "").to_string() };
+        let whole = match schema {
+            Value::Null => draws.prose(),
+            asked if asked["properties"]["verdicts"].is_object() => verdicts(request).to_string(),
+            asked => draws.instance(asked, "").to_string(),
+        };
         let words: Vec<_> = whole.split(' ').collect();
         let limit = request["max_tokens"].as_u64().and_then(|n| usize::try_from(n).ok());
         let kept = words.len().min(limit.unwrap_or(usize::MAX));
@@ -254,6 +257,19 @@ impl Reply {
         }
         body
     }
+}
+
+/// Which of the numbered instructions of a request apply: those that speak of no boat.
+fn verdicts(request: &Value) -> Value {
+    let messages = request["messages"].as_array().into_iter().flatten();
+    let asked = messages.last().and_then(|message| message["content"].as_str());
+    let numbered = asked.unwrap_or_default().lines().filter_map(|line| {
+        let (number, text) = line.split_once(". ")?;
+        Some((number.parse::<u32>().ok()?, text))
+    });
+    let verdict =
+        |(number, text): (u32, &str)| json!({"number": number, "applies": !text.contains("boat")});
+    json!({"verdicts": numbered.map(verdict).collect::<Vec<_>>()})
 }
 
 /// The start of a stream that will not end well.
