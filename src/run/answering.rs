@@ -54,7 +54,7 @@ pub struct AnswerStage {
 /// What a call to the LLM leaves in the store.
 enum Row {
     /// With the rejection of its pair, where the LLM declined.
-    Answer(AnswerRow, Option<Rejection>),
+    Answer(Box<AnswerRow>, Option<Rejection>),
     Failed {
         pair_key: String,
         failure: Rejection,
@@ -236,7 +236,7 @@ impl Asking for Asker {
             declined.then(|| rejection(&pair, row.verdict.code(), row.verdict.reason()));
         let again = row.verdict.asks_again() && number < self.attempts;
         let again = again.then(|| Attempt { pair, number: number + 1, last: Some(row.clone()) });
-        Outcome { row: Some(Row::Answer(row, rejection)), again }
+        Outcome { row: Some(Row::Answer(row.into(), rejection)), again }
     }
 
     fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {

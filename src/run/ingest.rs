@@ -58,7 +58,7 @@ fn unusable(source: SourceError, store: &Store) -> Result<Error, DbError> {
         return Ok(source.into());
     }
     let refused = store.rejection_counts("", "")?;
-    let nothing = Nothing::read(store, LostAt::Photos, &refused, &[])?;
+    let nothing = Nothing::read(store, LostAt::Photos, &refused, &[])?.into();
     Ok(RunError::NothingUsable { source, nothing }.into())
 }
 

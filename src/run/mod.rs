@@ -48,7 +48,7 @@ pub enum RunError {
     )]
     NoSource,
     #[error("{source}: {nothing}")]
-    NothingUsable { source: SourceError, nothing: Nothing },
+    NothingUsable { source: SourceError, nothing: Box<Nothing> },
     #[error(transparent)]
     Config(ConfigError),
     #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]

@@ -106,7 +106,7 @@ pub(super) fn id_of_image(image: &str) -> String {
     let path = image.trim().replace('\\', "/");
     let mut parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     let elsewhere = path.starts_with('/')
-        || parts.iter().any(|part| *part == "..")
+        || parts.contains(&"..")
         || parts.first().is_some_and(|part| part.ends_with(':'));
     if elsewhere {
         parts.drain(..parts.len().saturating_sub(1));

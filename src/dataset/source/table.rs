@@ -116,6 +116,9 @@ struct Rows<R> {
     searched: u64,
 }
 
+/// A row's bytes, or why it is none, behind the number of its first line.
+type NumberedRow = (u64, Result<Vec<u8>, Refusal>);
+
 /// Where a row stands at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quotes {
@@ -181,8 +184,8 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// The next row and the number of its first line.
-    fn next_row(&mut self) -> io::Result<Option<(u64, Result<Vec<u8>, Refusal>)>> {
+    /// The next row.
+    fn next_row(&mut self) -> io::Result<Option<NumberedRow>> {
         let Some((number, line)) = self.next_line()? else { return Ok(None) };
         let mut row = match line {
             Line::Whole(bytes) => bytes,
