@@ -272,8 +272,10 @@ mod tests {
         let mut config = Config::default();
         config.encoder.batch_size = 0;
         config.answer.attempts = 11;
-        let text = config.validate().expect_err("two problems").to_string();
+        config.matching.check = Some(vec![CheckKind::Text, CheckKind::Llm]);
+        let text = config.validate().expect_err("three problems").to_string();
         assert!(text.contains("encoder.batch_size is 0, must be 1 to 256"), "{text}");
         assert!(text.contains("answer.attempts is 11, must be 1 to 10"), "{text}");
+        assert!(text.contains("matching.check is llm, must be text or encoder"), "{text}");
     }
 }
