@@ -136,7 +136,7 @@ const PROSE: Fault = Fault::Body(
     r#"{"choices": [{"message": {"role": "assistant", "content": "Two fine dogs, I would say."}, "finish_reason": "stop"}]}"#,
 );
 const HALF: Fault = Fault::Body(
-    r#"{"choices": [{"message": {"role": "assistant", "content": "{\"verdicts\": [{\"number\": 1, \"applies\": true}, {\"num"}, "finish_reason": "length"}]}"#,
+    r#"{"choices": [{"message": {"role": "assistant", "content": "{\"1\": true, \"2\": fal"}, "finish_reason": "length"}]}"#,
 );
 
 /// A server with a library of three instructions, of which the stub refuses one.

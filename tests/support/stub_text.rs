@@ -215,7 +215,7 @@ impl Reply {
         let schema = &request["response_format"]["json_schema"]["schema"];
         let whole = match schema {
             Value::Null => draws.prose(),
-            asked if asked["properties"]["verdicts"].is_object() => verdicts(request).to_string(),
+            asked if asked["properties"]["1"].is_object() => verdicts(request).to_string(),
             asked => draws.instance(asked, "").to_string(),
         };
         let words: Vec<_> = whole.split(' ').collect();
@@ -265,11 +265,10 @@ fn verdicts(request: &Value) -> Value {
     let asked = messages.last().and_then(|message| message["content"].as_str());
     let numbered = asked.unwrap_or_default().lines().filter_map(|line| {
         let (number, text) = line.split_once(". ")?;
-        Some((number.parse::<u32>().ok()?, text))
+        number.parse::<u32>().ok()?;
+        Some((number.to_owned(), json!(!text.contains("boat"))))
     });
-    let verdict =
-        |(number, text): (u32, &str)| json!({"number": number, "applies": !text.contains("boat")});
-    json!({"verdicts": numbered.map(verdict).collect::<Vec<_>>()})
+    Value::Object(numbered.collect())
 }
 
 /// The start of a stream that will not end well.

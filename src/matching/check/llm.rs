@@ -54,26 +54,15 @@ pub fn question(
     ChatRequest::new(messages, settings, seed).with_json_schema(schema(instructions.len()))
 }
 
+/// A verdict under each number. A small model that must write the numbers of a list itself writes
+/// the same one again and again.
 fn schema(count: usize) -> Value {
+    let numbers = (1..=count).map(|number| number.to_string());
+    let verdicts = numbers.clone().map(|number| (number, json!({"type": "boolean"})));
     json!({
         "type": "object",
-        "properties": {
-            "verdicts": {
-                "type": "array",
-                "minItems": count,
-                "maxItems": count,
-                "items": {
-                    "type": "object",
-                    "properties": {
-                        "number": {"type": "integer"},
-                        "applies": {"type": "boolean"},
-                    },
-                    "required": ["number", "applies"],
-                    "additionalProperties": false,
-                },
-            },
-        },
-        "required": ["verdicts"],
+        "properties": Value::Object(verdicts.collect()),
+        "required": numbers.collect::<Vec<_>>(),
         "additionalProperties": false,
     })
 }
