@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::check::{Asked, Checker, PhotoView};
+use super::check::{Asked, CheckVerdict, Checker, PhotoView};
 use super::config::MOST;
 use super::{Candidate, MatchError, Matcher, Query};
 
@@ -53,10 +53,26 @@ impl CandidateCheck {
         }
         Ok(())
     }
+
+    /// Gives a verdict to the candidates below `floor` that certainly apply, and to no others.
+    fn judge_below(
+        &self,
+        photo: &PhotoView<'_>,
+        candidates: &mut [Candidate],
+        floor: f64,
+    ) -> Result<(), MatchError> {
+        self.judge(photo, candidates, f64::NEG_INFINITY)?;
+        for candidate in candidates.iter_mut().filter(|one| one.similarity < floor) {
+            candidate.verdict = candidate.verdict.take().filter(CheckVerdict::is_founded);
+        }
+        Ok(())
+    }
 }
 
 /// Searches the candidates of each query and checks those that are similar enough. Where fewer
-/// apply than are to be drawn, the pool is widened, a bounded number of times.
+/// apply than are to be drawn, the pool is widened, a bounded number of times. Where checks then
+/// have refused some and still left too few, those below a floor that nobody set may be drawn, too,
+/// if they certainly apply.
 ///
 /// # Errors
 /// The index failed, the hubness statistics do not know a candidate, or what an instruction
@@ -73,12 +89,15 @@ pub(super) fn find_candidates(
     for ((_, photo), candidates) in queries.iter().zip(&mut found) {
         check.judge(photo, candidates, floor)?;
     }
+    let near =
+        |candidates: &[Candidate]| candidates.iter().filter(|one| one.similarity >= floor).count();
+    let refused =
+        |candidates: &[Candidate]| candidates.iter().filter(|one| one.is_refused()).count();
+    let is_short = |candidates: &[Candidate]| {
+        near(candidates) - refused(candidates) < rules.config().per_image
+    };
     for _ in 0..WIDENINGS {
-        let short = |candidates: &Vec<Candidate>| {
-            let near = candidates.iter().filter(|one| one.similarity >= floor).count();
-            let left = near - candidates.iter().filter(|one| one.is_refused()).count();
-            left < rules.config().per_image && near >= pool
-        };
+        let short = |candidates: &[Candidate]| is_short(candidates) && near(candidates) >= pool;
         let short: Vec<usize> = (0..found.len()).filter(|&at| short(&found[at])).collect();
         if short.is_empty() || pool == MOST {
             break;
@@ -89,6 +108,13 @@ pub(super) fn find_candidates(
             take_verdicts(&mut candidates, std::mem::take(&mut found[at]));
             check.judge(&queries[at].1, &mut candidates, floor)?;
             found[at] = candidates;
+        }
+    }
+    if !rules.floor_is_set() {
+        for ((_, photo), candidates) in queries.iter().zip(&mut found) {
+            if is_short(candidates) && refused(candidates) > 0 {
+                check.judge_below(photo, candidates, floor)?;
+            }
         }
     }
     Ok(found)

@@ -163,6 +163,8 @@ impl Settings for MatchingConfig {
 pub struct MatchRules {
     config: MatchingConfig,
     min_similarity: f64,
+    /// The floor was set, and is not the model's default.
+    floor_is_set: bool,
     caption_weight: f64,
 }
 
@@ -182,7 +184,8 @@ impl MatchRules {
             ..config.clone()
         };
         filled.validate_as("matching")?;
-        Ok(Self { config: filled, min_similarity, caption_weight })
+        let floor_is_set = config.min_similarity.is_some();
+        Ok(Self { config: filled, min_similarity, floor_is_set, caption_weight })
     }
 
     /// The settings, with `min_similarity`, `caption_weight` and `check` set.
@@ -219,7 +222,9 @@ impl MatchRules {
         match self.checks() {
             // What was drawn before there were checks keeps its key.
             [] => key,
-            checks => key.list("check", checks.iter().map(|kind| kind.name())),
+            checks => key
+                .list("check", checks.iter().map(|kind| kind.name()))
+                .field("floor_is_set", self.floor_is_set),
         }
     }
 
@@ -231,6 +236,12 @@ impl MatchRules {
     /// The lowest similarity that is eligible.
     pub fn min_similarity(&self) -> f64 {
         self.min_similarity
+    }
+
+    /// Whether the floor was set. The model's own gives way where a check leaves a photo without
+    /// an instruction: it is a guess at what applies, and the check knows better.
+    pub fn floor_is_set(&self) -> bool {
+        self.floor_is_set
     }
 
     /// Share of the caption in the similarity.

@@ -314,7 +314,11 @@ struct Sifted {
 fn sift(candidates: Vec<Candidate>, rules: &MatchRules, quota: &QuotaBook) -> Sifted {
     let all = candidates.len();
     let mut left = candidates;
-    left.retain(|candidate| candidate.similarity >= rules.min_similarity());
+    // One below the floor has a verdict only where a check found that it applies for certain.
+    let is_in = |one: &Candidate| {
+        one.similarity >= rules.min_similarity() || (one.verdict.is_some() && !one.is_refused())
+    };
+    left.retain(is_in);
     let similar = left.len();
     left.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     let (inapplicable, mut eligible): (Vec<_>, Vec<_>) =

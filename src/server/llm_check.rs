@@ -125,15 +125,19 @@ impl App {
         };
         list.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
         let (mut open, mut worded) = (0, Vec::new());
+        // One below the floor is in where the other checks found that it applies for certain.
+        let is_out = |one: &Candidate| {
+            one.is_refused() || (one.similarity < rules.min_similarity() && one.verdict.is_none())
+        };
         list.retain(|one| {
-            if one.is_refused() || one.similarity < rules.min_similarity() {
+            if is_out(one) {
                 return true;
             }
             open += 1;
             open <= most
         });
         for (at, one) in list.iter().enumerate() {
-            if !one.is_refused() && one.similarity >= rules.min_similarity() {
+            if !is_out(one) {
                 worded.extend(self.library.by_key(&one.id).map(|stored| (at, stored)));
             }
         }

@@ -90,6 +90,12 @@ impl CheckVerdict {
         self.findings.iter().all(|finding| finding.missing.is_empty())
     }
 
+    /// Whether the instruction requires nothing, or each check found all that it requires: no
+    /// check abstained.
+    pub fn is_founded(&self) -> bool {
+        self.passed() && self.findings.iter().all(|finding| finding.score.is_some())
+    }
+
     /// The first finding that refused it.
     pub fn refusal(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| !finding.missing.is_empty())

@@ -74,6 +74,39 @@ fn a_pool_is_not_widened_without_end() {
     assert!(no_match.to_string().contains("text: no \"boat\""), "{no_match}");
 }
 
+/// A model's own floor gives way to what certainly applies, a floor that was set does not.
+#[test]
+fn a_check_leaves_no_photo_without_what_suits_any() {
+    let floor = |min_similarity| {
+        let (index, wordings) = library(40);
+        let checker = Checker::new(&[CheckKind::Text], None);
+        let config = MatchingConfig { min_similarity, ..nearest(64) };
+        // The last, which suits any photo, lies at 0.9211.
+        let defaults = ModelDefaults { min_similarity: 0.95, caption_weight: 0.0 };
+        let rules = MatchRules::new(&config, defaults).expect("sound");
+        let matcher = Matcher::new(rules, index, None).expect("sound");
+        let matcher = matcher.with_check(CandidateCheck { checker, wordings });
+        let draw = |description: &str| {
+            let photo = Drawing {
+                subject: &[2.0, 0.0],
+                caption: None,
+                descriptions: &[description.to_owned()],
+                is_photo: true,
+                seed: 1,
+            };
+            let drawn = match_queries(&matcher, &mut QuotaBook::unlimited(), &[photo]);
+            drawn.expect("matched").remove(0).expect("sound")
+        };
+        (draw("A brown dog runs over a meadow."), draw("A boat lies at the pier."))
+    };
+    let (dog, boat) = floor(None);
+    assert_eq!((ids(&dog), ids(&boat)), (vec!["40"], vec!["0"]));
+    assert!(dog.picks[0].similarity < 0.95 && dog.refused.inapplicable > 0, "{:?}", dog.refused);
+    let (dog, boat) = floor(Some(0.95));
+    assert_eq!(dog.no_match.expect("none").code(), "no_applicable_instruction");
+    assert_eq!(ids(&boat), ["0"]);
+}
+
 #[test]
 fn what_applies_or_cannot_be_checked_is_drawn() {
     let boat = matched(3, "A boat lies at the pier.", nearest(4));
