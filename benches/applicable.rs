@@ -17,7 +17,9 @@ use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, cosine};
 use pairwright::image::DecodeOptions;
 use pairwright::index::{ExactIndex, VectorStore};
 use pairwright::llm::SamplingSettings;
-use pairwright::matching::check::{self, Asked, CheckKind, Checker, PhotoView, Requirements};
+use pairwright::matching::check::{
+    self, Asked, CheckKind, CheckVerdict, Checker, PhotoView, Requirements,
+};
 use pairwright::matching::{
     Candidate, Hubness, HubnessFit, MatchRules, Matcher, MatchingConfig, QuotaBook, combined_query,
 };
@@ -29,6 +31,14 @@ const DRAWS: u64 = 100;
 
 /// One wrong answer of the stub in this many.
 const WRONG: u32 = 10;
+
+/// What the checks say of one instruction.
+#[derive(Clone, Copy)]
+struct Found {
+    passed: bool,
+    /// No check abstained.
+    certain: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Label {
@@ -147,7 +157,7 @@ impl World {
     }
 
     /// For each photo, which instructions pass the named checks.
-    fn passed(&self, kinds: &[CheckKind], with_text: bool) -> Vec<Vec<bool>> {
+    fn passed(&self, kinds: &[CheckKind], with_text: bool) -> Vec<Vec<Found>> {
         let checker = Checker::new(kinds, Some(Arc::clone(&self.encoder)));
         let asked: Vec<Asked<'_>> = self
             .instructions
@@ -162,7 +172,9 @@ impl World {
                 caption: None,
             };
             let verdicts = checker.verdicts(&view, &asked).expect("checked");
-            let mut passed: Vec<bool> = verdicts.iter().map(|one| one.passed()).collect();
+            let found =
+                |one: &CheckVerdict| Found { passed: one.passed(), certain: one.is_founded() };
+            let mut passed: Vec<Found> = verdicts.iter().map(found).collect();
             if kinds.contains(&CheckKind::Llm) {
                 let said = photo.labels.iter().zip(1..).map(|(label, number)| {
                     let right = *label == Label::Applies;
@@ -171,7 +183,9 @@ impl World {
                 });
                 let reply = json!({"verdicts": said.collect::<Vec<_>>()}).to_string();
                 let said = check::llm::read(&reply, asked.len()).expect("read");
-                passed.iter_mut().zip(said).for_each(|(passed, said)| *passed &= said);
+                for (found, said) in passed.iter_mut().zip(said) {
+                    *found = Found { passed: found.passed && said, certain: found.certain && said };
+                }
             }
             passed
         };
@@ -226,11 +240,11 @@ impl World {
         request.messages.iter().map(|message| message.text.len()).sum()
     }
 
-    fn agreement(&self, name: &str, passed: &[Vec<bool>], bound: bool) {
+    fn agreement(&self, name: &str, passed: &[Vec<Found>], bound: bool) {
         let mut counts: HashMap<(usize, bool), f64> = HashMap::new();
         for (photo, passed) in self.photos.iter().zip(passed) {
             for at in (0..passed.len()).filter(|&at| !bound || self.bound[at]) {
-                *counts.entry((photo.labels[at] as usize, passed[at])).or_default() += 1.0;
+                *counts.entry((photo.labels[at] as usize, passed[at].passed)).or_default() += 1.0;
             }
         }
         let count = |label: Label, passed| counts.get(&(label as usize, passed)).copied();
@@ -255,7 +269,7 @@ impl World {
         );
     }
 
-    fn draw(&self, config: MatchingConfig, weight: f64, passed: &[Vec<bool>]) -> Drawn {
+    fn draw(&self, config: MatchingConfig, weight: f64, passed: &[Vec<Found>]) -> Drawn {
         let config = MatchingConfig { caption_weight: Some(weight), pool: 58, ..config };
         let defaults = self.encoder.manifest().defaults;
         let rules = MatchRules::new(&config, defaults).expect("sound rules");
@@ -277,8 +291,19 @@ impl World {
         for seed in 0..DRAWS {
             let mut different = HashSet::new();
             for (number, candidates) in candidates.iter().enumerate() {
-                let fits = |one: &&Candidate| passed[number][places[&*one.id]];
-                let left: Vec<Candidate> = candidates.iter().filter(fits).cloned().collect();
+                let found = |one: &Candidate| passed[number][places[&*one.id]];
+                let near = |one: &Candidate| one.similarity >= defaults.min_similarity;
+                let (left, refused): (Vec<Candidate>, Vec<Candidate>) =
+                    candidates.iter().cloned().partition(|one| found(one).passed);
+                let enough = left.iter().filter(|one| near(one)).count() >= config.per_image;
+                // As in the search before a draw: the model's own floor gives way.
+                let gives_way = !enough && refused.iter().any(near);
+                let mark = |mut one: Candidate| {
+                    let certain = gives_way && !near(&one) && found(&one).certain;
+                    one.verdict = certain.then(CheckVerdict::default);
+                    one
+                };
+                let left = left.into_iter().map(mark).collect();
                 let seed = seed * 1000 + number as u64;
                 let outcome = matcher.draw(left, &mut QuotaBook::unlimited(), seed).expect("drawn");
                 drawn.left += if outcome.picks.is_empty() { 1.0 } else { 0.0 };
