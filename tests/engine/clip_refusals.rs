@@ -186,7 +186,7 @@ fn a_tokenizer_without_the_end_marker() {
             value["post_processor"] = serde_json::Value::Null;
             fs_err::write(&path, value.to_string()).expect("write");
         },
-        &["tokenizer.json", "end marker", "613 at the end"],
+        &["tokenizer.json", "end marker", "613 (<|endoftext|>) at the end"],
     );
 }
 
