@@ -6,38 +6,42 @@
 //! Photos, captions and labels are those of `../shared/data` (80 photos, 58 instructions); without
 //! them it says so and ends. The library defaults to the labelled instructions, whose requirements
 //! are then found by rule; a library with `requires` measures those. Each photo is drawn for 100
-//! times; the shares are over all draws. The language model is a stub that answers from the
-//! labels, one answer in ten turned round.
+//! times; the shares are over all draws. Photos go the way of a run: search, check, draw. The
+//! language model is a stub that answers from the labels, one answer in ten turned round; it is
+//! asked as the service asks, about the best candidates alone.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder, cosine};
+use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::index::{ExactIndex, VectorStore};
-use pairwright::llm::SamplingSettings;
 use pairwright::matching::check::{
-    self, Asked, CheckKind, CheckVerdict, Checker, PhotoView, Requirements,
+    Asked, CheckKind, CheckVerdict, Checker, PhotoView, Requirements,
 };
 use pairwright::matching::{
-    Candidate, Hubness, HubnessFit, MatchRules, Matcher, MatchingConfig, QuotaBook, combined_query,
+    Candidate, CandidateCheck, Drawing, Hubness, HubnessFit, MatchRules, Matcher, MatchingConfig,
+    QuotaBook, Wording, checked_candidates, combined_query,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const DRAWS: u64 = 100;
+
+const NONE: &[CheckKind] = &[];
+const BOTH: &[CheckKind] = &[CheckKind::Text, CheckKind::Encoder];
 
 /// One wrong answer of the stub in this many.
 const WRONG: u32 = 10;
 
-/// What the checks say of one instruction.
+/// How a photo's candidates are checked.
 #[derive(Clone, Copy)]
-struct Found {
-    passed: bool,
-    /// No check abstained.
-    certain: bool,
+struct Mode {
+    kinds: &'static [CheckKind],
+    /// Captions are known to search, checks and stub.
+    with_text: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,6 @@ struct World {
     encoder: Arc<dyn Encoder>,
     photos: Vec<Photo>,
     instructions: Vec<Instruction>,
-    vectors: Vec<Vec<f32>>,
     index: Arc<ExactIndex>,
     /// Instructions that do not apply to some photo.
     bound: Vec<bool>,
@@ -153,76 +156,67 @@ impl World {
         let is_bound = |at: usize| photos.iter().any(|photo| photo.labels[at] == Label::Not);
         let bound = (0..instructions.len()).map(is_bound).collect();
         let index = Arc::new(index);
-        Self { encoder, photos, instructions, vectors, index, bound }
+        Self { encoder, photos, instructions, index, bound }
+    }
+
+    fn asked(&self) -> Vec<Asked<'_>> {
+        let asked = |one| -> Asked<'_> {
+            let Instruction { text, requires, .. } = one;
+            Asked { text, requires: requires.as_deref() }
+        };
+        self.instructions.iter().map(asked).collect()
+    }
+
+    /// Whether the stub says that each instruction applies to each photo.
+    fn said(&self) -> Vec<Vec<bool>> {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let mut said =
+            |label: &Label| (*label == Label::Applies) != (random.random_range(0..WRONG) == 0);
+        self.photos.iter().map(|photo| photo.labels.iter().map(&mut said).collect()).collect()
     }
 
     /// For each photo, which instructions pass the named checks.
-    fn passed(&self, kinds: &[CheckKind], with_text: bool) -> Vec<Vec<Found>> {
-        let checker = Checker::new(kinds, Some(Arc::clone(&self.encoder)));
-        let asked: Vec<Asked<'_>> = self
-            .instructions
-            .iter()
-            .map(|one| Asked { text: &one.text, requires: one.requires.as_deref() })
-            .collect();
-        let mut random = ChaCha8Rng::seed_from_u64(7);
-        let one = |photo: &Photo| {
+    fn passed(&self, mode: Mode) -> Vec<Vec<bool>> {
+        if mode.kinds.contains(&CheckKind::Llm) {
+            return self.said();
+        }
+        let checker = Checker::new(mode.kinds, Some(Arc::clone(&self.encoder)));
+        let asked = self.asked();
+        let one = |photo: &Photo| -> Vec<bool> {
             let view = PhotoView {
-                descriptions: if with_text { &photo.captions } else { &[] },
+                descriptions: if mode.with_text { &photo.captions } else { &[] },
                 image: Some(&photo.image),
-                caption: None,
             };
             let verdicts = checker.verdicts(&view, &asked).expect("checked");
-            let found =
-                |one: &CheckVerdict| Found { passed: one.passed(), certain: one.is_founded() };
-            let mut passed: Vec<Found> = verdicts.iter().map(found).collect();
-            if kinds.contains(&CheckKind::Llm) {
-                let said = photo.labels.iter().zip(1..).map(|(label, number)| {
-                    let right = *label == Label::Applies;
-                    let applies = right != (random.random_range(0..WRONG) == 0);
-                    json!({"number": number, "applies": applies})
-                });
-                let reply = json!({"verdicts": said.collect::<Vec<_>>()}).to_string();
-                let said = check::llm::read(&reply, asked.len()).expect("read");
-                for (found, said) in passed.iter_mut().zip(said) {
-                    *found = Found { passed: found.passed && said, certain: found.certain && said };
-                }
-            }
-            passed
+            verdicts.iter().map(CheckVerdict::passed).collect()
         };
         self.photos.iter().map(one).collect()
     }
 
     fn checks(&self) {
-        let (text, encoder, llm) = (CheckKind::Text, CheckKind::Encoder, CheckKind::Llm);
-        let modes: [(&str, &[CheckKind], bool); 7] = [
-            ("off", &[], true),
-            ("text", &[text], true),
-            ("encoder", &[encoder], true),
-            ("text,encoder", &[text, encoder], true),
-            ("llm (stub)", &[llm], true),
-            ("off, photo alone", &[], false),
-            ("encoder, photo alone", &[text, encoder], false),
+        let mode = |kinds, with_text| Mode { kinds, with_text };
+        let modes: [(&str, Mode); 7] = [
+            ("off", mode(&[], true)),
+            ("text", mode(&[CheckKind::Text], true)),
+            ("encoder", mode(&[CheckKind::Encoder], true)),
+            ("text,encoder", mode(BOTH, true)),
+            ("llm (stub)", mode(&[CheckKind::Llm], true)),
+            ("off, photo alone", mode(&[], false)),
+            ("both, photo alone", mode(BOTH, false)),
         ];
         println!("\nprecision and recall of the checks over all pairs of photo and instruction");
-        let mut passes = Vec::new();
-        for (name, kinds, with_text) in modes {
-            let passed = self.passed(kinds, with_text);
-            if !kinds.is_empty() {
-                self.agreement(name, &passed, false);
-                self.agreement(name, &passed, true);
-            }
-            passes.push((name, passed, with_text));
+        for (name, mode) in modes.iter().filter(|(_, mode)| !mode.kinds.is_empty()) {
+            let passed = self.passed(*mode);
+            self.agreement(name, &passed, false);
+            self.agreement(name, &passed, true);
         }
-        let tokens: usize = self.photos.iter().map(|photo| self.question_chars(photo) / 4).sum();
-        println!("llm: {} calls, about {tokens} prompt tokens", self.photos.len());
         for per_image in [1, 3] {
             println!("\nper_image {per_image}");
             let mut before = [0.0; 2];
-            for (name, passed, with_text) in &passes {
-                let weight = if *with_text { 0.3 } else { 0.0 };
+            for (name, mode) in modes {
                 let config = MatchingConfig { per_image, ..MatchingConfig::default() };
-                let drawn = self.draw(config, weight, passed);
-                let base = &mut before[usize::from(*with_text)];
+                let drawn = self.draw(config, 0.3, mode);
+                let base = &mut before[usize::from(mode.with_text)];
                 if name.starts_with("off") {
                     *base = drawn.bound;
                 }
@@ -231,20 +225,11 @@ impl World {
         }
     }
 
-    fn question_chars(&self, photo: &Photo) -> usize {
-        let asked: Vec<Asked<'_>> =
-            self.instructions.iter().map(|one| Asked { text: &one.text, requires: None }).collect();
-        let view = PhotoView { descriptions: &photo.captions, image: None, caption: None };
-        let settings = SamplingSettings::default();
-        let request = check::llm::question(&view, Vec::new(), &asked, settings, 0);
-        request.messages.iter().map(|message| message.text.len()).sum()
-    }
-
-    fn agreement(&self, name: &str, passed: &[Vec<Found>], bound: bool) {
+    fn agreement(&self, name: &str, passed: &[Vec<bool>], bound: bool) {
         let mut counts: HashMap<(usize, bool), f64> = HashMap::new();
         for (photo, passed) in self.photos.iter().zip(passed) {
             for at in (0..passed.len()).filter(|&at| !bound || self.bound[at]) {
-                *counts.entry((photo.labels[at] as usize, passed[at].passed)).or_default() += 1.0;
+                *counts.entry((photo.labels[at] as usize, passed[at])).or_default() += 1.0;
             }
         }
         let count = |label: Label, passed| counts.get(&(label as usize, passed)).copied();
@@ -269,46 +254,76 @@ impl World {
         );
     }
 
-    fn draw(&self, config: MatchingConfig, weight: f64, passed: &[Vec<Found>]) -> Drawn {
-        let config = MatchingConfig { caption_weight: Some(weight), pool: 58, ..config };
+    fn draw(&self, config: MatchingConfig, weight: f64, mode: Mode) -> Drawn {
+        let asks = mode.kinds.contains(&CheckKind::Llm);
+        let kinds = if asks { &[] } else { mode.kinds };
+        let (weight, check) = (Some(weight), Some(kinds.to_vec()));
+        let config = MatchingConfig { caption_weight: weight, check, ..config };
         let defaults = self.encoder.manifest().defaults;
         let rules = MatchRules::new(&config, defaults).expect("sound rules");
-        let query = |photo: &Photo| {
-            combined_query(&photo.image, Some(&photo.caption), weight).expect("a query")
+        let drawing = |photo: &'_ Photo| -> (Vec<f32>, Option<Vec<f32>>, Vec<String>) {
+            let caption = mode.with_text.then(|| photo.caption.clone());
+            let said = if mode.with_text { photo.captions.clone() } else { Vec::new() };
+            (photo.image.clone(), caption, said)
         };
+        let known: Vec<_> = self.photos.iter().map(drawing).collect();
         let stats = (config.hubness != Hubness::None).then(|| {
             let ids: Vec<&str> = self.instructions.iter().map(|one| &*one.id).collect();
             let mut fit = HubnessFit::new(&*self.index, &ids).expect("given").by(&config);
-            self.photos.iter().for_each(|photo| fit.add(&query(photo)).expect("added"));
+            for (image, caption, _) in &known {
+                let query = combined_query(image, caption.as_deref(), rules.caption_weight());
+                fit.add(&query.expect("a query")).expect("added");
+            }
             fit.finish().expect("enough")
         });
+        let places: HashMap<String, usize> =
+            self.instructions.iter().zip(0..).map(|(one, at)| (one.id.clone(), at)).collect();
+        let wordings: Vec<Wording> = self
+            .instructions
+            .iter()
+            .map(|one| Wording {
+                text: one.text.as_str().into(),
+                requires: one.requires.as_deref().map(Into::into),
+            })
+            .collect();
+        let by_id = places.clone();
+        let check = CandidateCheck {
+            checker: Checker::new(kinds, Some(Arc::clone(&self.encoder))),
+            wordings: Arc::new(move |id| wordings.get(*by_id.get(id)?).cloned()),
+        };
         let matcher = Matcher::new(rules, self.index.clone(), stats).expect("a matcher");
-        let queries: Vec<_> = self.photos.iter().map(query).collect();
-        let candidates = matcher.candidates(&queries).expect("found");
-        let places: HashMap<&str, usize> =
-            self.instructions.iter().zip(0..).map(|(one, at)| (&*one.id, at)).collect();
+        let matcher = if kinds.is_empty() { matcher } else { matcher.with_check(check) };
+        let drawings: Vec<Drawing<'_>> = known
+            .iter()
+            .map(|(subject, caption, descriptions)| Drawing {
+                subject,
+                caption: caption.as_deref(),
+                descriptions,
+                is_photo: true,
+                seed: 0,
+            })
+            .collect();
+        let candidates = checked_candidates(&matcher, &drawings).expect("found");
+        let mut candidates: Vec<Vec<Candidate>> =
+            candidates.into_iter().map(|one| one.expect("sound")).collect();
+        if asks {
+            for (list, said) in candidates.iter_mut().zip(self.said()) {
+                // As the service asks: about the best alone, and the others are left out.
+                list.retain(|one| one.is_open(matcher.rules()));
+                list.sort_by(Candidate::best_first);
+                list.truncate(config.top_k.max(config.per_image));
+                list.retain(|one| said[places[&one.id]]);
+            }
+        }
         let mut drawn = Drawn::default();
         for seed in 0..DRAWS {
             let mut different = HashSet::new();
             for (number, candidates) in candidates.iter().enumerate() {
-                let found = |one: &Candidate| passed[number][places[&*one.id]];
-                let near = |one: &Candidate| one.similarity >= defaults.min_similarity;
-                let (left, refused): (Vec<Candidate>, Vec<Candidate>) =
-                    candidates.iter().cloned().partition(|one| found(one).passed);
-                let enough = left.iter().filter(|one| near(one)).count() >= config.per_image;
-                // As in the search before a draw: the model's own floor gives way.
-                let gives_way = !enough && refused.iter().any(near);
-                let mark = |mut one: Candidate| {
-                    let certain = gives_way && !near(&one) && found(&one).certain;
-                    one.verdict = certain.then(CheckVerdict::default);
-                    one
-                };
-                let left = left.into_iter().map(mark).collect();
-                let seed = seed * 1000 + number as u64;
+                let (left, seed) = (candidates.clone(), seed * 1000 + number as u64);
                 let outcome = matcher.draw(left, &mut QuotaBook::unlimited(), seed).expect("drawn");
                 drawn.left += if outcome.picks.is_empty() { 1.0 } else { 0.0 };
                 for pick in &outcome.picks {
-                    let at = places[&*pick.id];
+                    let at = places[&pick.id];
                     different.insert(at);
                     let label = self.photos[number].labels[at];
                     drawn.halves[number % 2][label as usize] += 1.0;
@@ -323,8 +338,6 @@ impl World {
     }
 
     fn corrections(&self) {
-        let off = self.passed(&[], true);
-        let on = self.passed(&[CheckKind::Text, CheckKind::Encoder], true);
         let nnn = |hubness_neighbours, hubness_weight| MatchingConfig {
             hubness: Hubness::Nnn,
             hubness_neighbours,
@@ -347,22 +360,21 @@ impl World {
             ("nnn k 30, weight 0.75", nnn(30, 0.75)),
             ("nnn k 10, weight 1", nnn(10, 1.0)),
         ];
-        for (state, passed) in [("off", &off), ("text,encoder", &on)] {
+        for (state, kinds) in [("off", NONE), ("text,encoder", BOTH)] {
+            let mode = Mode { kinds, with_text: true };
             println!("\ncorrections for hubs, per_image 1, check {state}");
             let mut base = 0.0;
             for (name, config) in &corrections {
-                let drawn = self.draw(config.clone(), 0.3, passed);
+                let drawn = self.draw(config.clone(), 0.3, mode);
                 base = if *name == "none" { drawn.bound } else { base };
                 drawn.print(name, base);
             }
             println!("caption weights, per_image 1, check {state}");
             for weight in [0.0, 0.3, 0.5, 0.7, 1.0] {
-                let drawn = self.draw(MatchingConfig::default(), weight, passed);
+                let drawn = self.draw(MatchingConfig::default(), weight, mode);
                 drawn.print(&format!("caption_weight {weight}"), base);
             }
         }
-        let mean: f64 = self.photos.iter().map(|one| cosine(&one.image, &self.vectors[0])).sum();
-        assert!(mean.is_finite());
     }
 }
 

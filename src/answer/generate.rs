@@ -14,7 +14,7 @@ use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, PromptSource,
-    SamplingSettings,
+    SamplingSettings, unfinished,
 };
 
 /// How answers are asked for.
@@ -168,7 +168,7 @@ impl Generator {
         reply: ChatReply,
     ) -> AnswerRow {
         let text = reply.text.trim().to_owned();
-        let finish = finish_name(reply.finish);
+        let finish = reply.finish.name();
         let verdict = verdict(
             &self.prompts,
             &self.filters,
@@ -203,7 +203,7 @@ impl Generator {
 }
 
 /// What is said of a reply: whether it is an answer at all ([`no_answer`]), whether the LLM
-/// declines, or else what the filters say. `finish` is what [`finish_name`] gave.
+/// declines, or else what the filters say. `finish` is what [`FinishReason::name`] gave.
 pub fn verdict(
     prompts: &PromptSet,
     filters: &Filters,
@@ -232,7 +232,7 @@ pub fn passed(filters: &Filters, text: &str, verdict: &Verdict) -> Vec<String> {
 }
 
 /// Why a reply is no answer whatever the filters say of its text: the server did not end it as a
-/// complete one, or it is reasoning alone. `finish` is what [`finish_name`] gave.
+/// complete one, or it is reasoning alone. `finish` is what [`FinishReason::name`] gave.
 pub fn no_answer(text: &str, finish: &str, has_reasoning: bool) -> Option<Refused> {
     let silent = text.trim().is_empty();
     let (code, reason) = match (unfinished(finish), finish) {
@@ -252,36 +252,14 @@ pub fn no_answer(text: &str, finish: &str, has_reasoning: bool) -> Option<Refuse
     Some(Refused { code: code.to_owned(), reason: reason.to_owned() })
 }
 
-/// The code under which a reply is refused in every role for how it ended; none when it is
-/// complete, or cut at a limit, which each role judges itself. What older releases stored as
-/// `other` was accepted then and stays so.
-pub fn unfinished(finish: &str) -> Option<&'static str> {
-    match finish {
-        "content_filter" => Some("content_filter"),
-        "failed" | "unknown" => Some("unfinished"),
-        _ => None,
-    }
-}
-
-/// The name of a finish reason in the store and the report.
-pub fn finish_name(finish: FinishReason) -> &'static str {
-    match finish {
-        FinishReason::Stop => "stop",
-        FinishReason::Length => "length",
-        FinishReason::ContentFilter => "content_filter",
-        FinishReason::Failed => "failed",
-        FinishReason::Unknown => "unknown",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_not_complete_is_no_answer() {
-        let code = |text, finish, reasoning| {
-            no_answer(text, finish_name(finish), reasoning).map(|refused| refused.code)
+        let code = |text, finish: FinishReason, reasoning| {
+            no_answer(text, finish.name(), reasoning).map(|refused| refused.code)
         };
         assert_eq!(code("A bus.", FinishReason::Stop, true), None);
         assert_eq!(code("A bus", FinishReason::Length, false), None, "the filter's to judge");

@@ -407,6 +407,14 @@ impl Database {
         self.set_meta_json(&name, &today).map(|()| today)
     }
 
+    /// Whether a value is kept under `name` by [`Self::began_with`].
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_begun_with(&self, name: &str) -> Result<bool, DbError> {
+        Ok(self.meta(&format!("began with: {name}"))?.is_some())
+    }
+
     /// A named value that is kept as JSON.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! `embed`: photos or texts to a `.npy` file.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::Error;
 use crate::base::durable::Staged;
+use crate::base::json;
 use crate::dataset::sink::{NpyWriter, SinkError};
 use crate::dataset::source::SourceError;
 use crate::dataset::{ImageRef, Photos};
@@ -270,7 +271,12 @@ impl Output {
         if truncated {
             row["truncated"] = true.into();
         }
-        writeln!(lines, "{row}").map_err(|source| SinkError::Io { path: ids, source })?;
+        let mut line = Vec::new();
+        let written = json::append(&mut line, &row).map_err(io::Error::from).and_then(|()| {
+            line.push(b'\n');
+            lines.write_all(&line)
+        });
+        written.map_err(|source| SinkError::Io { path: ids, source })?;
         self.rows += 1;
         Ok(())
     }

@@ -199,8 +199,7 @@ fn spellings(name: &str) -> Vec<String> {
         let climbs = |name: &str| name.split('/').any(|part| part == "..");
         let allowed =
             !other.starts_with('/') && !climbs(&other) && !other.contains(char::is_control);
-        let parts: Vec<&str> = other.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-        let other = parts.join("/");
+        let other = tidied(&other);
         if allowed && !other.is_empty() && other != name && !found.contains(&other) {
             found.push(other);
         }
@@ -208,8 +207,15 @@ fn spellings(name: &str) -> Vec<String> {
     found
 }
 
-fn composed(name: &str) -> String {
+/// A name with its accents composed, as most systems write it.
+pub(super) fn composed(name: &str) -> String {
     name.nfc().collect()
+}
+
+/// A name without empty parts and without those that say "here".
+pub(super) fn tidied(name: &str) -> String {
+    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    parts.join("/")
 }
 
 /// A name by which near ones are found: composed, in small letters, without a short ending.

@@ -182,7 +182,8 @@ pub struct AnswerRow {
     /// From 1.
     pub attempt: u32,
     pub text: String,
-    /// Why the LLM stopped: `stop`, `length`, `content_filter` or `other`.
+    /// Why the LLM stopped: `stop`, `length`, `content_filter`, `failed` or `unknown`; release
+    /// 0.1.0 knew `other` for what is neither of the first three.
     pub finish: String,
     /// The LLM's name as its server reports it.
     pub llm: String,

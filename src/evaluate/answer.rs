@@ -10,7 +10,10 @@ use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::base::tokens::break_up;
-use crate::llm::{ChatReply, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings};
+use crate::llm::{
+    ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, Message, SamplingSettings,
+    unfinished,
+};
 use crate::sandbox::FileAccess;
 use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
 
@@ -293,6 +296,13 @@ impl Asking for Scribe {
     }
 
     fn reply(&self, task: Task, request: &ChatRequest, reply: ChatReply) -> Outcome<Task, Entry> {
+        // The server failed in the middle, or does not say that the reply is complete.
+        if matches!(reply.finish, FinishReason::Failed | FinishReason::Unknown) {
+            let code = unfinished(reply.finish.name()).unwrap_or_default().to_owned();
+            let reason = "the server did not end its reply as a complete one".to_owned();
+            let failed = FailedCall { code, reason, attempts: reply.attempts, refused: false };
+            return Outcome::done(Entry::Failure(self.about(task), failed));
+        }
         Outcome::done(Entry::Reply(self.about(task), raw_reply(1, request, reply)))
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures::stream;
 
 use crate::Error;
-use crate::answer::generate::{finish_name, unfinished};
 use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::base::key::Key;
-use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings};
+use crate::llm::{
+    ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings, unfinished,
+};
 use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop, Worked};
 
 use super::align::Entrant;
@@ -301,7 +302,7 @@ pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {
 
 /// A reply with its verdict, as it is kept.
 fn judged(attempt: u32, request: &ChatRequest, reply: ChatReply) -> Reply {
-    let (verdict, reason) = match unfinished(finish_name(reply.finish)) {
+    let (verdict, reason) = match unfinished(reply.finish.name()) {
         Some(code) => ("", code),
         None => match verdict::parse(&reply.text) {
             Ok(letter) => (letter.name(), ""),
@@ -324,7 +325,7 @@ pub(super) fn raw_reply(attempt: u32, request: &ChatRequest, reply: ChatReply) -
         text: reply.text,
         verdict: String::new(),
         reason: String::new(),
-        finish: finish_name(reply.finish).to_owned(),
+        finish: reply.finish.name().to_owned(),
         llm: reply.model,
         prompt_tokens: reply.usage.prompt_tokens,
         completion_tokens: reply.usage.completion_tokens,

@@ -8,7 +8,6 @@ use futures::stream;
 use serde_json::Value;
 
 use crate::Error;
-use crate::answer::generate::{finish_name, unfinished};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
@@ -213,8 +212,7 @@ impl Sheet {
     }
 
     fn asks_again(&self, question: usize, reply: &StoredReply) -> bool {
-        let good =
-            unfinished(&reply.finish).is_none() && (self.good)(question, &reply.text).is_ok();
+        let good = reply.whole().is_ok_and(|text| (self.good)(question, text).is_ok());
         reply.attempt < self.questioning.attempts && !good
     }
 
@@ -292,7 +290,7 @@ impl Asking for Sheet {
             model: reply.model,
             seed: request.seed,
             text: reply.text,
-            finish: finish_name(reply.finish).to_owned(),
+            finish: reply.finish.name().to_owned(),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
         };

@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::Error;
-use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::instruction::augment::{
     Candidate, GenerateConfig, Judge, Judged, Pool, PoolEntry, SeedPool,
@@ -110,10 +109,8 @@ impl AugmentStage<'_> {
         for (at, reply) in
             replies.iter().enumerate().flat_map(|(at, all)| all.iter().map(move |one| (at, one)))
         {
-            let read = match unfinished(&reply.finish) {
-                Some(code) => Err(code),
-                None => reply::read(&reply.text).map_err(|unread| unread.code()),
-            };
+            let read =
+                reply.whole().and_then(|text| reply::read(text).map_err(|unread| unread.code()));
             let (outcome, found) = match read {
                 Ok((form, found)) => (form.name(), found),
                 Err(code) => (code, Vec::new()),

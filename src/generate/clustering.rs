@@ -12,8 +12,8 @@ use crate::instruction::GenerateError;
 use crate::instruction::cluster::{ClusterConfig, ClusterError, Partition, Tried, choose};
 use crate::instruction::lineage::{ACCEPTED, ClusterRow, GenerationStore, MemberRow, RawRow};
 
-use super::old_keys;
 use super::vectors::Vectors;
+use super::{old_keys, summary};
 use crate::work::{Phase, Progress, Stop};
 
 const FACTS: &str = "cluster";
@@ -182,14 +182,11 @@ fn lost(store: &GenerationStore, error: ClusterError) -> Error {
         let counts = counts.iter().filter(|count| count.of == what);
         counts.map(|count| format!("{} {}", count.code, count.count)).collect::<Vec<_>>()
     };
-    let all: u64 = counts.iter().filter(|count| count.of == "raw").map(|one| one.count).sum();
-    let refused = failures.iter().find(|failure| failure.refused);
-    let refused = refused.map(|one| format!("refused {} ({})", failures.len(), one.reason));
-    let why: Vec<String> = match all {
-        0 => of("reply").into_iter().chain(refused).collect(),
-        _ => of("raw").into_iter().chain(refused).collect(),
-    };
-    let what = if all == 0 { "replies" } else { "instructions" };
+    let all = summary::count(&counts, "raw", None);
+    let (what, kind) = if all == 0 { ("replies", "reply") } else { ("instructions", "raw") };
+    let refused: Vec<_> = failures.iter().filter(|failure| failure.refused).collect();
+    let said = refused.first().map(|one| format!("refused {} ({})", refused.len(), one.reason));
+    let why: Vec<String> = of(kind).into_iter().chain(said).collect();
     let why = if why.is_empty() { "none came".to_owned() } else { why.join(", ") };
     GenerateError::Cluster {
         error,

@@ -155,7 +155,9 @@ impl Generation {
         let (today, folder) = self.prompts();
         // Release 0.1.0 kept no texts; its generations asked with the small set.
         let today = || {
-            let old = store.meta(RESOLVED)?.is_some();
+            let begun = store.meta(RESOLVED)?.is_some();
+            let chosen = generate.prompts.as_ref();
+            let old = begun && PromptSource::may_be_unnamed(chosen, "prompts", store)?;
             let small = || prompt::built_in(BuiltInSet::Small, BuiltInSet::Small);
             Ok(if old { small() } else { today })
         };

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::answer::generate::unfinished;
 use crate::base::hash;
 use crate::encoder::Embedding;
-use crate::instruction::augment::{Candidate, Judge, Judged, LibraryMode};
+use crate::instruction::augment::{Candidate, Judge, Judged, LibraryMode, cosine};
 use crate::instruction::filter::{InstructionFilterConfig, Refusal};
 use crate::instruction::lineage::{
     ACCEPTED, FinalRow, MERGED, MemberRow, NOT_SUMMARIZED, PickRow, RawRow, ReadingRow, RefusalRow,
@@ -208,10 +207,7 @@ impl Kept {
     }
 
     fn same_meaning(&self, vector: &Embedding) -> Option<(usize, String)> {
-        let cosine = |(cluster, other): &(usize, Embedding)| -> (usize, f64) {
-            let products = vector.iter().zip(other).map(|(a, b)| a * b);
-            (*cluster, products.sum::<f32>().into())
-        };
+        let cosine = |(cluster, other): &(usize, Embedding)| (*cluster, cosine(vector, other));
         let (cluster, cosine) = self.rows.iter().map(cosine).max_by(|a, b| a.1.total_cmp(&b.1))?;
         (cosine >= self.merge_cosine).then(|| (cluster, format!("cosine {cosine:.3}")))
     }
@@ -244,10 +240,9 @@ impl Found {
             ..FinalRow::of(cluster)
         };
         for reply in replies {
-            let read = match unfinished(&reply.finish) {
-                Some(code) => Err(code),
-                None => reply::read_summary(&reply.text).map_err(|unread| unread.code()),
-            };
+            let read = reply
+                .whole()
+                .and_then(|text| reply::read_summary(text).map_err(|unread| unread.code()));
             self.readings.push(ReadingRow {
                 call_key: reply.key.clone(),
                 role: "summarize",

@@ -222,7 +222,8 @@ impl AugmentPrompts {
         if let Some(AugmentExample { description, instructions }) = example {
             let first = &instructions[..count.min(instructions.len())];
             messages.push(self.asked(description, &[], first.len()));
-            messages.push(Message::assistant(json!({ "instructions": first }).to_string()));
+            let turn = json!({ "instructions": broken_up(first) });
+            messages.push(Message::assistant(turn.to_string()));
         }
         messages.push(self.asked(&shown.text, &shown.captions, count));
         messages
@@ -240,9 +241,9 @@ impl AugmentPrompts {
     }
 }
 
-/// Seeds as a turn may hold them: what a server would take for a token is broken up.
-fn broken_up(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| break_up(text).into_owned()).collect()
+/// Texts as a turn may hold them: what a server would take for a token is broken up.
+fn broken_up(texts: &[impl AsRef<str>]) -> Vec<String> {
+    texts.iter().map(|text| break_up(text.as_ref()).into_owned()).collect()
 }
 
 /// A group of instructions and what stands for it.
@@ -278,6 +279,7 @@ impl SummarizePrompts {
         for example in &self.examples {
             let SummarizeExample { instructions, coherent, instruction, requires } = example;
             messages.push(self.asked(instructions.iter().map(String::as_str)));
+            let (instruction, requires) = (break_up(instruction), broken_up(requires));
             let reply =
                 json!({"coherent": coherent, "instruction": instruction, "requires": requires});
             messages.push(Message::assistant(reply.to_string()));
@@ -288,9 +290,8 @@ impl SummarizePrompts {
 
     fn asked<'a>(&self, members: impl Iterator<Item = &'a str>) -> Message {
         let list: Vec<String> = members.map(|member| format!("- {member}")).collect();
-        let values = [("instructions", list.join("\n"))];
-        let values = values.each_ref().map(|(name, list)| (*name, list.as_str()));
-        Message::user(self.prompts.turn("summarize.user.txt", &values))
+        let list = list.join("\n");
+        Message::user(self.prompts.turn("summarize.user.txt", &[("instructions", &list)]))
     }
 
     /// Whether these prompts ask what the instruction requires of an image, so that the reply has

@@ -202,7 +202,7 @@ fn addressed(clause: &[String]) -> Option<usize> {
         ["you", "must" | "should"] | ["you", "need" | "have" | "are", "to"] => true,
         _ => false,
     };
-    (2..words.len()).find(|at| is_verb(words[*at]) && asked(&words[..*at]))
+    (2..words.len()).find(|at| asked(&words[..*at]) && is_verb(words[*at]))
 }
 
 /// Whether a word is a noun before `behind`, though a verb is written so.

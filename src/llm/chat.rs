@@ -131,6 +131,30 @@ pub enum FinishReason {
     Unknown,
 }
 
+impl FinishReason {
+    /// The name of a finish reason in stores and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The code under which a reply is refused in every role for how it ended, by its
+/// [`FinishReason::name`]; none when it is complete, or cut at a limit, which each role judges
+/// itself. What older releases stored as `other` was accepted then and stays so.
+pub fn unfinished(finish: &str) -> Option<&'static str> {
+    match finish {
+        "content_filter" => Some("content_filter"),
+        "failed" | "unknown" => Some("unfinished"),
+        _ => None,
+    }
+}
+
 /// Tokens counted by the server; zero when the server does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

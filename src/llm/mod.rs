@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 pub use chat::{
     ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, Message, Role, Usage,
+    unfinished,
 };
 pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};

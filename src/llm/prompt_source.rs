@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::LlmTarget;
+use crate::base::db::{Database, DbError};
 
 /// The built-in prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,27 @@ impl PromptSource {
             Some(Self::Set(set)) => format!("{name}, {}", set.name()),
             Some(Self::Folder(_)) | None => name.to_owned(),
         }
+    }
+
+    /// Whether what has begun with `chosen` may have begun in release 0.1.0, which kept no texts
+    /// and knew no set by its name: nothing is kept in `store` under the name of a set either.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn may_be_unnamed(
+        chosen: Option<&Self>,
+        name: &str,
+        store: &Database,
+    ) -> Result<bool, DbError> {
+        if matches!(chosen, Some(Self::Set(_))) {
+            return Ok(false);
+        }
+        for set in BuiltInSet::ALL {
+            if store.has_begun_with(&Self::kept_as(Some(&Self::Set(set)), name))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The folder, to be made absolute.

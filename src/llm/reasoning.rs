@@ -51,18 +51,12 @@ const LONGEST: usize = 160;
 /// Splits a finished text into its reasoning, where there is any, and the answer. A text whose
 /// reasoning has no end holds no answer.
 pub fn split(text: &str) -> (Option<String>, String) {
-    let mut splitter = Splitter::default();
-    splitter.push(text);
-    splitter.finish();
-    splitter.into_parts()
+    Splitter::of(text).into_parts()
 }
 
 /// Whether a text holds reasoning or its marks, which nobody wants to train on.
 pub fn contains(text: &str) -> bool {
-    let mut splitter = Splitter::default();
-    splitter.push(text);
-    splitter.finish();
-    splitter.marked
+    Splitter::of(text).marked
 }
 
 /// `reasoning` without white space around it; none when nothing is left.
@@ -107,6 +101,14 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// One that has taken a finished text.
+    pub fn of(text: &str) -> Self {
+        let mut splitter = Self::default();
+        splitter.push(text);
+        splitter.finish();
+        splitter
+    }
+
     /// Adds a piece; returns the text of the answer that is decided now.
     pub fn push(&mut self, piece: &str) -> String {
         self.pending.push_str(piece);
@@ -233,10 +235,10 @@ impl Splitter {
 
     /// Up to where the text from `at` on cannot be the beginning of a mark.
     fn undecided(&self, text: &str, at: usize) -> usize {
-        if self.place == Place::BareChannel {
-            return text.floor_char_boundary(text.len().saturating_sub(LONGEST)).max(at);
-        }
         let far = text.floor_char_boundary(text.len().saturating_sub(LONGEST)).max(at);
+        if self.place == Place::BareChannel {
+            return far;
+        }
         let tail = &text[far..];
         let open = tail.rfind(['<', '[', '◁']).filter(|open| !is_closed(&tail[*open..]));
         open.map_or(text.len(), |open| far + open)

@@ -2,6 +2,7 @@
 
 use super::Message;
 use super::template::render;
+use crate::base::tokens::break_up;
 
 /// Most characters of a refused reply that are shown again.
 const MOST_SHOWN: usize = 1000;
@@ -13,7 +14,7 @@ pub(crate) fn turns(retry: &str, reply: &str, reason: &str) -> Vec<Message> {
     // Servers refuse a turn that is empty.
     let shown = if shown.is_empty() { "(nothing)" } else { &shown };
     vec![
-        Message::assistant(render("{reply}", &[("reply", shown)])),
+        Message::assistant(break_up(shown.trim())),
         Message::user(render(retry.trim(), &[("reason", reason)])),
     ]
 }

@@ -81,7 +81,7 @@ mod tests {
 
     fn limited(retry_after: Option<u64>) -> LlmFault {
         let retry_after = retry_after.map(Duration::from_secs);
-        LlmFault::RateLimited { retry_after, excerpt: String::new() }
+        LlmFault::RateLimited { status: 429, retry_after, excerpt: String::new() }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From embeddings to drawn instructions: what matching one photo comes to, and how often one
 //! instruction may be used.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -26,6 +27,22 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// The order of candidates: best score first, equal ones by their ids.
+    pub fn best_first(&self, other: &Self) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.id.cmp(&other.id))
+    }
+
+    /// Whether it is similar enough. One below the floor has a verdict only where the checks found
+    /// that it applies for certain.
+    fn is_near(&self, rules: &MatchRules) -> bool {
+        self.similarity >= rules.min_similarity() || (self.verdict.is_some() && !self.is_refused())
+    }
+
+    /// Whether it may be drawn as far as the floor and the checks are concerned.
+    pub fn is_open(&self, rules: &MatchRules) -> bool {
+        self.is_near(rules) && !self.is_refused()
+    }
+
     /// Whether a check refused it.
     pub fn is_refused(&self) -> bool {
         self.verdict.as_ref().is_some_and(|verdict| !verdict.passed())
@@ -314,13 +331,9 @@ struct Sifted {
 fn sift(candidates: Vec<Candidate>, rules: &MatchRules, quota: &QuotaBook) -> Sifted {
     let all = candidates.len();
     let mut left = candidates;
-    // One below the floor has a verdict only where a check found that it applies for certain.
-    let is_in = |one: &Candidate| {
-        one.similarity >= rules.min_similarity() || (one.verdict.is_some() && !one.is_refused())
-    };
-    left.retain(is_in);
+    left.retain(|one| one.is_near(rules));
     let similar = left.len();
-    left.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    left.sort_unstable_by(Candidate::best_first);
     let (inapplicable, mut eligible): (Vec<_>, Vec<_>) =
         left.into_iter().partition(Candidate::is_refused);
     eligible.retain(|candidate| quota.allows(&candidate.id));

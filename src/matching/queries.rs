@@ -245,29 +245,23 @@ pub fn checked_candidates(
     Ok(found.collect())
 }
 
-/// A query's vectors at length 1.
+/// A query, and its photo at length 1.
 struct Units {
     query: Query,
-    subject: Vec<f32>,
-    caption: Option<Vec<f32>>,
+    image: Option<Vec<f32>>,
 }
 
 impl Units {
     fn of(matcher: &Matcher, one: &Drawing<'_>) -> Result<Self, MatchError> {
         let query = matcher.query(one.subject, one.caption)?;
-        let unit_of = |vector: &[f32]| -> Result<Vec<f32>, MatchError> {
-            Ok(unit(vector, vector.len(), || "an embedding".to_owned())?.0)
-        };
-        let caption = one.caption.map(unit_of).transpose()?;
-        Ok(Self { query, subject: unit_of(one.subject)?, caption })
+        let image = one
+            .is_photo
+            .then(|| unit(one.subject, one.subject.len(), || "an embedding".to_owned()))
+            .transpose()?;
+        Ok(Self { query, image: image.map(|(image, _)| image) })
     }
 
     fn photo<'a>(&'a self, one: &Drawing<'a>) -> PhotoView<'a> {
-        let subject = Some(self.subject.as_slice());
-        let (image, caption) = match one.is_photo {
-            true => (subject, self.caption.as_deref()),
-            false => (None, subject),
-        };
-        PhotoView { descriptions: one.descriptions, image, caption }
+        PhotoView { descriptions: one.descriptions, image: self.image.as_deref() }
     }
 }

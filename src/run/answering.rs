@@ -7,7 +7,7 @@ use futures::{Stream, TryStreamExt, stream};
 
 use crate::Error;
 use crate::answer::filter::{Filters, SampleView, Verdict};
-use crate::answer::generate::{finish_name, passed, verdict};
+use crate::answer::generate::{passed, verdict};
 use crate::answer::{Generator, PromptSet};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
@@ -199,7 +199,7 @@ impl Judging<'_> {
                 .map(|answer| {
                     let sample = SampleView {
                         text: &answer.text,
-                        truncated: answer.finish == finish_name(FinishReason::Length),
+                        truncated: answer.finish == FinishReason::Length.name(),
                         instruction: &answer.instruction,
                         description: &answer.description,
                         prompt_texts: &self.prompts.texts(),

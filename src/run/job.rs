@@ -167,7 +167,7 @@ impl Job {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        Summary::read(&self.folder, store, ingest, answered)
+        Summary::read(&self.folder, store, ingest, answered, self.config.generate.enabled)
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {

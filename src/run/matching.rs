@@ -258,7 +258,7 @@ fn checks(config: &MatchingConfig, store: &Store) -> Result<Vec<CheckKind>, Erro
         return Ok(named.clone());
     }
     let today = match Settings::read(store)?.matching {
-        Some(_) => Vec::new(),
+        Some(earlier) => earlier.checks.iter().filter_map(|name| CheckKind::named(name)).collect(),
         None => DEFAULT_CHECKS.into(),
     };
     Ok(store.database().began_with("matching.check", today)?)
@@ -315,7 +315,7 @@ fn match_row(
 /// What was considered and what did not apply, best score first.
 fn candidates(outcome: &Outcome) -> Vec<CandidateScore> {
     let mut all: Vec<&Candidate> = outcome.considered.iter().chain(&outcome.inapplicable).collect();
-    all.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    all.sort_by(|a, b| a.best_first(b));
     all.into_iter().map(candidate_score).collect()
 }
 

@@ -43,7 +43,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads the run's figures.
+    /// Reads the run's figures; those of its own generation where it draws from it.
     ///
     /// # Errors
     /// SQLite's.
@@ -52,6 +52,7 @@ impl Summary {
         store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
+        generates: bool,
     ) -> Result<Self, Error> {
         let settings = Settings::read(store)?;
         let (matching, answering) = (settings.match_conf(), settings.answer_conf());
@@ -70,7 +71,10 @@ impl Summary {
             (.., 0) => Some(LostAt::Answers),
             _ => None,
         };
-        let generation = generate::folder::open_if_there(folder.path())?;
+        let generation = match generates {
+            true => generate::folder::open_if_there(folder.path())?,
+            false => None,
+        };
         let generation = generation.map(|store| store.failures()).transpose()?.unwrap_or_default();
         let open = generation.iter().filter(|failure| !failure.refused).count();
         let nothing = lost_at.map(|at| Nothing::read(store, at, &rejections, &failures));

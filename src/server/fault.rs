@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn failures_of_the_language_model_say_who_can_mend_them() {
         let text = String::new;
-        let busy = LlmFault::RateLimited { retry_after: None, excerpt: text() };
+        let busy = LlmFault::RateLimited { status: 429, retry_after: None, excerpt: text() };
         let loading = LlmFault::Server { status: 409, retry_after: None, excerpt: text() };
         let spent = LlmFault::QuotaExhausted { status: 402, excerpt: text() };
         let key = LlmFault::Auth { status: 401, key_env: None, excerpt: text() };

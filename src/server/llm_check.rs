@@ -12,8 +12,8 @@ use super::fault::Fault;
 use super::matcher::Candidates;
 use crate::base::hash;
 use crate::instruction::store::StoredInstruction;
-use crate::llm::ChatModel;
-use crate::matching::check::{Asked, CheckKind, Finding, PhotoView, llm};
+use crate::llm::{ChatModel, SamplingSettings};
+use crate::matching::check::{Asked, CheckKind, Finding, llm};
 use crate::matching::{Candidate, MatchRules, Strategy};
 
 /// The most candidates of one photo that are asked about.
@@ -93,11 +93,10 @@ impl App {
             .collect();
         let findings: Vec<Finding> = if found.descriptions.is_empty() {
             // The model is not shown the photo, so that it has nothing to go by.
-            let abstained = Finding { kind: CheckKind::Llm, score: None, missing: Vec::new() };
-            vec![abstained; asked.len()]
+            vec![Finding::abstained(CheckKind::Llm); asked.len()]
         } else {
-            let photo = PhotoView { descriptions: &found.descriptions, ..PhotoView::default() };
-            let verdicts = self.verdicts(model, &photo, &asked, id, asking).await?;
+            let said = &found.descriptions;
+            let verdicts = self.verdicts(model, said, &asked, id, asking).await?;
             asked
                 .iter()
                 .zip(verdicts)
@@ -123,21 +122,17 @@ impl App {
             Strategy::Mmr => MOST_ASKED,
             _ => config.top_k.max(config.per_image).min(MOST_ASKED),
         };
-        list.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+        list.sort_by(Candidate::best_first);
         let (mut open, mut worded) = (0, Vec::new());
-        // One below the floor is in where the other checks found that it applies for certain.
-        let is_out = |one: &Candidate| {
-            one.is_refused() || (one.similarity < rules.min_similarity() && one.verdict.is_none())
-        };
         list.retain(|one| {
-            if is_out(one) {
+            if !one.is_open(rules) {
                 return true;
             }
             open += 1;
             open <= most
         });
         for (at, one) in list.iter().enumerate() {
-            if !is_out(one) {
+            if one.is_open(rules) {
                 worded.extend(self.library.by_key(&one.id).map(|stored| (at, stored)));
             }
         }
@@ -148,7 +143,7 @@ impl App {
     async fn verdicts(
         &self,
         model: &dyn ChatModel,
-        photo: &PhotoView<'_>,
+        descriptions: &[String],
         asked: &[Asked<'_>],
         id: &str,
         asking: &Asking<'_>,
@@ -160,19 +155,13 @@ impl App {
         let mut unread = None;
         for attempt in 0..ATTEMPTS {
             let seed = hash::seed(asking.seed + attempt, &["check", id]);
-            let mut settings = self.answers.check_settings(most_tokens);
-            if attempt == 0 {
-                // Later attempts sample: the same reply again would not help.
-                settings.temperature = 0.0;
-            }
-            let question = llm::question(photo, Vec::new(), asked, settings, seed >> 1);
+            let sampled = SamplingSettings { max_tokens: most_tokens, ..Default::default() };
+            // Later attempts sample: the same reply again would not help.
+            let temperature = if attempt == 0 { 0.0 } else { sampled.temperature };
+            let settings = SamplingSettings { temperature, ..sampled };
+            let question = llm::question(descriptions, asked, settings, seed);
             let reply = model.chat(&question, &cancel).await;
-            match &reply {
-                Ok(_) => self.answers.backend.report_success(),
-                Err(error) => {
-                    self.answers.backend.report_failure(error);
-                }
-            }
+            self.answers.note(&reply);
             match llm::read(&reply.map_err(Fault::from)?.text, asked.len()) {
                 Ok(verdicts) => return Ok(verdicts),
                 Err(error) => unread = Some(error),

@@ -6,7 +6,7 @@ use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
 use crate::instruction::store::InstructionFilter;
 use crate::matching::check::CheckKind;
-use crate::matching::{DEFAULT_CHECKS, Hubness, MatchRules, MatchingConfig, Strategy};
+use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
 use crate::model::manifest::ModelDefaults;
 
 /// The most categories or tags of a filter.
@@ -36,7 +36,6 @@ pub fn draw(
     // These need a whole dataset; a single match has none.
     config.hubness = Hubness::None;
     config.max_share = 0.0;
-    config.check.get_or_insert_with(|| DEFAULT_CHECKS.into());
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     let filter = filter(options)?;

@@ -6,7 +6,6 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
-use crate::dataset::record::AnswerRow;
 use crate::llm::{LlmError, SamplingSettings};
 use crate::work::{Backend, BackendDown};
 
@@ -51,14 +50,9 @@ impl AnswerWriter {
         })
     }
 
-    /// Sampling settings for a question with a short answer of at most so many tokens.
-    pub fn check_settings(&self, max_tokens: u32) -> SamplingSettings {
-        SamplingSettings { max_tokens, ..self.settings.clone() }
-    }
-
     /// Tells the backend's holder how a call went.
-    pub fn note(&self, written: &Result<AnswerRow, LlmError>) {
-        match written {
+    pub fn note<T>(&self, called: &Result<T, LlmError>) {
+        match called {
             Ok(_) => self.backend.report_success(),
             Err(error) => {
                 self.backend.report_failure(error);

@@ -37,6 +37,11 @@ async fn play(
     let learnt = row["expect"]["fault"] == "learnt";
     let again = !stage.refused.lock().expect("no panic").insert(number);
     if learnt && again {
+        let without = row["without"].as_str().expect("what is not taken");
+        let request: Value = serde_json::from_slice(&request).expect("JSON");
+        let system = request["messages"][0]["role"] == "system";
+        let says = if without == "system role" { system } else { !request[without].is_null() };
+        assert!(!says, "{} {}: {request}", row["server"], row["condition"]);
         let good = r#"{"choices":[{"message":{"content":"learnt"},"finish_reason":"stop"}]}"#;
         return ([("content-type", "application/json")], good).into_response();
     }

@@ -65,7 +65,9 @@ fn what_does_not_apply_is_not_drawn_and_a_resumed_run_asks_nothing() {
 fn a_photo_for_which_nothing_applies_is_a_rejection() {
     let boats = LIBRARY.lines().next().expect("a line");
     let (world, llm) = world(boats);
-    world.run("out", &llm);
+    let output = world.run("out", &llm);
+    assert_code(&output, 7);
+    assert!(said(&output).contains("2 of 2 no_applicable_instruction"), "{}", said(&output));
     let out = world.path("out");
     let rejections = "SELECT code, count(*) FROM rejections WHERE stage = 'match' GROUP BY code";
     assert_eq!(query(&out, rejections), ["no_applicable_instruction | 2"]);

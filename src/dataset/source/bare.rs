@@ -38,7 +38,7 @@ impl<R: Read> Bare<R> {
     }
 
     fn feed(&mut self, byte: u8) {
-        if !self.string {
+        if !self.string && (!self.begun.is_empty() || WORDS.iter().any(|word| word[0] == byte)) {
             self.begun.push(byte);
             if WORDS.contains(&self.begun.as_slice()) {
                 self.begun.clear();

@@ -90,7 +90,7 @@ impl Settings for FieldNames {
     }
 }
 
-/// The three things that a row says.
+/// What a row says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Id,

@@ -9,7 +9,7 @@ use super::fields::{FieldNames, Fields};
 use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::rows::{Piece, Row, Rows};
-use super::{Reader, SourceError, SourceKind, image_folder};
+use super::{Reader, SourceError, SourceKind};
 use crate::sandbox::FileAccess;
 
 /// How much of a `.json` is looked at to tell what it is.
@@ -22,24 +22,13 @@ pub(super) static LAYOUT: Layout = Layout {
     rows: read,
 };
 
-impl ManifestSource {
-    /// JSON objects at `path` whose image names are relative to the folder `images`: one per line,
-    /// over several lines, or in one array.
-    pub fn jsonl(path: &Path, images: &Path) -> Self {
-        Self::new(path, images, &LAYOUT)
-    }
-}
-
 pub(super) const READER: Reader = Reader {
     kind: SourceKind::Jsonl,
     name: "jsonl",
     what: "a .jsonl manifest",
     folder: false,
     endings: &["jsonl", "ndjson"],
-    open: |path, options| {
-        let source = ManifestSource::jsonl(path, &image_folder(path, options)?);
-        Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
-    },
+    open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
 
 fn read(

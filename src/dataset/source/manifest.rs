@@ -12,7 +12,7 @@ use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
 use super::refusal::{Outlet, Refusal};
 use super::text::Texts;
-use super::{Emit, Source, SourceError, encoding};
+use super::{Emit, Source, SourceError, SourceOptions, encoding, image_folder};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
@@ -102,6 +102,16 @@ impl ManifestSource {
         Self { path: path.to_owned(), images: images.to_owned(), access, fields, layout }
     }
 
+    /// Opens a file of this layout as a source's reader does.
+    pub(super) fn open(
+        path: &Path,
+        options: &SourceOptions,
+        layout: &'static Layout,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let source = Self::new(path, &image_folder(path, options)?, layout);
+        Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
+    }
+
     /// The same, its file read only where `access` allows, its fields called as `fields` says.
     #[must_use]
     pub fn reading(self, access: FileAccess, fields: FieldNames) -> Self {
@@ -155,25 +165,21 @@ struct Pending {
 
 impl Records<'_, '_, '_> {
     fn row(&mut self, line: Place, row: Result<Fields<'_>, Refusal>) -> ControlFlow<()> {
-        let place = self.place(line);
-        let read = row.and_then(|fields| Ok((fields.id()?, fields)));
-        match read {
+        let refusal = match row.and_then(|fields| Ok((fields.id()?, fields))) {
             Ok((Some(id), fields)) => {
                 self.flush()?;
-                self.named(line, id, || Ok((fields.image()?.to_owned(), fields.captions()?)))
+                return self
+                    .named(line, id, || Ok((fields.image()?.to_owned(), fields.captions()?)));
             }
             Ok((None, fields)) => match (fields.image(), fields.captions()) {
-                (Ok(image), Ok(texts)) => self.unnamed(line, image, texts),
-                (Err(refusal), _) | (_, Err(refusal)) => {
-                    self.flush()?;
-                    self.out.refuse(&place, refusal.at(&place))
-                }
+                (Ok(image), Ok(texts)) => return self.unnamed(line, image, texts),
+                (Err(refusal), _) | (_, Err(refusal)) => refusal,
             },
-            Err(refusal) => {
-                self.flush()?;
-                self.out.refuse(&place, refusal.at(&place))
-            }
-        }
+            Err(refusal) => refusal,
+        };
+        self.flush()?;
+        let place = self.place(line);
+        self.out.refuse(&place, refusal.at(&place))
     }
 
     fn place(&self, line: Place) -> String {

@@ -2,8 +2,8 @@
 //!
 //! A source streams its items in an order that depends on its content alone. An item that cannot
 //! be used becomes a [`Rejection`] and the reading goes on; only a source that is unusable as a
-//! whole is a [`SourceError`]. Ids are explicit and unique; what cannot be matched is reported,
-//! never guessed.
+//! whole is a [`SourceError`]. Ids are unique, and made of the photo's name where there is
+//! none; what cannot be matched is reported, never guessed.
 
 mod bare;
 mod coco;

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord};
 
@@ -12,7 +11,7 @@ use super::fields::{FieldNames, Fields};
 use super::lines::{BoundedLines, Line};
 use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
-use super::{Reader, SourceError, SourceKind, image_folder};
+use super::{Reader, SourceError, SourceKind};
 
 /// The longest cell with line ends in it, in bytes: what is held to find its end.
 const MAX_CELL_BYTES: usize = 1 << 20;
@@ -27,24 +26,13 @@ pub(super) static LAYOUT: Layout = Layout {
     rows: read,
 };
 
-impl ManifestSource {
-    /// A table at `path` whose first line names its columns, with commas, tabs, semicolons or bars
-    /// between; its image names are relative to the folder `images`.
-    pub fn csv(path: &Path, images: &Path) -> Self {
-        Self::new(path, images, &LAYOUT)
-    }
-}
-
 pub(super) const READER: Reader = Reader {
     kind: SourceKind::Csv,
     name: "csv",
     what: "a .csv or .tsv manifest",
     folder: false,
     endings: &["csv", "tsv"],
-    open: |path, options| {
-        let source = ManifestSource::csv(path, &image_folder(path, options)?);
-        Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
-    },
+    open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
 
 fn read(
@@ -270,12 +258,14 @@ fn no_columns(file: &File<'_>, detail: &str) -> SourceError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::tests::{Said, folder};
     use super::*;
 
     fn said(text: &[u8]) -> Said {
         let folder = folder(&[("m.csv", text)]);
-        Said::of(&ManifestSource::csv(&folder.path().join("m.csv"), Path::new("photos")))
+        Said::of(&ManifestSource::new(&folder.path().join("m.csv"), Path::new("photos"), &LAYOUT))
     }
 
     /// `id image description` of each record.

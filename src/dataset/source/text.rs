@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::refusal::Refusal;
 use crate::dataset::sink::find_garbage;
 
@@ -35,14 +37,10 @@ impl Texts {
     /// The texts of several rows about the same photo, each of them once.
     pub fn together(rows: Vec<Self>) -> Self {
         let mut list = rows.len() > 1;
-        let mut found: Vec<String> = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for row in rows {
             list |= row.list;
-            for text in row.found {
-                if !found.contains(&text) {
-                    found.push(text);
-                }
-            }
+            found.extend(row.found.into_iter().filter(|text| seen.insert(text.clone())));
         }
         Self { list, found }
     }

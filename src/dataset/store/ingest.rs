@@ -61,19 +61,6 @@ impl Store {
         })
     }
 
-    /// The captions of an item apart: several where its source had several, else its description.
-    ///
-    /// # Errors
-    /// SQLite's, or a damaged row.
-    pub fn captions(&self, seq: i64) -> Result<Vec<String>, DbError> {
-        let list = "coalesce(descriptions, json_array(description))";
-        self.db.rows(
-            &format!("SELECT value FROM items, json_each({list}) WHERE seq = ?1 ORDER BY key"),
-            [seq],
-            |row| row.get(0),
-        )
-    }
-
     /// Stores refusals of the source.
     ///
     /// # Errors

@@ -166,16 +166,14 @@ impl Store {
         conf: &str,
         filters: usize,
     ) -> Result<u64, DbError> {
-        let mut rows = self.db.rows(
+        self.db.value(
             "SELECT count(*) FROM answers a
              JOIN pairs p ON p.pair_key = a.pair_key AND p.conf = ?1
              JOIN items i ON i.seq = p.seq AND i.state = 'ready'
                  AND i.pass = (SELECT value FROM meta WHERE name = 'pass') + 0
              WHERE a.conf = ?2 AND a.verdict = 'accepted' AND json_array_length(a.filters) < ?3",
             params![match_conf, conf, filters],
-            |row| row.get(0),
-        )?;
-        Ok(rows.pop().unwrap_or_default())
+        )
     }
 
     /// Adds to a stage's work.

@@ -218,7 +218,7 @@ impl Judge {
 }
 
 /// Cosine of two unit vectors.
-pub(in crate::instruction) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>().into()
 }
 

@@ -5,4 +5,4 @@ mod config;
 mod judge;
 
 pub use config::{GenerateConfig, LibraryMode, Pool, Structured, sampling};
-pub use judge::{Candidate, Judge, Judged, PoolEntry, SeedPool, list_schema, one_schema};
+pub use judge::{Candidate, Judge, Judged, PoolEntry, SeedPool, cosine, list_schema, one_schema};

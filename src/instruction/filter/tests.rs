@@ -116,8 +116,8 @@ fn an_instruction_is_refused_for_what_it_is() {
         }
     }
     assert_eq!(counts, [70, 70]);
-    assert!(lost.len() <= 2, "instructions refused: {lost:#?}");
-    assert!(kept.len() <= 2, "taken for instructions: {kept:#?}");
+    assert_eq!(lost.len(), 2, "instructions refused: {lost:#?}");
+    assert!(kept.is_empty(), "taken for instructions: {kept:#?}");
 }
 
 #[test]

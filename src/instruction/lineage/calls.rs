@@ -8,6 +8,7 @@ use super::GenerationStore;
 use crate::base::db::{DbError, vector_bytes, vector_column};
 use crate::base::key::{Rekeyed, is_old};
 use crate::encoder::Embedding;
+use crate::llm::unfinished;
 
 /// What `refused` holds for a refusal that an answer has shown to be final.
 const PROVEN: i64 = 2;
@@ -32,6 +33,13 @@ pub struct StoredReply {
     pub finish: String,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+}
+
+impl StoredReply {
+    /// Its text, or the code under which it is refused for how it ended.
+    pub fn whole(&self) -> Result<&str, &'static str> {
+        unfinished(&self.finish).map_or(Ok(&self.text), Err)
+    }
 }
 
 /// A call without a reply.

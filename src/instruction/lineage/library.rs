@@ -86,12 +86,17 @@ impl GenerationStore {
                 tags: Vec::new(),
             })
             .collect();
-        let raws = self.raws()?;
-        library.extend(self.picks()?.into_iter().filter_map(|PickRow { raw, cluster, id }| {
-            let text = raws.get(raw)?.text.clone();
-            let category = Some(category(cluster));
-            Some(Instruction { id, text, category, ..Instruction::default() })
-        }));
+        let picked = "SELECT p.id, r.text, p.cluster FROM picks p JOIN raws r ON r.place = p.raw
+             JOIN members m ON m.raw = p.raw ORDER BY p.cluster, m.rank";
+        library.extend(self.db.rows(picked, [], |row| {
+            let category = Some(category(row.get(2)?));
+            Ok(Instruction {
+                id: row.get(0)?,
+                text: row.get(1)?,
+                category,
+                ..Instruction::default()
+            })
+        })?);
         library.extend(self.imported()?);
         Ok(library)
     }

@@ -1,10 +1,9 @@
 //! Searching only some of the library's instructions, as a match with a filter does.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::InstructionStore;
-use super::live::{Live, SharedLock, StoredInstruction};
+use super::live::{Live, QUERIES, SharedLock, StoredInstruction};
 use super::read::{MOST_FETCHED, SCAN_STEP, SCAN_UP_TO};
 use crate::index::{Among, Hit, IndexError, VectorSearch};
 
@@ -39,26 +38,32 @@ impl InstructionStore {
             return self.live_index();
         }
         let rows = self.live.read().catalog.filtered(filter);
-        let keys: Vec<String> = rows.iter().map(u64::to_string).collect();
-        let among = keys.iter().cloned().collect();
-        Arc::new(FilteredIndex { live: Arc::clone(&self.live), keys, among })
+        Arc::new(FilteredIndex { live: Arc::clone(&self.live), rows })
     }
 }
 
 /// The index of some instructions. Ids are row numbers, as in the whole index.
 struct FilteredIndex {
     live: Arc<SharedLock<Live>>,
-    keys: Vec<String>,
-    among: HashSet<String>,
+    /// In order.
+    rows: Vec<u64>,
 }
 
 impl FilteredIndex {
+    fn holds(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|row| self.rows.binary_search(&row).is_ok())
+    }
+
     /// Compares with each of them.
     fn scan(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
         let mut best: Vec<Vec<Hit>> = vec![Vec::new(); queries.len()];
-        for part in self.keys.chunks(SCAN_STEP) {
-            let keys: Vec<&str> = part.iter().map(String::as_str).collect();
-            let found = self.live.read().index.search_many(queries, k, Among::Ids(&keys))?;
+        for part in self.rows.chunks(SCAN_STEP) {
+            let keys: Vec<String> = part.iter().map(u64::to_string).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let mut found = Vec::with_capacity(queries.len());
+            for some in queries.chunks(QUERIES) {
+                found.extend(self.live.read().index.search_many(some, k, Among::Ids(&keys))?);
+            }
             for (best, found) in best.iter_mut().zip(found) {
                 best.extend(found);
                 best.sort_unstable_by(|a, b| {
@@ -74,13 +79,13 @@ impl FilteredIndex {
     /// too many.
     fn fetch(&self, query: &[f32], k: usize) -> Result<Option<Vec<Hit>>, IndexError> {
         let live = self.live.read();
-        let wanted = k.min(self.keys.len());
+        let wanted = k.min(self.rows.len());
         // As if those meant lay evenly among the others, with as much again.
-        let spread = live.index.len() / self.keys.len().max(1) + 1;
+        let spread = live.index.len() / self.rows.len().max(1) + 1;
         let mut fetched = wanted.saturating_mul(2).saturating_mul(spread);
         while fetched <= MOST_FETCHED {
             let mut hits = live.index.search(query, fetched)?;
-            hits.retain(|hit| self.among.contains(&hit.id));
+            hits.retain(|hit| self.holds(&hit.id));
             if hits.len() >= wanted {
                 hits.truncate(k);
                 return Ok(Some(hits));
@@ -97,7 +102,7 @@ impl VectorSearch for FilteredIndex {
     }
 
     fn count(&self) -> Result<usize, IndexError> {
-        Ok(self.keys.len())
+        Ok(self.rows.len())
     }
 
     fn search_many(
@@ -107,11 +112,10 @@ impl VectorSearch for FilteredIndex {
         among: Among<'_>,
     ) -> Result<Vec<Vec<Hit>>, IndexError> {
         if let Among::Ids(ids) = among {
-            let meant: Vec<&str> =
-                ids.iter().copied().filter(|id| self.among.contains(*id)).collect();
+            let meant: Vec<&str> = ids.iter().copied().filter(|id| self.holds(id)).collect();
             return self.live.read().index.search_many(queries, k, Among::Ids(&meant));
         }
-        if self.keys.len() <= SCAN_UP_TO {
+        if self.rows.len() <= SCAN_UP_TO {
             return self.scan(queries, k);
         }
         let each = |query: &&[f32]| match self.fetch(query, k)? {
@@ -123,7 +127,7 @@ impl VectorSearch for FilteredIndex {
 
     fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
         let live = self.live.read();
-        let vector = |id: &&str| self.among.contains(*id).then(|| live.vector(id)).flatten();
+        let vector = |id: &&str| self.holds(id).then(|| live.vector(id)).flatten();
         Ok(ids.iter().map(vector).collect())
     }
 }

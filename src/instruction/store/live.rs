@@ -193,7 +193,7 @@ const REMEMBERED: usize = 1000;
 
 /// Queries answered in one holding of the lock: bounds how long a writer waits, and behind it new
 /// readers.
-const QUERIES: usize = 32;
+pub(super) const QUERIES: usize = 32;
 
 /// Instructions and their index. Ids in the index are row numbers.
 pub(super) struct Live {

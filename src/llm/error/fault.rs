@@ -57,8 +57,10 @@ pub enum LlmFault {
         limit: Duration,
     },
     /// The server takes no more calls for now.
-    #[error("the LLM server limits the rate (HTTP 429{}): {excerpt}", after(*retry_after))]
+    #[error("the LLM server limits the rate (HTTP {status}{}): {excerpt}", after(*retry_after))]
     RateLimited {
+        /// HTTP status.
+        status: u16,
         /// The server's Retry-After.
         retry_after: Option<Duration>,
         /// Start of the answer's body.
@@ -204,19 +206,10 @@ impl LlmFault {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
     }
 
-    /// The start of what the server said, where it said something.
-    pub fn excerpt(&self) -> &str {
+    /// What the server said of a parameter: the faults that a refused one makes.
+    pub(in crate::llm) fn excerpt(&self) -> &str {
         match self {
-            Self::RateLimited { excerpt, .. }
-            | Self::QuotaExhausted { excerpt, .. }
-            | Self::Server { excerpt, .. }
-            | Self::Auth { excerpt, .. }
-            | Self::NotFound { excerpt, .. }
-            | Self::ContentPolicy { excerpt, .. }
-            | Self::Unsupported { excerpt, .. }
-            | Self::BadRequest { excerpt, .. }
-            | Self::ContextTooLong { excerpt }
-            | Self::Garbage { excerpt, .. } => excerpt,
+            Self::Server { excerpt, .. } | Self::BadRequest { excerpt, .. } => excerpt,
             _ => "",
         }
     }

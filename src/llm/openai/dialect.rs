@@ -8,6 +8,10 @@ use crate::llm::config::LlmConfig;
 use crate::llm::error::LlmFault;
 use crate::llm::parameter::{Adaptation, Parameter, Parameters};
 
+/// What is known of the mark that begins the reasoning, beyond 0 for nothing. The larger counts.
+const MARKED: u8 = 1;
+const LEFT_OUT: u8 = 2;
+
 /// How requests to one server are written.
 #[derive(Debug, Default)]
 pub(super) struct Dialect {
@@ -27,17 +31,6 @@ pub(super) struct Spelling {
     /// Learnt.
     changed: Parameters,
     newer: bool,
-}
-
-/// Whether a server leaves out the mark that begins the reasoning, because its prompt ends in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Opening {
-    /// No reply has ended yet.
-    Unknown,
-    /// Text can be shown as it comes.
-    Marked,
-    /// Text is reasoning until a mark ends it.
-    LeftOut,
 }
 
 impl Spelling {
@@ -98,17 +91,15 @@ impl Dialect {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn opening(&self) -> Opening {
-        match self.opening.load(Relaxed) {
-            0 => Opening::Unknown,
-            1 => Opening::Marked,
-            _ => Opening::LeftOut,
-        }
+    /// Whether the server marks where reasoning begins, so that text can be shown as it comes. Not
+    /// known before a reply has ended; one whose prompt ends in that mark leaves it out.
+    pub(super) fn is_marked(&self) -> bool {
+        self.opening.load(Relaxed) == MARKED
     }
 
     /// Takes note of a complete reply; once left out counts for ever.
     pub(super) fn saw_opening(&self, left_out: bool) {
-        self.opening.fetch_max(if left_out { 2 } else { 1 }, Relaxed);
+        self.opening.fetch_max(if left_out { LEFT_OUT } else { MARKED }, Relaxed);
     }
 }
 

@@ -19,15 +19,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::dialect::{Dialect, Spelling};
 pub(super) use self::key::ApiKey;
-use self::reply::Piece;
 use self::request::WireRequest;
+use self::stream::Outlet;
 use self::transport::{Peer, Refused};
 use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
 use super::config::LlmConfig;
@@ -54,9 +53,6 @@ pub struct OpenAiChat {
 }
 
 impl OpenAiChat {
-    /// Where chat calls go, below the base URL.
-    const CHAT: &str = "chat/completions";
-
     /// A client for the server at `base_url` with the key that `config` names. Without a model in
     /// `config` the server is asked which one it has.
     ///
@@ -108,22 +104,30 @@ impl OpenAiChat {
     }
 
     async fn only_model(&self) -> Result<String, LlmFault> {
-        let none =
-            || LlmFault::config("model", "the server lists no models; name one with --llm-model");
-        let mut names = match self.models().await {
-            Ok(names) => names,
-            // It has no such list.
-            Err(LlmFault::NotFound { .. } | LlmFault::Garbage { .. }) => return Err(none()),
-            Err(fault) => return Err(fault),
-        };
+        let mut names = self.models().await?;
         match names.len() {
             1 => Ok(names.remove(0)),
-            0 => Err(none()),
+            0 => Err(LlmFault::config(
+                "model",
+                "the server lists no models; name one with --llm-model",
+            )),
             _ => Err(LlmFault::config("model", format!("choose one of {}", names.join(", ")))),
         }
     }
 
+    /// The models that the server lists; none where it has no such list. Where the path leads
+    /// elsewhere, calls would, too, so that a redirect is a fault.
     async fn models(&self) -> Result<Vec<String>, LlmFault> {
+        match self.listed_models().await {
+            Err(fault @ (LlmFault::NotFound { status: 400.., .. } | LlmFault::Garbage { .. })) => {
+                tracing::debug!("the LLM server has no list of models: {fault}");
+                Ok(Vec::new())
+            }
+            listed => listed,
+        }
+    }
+
+    async fn listed_models(&self) -> Result<Vec<String>, LlmFault> {
         let listing = async {
             let response = self.peer.get("models").await.map_err(|refused| refused.fault)?;
             self.peer.body(response).await
@@ -147,31 +151,54 @@ impl OpenAiChat {
         LlmFault::Timeout { url: self.peer.base_url.clone(), limit }
     }
 
-    fn wire_request<'a>(
-        &'a self,
-        request: &'a ChatRequest,
-        spelling: Spelling,
-        stream: bool,
-    ) -> Result<WireRequest<'a>, LlmFault> {
-        WireRequest::new(request, &self.peer.model, spelling, stream)
+    /// A call, as a stream into `outlet` where there is one.
+    async fn call(
+        &self,
+        request: &ChatRequest,
+        cancel: &CancellationToken,
+        outlet: Option<Outlet>,
+    ) -> Result<ChatReply, LlmError> {
+        let start = Instant::now();
+        request.settings.validate()?;
+        let deadline = request.deadline.unwrap_or(self.deadline);
+        let outlet = outlet.as_ref();
+        let attempt = || self.attempt(request, outlet);
+        let fresh = || !outlet.is_some_and(Outlet::is_used);
+        let (answer, attempts) = self.in_attempts(deadline, cancel, attempt, fresh).await?;
+        Ok(self.reply(answer, attempts, start))
     }
 
     /// One attempt, again at once where the server does not take a parameter.
-    async fn attempt(&self, request: &ChatRequest) -> Result<Answer, LlmFault> {
+    async fn attempt(
+        &self,
+        request: &ChatRequest,
+        outlet: Option<&Outlet>,
+    ) -> Result<Answer, LlmFault> {
         loop {
             let used = self.dialect.now();
-            let wire = self.wire_request(request, used, false)?;
-            match self.ask(request, &wire).await {
+            let wire = WireRequest::new(request, &self.peer.model, used, outlet.is_some())?;
+            let refused = match self.ask(request, &wire, outlet).await {
                 Ok(answer) => return Ok(answer),
-                Err(refused) => self.settle(refused, &wire, used)?,
+                Err(refused) => refused,
+            };
+            if outlet.is_some_and(Outlet::is_used) {
+                return Err(refused.fault);
             }
+            self.settle(refused, &wire, used)?;
         }
     }
 
-    async fn ask(&self, request: &ChatRequest, wire: &WireRequest<'_>) -> Result<Answer, Refused> {
-        let response = self.peer.post(Self::CHAT, wire).await?;
-        let body = self.peer.body(response).await?;
-        self.read_body(request, &body)
+    async fn ask(
+        &self,
+        request: &ChatRequest,
+        wire: &WireRequest<'_>,
+        outlet: Option<&Outlet>,
+    ) -> Result<Answer, Refused> {
+        let response = self.peer.post("chat/completions", wire).await?;
+        match outlet {
+            Some(outlet) => self.stream(request, response, outlet).await,
+            None => self.read_body(request, &self.peer.body(response).await?),
+        }
     }
 
     /// Learns from a refusal, so that the same call can be made again at once.
@@ -200,27 +227,20 @@ impl OpenAiChat {
         }
         let values =
             reply::values(body).map_err(|error| self.peer.garbage(&error.to_string(), body))?;
-        let Some(value) = values.first().map(reply::unlisted) else {
+        let Some(value) = values.first() else {
             return Err(self.peer.garbage("it is empty", body).into());
         };
-        if reply::is_error(value) {
-            return Err(self.peer.refused(200, &HeaderMap::new(), &value.to_string()));
-        }
-        let Piece { text, mut reasoning, finish, usage, model, has_choice } = Piece::read(value);
-        if !has_choice {
+        let mut partial = stream::Partial::default();
+        if partial.add(&self.peer, value)?.is_none() {
             return Err(self.peer.garbage("it has no choices", body).into());
         }
-        let usage = usage.unwrap_or_default();
         // A whole reply without a reason has ended by itself, if not at its limit.
-        let at_limit = usage.completion_tokens >= u64::from(request.settings.max_tokens);
+        let at_limit = partial.usage.completion_tokens >= u64::from(request.settings.max_tokens);
         let unsaid = if at_limit { FinishReason::Length } else { FinishReason::Stop };
-        let mut splitter = reasoning::Splitter::default();
-        splitter.push(&text);
-        splitter.finish();
-        self.dialect.saw_opening(splitter.is_lone());
-        let (thought, text) = splitter.into_parts();
-        reasoning.push_str(&thought.unwrap_or_default());
-        Ok(Answer { text, reasoning, finish: finish.unwrap_or(unsaid), usage, model })
+        partial.finish.get_or_insert(unsaid);
+        let (answer, lone) = partial.end(&self.peer)?;
+        self.dialect.saw_opening(lone);
+        Ok(answer)
     }
 
     /// Wraps up a successful call.
@@ -254,12 +274,7 @@ impl ChatModel for OpenAiChat {
         request: &ChatRequest,
         cancel: &CancellationToken,
     ) -> Result<ChatReply, LlmError> {
-        let start = Instant::now();
-        request.settings.validate()?;
-        let deadline = request.deadline.unwrap_or(self.deadline);
-        let (answer, attempts) =
-            self.in_attempts(deadline, cancel, || self.attempt(request), || true).await?;
-        Ok(self.reply(answer, attempts, start))
+        self.call(request, cancel, None).await
     }
 
     async fn chat_stream(
@@ -268,23 +283,11 @@ impl ChatModel for OpenAiChat {
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
     ) -> Result<ChatReply, LlmError> {
-        let start = Instant::now();
-        request.settings.validate()?;
-        let deadline = request.deadline.unwrap_or(self.deadline);
-        let outlet = stream::Outlet::new(pieces);
-        let attempt = || self.stream_attempt(request, &outlet);
-        let (answer, attempts) =
-            self.in_attempts(deadline, cancel, attempt, || !outlet.is_used()).await?;
-        Ok(self.reply(answer, attempts, start))
+        self.call(request, cancel, Some(Outlet::new(pieces))).await
     }
 
     async fn check(&self) -> Result<(), LlmError> {
-        let names = match self.models().await {
-            Ok(names) => names,
-            // It answers; it only has no such list.
-            Err(LlmFault::NotFound { .. }) => return Ok(()),
-            Err(fault) => return Err(LlmError { fault, attempts: 1 }),
-        };
+        let names = self.models().await.map_err(|fault| LlmError { fault, attempts: 1 })?;
         if !names.is_empty() && !names.contains(&self.peer.model) {
             // No error: some servers answer under any name, or list only some of theirs.
             tracing::warn!(model = self.peer.model, ?names, "the server does not list the model");

@@ -103,6 +103,9 @@ impl Refusal {
             "loc" => self.named.extend(texts(value).map(str::to_lowercase)),
             "retrydelay" | "retry_after" | "retry_after_ms" => {
                 let seconds = match (value, name) {
+                    (Value::String(text), "retry_after_ms") => {
+                        text.trim().parse().ok().and_then(|ms: f64| seconds(ms / 1e3))
+                    }
                     (Value::String(text), _) => parse_retry_after(text, SystemTime::now()),
                     (value, "retry_after_ms") => value.as_f64().and_then(|ms| seconds(ms / 1e3)),
                     (value, _) => value.as_f64().and_then(seconds),
@@ -166,7 +169,7 @@ impl Refusal {
         if self.matches(&words::CONTEXT) {
             return Reason::Context;
         }
-        if !matches!(status, 401 | 402 | 407 | 429)
+        if !matches!(status, 401 | 407 | 429)
             && let Some(parameter) = self.parameter()
         {
             return Reason::Parameter(parameter);

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use futures::StreamExt;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::dialect::Opening;
 use super::events::{Event, Events};
 use super::reply::{self, Piece};
 use super::transport::{Peer, Refused, within_bounds};
@@ -46,38 +46,13 @@ pub(super) struct Partial {
     splitter: Splitter,
     /// Reasoning that the server has told from the text.
     reasoning: String,
-    /// All text so far, for messages.
-    text: String,
-    finish: Option<FinishReason>,
-    usage: Usage,
+    pub(super) finish: Option<FinishReason>,
+    pub(super) usage: Usage,
     model: Option<String>,
 }
 
 impl OpenAiChat {
-    /// One attempt at a stream, again at once where the server does not take a parameter.
-    pub(super) async fn stream_attempt(
-        &self,
-        request: &ChatRequest,
-        outlet: &Outlet,
-    ) -> Result<Answer, LlmFault> {
-        loop {
-            let used = self.dialect.now();
-            let wire = self.wire_request(request, used, true)?;
-            let refused = match self.peer.post(Self::CHAT, &wire).await {
-                Ok(response) => match self.stream(request, response, outlet).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(refused) => refused,
-                },
-                Err(refused) => refused,
-            };
-            if outlet.is_used() {
-                return Err(refused.fault);
-            }
-            self.settle(refused, &wire, used)?;
-        }
-    }
-
-    async fn stream(
+    pub(super) async fn stream(
         &self,
         request: &ChatRequest,
         response: Response,
@@ -87,7 +62,7 @@ impl OpenAiChat {
         let (mut events, mut partial) = (Events::default(), Partial::default());
         let (mut read, mut head) = (0, Some(Vec::new()));
         // Until it is known where reasoning ends, nothing can be shown.
-        let hold = self.dialect.opening() != Opening::Marked;
+        let hold = !self.dialect.is_marked();
         'reading: while let Some(next) = bytes.next().await {
             let next = match next {
                 Ok(next) => next,
@@ -132,8 +107,7 @@ impl OpenAiChat {
             }
         }
         let rest = partial.splitter.finish();
-        let lone = partial.splitter.is_lone();
-        let answer = partial.finish(&self.peer)?;
+        let (answer, lone) = partial.end(&self.peer)?;
         let shown = if hold && !lone { &answer.text } else { &rest };
         outlet.send(shown).await?;
         self.dialect.saw_opening(lone);
@@ -164,9 +138,7 @@ impl Partial {
                 break;
             }
         }
-        partial.splitter.finish();
-        let lone = partial.splitter.is_lone();
-        Ok((partial.finish(peer)?, lone))
+        Ok(partial.end(peer)?)
     }
 
     /// Adds an event; returns the text of the answer that it brought, none at the end.
@@ -184,31 +156,40 @@ impl Partial {
             Err(error) => return Err(peer.garbage(&error.to_string(), &data).into()),
         };
         for value in &values {
-            let value = reply::unlisted(value);
-            if reply::is_error(value) {
-                return Err(peer.refused(200, &HeaderMap::new(), &value.to_string()));
-            }
-            let Piece { text, reasoning, finish, usage, model, .. } = Piece::read(value);
-            self.model = self.model.take().or(model);
-            self.usage = usage.unwrap_or(self.usage);
-            self.finish = finish.or(self.finish);
-            self.reasoning.push_str(&reasoning);
-            self.text.push_str(&text);
-            shown.push_str(&self.splitter.push(&text));
+            shown.push_str(&self.add(peer, value)?.unwrap_or_default());
         }
         Ok(Some(shown))
     }
 
-    /// A stream that just stops is a broken one: its last event says why the model ended.
-    fn finish(self, peer: &Peer) -> Result<Answer, LlmFault> {
-        let Self { splitter, mut reasoning, text, finish, usage, model } = self;
+    /// Adds what a body or an event says; returns the text of the answer that is decided by it,
+    /// none where it has no choice.
+    pub(super) fn add(&mut self, peer: &Peer, value: &Value) -> Result<Option<String>, Refused> {
+        let value = reply::unlisted(value);
+        if reply::is_error(value) {
+            return Err(peer.refused(200, &HeaderMap::new(), &value.to_string()));
+        }
+        let Piece { text, reasoning, finish, usage, model, has_choice } = Piece::read(value);
+        self.model = self.model.take().or(model);
+        self.usage = usage.unwrap_or(self.usage);
+        self.finish = finish.or(self.finish);
+        self.reasoning.push_str(&reasoning);
+        let shown = self.splitter.push(&text);
+        Ok(has_choice.then_some(shown))
+    }
+
+    /// The answer, and whether its reasoning has an end without a beginning. A stream that just
+    /// stops is a broken one: its last event says why the model ended.
+    pub(super) fn end(mut self, peer: &Peer) -> Result<(Answer, bool), LlmFault> {
+        self.splitter.finish();
+        let Self { splitter, mut reasoning, finish, usage, model } = self;
+        let lone = splitter.is_lone();
+        let (thought, text) = splitter.into_parts();
         let Some(finish) = finish else {
             let cause = format!("the stream ended without a finish reason after {text:?}");
             return Err(peer.broken(&cause));
         };
-        let (thought, text) = splitter.into_parts();
         reasoning.push_str(&thought.unwrap_or_default());
-        Ok(Answer { text, reasoning, finish, usage, model })
+        Ok((Answer { text, reasoning, finish, usage, model }, lone))
     }
 }
 

@@ -85,10 +85,12 @@ impl Peer {
             shown = format!("redirects to {to} {shown}");
         }
         let excerpt = excerpt(&self.redact(&shown));
-        let fault = match refusal.reason(status) {
+        let reason = refusal.reason(status);
+        let parameter = if let Reason::Parameter(one) = reason { Some(one) } else { None };
+        let fault = match reason {
             Reason::ContentPolicy => LlmFault::ContentPolicy { status, excerpt },
             Reason::Quota => LlmFault::QuotaExhausted { status, excerpt },
-            Reason::Rate => LlmFault::RateLimited { retry_after, excerpt },
+            Reason::Rate => LlmFault::RateLimited { status, retry_after, excerpt },
             Reason::Context => LlmFault::ContextTooLong { excerpt },
             Reason::Auth => {
                 let key_env = self.key.as_ref().map(|key| key.source().to_owned());
@@ -100,19 +102,15 @@ impl Peer {
                 model: self.model.clone(),
                 excerpt,
             },
-            Reason::Server => LlmFault::Server { status, retry_after, excerpt },
-            // Where the call does not say that parameter, this is the fault.
-            Reason::Parameter(parameter) => {
-                let fault = if status >= 500 {
-                    LlmFault::Server { status, retry_after, excerpt }
-                } else {
-                    LlmFault::BadRequest { status, excerpt }
-                };
-                return Refused { fault, parameter: Some(parameter) };
+            // For a parameter, this is the fault where the call does not say it.
+            Reason::Parameter(_) | Reason::Unknown if status < 500 => {
+                LlmFault::BadRequest { status, excerpt }
             }
-            Reason::Unknown => LlmFault::BadRequest { status, excerpt },
+            Reason::Server | Reason::Parameter(_) | Reason::Unknown => {
+                LlmFault::Server { status, retry_after, excerpt }
+            }
         };
-        fault.into()
+        Refused { fault, parameter }
     }
 
     /// The whole body of a good answer, as text.

@@ -332,6 +332,7 @@ pub(super) const REFUSES: &[&str] = &[
     "invalid parameter",
     "invalid value",
     "invalid schema",
+    "invalid json schema",
     "handle the requested parameters",
     "cannot find field",
     "no such field",

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::{Asked, CheckKind, Finding, PhotoView};
+use super::{Asked, CheckKind, Finding};
 use crate::llm::template::render;
-use crate::llm::{ChatRequest, ImageAttachment, Message, SamplingSettings};
+use crate::llm::{ChatRequest, Message, SamplingSettings, captions};
 
 const SYSTEM: &str = include_str!("../../../prompts/check.system.txt");
 const USER: &str = include_str!("../../../prompts/check.user.txt");
@@ -24,33 +24,20 @@ pub enum Unread {
     Missing(Vec<usize>),
 }
 
-impl Unread {
-    /// A stable, snake_case reason.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NoVerdicts => "no_verdicts",
-            Self::Missing(_) => "verdicts_missing",
-        }
-    }
-}
-
-/// The question which instructions apply to a photo, its answer bound to a JSON schema. `images`
-/// holds the photo where the model can see it.
+/// The question which instructions apply to a photo that people describe so, its answer bound to a
+/// JSON schema.
 pub fn question(
-    photo: &PhotoView<'_>,
-    images: Vec<ImageAttachment>,
+    descriptions: &[String],
     instructions: &[Asked<'_>],
     settings: SamplingSettings,
     seed: u64,
 ) -> ChatRequest {
-    let list = |lines: Vec<String>| lines.join("\n");
-    let said: Vec<String> =
-        photo.descriptions.iter().map(|one| format!("- {}", one.trim())).collect();
-    let said = if said.is_empty() { "(nobody described it)".to_owned() } else { list(said) };
+    let said = captions::of(descriptions, "");
     let asked = instructions.iter().zip(1..);
-    let asked = list(asked.map(|(one, number)| format!("{number}. {}", one.text.trim())).collect());
+    let asked = asked.map(|(one, number)| format!("{number}. {}", one.text.trim()));
+    let asked = asked.collect::<Vec<_>>().join("\n");
     let user = render(USER.trim(), &[("descriptions", &said), ("instructions", &asked)]);
-    let messages = vec![Message::system(SYSTEM.trim()), Message { images, ..Message::user(user) }];
+    let messages = vec![Message::system(SYSTEM.trim()), Message::user(user)];
     ChatRequest::new(messages, settings, seed).with_json_schema(schema(instructions.len()))
 }
 
@@ -107,14 +94,17 @@ fn add(verdicts: &mut Verdicts, number: usize, applies: bool) {
     }
 }
 
-/// The first JSON list or object in a text.
+/// The first JSON list or object in a text. Numbers in brackets inside prose are no list.
 fn json(text: &str) -> Option<Value> {
     let starts = text.match_indices(['{', '[']);
     starts.take(20).find_map(|(start, _)| {
         let values = serde_json::Deserializer::from_str(&text[start..]).into_iter::<Value>();
         values.into_iter().next()?.ok().filter(|value| match value {
             Value::Object(fields) => !fields.is_empty(),
-            Value::Array(items) => !items.is_empty(),
+            Value::Array(items) => {
+                let alone = text[..start].trim().is_empty() && !items.is_empty();
+                alone || items.iter().any(|one| !one.is_number())
+            }
             _ => false,
         })
     })
@@ -228,6 +218,8 @@ mod tests {
             "```json\n{\"verdicts\": [true, false, true]}\n```",
             r#"Here you are: {"1": "yes", "2": "no", "3": "Yes."}"#,
             r#"{"applies": [1, 3]}"#,
+            "[1, 3]",
+            r#"Looking at [2] first: {"1": true, "2": false, "3": true}"#,
             r#"["yes", "no", "yes"]"#,
             "1. yes\n2. no, there is no boat\n3: **Yes**",
             "Instruction 1: applies\nInstruction 2: does not apply\nInstruction 3: applies",
@@ -251,9 +243,8 @@ mod tests {
     #[test]
     fn the_question_holds_all_that_is_asked() {
         let descriptions = ["A dog.".to_owned(), "A {collie}.".to_owned()];
-        let photo = PhotoView { descriptions: &descriptions, ..PhotoView::default() };
         let asked = [Asked { text: "Write a poem.", requires: None }; 2];
-        let request = question(&photo, Vec::new(), &asked, SamplingSettings::default(), 1);
+        let request = question(&descriptions, &asked, SamplingSettings::default(), 1);
         let text = &request.messages[1].text;
         for part in ["- A dog.\n- A {collie}.", "1. Write a poem.\n2. Write a poem."] {
             assert!(text.contains(part), "{text}");

@@ -5,7 +5,7 @@
 //! them must be there, and inside one "or" names alternatives. A library may give the list; where
 //! it gives none, [`Requirements::of_text`] finds it in the instruction's words. A [`Checker`]
 //! holds the kinds of check that are named, and an instruction passes when each of them passes it.
-//! A check that has nothing to go by (a photo without descriptions, a vector in the place of a
+//! A check that has nothing to go by (a photo without descriptions, a text in the place of a
 //! photo, a requirement in words that it does not know) abstains, and that is no refusal.
 
 pub mod llm;
@@ -61,11 +61,8 @@ impl CheckKind {
 pub struct PhotoView<'a> {
     /// What people say is in the photo; empty where nobody said anything.
     pub descriptions: &'a [String],
-    /// The photo's embedding, of length 1; `None` where a text or a foreign vector stands in the
-    /// place of a photo.
+    /// The photo's embedding, of length 1; `None` where a text stands in the place of a photo.
     pub image: Option<&'a [f32]>,
-    /// The embedding of the descriptions, of length 1.
-    pub caption: Option<&'a [f32]>,
 }
 
 /// An instruction that is to be checked.
@@ -114,6 +111,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A check had nothing to go by.
+    pub fn abstained(kind: CheckKind) -> Self {
+        Self { kind, score: None, missing: Vec::new() }
+    }
+
     /// What it found in words, for instance `text: no "boat"`.
     pub fn words(&self) -> String {
         let Self { kind, missing, .. } = self;
@@ -193,11 +195,9 @@ impl Checker {
                     let findings = sight.findings(image, &asked)?;
                     asking(&mut verdicts, &|at| findings[at].clone());
                 }
-                (CheckKind::Encoder, ..) => asking(&mut verdicts, &|_| Finding {
-                    kind: CheckKind::Encoder,
-                    score: None,
-                    missing: Vec::new(),
-                }),
+                (CheckKind::Encoder, ..) => {
+                    asking(&mut verdicts, &|_| Finding::abstained(*kind));
+                }
                 (CheckKind::Llm, ..) => {}
             }
         }

@@ -198,7 +198,10 @@ impl Job {
         let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
         // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
         let today = || {
-            let old = Settings::read(store)?.answering.is_some();
+            let begun = Settings::read(store)?.answering.is_some();
+            let chosen = answer.prompts.as_ref();
+            let old =
+                begun && PromptSource::may_be_unnamed(chosen, "answer prompts", store.database())?;
             Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
         };
         let built_in = store.database().began_with_or(&name, today)?;

@@ -79,6 +79,21 @@ async fn a_stream_is_retried_only_before_its_first_piece() {
     }
 }
 
+/// Before a reply has shown where reasoning begins, text is held to the end, so that nothing has
+/// gone out when a stream breaks.
+#[tokio::test]
+async fn the_first_stream_of_a_client_comes_in_one_piece_and_may_be_retried() {
+    let stub = stub().await;
+    stub.script([Fault::CutStream]);
+    let model = client(&stub).await;
+    let (sender, mut pieces) = tokio::sync::mpsc::channel(9);
+    let cancel = CancellationToken::new();
+    let reply = model.chat_stream(&question("a bus"), &cancel, sender).await.expect("answered");
+    assert_eq!((reply.attempts, stub.calls()), (2, 2));
+    assert_eq!(pieces.recv().await.as_ref(), Some(&reply.text));
+    assert_eq!(pieces.recv().await, None);
+}
+
 #[tokio::test]
 async fn a_dropped_receiver_ends_the_stream() {
     let stub = stub().await;

@@ -23,7 +23,7 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 /// A Parquet file (Snappy) that Hugging Face `datasets`, pandas and pyarrow load as it is.
 ///
 /// Columns: `id`, `image`, `instruction`, `answer`, then each field of the lineage under its own
-/// name but for what checks found; `candidates` is a list of structs, `examples` and `filters_passed` are lists of strings;
+/// name but for `requires` and what checks found; `candidates` is a list of structs, `examples` and `filters_passed` are lists of strings;
 /// `category` and `probability` may be null. Holds at most one row group.
 pub struct ParquetSink {
     writer: ArrowWriter<StagedFile>,

@@ -141,13 +141,12 @@ pub(super) const READER: Reader = Reader {
     folder: false,
     endings: &["json"],
     open: |path, options| {
-        let images = image_folder(path, options)?;
-        let (access, fields) = (options.access.clone(), options.fields.clone());
         let told = options.kind == SourceKind::Coco;
-        if !told && jsonl::holds_rows(path, &access, &fields)? {
-            return Ok(Box::new(ManifestSource::jsonl(path, &images).reading(access, fields)));
+        if !told && jsonl::holds_rows(path, &options.access, &options.fields)? {
+            return ManifestSource::open(path, options, &jsonl::LAYOUT);
         }
-        Ok(Box::new(CocoSource::new(path, &images).reading(access, fields)))
+        let source = CocoSource::new(path, &image_folder(path, options)?);
+        Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
     },
 };
 

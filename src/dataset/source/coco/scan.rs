@@ -91,26 +91,24 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         let id = entry.get(self.names.id.as_deref().unwrap_or("id")).cloned();
         let id = id.filter(|id| !id.is_null());
         let fields = Fields::of_object(entry, self.names);
-        let file_name = match file_name.map_or_else(|| fields.image().map(str::to_owned), Ok) {
-            Ok(name) => name,
-            Err(refusal) if id.is_none() => return self.out.refuse(&place, refusal.at(&place)),
-            // Refused below, where the id can name it.
-            Err(_) => String::new(),
-        };
-        let id = match id {
-            Some(id) => required_id("id", Some(&id)),
-            None => check_image(&file_name).map(|()| id_of_image(&file_name)),
+        let file_name = file_name
+            .map_or_else(|| fields.image().map(str::to_owned), Ok)
+            .and_then(|name| check_image(&name).map(|()| name));
+        let id = match (id, &file_name) {
+            (Some(id), _) => required_id("id", Some(&id)),
+            (None, Ok(name)) => Ok(id_of_image(name)),
+            (None, Err(refusal)) => Err(refusal.clone()),
         };
         let id = match id.and_then(|id| check_id(&id).map(|()| id)) {
             Ok(id) => id,
             Err(refusal) => return self.out.refuse(&place, refusal.at(&place)),
         };
-        let refusal = match check_image(&file_name) {
+        let refusal = match file_name {
             Err(refusal) => {
                 self.table.refuse_image(&id);
                 refusal
             }
-            Ok(()) => match self.table.add_image(&id, &file_name) {
+            Ok(file_name) => match self.table.add_image(&id, &file_name) {
                 Ok(()) => {
                     self.keep_own(&id, &fields);
                     return ControlFlow::Continue(());
@@ -128,7 +126,9 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
     fn keep_own(&mut self, id: &str, fields: &Fields<'_>) {
         if self.saw_annotations {
             self.own.clear();
-        } else if let (true, Ok(texts)) = (fields.describes(), fields.captions()) {
+        } else if fields.describes()
+            && let Ok(texts) = fields.captions()
+        {
             self.own.extend(texts.into_iter().map(|text| (id.to_owned(), text)));
         }
     }

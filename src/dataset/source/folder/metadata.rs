@@ -2,13 +2,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use unicode_normalization::UnicodeNormalization;
-
 use super::super::fields::{FieldNames, Fields};
 use super::super::refusal::{Outlet, Refusal};
 use super::super::text::Texts;
 use super::super::{jsonl, table};
 use crate::base::failure::Failure;
+use crate::dataset::names::{composed, tidied};
 use crate::sandbox::FileAccess;
 
 /// The files that Hugging Face's ImageFolder reads, the one that holds first.
@@ -96,7 +95,5 @@ impl Metadata {
 
 /// A name as other systems may write it, too: composed, with `/` between its parts.
 pub(super) fn key(name: &str) -> String {
-    let name: String = name.replace('\\', "/").nfc().collect();
-    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    parts.join("/")
+    tidied(&composed(&name.replace('\\', "/")))
 }

@@ -168,8 +168,10 @@ impl Walk<'_, '_> {
         for orphan in beside.sidecars.unused() {
             let place = folder.below(orphan);
             let mut reason = format!("{place} describes no photo that can be read beside it");
-            if let Some(bare) = listing.bare.iter().find(|bare| *bare == stem(orphan)) {
-                reason += &format!("; `{bare}` has no ending that says what it is, such as .jpg");
+            let name = stem(orphan);
+            // Listed by name, so in order.
+            if listing.bare.binary_search_by(|bare| bare.as_str().cmp(name)).is_ok() {
+                reason += &format!("; `{name}` has no ending that says what it is, such as .jpg");
             }
             self.out.refuse(&place, Refusal::new("missing_image", reason))?;
         }

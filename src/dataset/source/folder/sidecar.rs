@@ -2,13 +2,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use unicode_normalization::UnicodeNormalization;
-
 use super::super::encoding;
 use super::super::endings::{stem, without_ending};
 use super::super::fields::{FieldNames, Fields};
 use super::super::refusal::Refusal;
 use super::super::text::{Captions, Texts};
+use crate::dataset::names::composed;
 use crate::sandbox::{ConfineError, FileAccess};
 
 /// The largest `.txt` or `.json` beside a photo that is read, in bytes.
@@ -51,10 +50,6 @@ pub(super) struct Desk<'a> {
     pub folder: &'a Path,
     pub access: &'a FileAccess,
     pub names: &'a FieldNames,
-}
-
-fn composed(name: &str) -> String {
-    name.nfc().collect()
 }
 
 impl Sidecars {

@@ -5,7 +5,7 @@ use crate::dataset::record::SourceRecord;
 
 fn said(manifest: &[u8]) -> Said {
     let folder = folder(&[("m.jsonl", manifest)]);
-    Said::of(&ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new("photos")))
+    Said::of(&ManifestSource::new(&folder.path().join("m.jsonl"), Path::new("photos"), &LAYOUT))
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn manifests_without_use_are_errors() {
 #[test]
 fn reading_stops_when_told() {
     let folder = folder(&[("m.jsonl", b"x\ny\nz\n")]);
-    let source = ManifestSource::jsonl(&folder.path().join("m.jsonl"), Path::new(""));
+    let source = ManifestSource::new(&folder.path().join("m.jsonl"), Path::new(""), &LAYOUT);
     assert_eq!(read_some(&source, 2), 2);
 }
 
