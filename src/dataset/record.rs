@@ -221,6 +221,32 @@ pub struct SampleView<'a> {
     pub siblings: &'a [(Pair, AnswerRow)],
 }
 
+/// What a measure says of one sample.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Measured {
+    /// `None` where the measure says nothing about it.
+    pub value: Option<MeasureValue>,
+    /// What the value rests on, in the measure's own form; shown to people, never computed with.
+    pub detail: Option<serde_json::Value>,
+}
+
+impl Measured {
+    /// A number, or nothing.
+    pub fn number(value: Option<f64>) -> Self {
+        Self { value: value.map(MeasureValue::Number), detail: None }
+    }
+}
+
+/// The value of a measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MeasureValue {
+    /// Finite.
+    Number(f64),
+    /// A word, such as the code of a language.
+    Text(String),
+}
+
 /// One accepted sample with its whole lineage: what the exports write.
 ///
 /// No field depends on the time or on how often a run was interrupted, so that exports of equal

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::base::check::{Checks, Settings};
-use crate::dataset::record::SampleView;
+use crate::dataset::record::{Measured, SampleView};
 use crate::encoder::Encoder;
 
 /// Which measures a run takes.
@@ -67,10 +67,9 @@ pub trait Measure: Send + Sync {
     /// taken anew.
     fn version(&self) -> String;
 
-    /// The value of each sample, in order; `None` where the measure says nothing about it. All
-    /// samples of one photo are asked for in one call.
+    /// What it says of each sample, in order. All samples of one photo are asked for in one call.
     ///
     /// # Errors
     /// A model that the measure asks failed.
-    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Option<f64>>, Error>;
+    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Measured>, Error>;
 }

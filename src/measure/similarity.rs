@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Measure;
 use crate::Error;
 use crate::base::hash;
-use crate::dataset::record::SampleView;
+use crate::dataset::record::{Measured, SampleView};
 use crate::encoder::{Encoder, cosine};
 
 /// How the sentences' cosines become one number.
@@ -46,7 +46,7 @@ impl Measure for SentenceSimilarity {
         hash::key(&["sentence_similarity", "1", self.encoder.hash()])
     }
 
-    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Option<f64>>, Error> {
+    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Measured>, Error> {
         let sentences: Vec<Vec<&str>> = samples.iter().map(|one| sentences(one.text)).collect();
         let texts: Vec<&str> = sentences.iter().flatten().copied().collect();
         let embedded =
@@ -54,7 +54,7 @@ impl Measure for SentenceSimilarity {
         let mut vectors = embedded.into_iter().map(|text| text.vector);
         let value = |(sample, sentences): (&SampleView<'_>, &Vec<&str>)| {
             let vectors: Vec<_> = vectors.by_ref().take(sentences.len()).collect();
-            sample.photo.and_then(|photo| self.value(photo, &vectors))
+            Measured::number(sample.photo.and_then(|photo| self.value(photo, &vectors)))
         };
         Ok(samples.iter().zip(&sentences).map(value).collect())
     }
@@ -95,6 +95,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::dataset::record::MeasureValue;
     use crate::encoder::{EncoderOptions, OnnxEncoder};
     use crate::image::DecodeOptions;
 
@@ -131,15 +132,16 @@ mod tests {
             [view("A cat sits. Rockets fly to the moon."), view("A cat sits."), view("...")];
         let unseen = SampleView { photo: None, ..samples[0] };
         let samples = [samples[0], samples[1], samples[2], unseen];
-        let near = |value: Option<f64>, expected: f64| {
-            assert!(value.is_some_and(|value| (value - expected).abs() < 1e-4), "{value:?}");
+        let near = |measured: &Measured, expected: f64| {
+            let Some(MeasureValue::Number(value)) = measured.value else { panic!("a number") };
+            assert!((value - expected).abs() < 1e-4, "{value}");
         };
         let min = SentenceSimilarity::min(Arc::clone(&encoder));
         let values = min.values(&samples).expect("measured");
-        near(values[0], apart);
-        near(values[1], 1.0);
-        assert_eq!(values[2..], [None, None]);
+        near(&values[0], apart);
+        near(&values[1], 1.0);
+        assert_eq!(values[2..], [Measured::default(), Measured::default()]);
         let mean = SentenceSimilarity::mean(encoder);
-        near(mean.values(&samples).expect("measured")[0], (1.0 + apart) / 2.0);
+        near(&mean.values(&samples).expect("measured")[0], (1.0 + apart) / 2.0);
     }
 }

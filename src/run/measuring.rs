@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Error;
-use crate::dataset::record::{AnswerRow, Pair, SampleView};
+use crate::dataset::record::{AnswerRow, Measured, Pair, SampleView};
 use crate::dataset::store::{SampleContext, Store};
 use crate::encoder::Encoder;
 use crate::measure::{Measure, MeasureConfig};
@@ -42,13 +42,13 @@ pub fn measure(
     Ok(taken)
 }
 
-/// The value of each sample by its answer's key, photo by photo.
+/// What the measure says of each sample by its answer's key, photo by photo.
 pub(super) fn values(
     store: &Store,
     context: &SampleContext<'_>,
     measure: &dyn Measure,
     samples: &[(Pair, AnswerRow)],
-) -> Result<Vec<(String, Option<f64>)>, Error> {
+) -> Result<Vec<(String, Measured)>, Error> {
     let mut found = Vec::with_capacity(samples.len());
     for siblings in samples.chunk_by(|(one, _), (next, _)| one.seq == next.seq) {
         let (first, _) = &siblings[0];

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::Error;
-use crate::dataset::record::{AnswerRow, Instruction, SampleView, SourceRecord, Verdict};
+use crate::dataset::record::{AnswerRow, Instruction, Measured, SampleView, SourceRecord, Verdict};
 use crate::dataset::source::{Emit, Source, SourceError, SourceEvent};
 use crate::dataset::store::{
     DecodedItem, HeldBenchmark, ImageOutcome, MatchRow, PairRow, SampleContext, Store,
@@ -170,13 +170,13 @@ impl Measure for Shown {
         "1".into()
     }
 
-    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Option<f64>>, Error> {
+    fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Measured>, Error> {
         let value = |one: &SampleView<'_>| {
             let photo = one.photo.map(|photo| f64::from(photo[0]))?;
             let rank = one.pair.map(|pair| f64::from(pair.rank))?;
             Some(photo + 10.0 * rank + 100.0 * one.siblings.len() as f64)
         };
-        Ok(samples.iter().map(value).collect())
+        Ok(samples.iter().map(|one| Measured::number(value(one))).collect())
     }
 }
 
@@ -240,7 +240,10 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
     let left = |version| store.samples_to_measure(&context, "shown", version, 9).expect("samples");
     let values = measuring::values(&store, &context, &Shown, &left("1")).expect("measured");
     let expected = [("cat-1", 210.5), ("cat-2", 220.5), ("dog-1", 110.25)];
-    assert_eq!(values, expected.map(|(key, value)| (format!("answer-{key}"), Some(value))));
+    assert_eq!(
+        values,
+        expected.map(|(key, value)| (format!("answer-{key}"), Measured::number(Some(value))))
+    );
     store.put_measures("shown", "1", &values).expect("kept");
     assert_eq!((left("1").len(), left("2").len()), (0, 3), "another version is taken anew");
     let totals = store.measure_totals(MATCH, ANSWER).expect("totals");

@@ -6,7 +6,7 @@ use super::Store;
 use super::answers::{ANSWER, answer};
 use super::pairs::{ACCEPTED, ADDED, PAIR, PAIRS, SampleContext, pair};
 use crate::base::db::{DbError, vector_column};
-use crate::dataset::record::{AnswerRow, Pair};
+use crate::dataset::record::{AnswerRow, MeasureValue, Measured, Pair};
 
 /// What one measure says of a run's accepted samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,7 @@ impl Store {
         )
     }
 
-    /// Keeps values by answer key, all or none; `None` where the measure says nothing.
+    /// Keeps what a measure says by answer key, all or none.
     ///
     /// # Errors
     /// SQLite's.
@@ -67,13 +67,19 @@ impl Store {
         &self,
         measure: &str,
         version: &str,
-        values: &[(String, Option<f64>)],
+        values: &[(String, Measured)],
     ) -> Result<(), DbError> {
         self.db.write(|transaction| {
-            let mut insert = transaction
-                .prepare_cached("INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4)")?;
-            for (answer_key, value) in values {
-                insert.execute(params![answer_key, measure, version, value])?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?;
+            for (answer_key, Measured { value, detail }) in values {
+                let (number, said) = match value {
+                    Some(MeasureValue::Number(number)) => (Some(number), None),
+                    Some(MeasureValue::Text(text)) => (None, Some(text)),
+                    None => (None, None),
+                };
+                insert.execute(params![answer_key, measure, version, number, said, detail])?;
             }
             Ok(())
         })

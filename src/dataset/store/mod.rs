@@ -47,6 +47,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("measures.sql")),
             Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
+            Migration::up(include_str!("measure_details.sql")),
         ]
     },
 };
