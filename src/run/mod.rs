@@ -5,6 +5,8 @@
 //! and a killed run goes on where each stage stood.
 
 mod answering;
+mod checking;
+mod describing;
 mod embedding;
 mod exporting;
 pub(crate) mod folder;
@@ -15,6 +17,7 @@ mod matching;
 mod measuring;
 mod nothing;
 mod old_keys;
+mod photo_calls;
 mod reporting;
 mod settings;
 mod summary;

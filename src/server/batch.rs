@@ -13,7 +13,6 @@ use crate::dataset::source::SourceKind;
 use crate::instruction::store::InstructionFilter;
 use crate::jobs::{JobSpec, JobTask};
 use crate::matching::MatchRules;
-use crate::matching::check::CheckKind;
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///
@@ -65,11 +64,6 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     let asked = request.options.as_ref().unwrap_or(&default);
     let mut config = (*app.config).clone();
     config.matching = options::matching(asked, &config.matching, &app.limits)?;
-    if config.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm) {
-        let why =
-            "a job asks no language model about its candidates, only Match and MatchStream do";
-        return Err(Fault::invalid("options.check.kinds", why));
-    }
     if let Some(hubness) = options::hubness(request.hubness)? {
         config.matching.hubness = hubness;
     }

@@ -10,6 +10,7 @@ use super::BackendDown;
 pub enum Phase {
     Source,
     Embed,
+    Describe,
     Match,
     Answer,
     Export,
@@ -25,6 +26,7 @@ impl Phase {
         match self {
             Self::Source => "source",
             Self::Embed => "embed",
+            Self::Describe => "describe",
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",

@@ -14,4 +14,5 @@ mod incremental;
 mod kill;
 mod old_folders;
 mod prompts;
+mod seeing;
 mod source;

@@ -8,6 +8,7 @@ mod ingest;
 mod matches;
 mod measures;
 mod pairs;
+mod photo_replies;
 mod rekey;
 mod serving;
 mod showing;
@@ -28,6 +29,7 @@ pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
 pub use measures::MeasureTotals;
 pub use pairs::{AnsweredPair, SampleContext};
+pub use photo_replies::{DESCRIBE, ItemToDescribe, PhotoReply};
 pub use serving::ImageRow;
 pub use showing::InstructionUse;
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
@@ -48,6 +50,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
             Migration::up(include_str!("measure_details.sql")),
+            Migration::up(include_str!("photo_replies.sql")),
         ]
     },
 };
