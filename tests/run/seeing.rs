@@ -106,8 +106,8 @@ fn a_photo_that_is_too_large_is_made_smaller_once_for_all() {
     let world = world("answer.see = \"image\"\nllm.max_in_flight = 1\nllm.probe = false\n");
     let llm = with_eyes(Eyes::UpTo(600));
     assert_code(&world.run("out", &llm), 0);
-    let sides = about_photos(&llm).iter().map(|request| {
-        let (_, photo) = shown(request).expect("a photo");
+    let sides = about_photos(&llm).into_iter().map(|request| {
+        let (_, photo) = shown(&request).expect("a photo");
         photo.width().max(photo.height())
     });
     let sides: Vec<u32> = sides.collect();
