@@ -191,7 +191,9 @@ impl Job {
         let store = self.folder.create_store()?;
         let started = Instant::now();
         let access = &self.resources.access;
-        let ingest = ingest::ingest(&*source, access, &store, &self.stop, &*self.progress)?;
+        let without_text = self.config.takes_photos_without_text();
+        let ingest =
+            ingest::ingest(&*source, access, &store, without_text, &self.stop, &*self.progress)?;
         store.add_stage_time(
             Phase::Source.name(),
             ingest.records,
