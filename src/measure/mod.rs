@@ -48,6 +48,11 @@ impl MeasureName {
     /// Every measure.
     pub const ALL: &[Self] = &[Self::SentenceSimilarityMin, Self::SentenceSimilarityMean];
 
+    /// The measure of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.name() == name)
+    }
+
     /// Whether its values are words, not numbers.
     pub fn is_word(self) -> bool {
         match self {

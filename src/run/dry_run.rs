@@ -155,7 +155,8 @@ struct Chosen {
 impl Survey {
     fn new(keep: &Keep, taken: &Taken) -> Self {
         let fields = [Field::Similarity, Field::CompletionTokens].map(Subject::Field);
-        let subjects = taken.numbers().into_iter().map(Subject::Measure).chain(fields).collect();
+        let numbers = taken.subjects().into_iter().filter(|one| !one.is_word());
+        let subjects = numbers.chain(fields).collect();
         Self { subjects, values: Vec::new(), findings: Vec::new(), counts: keep.counts() }
     }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::dataset::sink::{ExportFormat, MeasureColumn, SinkError, SinkSummary};
 use crate::dataset::store::{SampleContext, Store};
 use crate::measure::MeasureName;
-use crate::measure::keep::{Keep, KeepCounts, KeepError};
+use crate::measure::keep::{Keep, KeepCounts, KeepError, Subject};
 
 use super::holding::hold_near_duplicates;
 use super::settings::Settings;
@@ -133,9 +133,9 @@ impl Taken {
         self.0.iter().map(|(name, _)| name.name()).collect()
     }
 
-    /// Those whose values are numbers.
-    pub fn numbers(&self) -> Vec<MeasureName> {
-        self.0.iter().map(|(name, _)| *name).filter(|name| !name.is_word()).collect()
+    /// As what expressions look at.
+    pub fn subjects(&self) -> Vec<Subject> {
+        self.0.iter().map(|(name, _)| Subject::Measure(*name)).collect()
     }
 
     fn columns(&self) -> Vec<MeasureColumn> {
