@@ -60,6 +60,8 @@ pub struct LlmConfig {
     pub adapt: bool,
     /// Parameters that are never sent.
     pub omit: Vec<Parameter>,
+    /// Keep what the model reasoned beside its reply. It is never part of the reply.
+    pub keep_reasoning: bool,
     /// The managed server's own settings.
     pub local: LocalConfig,
 }
@@ -102,6 +104,7 @@ impl Default for LlmConfig {
             max_completion_tokens: false,
             adapt: true,
             omit: Vec::new(),
+            keep_reasoning: false,
             local: LocalConfig::default(),
         }
     }

@@ -32,8 +32,9 @@ pub fn export(
     // Photos may have come since a benchmark was held out.
     hold_near_duplicates(store, context.encoder_hash)?;
     let dataset = folder.path().join("dataset");
-    let mut sinks =
-        formats.iter().map(|format| format.create(&dataset)).collect::<Result<Vec<_>, _>>()?;
+    let with_reasoning = store.has_reasoning(context.answer_conf)?;
+    let sinks = formats.iter().map(|format| format.create(&dataset, with_reasoning));
+    let mut sinks = sinks.collect::<Result<Vec<_>, _>>()?;
     let mut samples = 0u64;
     store.each_sample(&context, |sample| {
         samples += 1;

@@ -223,6 +223,7 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
             examples: Vec::new(),
             prompt_tokens: 1,
             completion_tokens: 1,
+            reasoning: None,
             verdict: Verdict::Pass,
             filters: Vec::new(),
         };

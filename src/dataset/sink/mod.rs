@@ -92,16 +92,17 @@ impl ExportFormat {
         }
     }
 
-    /// Starts writing this format into `folder`, which must exist.
+    /// Starts writing this format into `folder`, which must exist. `with_reasoning`: some sample has
+    /// it, so that a format of columns needs one for it.
     ///
     /// # Errors
     /// The temporary file cannot be made.
-    pub fn create(self, folder: &Path) -> Result<Box<dyn Sink>, SinkError> {
+    pub fn create(self, folder: &Path, with_reasoning: bool) -> Result<Box<dyn Sink>, SinkError> {
         let path = folder.join(self.file_name());
         Ok(match self {
             Self::Llava => Box::new(LlavaSink::create(&path)?),
             Self::Jsonl => Box::new(JsonlSink::create(&path)?),
-            Self::Parquet => Box::new(ParquetSink::create(&path)?),
+            Self::Parquet => Box::new(ParquetSink::create(&path, with_reasoning)?),
         })
     }
 }

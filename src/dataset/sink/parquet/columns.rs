@@ -10,14 +10,17 @@ use crate::dataset::record::CandidateScore;
 /// Samples held until they make a row group.
 pub(super) struct Columns {
     schema: SchemaRef,
+    with_reasoning: bool,
     held: Vec<Sample>,
     bytes: usize,
 }
 
 impl Columns {
-    pub fn new() -> Self {
-        let fields: Vec<Field> = arrays(&[]).into_iter().map(|column| column.field()).collect();
-        Self { schema: Arc::new(Schema::new(fields)), held: Vec::new(), bytes: 0 }
+    pub fn new(with_reasoning: bool) -> Self {
+        let columns = arrays(&[], with_reasoning);
+        let fields: Vec<Field> = columns.into_iter().map(|column| column.field()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Self { schema, with_reasoning, held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -35,13 +38,16 @@ impl Columns {
 
     pub fn push(&mut self, sample: &Sample) {
         let description = &sample.lineage.description;
+        let reasoning = sample.lineage.reasoning.as_ref().map_or(0, String::len);
         self.bytes += sample.instruction.len() + sample.answer.len() + description.len();
+        self.bytes += reasoning;
         self.held.push(sample.clone());
     }
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let arrays = arrays(&self.held).into_iter().map(|column| column.values).collect();
+        let columns = arrays(&self.held, self.with_reasoning);
+        let arrays = columns.into_iter().map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
         RecordBatch::try_new(self.schema(), arrays)
@@ -61,8 +67,8 @@ impl Column {
 }
 
 /// Every column in the order of the file.
-fn arrays(samples: &[Sample]) -> Vec<Column> {
-    vec![
+fn arrays(samples: &[Sample], with_reasoning: bool) -> Vec<Column> {
+    let mut columns = vec![
         text("id", samples, |s| &s.id),
         text("image", samples, |s| &s.image),
         text("instruction", samples, |s| &s.instruction),
@@ -73,13 +79,7 @@ fn arrays(samples: &[Sample]) -> Vec<Column> {
         count("height", samples, |s| s.lineage.height),
         text("description", samples, |s| &s.lineage.description),
         text("instruction_id", samples, |s| &s.lineage.instruction_id),
-        Column {
-            name: "category",
-            nullable: true,
-            values: Arc::new(
-                samples.iter().map(|s| s.lineage.category.as_deref()).collect::<StringArray>(),
-            ),
-        },
+        optional("category", samples, |s| s.lineage.category.as_deref()),
         number("similarity", samples, |s| Some(s.lineage.similarity)),
         number("score", samples, |s| Some(s.lineage.score)),
         Column { nullable: true, ..number("probability", samples, |s| s.lineage.probability) },
@@ -95,7 +95,11 @@ fn arrays(samples: &[Sample]) -> Vec<Column> {
         text("encoder", samples, |s| &s.lineage.encoder),
         text("encoder_hash", samples, |s| &s.lineage.encoder_hash),
         required("filters_passed", texts(samples, |s| &s.lineage.filters_passed)),
-    ]
+    ];
+    if with_reasoning {
+        columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
+    }
+    columns
 }
 
 fn required(name: &'static str, values: ArrayRef) -> Column {
@@ -104,6 +108,18 @@ fn required(name: &'static str, values: ArrayRef) -> Column {
 
 fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {
     required(name, Arc::new(StringArray::from_iter_values(samples.iter().map(get))))
+}
+
+fn optional(
+    name: &'static str,
+    samples: &[Sample],
+    get: impl Fn(&Sample) -> Option<&str>,
+) -> Column {
+    Column {
+        name,
+        nullable: true,
+        values: Arc::new(samples.iter().map(get).collect::<StringArray>()),
+    }
 }
 
 fn long(name: &'static str, samples: &[Sample], field: impl Fn(&Sample) -> u64) -> Column {
