@@ -174,7 +174,10 @@ pub struct Usage {
 pub struct ChatReply {
     /// The text without reasoning; may be empty, which is the caller's to judge.
     pub text: String,
-    /// What the model reasoned before the text, by a field of the server's or by its marks.
+    /// Whether the model reasoned before the text, by a field of the server's or by its marks.
+    pub reasoned: bool,
+    /// What it reasoned, where [`LlmConfig::keep_reasoning`](super::LlmConfig::keep_reasoning) asks
+    /// for it.
     pub reasoning: Option<String>,
     /// Why it ended.
     pub finish: FinishReason,

@@ -67,6 +67,8 @@ pub struct LlmConfig {
     pub probe: bool,
     /// Parameters that are never sent.
     pub omit: Vec<Parameter>,
+    /// Keep what the model reasoned beside its reply. It is never part of the reply.
+    pub keep_reasoning: bool,
     /// The managed server's own settings.
     pub local: LocalConfig,
 }
@@ -112,6 +114,7 @@ impl Default for LlmConfig {
             photo_max_bytes: 1 << 20,
             probe: true,
             omit: Vec::new(),
+            keep_reasoning: false,
             local: LocalConfig::default(),
         }
     }

@@ -263,6 +263,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<(Strin
             encoder: context.encoder.to_owned(),
             encoder_hash: context.encoder_hash.to_owned(),
             filters_passed: answer.filters,
+            reasoning: answer.reasoning,
         },
         measures: BTreeMap::new(),
         measure_details: BTreeMap::new(),

@@ -48,6 +48,7 @@ pub struct OpenAiChat {
     dialect: Dialect,
     policy: RetryPolicy,
     deadline: Duration,
+    keep_reasoning: bool,
     places: Semaphore,
     stats: Arc<LlmStats>,
 }
@@ -98,6 +99,7 @@ impl OpenAiChat {
             dialect: Dialect::new(config),
             policy: config.retry_policy(),
             deadline: config.deadline(),
+            keep_reasoning: config.keep_reasoning,
             places: Semaphore::new(config.max_in_flight),
             stats,
         })
@@ -251,8 +253,17 @@ impl OpenAiChat {
         let Answer { text, reasoning, finish, usage, model } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
-        let reasoning = reasoning::thought(reasoning);
-        ChatReply { text, reasoning, finish, usage, model, attempts, elapsed: start.elapsed() }
+        let thought = reasoning::thought(reasoning);
+        ChatReply {
+            text,
+            reasoned: thought.is_some(),
+            reasoning: thought.filter(|_| self.keep_reasoning),
+            finish,
+            usage,
+            model,
+            attempts,
+            elapsed: start.elapsed(),
+        }
     }
 }
 
