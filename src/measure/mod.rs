@@ -45,12 +45,12 @@ pub enum MeasureName {
 }
 
 impl MeasureName {
-    /// Every measure.
-    pub const ALL: &[Self] = &[Self::SentenceSimilarityMin, Self::SentenceSimilarityMean];
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SentenceSimilarityMin, Self::SentenceSimilarityMean];
 
     /// The measure of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.name() == name)
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
     /// Whether its values are words, not numbers.

@@ -15,3 +15,4 @@ mod kill;
 mod old_folders;
 mod prompts;
 mod source;
+mod thresholds;

@@ -4,7 +4,7 @@ use crate::base::failure::Failure;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::record::{CandidateScore, Lineage};
+use crate::dataset::record::{CandidateScore, Lineage, MeasureValue};
 
 /// A sample in which every field holds something of its own.
 pub(super) fn sample(number: u32) -> Sample {
@@ -120,7 +120,11 @@ fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
 #[test]
 fn samples_that_trainers_reject_are_refused() {
     type Spoil = fn(&mut Sample);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 12] = [
+        (
+            |s| drop(s.measures.insert("m".into(), MeasureValue::Number(f64::INFINITY))),
+            "sample_not_finite",
+        ),
         (|s| s.answer = " \n".into(), "sample_empty_field"),
         (|s| s.instruction.clear(), "sample_empty_field"),
         (|s| s.image.clear(), "sample_empty_field"),
@@ -153,7 +157,10 @@ fn samples_that_trainers_reject_are_refused() {
 
 #[test]
 fn jsonl_lines_are_whole_samples() {
-    let samples: Vec<_> = (0..3).map(sample).collect();
+    let mut samples: Vec<_> = (0..3).map(sample).collect();
+    let values = [("similar", MeasureValue::Number(1.0)), ("said", MeasureValue::Text("x".into()))];
+    samples[1].measures = values.map(|(name, value)| (name.to_owned(), value)).into();
+    samples[1].measure_details.insert("similar".into(), serde_json::json!([{"phrase": "a cat"}]));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let summaries = write_all(folder.path(), &samples);
     let text = fs_err::read_to_string(&summaries[1].path).expect("the export");
@@ -161,6 +168,8 @@ fn jsonl_lines_are_whole_samples() {
         text.lines().map(|line| serde_json::from_str(line).expect("a sample")).collect();
     assert_eq!(read, samples);
     assert!(text.ends_with('\n'));
+    let told = |line: &str| line.contains("\"measures\"") || line.contains("measure_details");
+    assert_eq!(text.lines().map(told).collect::<Vec<_>>(), [false, true, false]);
 }
 
 #[test]
