@@ -26,9 +26,11 @@ impl Whose {
     /// Whose fault `error` is.
     pub fn fault(error: &LlmError) -> Self {
         match error.fault {
-            LlmFault::Cancelled | LlmFault::Config { .. } | LlmFault::Unsupported { .. } => {
-                Self::Caller
-            }
+            LlmFault::Cancelled
+            | LlmFault::Config { .. }
+            | LlmFault::Unsupported { .. }
+            | LlmFault::SpendingCap { .. }
+            | LlmFault::Ledger { .. } => Self::Caller,
             LlmFault::ContextTooLong { .. } | LlmFault::ContentPolicy { .. } => Self::Prompt,
             LlmFault::BadRequest { .. } => Self::Suspect,
             _ => Self::Server,
