@@ -33,6 +33,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
 
+    /// Only the first N photos of the source: a preview. What it did counts when the run goes on
+    /// with more, or with --limit 0 for all.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+
     #[command(flatten)]
     pub source_form: SourceArgs,
 
@@ -186,6 +191,7 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .flag("matching.strategy", args.strategy.clone())?
         .flag("matching.per_image", args.per_image)?
         .flag("matching.check", args.check.clone())?
+        .flag("source.limit", args.limit)?
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
@@ -266,6 +272,7 @@ mod tests {
             (&["--llm=openai:http://h:1/v1"], "/llm/target", "openai:http://h:1/v1".into()),
             (&["--llm-model=q"], "/llm/model", "q".into()),
             (&["--llm-in-flight=3"], "/llm/max_in_flight", 3.into()),
+            (&["--limit=9"], "/source/limit", 9.into()),
             (&["--seed=9"], "/seed", 9.into()),
         ] {
             assert_eq!(settings(flags).pointer(key), Some(&value), "{key}");

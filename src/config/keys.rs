@@ -81,6 +81,7 @@ fn given(mut config: Config) -> Config {
     for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
         *name = Some(String::new());
     }
+    config.source.limit = Some(1);
     config.matching.check = Some(Vec::new());
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);

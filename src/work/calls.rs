@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::base::failure::{Error, ErrorKind, Failure};
-use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, LlmFault};
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError};
 
 use super::backend::Backend;
 use super::breaker::Whose;
@@ -271,9 +271,7 @@ impl<A: Asking> Working<'_, A> {
             }
             Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
             // The call was not made: its task is as open as those that were not begun.
-            Ok(Called::Failed { error, .. })
-                if matches!(error.fault, LlmFault::SpendingCap { .. }) =>
-            {
+            Ok(Called::Failed { error, .. }) if error.is_spending_cap() => {
                 self.worked.gave_up.get_or_insert(error);
             }
             Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
