@@ -100,7 +100,8 @@ fn a_stop_ends_the_reading_and_keeps_what_was_read() {
     let stop = Stop::default();
     let photos = Stamps(Mutex::new("1"), stop.clone());
     let source = Names(vec!["cat", "stop", "dog"]);
-    let error = ingest::ingest(&source, &photos, &store, false, &stop, &Silent).expect_err("stopped");
+    let error =
+        ingest::ingest(&source, &photos, &store, false, &stop, &Silent).expect_err("stopped");
     assert!(error.is_stop());
     assert_eq!(store.count_new(store.pass().expect("pass")).expect("items"), 2);
 }

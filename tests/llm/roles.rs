@@ -242,9 +242,7 @@ fn instructions(request: &str) -> &'static str {
 async fn generated(stage: &Stage, row: usize) -> Outcome {
     let place = folder();
     let descriptions = place.path().join("d.jsonl");
-    let line = |id: &str, what: &str| {
-        serde_json::json!({"id": id, "description": format!("{what} stands beside a road.")})
-    };
+    let line = |id: &str, what: &str| serde_json::json!({"id": id, "description": format!("{what} stands beside a road.")});
     let lines = format!("{}\n{}\n", line("a", "A moose"), line("b", "An old lighthouse"));
     fs_err::write(&descriptions, lines).expect("written");
     let out = place.path().join("out");
@@ -296,11 +294,8 @@ async fn judged(stage: &Stage, row: usize) -> Outcome {
         serde_json::json!({"question_id": 0, "text": format!("An answer of {model}."),
             "model_id": model})
     };
-    let [questions, first, second] = [
-        file("q.jsonl", question),
-        file("a.jsonl", answer("a")),
-        file("b.jsonl", answer("b")),
-    ];
+    let [questions, first, second] =
+        [file("q.jsonl", question), file("a.jsonl", answer("a")), file("b.jsonl", answer("b"))];
     let out = place.path().join("out");
     let judge = async |url: String| {
         let options = JudgeOptions { llm: config(&url).llm, attempts: 1, ..Default::default() };
@@ -311,7 +306,8 @@ async fn judged(stage: &Stage, row: usize) -> Outcome {
     };
     let ended = judge(stage.url("judge", row)).await;
     let store = out.join("evaluation.sqlite");
-    let (replies, failures) = ("SELECT verdict || reason FROM replies", "SELECT code FROM failures");
+    let (replies, failures) =
+        ("SELECT verdict || reason FROM replies", "SELECT code FROM failures");
     if let Some(code) = texts(&store, failures).first() {
         let final_ones = "SELECT code FROM failures WHERE refused > 0";
         assert!(texts(&store, final_ones).is_empty(), "{}: nothing is final", stage.rows[row]);

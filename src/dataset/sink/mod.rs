@@ -115,11 +115,7 @@ impl ExportFormat {
     ///
     /// # Errors
     /// The temporary file cannot be made.
-    pub fn create(
-        self,
-        folder: &Path,
-        extra: &ExtraColumns,
-    ) -> Result<Box<dyn Sink>, SinkError> {
+    pub fn create(self, folder: &Path, extra: &ExtraColumns) -> Result<Box<dyn Sink>, SinkError> {
         let path = folder.join(self.file_name());
         Ok(match self {
             Self::Llava => Box::new(LlavaSink::create(&path)?),

@@ -5,6 +5,7 @@
 //! refusals are told apart by what they say ([`refusal`]).
 
 mod attempts;
+mod batches;
 mod dialect;
 mod events;
 mod key;
@@ -28,7 +29,7 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
+use super::chat::{BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
@@ -311,6 +312,10 @@ impl ChatModel for OpenAiChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn batches(&self) -> Option<&dyn BatchServer> {
+        Some(self)
     }
 
     fn adaptations(&self) -> Vec<Adaptation> {
