@@ -10,6 +10,7 @@ use crate::llm::LlmError;
 
 use super::RunFolder;
 use super::answering::AnswerOutcome;
+use super::judging;
 use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
 
@@ -65,6 +66,7 @@ impl Summary {
         let filters = settings.answering.as_ref().map_or(0, |one| one.filters.len());
         let partly_judged = store.partly_judged(matching, answering, filters)?;
         let failures = store.failure_counts()?;
+        let judge_failures = store.judge_failure_counts()?;
         let lost_at = match (ready, pairs, tokens.accepted) {
             (0, ..) => Some(LostAt::Photos),
             (_, 0, _) => Some(LostAt::Pairs),
@@ -87,11 +89,15 @@ impl Summary {
             checks: store.check_refusals(matching)?.1,
             tokens,
             rejections,
-            failures,
+            failures: [failures, judge_failures].concat(),
             generation_failures: open as u64,
             exports: store.exports()?,
             report: report.is_file().then_some(report),
-            notices: notices(&settings, partly_judged),
+            notices: [
+                notices(&settings, partly_judged),
+                judging::notices(store, matching, answering)?,
+            ]
+            .concat(),
             gave_up: answered.gave_up,
             nothing: nothing.transpose()?,
         })

@@ -5,6 +5,7 @@ mod answers;
 mod held_out;
 mod images;
 mod ingest;
+mod judged;
 mod matches;
 mod measures;
 mod pairs;
@@ -25,6 +26,7 @@ pub use answers::AnswerToCheck;
 pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
 pub use images::{DecodedItem, ImageOutcome, NewItem};
 pub use ingest::{IngestSummary, StampedRecord};
+pub use judged::{JudgeReply, Judged, JudgedUnder};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
 pub use measures::MeasureTotals;
 pub use pairs::{AnsweredPair, SampleContext};
@@ -48,6 +50,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
             Migration::up(include_str!("measure_details.sql")),
+            Migration::up(include_str!("judged.sql")),
         ]
     },
 };
