@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use pairwright::dataset::record::{MeasureValue, Measured};
-use pairwright::llm::{self, ChatModel, ChatRequest, LlmConfig, SamplingSettings};
+use pairwright::llm::{self, ChatModel, ChatRequest, LlmConfig, SamplingSettings, See};
 use pairwright::measure::judged::claims::{Verdict, claims};
 use pairwright::measure::judged::{JudgePrompts, Shown};
 use pairwright::measure::{JudgeConfig, MeasureName, Question};
@@ -97,7 +97,9 @@ async fn ask(target: &str, rows: &[Row]) -> Vec<Said> {
     let prompts = JudgePrompts::read(None, &JudgePrompts::built_in()).expect("built in");
     let settings = JudgeConfig::default().resolved_settings();
     let mut estimate = Estimate::default();
-    let requests = rows.iter().flat_map(|row| Question::ALL.map(|question| (row, question)));
+    let requests = rows
+        .iter()
+        .flat_map(|row| [Question::Ratings, Question::Claims].map(|question| (row, question)));
     for (row, question) in requests {
         estimate.calls += 1;
         estimate.add_request(&request(&prompts, &settings, row, question, &[]));
@@ -117,12 +119,14 @@ fn request(
     question: Question,
     replies: &[(String, String)],
 ) -> ChatRequest {
-    let mut messages = prompts.build(question, shown(row));
+    let mut messages = prompts.build(question, shown(row), See::Description);
     if let Some(last) = replies.last() {
         let why = question.why_again(&row.answer, last).expect("it was refused");
         messages.extend(prompts.after_refusal(&last.0, &why.to_string()));
     }
-    ChatRequest::new(messages, settings.clone(), 1).with_json_schema(question.schema())
+    let mut request = ChatRequest::new(messages, settings.clone(), 1);
+    request.json_schema = question.schema();
+    request
 }
 
 async fn replies(

@@ -26,8 +26,8 @@ pub(crate) mod template;
 use std::sync::Arc;
 
 pub use chat::{
-    ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, Message, Role, Usage,
-    unfinished,
+    ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, Message, Role, TokenLogprob,
+    Usage, unfinished,
 };
 pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};

@@ -69,6 +69,10 @@ pub enum MeasureName {
     UnsupportedShare,
     /// By the judge, 0 to 1: the share of those claims that cannot be true.
     ContradictedShare,
+    /// By the run's LLM: how much of the answer needs the photo. Where the server tells
+    /// log-probabilities, how much likelier a token of the answer is with the photo's description, in
+    /// nats; else how far the answer is from one that is written blind, about 0 to 1.
+    BlindGap,
 }
 
 impl MeasureName {
@@ -84,6 +88,7 @@ impl MeasureName {
             Self::Inapplicable => "inapplicable",
             Self::UnsupportedShare => "unsupported_share",
             Self::ContradictedShare => "contradicted_share",
+            Self::BlindGap => "blind_gap",
         }
     }
 
@@ -108,7 +113,8 @@ impl MeasureName {
             | Self::Formatting
             | Self::Inapplicable
             | Self::UnsupportedShare
-            | Self::ContradictedShare => None,
+            | Self::ContradictedShare
+            | Self::BlindGap => None,
         }
     }
 }

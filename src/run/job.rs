@@ -151,7 +151,7 @@ impl Job {
             if taken > 0 {
                 store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
             }
-            let gave_up = self.judge(&store, backend).await?;
+            let gave_up = self.judge(&store, backend, encoder).await?;
             answered.gave_up = answered.gave_up.or(gave_up);
             if self.stop.is_asked() {
                 return Err(Stopped.into());

@@ -10,10 +10,13 @@ use crate::Error;
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::hash;
-use crate::dataset::record::{AnswerRow, Pair};
+use crate::base::tokens::break_up;
+use crate::dataset::record::{AnswerRow, Measured, Pair};
 use crate::dataset::store::{JudgeReply, Judged, JudgedUnder, MeasureTotals, Store};
-use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, SamplingSettings};
-use crate::measure::judged::{JudgePrompts, Shown};
+use crate::dataset::{PhotoViewer, ShowError};
+use crate::encoder::Encoder;
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings, See};
+use crate::measure::judged::{JudgePrompts, Shown, blind};
 use crate::measure::{MeasureName, Question};
 use crate::work::{
     Asking, Backend, Calls, Estimate, Fate, Outcome, Phase, Progress, SchemaUse, Stop, Worked,
@@ -33,14 +36,19 @@ pub struct Judge {
     pub measures: Vec<MeasureName>,
     pub prompts: JudgePrompts,
     pub settings: SamplingSettings,
+    pub see: See,
+    /// Shows the photos, where `see` does.
+    pub viewer: PhotoViewer,
     /// Seed of the run.
     pub seed: u64,
     /// Askings until a reply can be read, at least 1. Not part of the key.
     pub attempts: u32,
-    /// Key over the question, the prompts, the model, the settings and the seed.
+    /// Key over the question, the prompts, the model, the settings, what it sees and the seed.
     pub conf: String,
     /// Of the values: the key and the reader.
     pub version: String,
+    /// Compares an answer with a blind one.
+    pub encoder: Arc<dyn Encoder>,
     pub schema: SchemaUse,
 }
 
@@ -54,6 +62,8 @@ pub struct JudgeSettings {
     pub user: String,
     pub llm: String,
     pub backend: String,
+    #[serde(default)]
+    pub see: See,
     /// As sent with each call.
     pub sampling: SamplingSettings,
 }
@@ -71,6 +81,13 @@ pub struct Task {
     sample: Arc<(Pair, AnswerRow)>,
     /// Text and finish of each reply.
     replies: Vec<(String, String)>,
+}
+
+/// What a call leaves to be kept.
+enum Row {
+    /// With its task where nothing more is asked about that.
+    Reply(JudgeReply, Option<Task>),
+    Ended(Judged),
 }
 
 /// Who is asked, and who is told.
@@ -94,14 +111,17 @@ impl Judge {
     /// Takes every value that stored replies give, and tells what the others would take.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn estimate(&self, store: &Store, samples: &Samples) -> Result<Estimate, DbError> {
+    /// SQLite's, or the encoder's.
+    pub fn estimate(&self, store: &Store, samples: &Samples) -> Result<Estimate, Error> {
         let mut estimate = Estimate::default();
         let mut after = (-1, 0);
         while let Some((tasks, last)) = self.page(store, samples, after)? {
             for task in &tasks {
                 estimate.calls += 1;
-                estimate.add_request(&self.ask(task));
+                let request = self.ask(task);
+                let characters = request.messages.iter().map(|one| one.text.chars().count());
+                let reply_tokens = request.settings.max_tokens;
+                estimate.add(characters.sum(), self.see.shows_photo(), reply_tokens);
             }
             after = last;
         }
@@ -121,19 +141,18 @@ impl Judge {
     ) -> Result<Worked, Error> {
         let Session { store, backend, stop, progress } = session;
         let (judge, again, all) = (Arc::clone(self), store.reopen()?, samples.clone());
-        let estimate = blocking(move || Ok(judge.estimate(&again, &all)?)).await?;
+        let estimate = blocking(move || judge.estimate(&again, &all)).await?;
         if estimate.calls == 0 {
             return Ok(Worked::default());
         }
         tracing::info!(
             question = self.question.name(),
             judge = model.name(),
-            calls = estimate.calls,
-            prompt_tokens = estimate.prompt_tokens,
-            most_reply_tokens = estimate.reply_tokens,
-            "asking the judge, {} calls, about {} prompt tokens, at most {} reply tokens",
+            "asking the judge: {} calls, about {} prompt tokens and {} photos, at most {} reply \
+             tokens",
             estimate.calls,
             estimate.prompt_tokens,
+            estimate.images,
             estimate.reply_tokens
         );
         progress.expect(Phase::Judge, estimate.calls);
@@ -144,8 +163,9 @@ impl Judge {
             after: (-1, 0),
         };
         let (judge, keeper) = (Arc::clone(self), store.reopen()?);
-        let keep = move |rows: Vec<Vec<Judged>>| {
-            Ok(keeper.put_judged(judge.under(), &rows.into_iter().flatten().collect::<Vec<_>>())?)
+        let keep = move |rows: Vec<Row>| {
+            let rows = judge.judged(rows)?;
+            Ok(keeper.put_judged(judge.under(), &rows)?)
         };
         let calls = Calls {
             asking: Arc::new(Bench(Arc::clone(self))),
@@ -174,7 +194,7 @@ impl Judge {
         store: &Store,
         samples: &Samples,
         after: (i64, u32),
-    ) -> Result<Option<(Vec<Task>, (i64, u32))>, DbError> {
+    ) -> Result<Option<(Vec<Task>, (i64, u32))>, Error> {
         let names: Vec<&str> = self.measures.iter().map(|name| name.name()).collect();
         let Samples { match_conf, answer_conf } = samples;
         let confs = [match_conf.as_str(), answer_conf];
@@ -184,9 +204,10 @@ impl Judge {
         let (mut tasks, mut known) = (Vec::new(), Vec::new());
         for (pair, answer) in found {
             let replies = store.judge_replies(&answer.answer_key, &self.conf)?;
-            match self.question.settle(&answer.text, &replies, self.attempts) {
-                Some(values) => known.push(self.values(&answer, values)),
-                None => tasks.push(Task { sample: Arc::new((pair, answer)), replies }),
+            let task = Task { sample: Arc::new((pair, answer)), replies };
+            match self.settled(&task)? {
+                Some(values) => known.push(values),
+                None => tasks.push(task),
             }
         }
         if !known.is_empty() {
@@ -195,16 +216,43 @@ impl Judge {
         Ok(Some((tasks, last)))
     }
 
-    fn values(
-        &self,
-        answer: &AnswerRow,
-        values: Vec<(MeasureName, crate::dataset::record::Measured)>,
-    ) -> Judged {
+    /// What calls leave, as it is kept.
+    fn judged(&self, rows: Vec<Row>) -> Result<Vec<Judged>, Error> {
+        let mut judged = Vec::with_capacity(2 * rows.len());
+        for row in rows {
+            match row {
+                Row::Reply(reply, task) => {
+                    judged.push(Judged::Reply(reply));
+                    if let Some(task) = task {
+                        judged.extend(self.settled(&task)?);
+                    }
+                }
+                Row::Ended(row) => judged.push(row),
+            }
+        }
+        Ok(judged)
+    }
+
+    /// The values of a sample; `None` where one more reply is to be had.
+    fn settled(&self, Task { sample, replies }: &Task) -> Result<Option<Judged>, Error> {
+        let (_, answer) = &**sample;
+        let settled = self.question.settle(&answer.text, replies, self.attempts);
+        let Some(mut values) = settled else { return Ok(None) };
+        if self.question == Question::Blind {
+            for (_, measured) in &mut values {
+                *measured = blind::gap(&*self.encoder, &answer.text, std::mem::take(measured))?;
+            }
+        }
+        Ok(Some(self.values(answer, values)))
+    }
+
+    fn values(&self, answer: &AnswerRow, values: Vec<(MeasureName, Measured)>) -> Judged {
         let kept = values.into_iter().filter(|(name, _)| self.measures.contains(name));
         let kept = kept.map(|(name, measured)| (name.name(), measured)).collect();
         Judged::Values(answer.answer_key.clone(), kept)
     }
 
+    /// The call for a task, its photo not attached.
     fn ask(&self, task: &Task) -> ChatRequest {
         let (pair, answer) = &*task.sample;
         let shown = Shown {
@@ -213,8 +261,13 @@ impl Judge {
             description: &pair.description,
             captions: &pair.captions,
         };
-        let mut messages = self.prompts.build(self.question, shown);
-        if let Some(last) = task.replies.last() {
+        if self.question == Question::LogProbabilities {
+            return self.ask_likelihood(task, shown);
+        }
+        let mut messages = self.prompts.build(self.question, shown, self.see);
+        // The words of a retry speak of the form that a schema gives.
+        let told = task.replies.last().filter(|_| self.question.schema().is_some());
+        if let Some(last) = told {
             let why = self.question.why_again(&answer.text, last);
             let reason = why.map(|why| why.to_string()).unwrap_or_default();
             messages.extend(self.prompts.after_refusal(&last.0, &reason));
@@ -225,8 +278,22 @@ impl Judge {
         let seed = hash::seed(self.seed, &parts) & 0x7fff_ffff;
         let mut request = ChatRequest::new(messages, self.settings.clone(), seed);
         if !self.schema.is_refused() {
-            request.json_schema = Some(self.question.schema());
+            request.json_schema = self.question.schema();
         }
+        request
+    }
+
+    /// How likely the answer is: first with what is known of the photo, then without.
+    fn ask_likelihood(&self, task: &Task, shown: Shown<'_>) -> ChatRequest {
+        let mut messages = match task.replies.len() {
+            0 => self.prompts.build(self.question, shown, self.see),
+            _ => self.prompts.build_unseen(self.question, shown),
+        };
+        messages.push(Message::assistant(break_up(shown.answer.trim())));
+        let settings =
+            SamplingSettings { max_tokens: 1, temperature: 0.0, ..self.settings.clone() };
+        let mut request = ChatRequest::new(messages, settings, 0);
+        request.prompt_logprobs = true;
         request
     }
 }
@@ -236,55 +303,72 @@ struct Bench(Arc<Judge>);
 
 impl Asking for Bench {
     type Task = Task;
-    type Row = Vec<Judged>;
+    type Row = Row;
+
+    const READS_FILES: bool = true;
 
     fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
-        Ok(self.0.ask(task))
+        let mut request = self.0.ask(task);
+        if self.0.see.shows_photo() {
+            let (Pair { image, image_sha256, .. }, _) = &*task.sample;
+            let photo = self.0.viewer.show(image, Some(image_sha256))?;
+            // Behind the system prompt, where a retry's turns come after it.
+            request.messages[1].images.push(photo);
+        }
+        Ok(request)
     }
 
-    fn reply(
-        &self,
-        mut task: Task,
-        request: &ChatRequest,
-        reply: ChatReply,
-    ) -> Outcome<Task, Vec<Judged>> {
+    fn reply(&self, mut task: Task, request: &ChatRequest, reply: ChatReply) -> Outcome<Task, Row> {
         let judge = &self.0;
         judge.schema.answered(request);
         let (_, answer) = &*task.sample;
         let finish = reply.finish.name().to_owned();
-        task.replies.push((reply.text.clone(), finish.clone()));
-        let mut row = vec![Judged::Reply(JudgeReply {
+        let text = match judge.question {
+            Question::LogProbabilities => blind::likelihood(&answer.text, &reply.prompt_logprobs),
+            _ => reply.text,
+        };
+        task.replies.push((text.clone(), finish.clone()));
+        let kept = JudgeReply {
             answer_key: answer.answer_key.clone(),
             attempt: task.replies.len() as u32,
             question: judge.question.name(),
-            text: reply.text,
+            text,
             finish,
             llm: reply.model,
             seed: request.seed,
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
-        })];
+        };
         let settled = judge.question.settle(&answer.text, &task.replies, judge.attempts);
-        let is_settled = settled.is_some();
-        row.extend(settled.map(|values| judge.values(answer, values)));
-        Outcome { row: Some(row), again: (!is_settled).then_some(task) }
+        match settled {
+            Some(_) => Outcome { row: Some(Row::Reply(kept, Some(task))), again: None },
+            None => Outcome { row: Some(Row::Reply(kept, None)), again: Some(task) },
+        }
     }
 
     fn otherwise(&self, task: &Task, request: &ChatRequest, error: &LlmError) -> Option<Task> {
-        self.0.schema.goes_without(request, error).then(|| task.clone())
+        let (schema, viewer) = (&self.0.schema, &self.0.viewer);
+        let again = viewer.shrinks_after(request, error) || schema.goes_without(request, error);
+        again.then(|| task.clone())
     }
 
-    fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Vec<Judged> {
-        let (_, answer) = &*task.sample;
-        vec![match fate {
-            Fate::Later => Judged::Failure {
-                answer_key: answer.answer_key.clone(),
-                code: error.code().to_owned(),
-                reason: error.to_string(),
-            },
-            Fate::Refused => self.0.values(answer, self.0.question.refused(error.code())),
-        }]
+    fn unaskable(&self, task: &Task, error: &Error) -> Option<Row> {
+        error.get::<ShowError>()?;
+        Some(Row::Ended(failure(task, error.code(), error.to_string())))
     }
+
+    fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Row {
+        let (_, answer) = &*task.sample;
+        Row::Ended(match fate {
+            Fate::Later => failure(task, error.code(), error.to_string()),
+            Fate::Refused => self.0.values(answer, self.0.question.refused(error.code())),
+        })
+    }
+}
+
+fn failure(task: &Task, code: &str, reason: String) -> Judged {
+    let (_, answer) = &*task.sample;
+    Judged::Failure { answer_key: answer.answer_key.clone(), code: code.to_owned(), reason }
 }
 
 /// What readers must know of the judge's values: that it says the same of every sample, or could not

@@ -193,3 +193,62 @@ fn a_judged_run_that_is_killed_pays_for_nothing_twice() {
     // Only what was under way at a kill, two calls each time, was answered twice.
     assert!(judge.calls() <= 2 * samples + 3 * 2, "{} calls", judge.calls());
 }
+
+/// The judge sees: it names what is on the known picture, and rates what it is shown.
+fn seeing(prompt: &str) -> String {
+    if prompt.contains("four squares") {
+        return "Green, black, red, yellow.".to_owned();
+    }
+    good(prompt)
+}
+
+#[test]
+fn a_judge_that_sees_gets_the_photo_and_one_that_does_not_is_found_out() {
+    let (world, judge, _) = run(Script::Writes(seeing), RATINGS, "measure.judge.see = \"image\"\n");
+    let out = world.path("out");
+    let samples = exported_ids(&out).len();
+    assert_eq!(judge.calls(), samples + 1, "the probe is asked once");
+    let request = judge.last_request();
+    let parts = request["messages"][1]["content"].as_array().expect("parts");
+    let url = parts.iter().find_map(|part| part["image_url"]["url"].as_str()).expect("a photo");
+    assert!(url.starts_with("data:image/jpeg;base64,"), "{}", &url[..40]);
+    let text = parts.iter().find_map(|part| part["text"].as_str()).expect("a text");
+    assert!(text.contains("it is attached") && !text.contains("<captions>"), "{text}");
+    assert_eq!(count(&out, "SELECT count(*) FROM measures"), 5 * samples);
+    // What is seen is part of the key: by captions everything is judged anew.
+    configure(&world, &judge, RATINGS, "");
+    assert_code(&world.run("out", &Llm::default()), 0);
+    assert_eq!(judge.calls(), 2 * samples + 1);
+
+    let world = World::with_photos(&FOUR);
+    let blind = JudgeStub::start(Script::Says("I see a nice photo."), Weather::Fine);
+    configure(&world, &blind, RATINGS, "measure.judge.see = \"both\"\n");
+    let output = world.run("out", &Llm::default());
+    assert_ne!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("llm_blind"), "{}", said(&output));
+    assert_eq!((blind.calls(), count(&world.path("out"), "SELECT count(*) FROM measures")), (1, 0));
+}
+
+#[test]
+fn an_answer_is_held_against_one_by_who_has_not_seen_the_photo() {
+    let world = World::with_photos(&FOUR);
+    world.configure("measure.enabled = [\"blind_gap\"]\n");
+    let llm = Llm::default();
+    assert_code(&world.run("out", &llm), 0);
+    let out = world.path("out");
+    let samples = exported_ids(&out).len();
+    let gaps =
+        "SELECT count(*) FROM measures WHERE measure = 'blind_gap' AND value > 0 AND value < 1.2
+        AND detail ->> 'by' = 'similarity' AND length(detail ->> 'blind') > 20";
+    assert_eq!(count(&out, gaps), samples);
+    let request = llm.stub.requests().pop().expect("a request");
+    let asked = request["messages"][1]["content"].as_str().expect("a text");
+    let photos = FOUR.map(|name| {
+        let path = crate::support::run::root().join(format!("samples/photos/{name}.txt"));
+        fs_err::read_to_string(path).expect("a description")
+    });
+    assert!(photos.iter().all(|said| !asked.contains(said.trim())), "{asked}");
+    let calls = llm.stub.calls();
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!(llm.stub.calls(), calls);
+}

@@ -3,6 +3,7 @@
 //! One question gives several measures. A reply that cannot be read is refused with a code and asked
 //! for again; nothing in it is guessed. Who makes the calls is no matter of this room.
 
+pub mod blind;
 pub mod claims;
 mod loose_json;
 pub mod prompt;
@@ -15,14 +16,16 @@ use super::MeasureName;
 use crate::base::check::{Checks, Settings};
 use crate::base::key::Key;
 use crate::dataset::record::{MeasureValue, Measured};
-use crate::llm::{LlmConfig, SamplingSettings, unfinished};
+use crate::llm::{LlmConfig, SamplingSettings, See, unfinished};
 
 pub use prompt::{JudgePrompts, Shown};
 
-/// The judge that takes measures by a language model.
+/// The judge: a language model that takes measures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct JudgeConfig {
+    /// What the judge gets to know of the photo.
+    pub see: See,
     /// A folder with `measure_ratings.*` and `measure_claims.*`; what is not there is built in.
     pub prompts: Option<std::path::PathBuf>,
     /// How the judge samples. Unset: temperature 0, at most 1024 tokens.
@@ -61,6 +64,11 @@ pub enum Question {
     Ratings,
     /// The claims about what can be seen, each with a verdict.
     Claims,
+    /// An answer by one who has not seen the photo; asked of the run's LLM and not of the judge.
+    Blind,
+    /// How likely the answer is with the photo and without; in the place of [`Question::Blind`], where
+    /// the server tells.
+    LogProbabilities,
 }
 
 /// Why a reply tells nothing, or not all that was asked for.
@@ -98,13 +106,15 @@ impl Reading {
 
 impl Question {
     /// Every question.
-    pub const ALL: [Self; 2] = [Self::Ratings, Self::Claims];
+    pub const ALL: [Self; 4] = [Self::Ratings, Self::Claims, Self::Blind, Self::LogProbabilities];
 
     /// The name in stores and keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ratings => "ratings",
             Self::Claims => "claims",
+            Self::Blind => "blind",
+            Self::LogProbabilities => "log_probabilities",
         }
     }
 
@@ -113,6 +123,7 @@ impl Question {
         match self {
             Self::Ratings => &ratings::MEASURES,
             Self::Claims => &claims::MEASURES,
+            Self::Blind | Self::LogProbabilities => &blind::MEASURES,
         }
     }
 
@@ -121,14 +132,16 @@ impl Question {
         match self {
             Self::Ratings => &ratings::MEASURES[..ratings::RATINGS],
             Self::Claims => &claims::MEASURES[..1],
+            Self::Blind | Self::LogProbabilities => &[],
         }
     }
 
     /// The schema that replies follow where the server takes one.
-    pub fn schema(self) -> Value {
+    pub fn schema(self) -> Option<Value> {
         match self {
-            Self::Ratings => ratings::schema(),
-            Self::Claims => claims::schema(),
+            Self::Ratings => Some(ratings::schema()),
+            Self::Claims => Some(claims::schema()),
+            Self::Blind | Self::LogProbabilities => None,
         }
     }
 
@@ -138,13 +151,15 @@ impl Question {
         prompts: &JudgePrompts,
         model: &str,
         settings: &SamplingSettings,
+        see: See,
         seed: u64,
     ) -> String {
         let key = Key::new("judged", 1)
             .field("question", self.name())
             .field("prompts", prompts.hash(self))
             .field("model", model);
-        settings.add_to(key).field("seed", seed).done()
+        let key = settings.add_to(key).field("seed", seed);
+        key.unless("see", see.name(), See::Description.name()).done()
     }
 
     /// The version of the values that are read from replies under `conf`: changes with the reader.
@@ -152,6 +167,7 @@ impl Question {
         let reader = match self {
             Self::Ratings => ratings::READER,
             Self::Claims => claims::READER,
+            Self::Blind | Self::LogProbabilities => blind::READER,
         };
         format!("{conf}-r{reader}")
     }
@@ -168,6 +184,9 @@ impl Question {
         let read = match self {
             Self::Ratings => ratings::read(reply, cut),
             Self::Claims => claims::read(answer, reply, cut),
+            Self::Blind => blind::read(reply),
+            // Each of its replies is a number that was worked out when it came.
+            Self::LogProbabilities => Ok(Reading { values: Vec::new(), lacks: None }),
         };
         read.map_err(|unread| match cut {
             true => Unread::new("truncated", "it was cut before it said anything that can be read"),
@@ -175,14 +194,18 @@ impl Question {
         })
     }
 
-    /// What the replies (text and finish) to all attempts at a question come to. `None`: one more is to be made, for the reason in
-    /// [`Self::why_again`].
+    /// What the replies (text and finish) to all attempts at a question come to. `None`: one more is
+    /// to be made, for the reason in [`Self::why_again`]. A blind answer is made a value of by
+    /// [`blind::gap`].
     pub fn settle(
         self,
         answer: &str,
         replies: &[(String, String)],
         attempts: u32,
     ) -> Option<Vec<(MeasureName, Measured)>> {
+        if self == Self::LogProbabilities {
+            return blind::likelihoods(replies);
+        }
         let mut best: Option<Reading> = None;
         let mut last = None;
         for (text, finish) in replies {

@@ -12,16 +12,25 @@ use crate::answer::prompt::{check_placeholders, template};
 use crate::base::hash;
 use crate::dataset::record::SampleView;
 use crate::llm::template::render;
-use crate::llm::{Message, captions, refused};
+use crate::llm::{Message, See, captions, refused};
 
 /// Each file with its built-in text.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 9] = [
     ("measure_ratings.system.txt", include_str!("../../../prompts/measure_ratings.system.txt")),
     ("measure_ratings.user.txt", include_str!("../../../prompts/measure_ratings.user.txt")),
     ("measure_claims.system.txt", include_str!("../../../prompts/measure_claims.system.txt")),
     ("measure_claims.user.txt", include_str!("../../../prompts/measure_claims.user.txt")),
+    ("measure_blind.system.txt", include_str!("../../../prompts/measure_blind.system.txt")),
+    (BLIND, include_str!("../../../prompts/measure_blind.user.txt")),
+    (
+        "measure_log_probabilities.system.txt",
+        include_str!("../../../prompts/measure_log_probabilities.system.txt"),
+    ),
+    (LIKELY, include_str!("../../../prompts/measure_log_probabilities.user.txt")),
     (RETRY, include_str!("../../../prompts/measure.retry.txt")),
 ];
+const LIKELY: &str = "measure_log_probabilities.user.txt";
+const BLIND: &str = "measure_blind.user.txt";
 const RETRY: &str = "measure.retry.txt";
 
 /// Texts by file name.
@@ -72,6 +81,8 @@ impl JudgePrompts {
             let (path, text) = template(own, name, text)?;
             match name {
                 RETRY => check_placeholders(&path, &text, &[&["reason"]])?,
+                LIKELY => check_placeholders(&path, &text, &[&["photo"], &["instruction"]])?,
+                BLIND => check_placeholders(&path, &text, &[&["instruction"]])?,
                 name if name.ends_with(".user.txt") => {
                     check_placeholders(&path, &text, &[&["photo"], &["instruction"], &["answer"]])?;
                 }
@@ -98,16 +109,34 @@ impl JudgePrompts {
         &self.texts
     }
 
-    /// The turns of a question about a sample.
-    pub fn build(&self, question: Question, sample: Shown<'_>) -> Vec<Message> {
-        let Shown { instruction, answer, description, captions } = sample;
+    /// The turns of a question about a sample. Where `see` shows the photo, it is to be attached to
+    /// the last of them.
+    pub fn build(&self, question: Question, sample: Shown<'_>, see: See) -> Vec<Message> {
+        let Shown { description, captions, .. } = sample;
         let said = captions::of(captions, description);
-        let photo = format!(
-            "nobody shows it to you. People say of it (they may repeat or contradict each \
-             other):\n<captions>\n{said}\n</captions>"
-        );
-        let (instruction, answer) = (fenced(instruction), fenced(answer));
-        let values = [("photo", &*photo), ("instruction", &instruction), ("answer", &answer)];
+        let said = format!("\n<captions>\n{said}\n</captions>");
+        let photo = match see {
+            See::Description => format!(
+                "nobody shows it to you. People say of it (they may repeat or contradict each \
+                 other):{said}"
+            ),
+            See::Image => "it is attached.".to_owned(),
+            See::Both => format!(
+                "it is attached. People say of it, too (they may repeat or contradict each other; \
+                 what you see counts):{said}"
+            ),
+        };
+        self.turns(question, sample, &photo)
+    }
+
+    /// As [`JudgePrompts::build`], of a photo of which nothing is known.
+    pub fn build_unseen(&self, question: Question, sample: Shown<'_>) -> Vec<Message> {
+        self.turns(question, sample, "nothing is known of it.")
+    }
+
+    fn turns(&self, question: Question, sample: Shown<'_>, photo: &str) -> Vec<Message> {
+        let (instruction, answer) = (fenced(sample.instruction), fenced(sample.answer));
+        let values = [("photo", photo), ("instruction", &instruction), ("answer", &answer)];
         let user = render(self.part(question, "user").trim(), &values);
         vec![Message::system(self.part(question, "system").trim()), Message::user(user)]
     }
@@ -145,10 +174,17 @@ mod tests {
         };
         for question in Question::ALL {
             let prompts = built_in();
-            let mut messages = prompts.build(question, shown);
+            let mut messages = prompts.build(question, shown, See::Description);
             messages.extend(prompts.after_refusal("Nice.", "there are no ratings in it"));
             let line = |one: &Message| format!("[{:?}]\n{}", one.role, one.text);
             let told: Vec<String> = messages.iter().map(line).collect();
+            let seen = [See::Image, See::Both].map(|see| prompts.build(question, shown, see));
+            let seen =
+                seen.map(|turns| turns[1].text.lines().take(5).collect::<Vec<_>>().join("\n"));
+            let photo = [seen[0].contains("attached"), seen[1].contains("attached")];
+            assert_eq!(photo, [question != Question::Blind; 2], "{seen:?}");
+            assert!(!seen[0].contains("A dog"), "{}", seen[0]);
+            assert_eq!(seen[1].contains("- A dog"), question != Question::Blind, "{}", seen[1]);
             let text = format!("hash {}\n\n{}", prompts.hash(question), told.join("\n\n"));
             insta::assert_snapshot!(format!("measure_{}", question.name()), text);
         }

@@ -216,7 +216,7 @@ impl Job {
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
-    fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
+    pub(super) fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
         let Config { answer, llm, .. } = &*self.config;
         if let Some(settings) = &answer.settings {
             return Ok(settings.clone());

@@ -3,16 +3,30 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::Error;
+use crate::base::failure::Failure;
+use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
-use crate::llm::{LlmConfig, LlmError};
+use crate::encoder::Encoder;
+use crate::llm::{
+    ChatModel, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings, See, probe_sight,
+};
 use crate::measure::judged::JudgePrompts;
 use crate::measure::{MeasureName, Question};
 use crate::work::{Backend, Phase, ProbePolicy, Whose, Worked};
+use crate::{Error, ErrorKind};
 
 use super::super::judging::{Judge, JudgeSettings, Samples, Session};
 use super::super::settings::Settings;
 use super::{Job, OnDeadBackend};
+
+/// What a question is about, and who is asked.
+#[derive(Clone, Copy)]
+struct AskedOf<'a> {
+    store: &'a Store,
+    samples: &'a Samples,
+    backend: &'a Backend,
+    encoder: &'a Arc<dyn Encoder>,
+}
 
 impl Job {
     /// Has the judge take every enabled measure that asks it. `shared` is the run's own backend.
@@ -22,6 +36,7 @@ impl Job {
         &self,
         store: &Store,
         shared: &Backend,
+        encoder: &Arc<dyn Encoder>,
     ) -> Result<Option<LlmError>, Error> {
         let questions = self.questions();
         if questions.is_empty() {
@@ -33,14 +48,17 @@ impl Job {
             match_conf: settings.match_conf().to_owned(),
             answer_conf: settings.answer_conf().to_owned(),
         };
-        let backend = match &self.config.measure.judge.llm {
-            Some(own) => &Backend::new(own.clone(), ProbePolicy::default()),
-            None => shared,
-        };
+        let own = self.config.measure.judge.llm.as_ref();
+        let own = own.map(|own| Backend::new(own.clone(), ProbePolicy::default()));
         let (mut asked, started) = (0, Instant::now());
         let mut gave_up = None;
         for (question, measures) in questions {
-            let worked = self.put(question, measures, store, &samples, backend).await?;
+            let backend = match question {
+                Question::Blind | Question::LogProbabilities => shared,
+                Question::Ratings | Question::Claims => own.as_ref().unwrap_or(shared),
+            };
+            let asked_of = AskedOf { store, samples: &samples, backend, encoder };
+            let worked = self.put(question, &measures, asked_of).await?;
             asked += worked.done;
             gave_up = worked.gave_up;
             if gave_up.is_some() || self.stop.is_asked() {
@@ -61,7 +79,9 @@ impl Job {
             let measures = enabled.iter().filter(|name| name.question() == Some(question));
             (question, measures.copied().collect::<Vec<_>>())
         };
-        Question::ALL.into_iter().map(of).filter(|(_, measures)| !measures.is_empty()).collect()
+        // Blind answers give way to log-probabilities where the server tells them.
+        let first = [Question::Ratings, Question::Claims, Question::Blind];
+        first.into_iter().map(of).filter(|(_, measures)| !measures.is_empty()).collect()
     }
 
     /// Puts one question in passes, each as long as the backend lasts; more than one only where the
@@ -69,16 +89,15 @@ impl Job {
     async fn put(
         &self,
         question: Question,
-        measures: Vec<MeasureName>,
-        store: &Store,
-        samples: &Samples,
-        backend: &Backend,
+        measures: &[MeasureName],
+        asked_of: AskedOf<'_>,
     ) -> Result<Worked, Error> {
+        let AskedOf { store, samples, backend, .. } = asked_of;
         let mut all = Worked::default();
         loop {
             let model = match backend.model().await {
                 Ok(model) => model,
-                Err(_) if self.has_answered(question, &measures, store, samples, backend)? => {
+                Err(_) if self.has_answered(question, measures, asked_of)? => {
                     return Ok(all);
                 }
                 Err(down) if self.resources.on_dead_backend == OnDeadBackend::GiveUp => {
@@ -96,7 +115,19 @@ impl Job {
                     model
                 }
             };
-            let judge = Arc::new(self.judge_of(question, &measures, store, model.name())?);
+            let question = match question {
+                Question::Blind => match self.blind_by(store, backend, &*model).await? {
+                    Ok(question) => question,
+                    Err(error) => return Ok(Worked { gave_up: Some(error), ..all }),
+                },
+                other => other,
+            };
+            let judge = Arc::new(self.judge_of(question, measures, asked_of, model.name())?);
+            if judge.see.shows_photo()
+                && let Some(blind) = self.blindness(store, backend, &*model).await?
+            {
+                return Ok(Worked { gave_up: Some(blind), ..all });
+            }
             self.remember(&judge, model.name(), backend.config(), store)?;
             let before = model.stats();
             let session = Session { store, backend, stop: &self.stop, progress: &*self.progress };
@@ -116,22 +147,81 @@ impl Job {
         }
     }
 
+    /// Why the judge is not to be shown photos: asked before anything else, once for each server and
+    /// model of a run.
+    async fn blindness(
+        &self,
+        store: &Store,
+        backend: &Backend,
+        model: &dyn ChatModel,
+    ) -> Result<Option<LlmError>, Error> {
+        let name = format!("sight of {} at {}", model.name(), backend.config().target);
+        if !backend.config().probe || store.database().meta(&name)?.is_some() {
+            return Ok(None);
+        }
+        match probe_sight(model, &self.stop.abort_token()).await {
+            Ok(()) => Ok(store.database().set_meta(&name, "sees").map(|()| None)?),
+            Err(error) => {
+                tracing::error!(code = error.code(), "the judge is shown no photos: {error}");
+                backend.report_failure(&error);
+                Ok(Some(error))
+            }
+        }
+    }
+
+    /// By which question the run's LLM tells how much of an answer needs the photo. It is asked once
+    /// for each server and model of a run whether it gives log-probabilities, so that all values are
+    /// of one kind.
+    async fn blind_by(
+        &self,
+        store: &Store,
+        backend: &Backend,
+        model: &dyn ChatModel,
+    ) -> Result<Result<Question, LlmError>, Error> {
+        let name = format!("log-probabilities of {} at {}", model.name(), backend.config().target);
+        let known = store.database().meta(&name)?;
+        let gives = match known.as_deref() {
+            Some(known) => known == "yes",
+            None => {
+                let messages = vec![Message::user("Say hello."), Message::assistant("Hello.")];
+                let settings = SamplingSettings { max_tokens: 1, ..SamplingSettings::default() };
+                let mut request = ChatRequest::new(messages, settings, 0);
+                request.prompt_logprobs = true;
+                let gives = match model.chat(&request, &self.stop.abort_token()).await {
+                    Ok(reply) => !reply.prompt_logprobs.is_empty(),
+                    Err(error) if Whose::fault(&error) == Whose::Server => return Ok(Err(error)),
+                    Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(Err(error)),
+                    Err(_) => false,
+                };
+                store.database().set_meta(&name, if gives { "yes" } else { "no" })?;
+                gives
+            }
+        };
+        Ok(Ok(if gives { Question::LogProbabilities } else { Question::Blind }))
+    }
+
     /// Whether nothing is left to ask of the model that was asked before, if it is still the same.
     fn has_answered(
         &self,
         question: Question,
         measures: &[MeasureName],
-        store: &Store,
-        samples: &Samples,
-        backend: &Backend,
+        asked_of: AskedOf<'_>,
     ) -> Result<bool, Error> {
+        let AskedOf { store, samples, backend, .. } = asked_of;
+        if question == Question::Blind {
+            // Either way of asking may have been taken.
+            let likely = Question::LogProbabilities;
+            if store.database().meta(&kept_as(likely))?.is_some() {
+                return self.has_answered(likely, measures, asked_of);
+            }
+        }
         let kept: Option<JudgeSettings> = store.database().meta_json(&kept_as(question))?;
         let named = backend.config().model.as_ref();
         let Some(model) = kept.map(|kept| kept.llm) else { return Ok(false) };
         if named.is_some_and(|named| *named != model) {
             return Ok(false);
         }
-        let judge = self.judge_of(question, measures, store, &model)?;
+        let judge = self.judge_of(question, measures, asked_of, &model)?;
         Ok(judge.estimate(store, samples)?.calls == 0)
     }
 
@@ -141,18 +231,28 @@ impl Job {
         &self,
         question: Question,
         measures: &[MeasureName],
-        store: &Store,
+        AskedOf { store, backend, encoder, .. }: AskedOf<'_>,
         model: &str,
     ) -> Result<Judge, Error> {
         let (config, db) = (&self.config.measure, store.database());
         let built_in = db.began_with("measure prompts", JudgePrompts::built_in())?;
         let prompts = JudgePrompts::read(config.judge.prompts.as_deref(), &built_in)?;
         let settings = match &config.judge.settings {
+            // As the answers are written.
+            _ if matches!(question, Question::Blind | Question::LogProbabilities) => {
+                self.sampling(store)?
+            }
             Some(settings) => settings.clone(),
             None => db.began_with("measure.judge.settings", config.judge.resolved_settings())?,
         };
+        let see = match question {
+            Question::Blind | Question::LogProbabilities => See::Description,
+            Question::Ratings | Question::Claims => config.judge.see,
+        };
         let seed = self.config.seed;
-        let conf = question.conf_key(&prompts, model, &settings, seed);
+        let conf = question.conf_key(&prompts, model, &settings, see, seed);
+        let (photos, decode) =
+            (Arc::new(self.resources.access.clone()), self.config.image.decode_options());
         Ok(Judge {
             question,
             measures: measures.to_vec(),
@@ -160,8 +260,11 @@ impl Job {
             conf,
             prompts,
             settings,
+            see,
+            viewer: PhotoViewer::new(photos, decode, backend.config()),
             seed,
             attempts: config.attempts,
+            encoder: Arc::clone(encoder),
             schema: Default::default(),
         })
     }
@@ -181,6 +284,7 @@ impl Job {
             user: prompts.part(*question, "user").to_owned(),
             llm: model.to_owned(),
             backend: llm.target.to_string(),
+            see: judge.see,
             sampling: judge.settings.clone(),
         };
         Ok(store.database().set_meta_json(&kept_as(*question), &settings)?)
