@@ -45,7 +45,7 @@ pub struct Judge {
     pub attempts: u32,
     /// Key over the question, the prompts, the model, the settings, what it sees and the seed.
     pub conf: String,
-    /// Of the values: the key and the reader.
+    /// Of the values: the key, the reader and the attempts.
     pub version: String,
     /// Compares an answer with a blind one.
     pub encoder: Arc<dyn Encoder>,
@@ -96,6 +96,8 @@ pub struct Session<'a> {
     pub backend: &'a Backend,
     pub stop: &'a Stop,
     pub progress: &'a dyn Progress,
+    /// Calls that went before.
+    pub done: u64,
 }
 
 /// Where the reading of samples stands.
@@ -139,7 +141,7 @@ impl Judge {
         model: Arc<dyn ChatModel>,
         session: Session<'_>,
     ) -> Result<Worked, Error> {
-        let Session { store, backend, stop, progress } = session;
+        let Session { store, backend, stop, progress, done } = session;
         let (judge, again, all) = (Arc::clone(self), store.reopen()?, samples.clone());
         let estimate = blocking(move || judge.estimate(&again, &all)).await?;
         if estimate.calls == 0 {
@@ -155,7 +157,7 @@ impl Judge {
             estimate.images,
             estimate.reply_tokens
         );
-        progress.expect(Phase::Judge, estimate.calls);
+        progress.expect(Phase::Judge, done + estimate.calls);
         let reading = Reading {
             judge: Arc::clone(self),
             samples: samples.clone(),

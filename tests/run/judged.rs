@@ -241,6 +241,8 @@ fn an_answer_is_held_against_one_by_who_has_not_seen_the_photo() {
         "SELECT count(*) FROM measures WHERE measure = 'blind_gap' AND value > 0 AND value < 1.2
         AND detail ->> 'by' = 'similarity' AND length(detail ->> 'blind') > 20";
     assert_eq!(count(&out, gaps), samples);
+    // Once it is asked whether it gives log-probabilities, which it does not.
+    assert_eq!(llm.stub.calls(), count(&out, "SELECT count(*) FROM answers") + samples + 1);
     let request = llm.stub.requests().pop().expect("a request");
     let asked = request["messages"][1]["content"].as_str().expect("a text");
     let photos = FOUR.map(|name| {
@@ -251,4 +253,34 @@ fn an_answer_is_held_against_one_by_who_has_not_seen_the_photo() {
     let calls = llm.stub.calls();
     assert_code(&world.run("out", &llm), 0);
     assert_eq!(llm.stub.calls(), calls);
+}
+
+#[test]
+fn a_server_that_tells_log_probabilities_says_what_needs_the_photo() {
+    /// Answers with words of the caption, and with some of its own.
+    fn writes(prompt: &str) -> String {
+        let caption = prompt.lines().find_map(|line| line.strip_prefix("- ")).unwrap_or("nothing");
+        let words = caption.split_whitespace().take(8).collect::<Vec<_>>().join(" ");
+        format!("Here we would begin with this: {words}, which everybody likes to look at.")
+    }
+    let world = World::with_photos(&FOUR);
+    let llm = JudgeStub::start(Script::Writes(writes), Weather::Fine);
+    world.configure("measure.enabled = [\"blind_gap\"]\nllm.model = \"stub-judge\"\n");
+    let out = world.path("out");
+    let run = || finish(&mut world.command(&out, &llm.target()));
+    assert_code(&run(), 0);
+    let samples = exported_ids(&out).len();
+    let gaps = "SELECT count(*) FROM measures WHERE measure = 'blind_gap' AND value > 0.5
+        AND detail ->> 'by' = 'log_probabilities' AND detail ->> 'with' > detail ->> 'without'";
+    assert_eq!(count(&out, gaps), samples, "{:?}", values(&out));
+    assert_eq!(count(&out, "SELECT count(*) FROM judge_replies"), 2 * samples);
+    let request = llm.last_request();
+    let last = request["messages"].as_array().and_then(|all| all.last()).expect("messages");
+    assert_eq!(
+        (last["role"].as_str(), request["max_tokens"].as_u64()),
+        (Some("assistant"), Some(1))
+    );
+    let calls = llm.calls();
+    assert_code(&run(), 0);
+    assert_eq!(llm.calls(), calls);
 }

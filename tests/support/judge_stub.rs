@@ -177,7 +177,25 @@ async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
     let message = json!({"role": "assistant", "content": text});
     let usage = json!({"prompt_tokens": prompt.len() / 4, "completion_tokens": 1});
     let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
-    Json(json!({"model": "stub-judge", "choices": [choice], "usage": usage})).into_response()
+    let mut body = json!({"model": "stub-judge", "choices": [choice], "usage": usage});
+    if request["prompt_logprobs"].is_number() {
+        body["prompt_logprobs"] = likelihoods(request);
+    }
+    Json(body).into_response()
+}
+
+/// As vLLM tells how likely a conversation is: a word that came before is likely, another is not.
+fn likelihoods(request: &Value) -> Value {
+    let messages = request["messages"].as_array().expect("messages");
+    let texts = messages.iter().filter_map(|message| message["content"].as_str());
+    let text = texts.collect::<Vec<_>>().join(" ");
+    let mut seen = HashSet::new();
+    let mut tokens = vec![Value::Null];
+    tokens.extend(text.split_inclusive(' ').map(|word| {
+        let logprob = if seen.insert(word.trim().to_lowercase()) { -4.0 } else { -1.0 };
+        json!({"17": {"logprob": logprob, "rank": 1, "decoded_token": word}})
+    }));
+    Value::Array(tokens)
 }
 
 fn failure(status: StatusCode) -> Response {

@@ -51,7 +51,7 @@ pub struct JudgedUnder<'a> {
 
 impl Store {
     /// The next accepted samples under these keys, in source order after (`seq`, `rank`) `after`, that lack one of
-    /// `measures` in this version.
+    /// `measures` in this version. What a benchmark holds out is left out.
     ///
     /// # Errors
     /// SQLite's.
@@ -71,6 +71,10 @@ impl Store {
                    AND (SELECT count(*) FROM measures m WHERE m.answer_key = a.answer_key
                        AND m.version = ?4
                        AND m.measure IN (SELECT value FROM json_each(?3))) < json_array_length(?3)
+                   AND NOT EXISTS (SELECT 1 FROM held_out h
+                       WHERE h.kind = 'image' AND h.key = i.image_sha256)
+                   AND NOT EXISTS (SELECT 1 FROM held_out h
+                       WHERE h.kind = 'instruction' AND h.key = p.instruction_key)
                  ORDER BY p.seq, p.rank LIMIT ?7"
             ),
             params![match_conf, answer_conf, names, version, after.0, after.1, limit],

@@ -162,14 +162,15 @@ impl Question {
         key.unless("see", see.name(), See::Description.name()).done()
     }
 
-    /// The version of the values that are read from replies under `conf`: changes with the reader.
-    pub fn version(self, conf: &str) -> String {
+    /// The version of the values that are read from replies under `conf`: changes with the reader, and
+    /// with the attempts that a reply may take.
+    pub fn version(self, conf: &str, attempts: u32) -> String {
         let reader = match self {
             Self::Ratings => ratings::READER,
             Self::Claims => claims::READER,
             Self::Blind | Self::LogProbabilities => blind::READER,
         };
-        format!("{conf}-r{reader}")
+        format!("{conf}-r{reader}-a{attempts}")
     }
 
     /// What a reply about `answer` says; `finish` is what [`crate::llm::FinishReason::name`] gave.

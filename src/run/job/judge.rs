@@ -12,7 +12,7 @@ use crate::llm::{
 };
 use crate::measure::judged::JudgePrompts;
 use crate::measure::{MeasureName, Question};
-use crate::work::{Backend, Phase, ProbePolicy, Whose, Worked};
+use crate::work::{Backend, Phase, ProbePolicy, SchemaUse, Whose, Worked};
 use crate::{Error, ErrorKind};
 
 use super::super::judging::{Judge, JudgeSettings, Samples, Session};
@@ -58,7 +58,7 @@ impl Job {
                 Question::Ratings | Question::Claims => own.as_ref().unwrap_or(shared),
             };
             let asked_of = AskedOf { store, samples: &samples, backend, encoder };
-            let worked = self.put(question, &measures, asked_of).await?;
+            let worked = self.put(question, &measures, asked_of, asked).await?;
             asked += worked.done;
             gave_up = worked.gave_up;
             if gave_up.is_some() || self.stop.is_asked() {
@@ -85,12 +85,13 @@ impl Job {
     }
 
     /// Puts one question in passes, each as long as the backend lasts; more than one only where the
-    /// job waits for it.
+    /// job waits for it. `done` calls went before it in this session.
     async fn put(
         &self,
         question: Question,
         measures: &[MeasureName],
         asked_of: AskedOf<'_>,
+        done: u64,
     ) -> Result<Worked, Error> {
         let AskedOf { store, samples, backend, .. } = asked_of;
         let mut all = Worked::default();
@@ -130,7 +131,8 @@ impl Job {
             }
             self.remember(&judge, model.name(), backend.config(), store)?;
             let before = model.stats();
-            let session = Session { store, backend, stop: &self.stop, progress: &*self.progress };
+            let (stop, progress) = (&self.stop, &*self.progress);
+            let session = Session { store, backend, stop, progress, done: done + all.done };
             let worked = judge.run(samples, Arc::clone(&model), session).await?;
             let after = model.stats();
             store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
@@ -256,7 +258,7 @@ impl Job {
         Ok(Judge {
             question,
             measures: measures.to_vec(),
-            version: question.version(&conf),
+            version: question.version(&conf, config.attempts),
             conf,
             prompts,
             settings,
@@ -265,7 +267,7 @@ impl Job {
             seed,
             attempts: config.attempts,
             encoder: Arc::clone(encoder),
-            schema: Default::default(),
+            schema: SchemaUse::default(),
         })
     }
 
