@@ -5,6 +5,7 @@
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
 pub mod judged;
+pub mod keep;
 mod similarity;
 
 use std::sync::Arc;
@@ -76,6 +77,41 @@ pub enum MeasureName {
 }
 
 impl MeasureName {
+    /// Every measure.
+    pub const ALL: &[Self] = &[
+        Self::SentenceSimilarityMin,
+        Self::SentenceSimilarityMean,
+        Self::Relevance,
+        Self::ImageCorrespondence,
+        Self::VisualDependency,
+        Self::Formatting,
+        Self::Inapplicable,
+        Self::UnsupportedShare,
+        Self::ContradictedShare,
+        Self::BlindGap,
+    ];
+
+    /// The measure of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.name() == name)
+    }
+
+    /// Whether its values are words, not numbers.
+    pub fn is_word(self) -> bool {
+        match self {
+            Self::SentenceSimilarityMin
+            | Self::SentenceSimilarityMean
+            | Self::Relevance
+            | Self::ImageCorrespondence
+            | Self::VisualDependency
+            | Self::Formatting
+            | Self::Inapplicable
+            | Self::UnsupportedShare
+            | Self::ContradictedShare
+            | Self::BlindGap => false,
+        }
+    }
+
     /// The name in configuration, stores and reports.
     pub fn name(self) -> &'static str {
         match self {

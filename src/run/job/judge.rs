@@ -7,9 +7,7 @@ use crate::base::failure::Failure;
 use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
 use crate::encoder::Encoder;
-use crate::llm::{
-    ChatModel, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings, See, probe_sight,
-};
+use crate::llm::{ChatModel, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings, See};
 use crate::measure::judged::JudgePrompts;
 use crate::measure::{MeasureName, Question};
 use crate::work::{Backend, Phase, ProbePolicy, SchemaUse, Whose, Worked};
@@ -125,7 +123,7 @@ impl Job {
             };
             let judge = Arc::new(self.judge_of(question, measures, asked_of, model.name())?);
             if judge.see.shows_photo()
-                && let Some(blind) = self.blindness(store, backend, &*model).await?
+                && let Some(blind) = self.lacks_sight(store, backend, &*model).await?
             {
                 return Ok(Worked { gave_up: Some(blind), ..all });
             }
@@ -145,28 +143,6 @@ impl Job {
             };
             if !waits || !again || self.stop.is_asked() {
                 return Ok(Worked { gave_up: worked.gave_up, ..all });
-            }
-        }
-    }
-
-    /// Why the judge is not to be shown photos: asked before anything else, once for each server and
-    /// model of a run.
-    async fn blindness(
-        &self,
-        store: &Store,
-        backend: &Backend,
-        model: &dyn ChatModel,
-    ) -> Result<Option<LlmError>, Error> {
-        let name = format!("sight of {} at {}", model.name(), backend.config().target);
-        if !backend.config().probe || store.database().meta(&name)?.is_some() {
-            return Ok(None);
-        }
-        match probe_sight(model, &self.stop.abort_token()).await {
-            Ok(()) => Ok(store.database().set_meta(&name, "sees").map(|()| None)?),
-            Err(error) => {
-                tracing::error!(code = error.code(), "the judge is shown no photos: {error}");
-                backend.report_failure(&error);
-                Ok(Some(error))
             }
         }
     }
