@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::super::tests::sample;
+use super::super::tests::{reasoned, sample};
 use super::*;
 use crate::dataset::record::MeasureValue;
 
 fn write(path: &Path, samples: impl IntoIterator<Item = Sample>) -> SinkSummary {
-    let mut sink = Box::new(ParquetSink::create(path, &[]).expect("a writable folder"));
+    let mut sink = Box::new(ParquetSink::create(path, &reasoned()).expect("a writable folder"));
     for sample in samples {
         sink.push(&sample).expect("a good sample");
     }
@@ -49,7 +49,7 @@ fn every_field_of_a_sample_has_its_column() {
     let lineage = lineage.as_object().expect("an object");
     // Parquet has a column for each measure; see the next test.
     let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
-    let schema = Columns::new(&[]).schema();
+    let schema = Columns::new(&reasoned()).schema();
     let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
 }
@@ -112,6 +112,8 @@ fn values_come_back_as_they_were() {
         assert_eq!(column("seed").as_primitive::<UInt64Type>().value(row), lineage.seed);
         let category = column("category").as_string::<i32>().iter().nth(row).flatten();
         assert_eq!(category, lineage.category.as_deref());
+        let reasoning = column("reasoning").as_string::<i32>().iter().nth(row).flatten();
+        assert_eq!(reasoning, lineage.reasoning.as_deref());
         let probability = column("probability").as_primitive::<Float64Type>().iter().nth(row);
         assert_eq!(probability.flatten(), lineage.probability);
         let candidates = column("candidates").as_list::<i32>().value(row);
