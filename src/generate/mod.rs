@@ -32,8 +32,8 @@ use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
 use crate::llm::{
-    self, Account, BuiltInSet, ChatModel, Ledger, LlmConfig, LlmError, PromptSource, SamplingSettings,
-    SpentBefore,
+    self, Account, BuiltInSet, ChatModel, Ledger, LlmConfig, LlmError, PromptSource,
+    SamplingSettings, SpentBefore,
 };
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
@@ -229,6 +229,7 @@ impl Generation {
         );
         let mut vectors = Vectors { store: &store, embedder };
         let worked = self.stages(&inputs, askers, &mut vectors).await;
+        ledger.flush();
         if worked.as_ref().is_err_and(Error::is_stop) {
             return Err(Stopped.into());
         }

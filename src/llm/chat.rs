@@ -226,10 +226,7 @@ pub trait BatchServer: Send + Sync {
     ///
     /// # Errors
     /// The fault met; the stream's own when it breaks before the end.
-    async fn lines(
-        &self,
-        file: &str,
-    ) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault>;
+    async fn lines(&self, file: &str) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault>;
 
     /// The tokens that the body of an answer tells; none where it tells nothing.
     fn usage(&self, body: &str) -> Option<Usage>;
@@ -239,8 +236,12 @@ pub trait BatchServer: Send + Sync {
     ///
     /// # Errors
     /// What the status or the body says.
-    fn read(&self, request: &ChatRequest, status: u16, body: &str)
-    -> Result<ChatReply, (LlmFault, bool)>;
+    fn read(
+        &self,
+        request: &ChatRequest,
+        status: u16,
+        body: &str,
+    ) -> Result<ChatReply, (LlmFault, bool)>;
 }
 
 /// How far a batch is, as its server tells.

@@ -79,8 +79,10 @@ impl SubAssign for Spent {
         self.estimated_calls = self.estimated_calls.saturating_sub(other.estimated_calls);
         self.prompt_tokens = self.prompt_tokens.saturating_sub(other.prompt_tokens);
         self.completion_tokens = self.completion_tokens.saturating_sub(other.completion_tokens);
-        self.batch_prompt_tokens = self.batch_prompt_tokens.saturating_sub(other.batch_prompt_tokens);
-        self.batch_completion_tokens = self.batch_completion_tokens.saturating_sub(other.batch_completion_tokens);
+        self.batch_prompt_tokens =
+            self.batch_prompt_tokens.saturating_sub(other.batch_prompt_tokens);
+        self.batch_completion_tokens =
+            self.batch_completion_tokens.saturating_sub(other.batch_completion_tokens);
     }
 }
 
@@ -137,4 +139,3 @@ pub(crate) fn money(cost: f64) -> String {
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
     format!("{whole}.{:0<4}", part.trim_end_matches('0'))
 }
-

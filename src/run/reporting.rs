@@ -8,7 +8,7 @@ use crate::Error;
 use crate::config::{Config, RUN_FILE};
 use crate::dataset::store::{MeasureTotals, Store};
 use crate::instruction::GenerateError;
-use crate::llm::SamplingSettings;
+use crate::llm::{Ledger, SamplingSettings};
 use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
 use crate::sandbox::FileAccess;
@@ -257,6 +257,7 @@ impl Page<'_> {
             calls,
             retries,
             accepted: totals.accepted,
+            spending: Ledger::read(self.folder.path())?.roles,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::base::hash;
 use crate::dataset::record::Verdict;
 use crate::dataset::store::AnsweredPair;
 use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
+use crate::llm::RoleSpent;
 
 /// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
 ///
@@ -76,6 +77,21 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
         pair_count: whole(progress.pairs),
         answer_count: whole(progress.answers_accepted),
         instruction_count: whole(progress.instructions),
+        llm_spending: progress.spending.iter().map(spending).collect(),
+    }
+}
+
+fn spending(role: &RoleSpent) -> pb::LlmSpending {
+    let RoleSpent { section, role, model, spent, cost } = role;
+    pb::LlmSpending {
+        role: role.clone(),
+        model: model.clone(),
+        section: section.clone(),
+        call_count: whole(spent.calls),
+        estimated_call_count: whole(spent.estimated_calls),
+        prompt_tokens: whole(spent.prompt_tokens),
+        completion_tokens: whole(spent.completion_tokens),
+        cost: *cost,
     }
 }
 

@@ -442,8 +442,7 @@ fn server_of(model: &dyn ChatModel) -> Result<&dyn BatchServer, LlmFault> {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LlmFault> + Send + 'static,
 ) -> Result<T, LlmFault> {
-    let panicked =
-        |error: tokio::task::JoinError| LlmFault::Ledger { reason: error.to_string() };
+    let panicked = |error: tokio::task::JoinError| LlmFault::Ledger { reason: error.to_string() };
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }
 

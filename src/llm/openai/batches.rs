@@ -11,8 +11,8 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use super::OpenAiChat;
-use super::request::WireRequest;
 use super::reply::Piece;
+use super::request::WireRequest;
 use super::transport::{Refused, within_bounds};
 use crate::llm::chat::{BatchServer, BatchStatus, ChatReply, ChatRequest, Usage};
 use crate::llm::error::LlmFault;
@@ -152,36 +152,34 @@ impl BatchServer for OpenAiChat {
         Ok(None)
     }
 
-    async fn lines(
-        &self,
-        file: &str,
-    ) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault> {
+    async fn lines(&self, file: &str) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault> {
         let path = format!("files/{}/content", self.named(file)?);
         let response = self.peer.get(&path).await.map_err(|refused| refused.fault)?;
         let reading = (response.bytes_stream(), Vec::<u8>::new(), false);
-        let lines = stream::try_unfold(reading, move |(mut bytes, mut held, mut ended)| async move {
-            loop {
-                let end = held.iter().position(|byte| *byte == b'\n');
-                let line: Vec<u8> = match end {
-                    Some(end) => held.drain(..=end).collect(),
-                    None if ended && held.is_empty() => return Ok(None),
-                    None if ended => std::mem::take(&mut held),
-                    None => {
-                        match bytes.next().await {
-                            Some(Ok(more)) => held.extend_from_slice(&more),
-                            Some(Err(error)) => return Err(self.peer.network_fault(&error)),
-                            None => ended = true,
+        let lines =
+            stream::try_unfold(reading, move |(mut bytes, mut held, mut ended)| async move {
+                loop {
+                    let end = held.iter().position(|byte| *byte == b'\n');
+                    let line: Vec<u8> = match end {
+                        Some(end) => held.drain(..=end).collect(),
+                        None if ended && held.is_empty() => return Ok(None),
+                        None if ended => std::mem::take(&mut held),
+                        None => {
+                            match bytes.next().await {
+                                Some(Ok(more)) => held.extend_from_slice(&more),
+                                Some(Err(error)) => return Err(self.peer.network_fault(&error)),
+                                None => ended = true,
+                            }
+                            within_bounds(held.len())?;
+                            continue;
                         }
-                        within_bounds(held.len())?;
-                        continue;
+                    };
+                    let line = String::from_utf8_lossy(&line).trim().to_owned();
+                    if !line.is_empty() {
+                        return Ok(Some((line, (bytes, held, ended))));
                     }
-                };
-                let line = String::from_utf8_lossy(&line).trim().to_owned();
-                if !line.is_empty() {
-                    return Ok(Some((line, (bytes, held, ended))));
                 }
-            }
-        });
+            });
         Ok(lines.boxed())
     }
 

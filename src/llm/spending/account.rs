@@ -124,7 +124,12 @@ impl Account {
         };
         if let Some(cap) = self.config.max_tokens_total.filter(|cap| sum.tokens() > *cap) {
             let tokens = |spent: Spent| format!("{} tokens", spent.tokens());
-            return Some(fault("max_tokens_total", cap.to_string(), tokens(spent), tokens(expected)));
+            return Some(fault(
+                "max_tokens_total",
+                cap.to_string(),
+                tokens(spent),
+                tokens(expected),
+            ));
         }
         let (cap, prices) = self.config.max_cost.zip(self.prices)?;
         let cost = |spent: Spent| money(spent.cost(&prices));

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::base::db::DbError;
 use crate::dataset::store::Store;
 use crate::generate;
-use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError, Spending, SpentBefore};
+use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError, SpentBefore};
 
 use super::super::store_path;
 use super::Job;
@@ -41,17 +41,12 @@ impl Job {
         Ok(Arc::clone(ledger.insert(opened)))
     }
 
-    /// What was spent, as the ledger of this session has it; none where it was not needed.
-    pub(super) fn spending(&self) -> Option<Spending> {
-        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.as_ref().map(|ledger| ledger.spending())
-    }
-
     /// What a run of an older release has spent, as far as its stores tell.
     fn spent_before(&self) -> Result<Vec<SpentBefore>, DbError> {
         let mut spent = Vec::new();
         if store_path(self.folder.path()).is_file() {
-            let answers = Store::open_to_read(&store_path(self.folder.path()))?.spent_on_answers()?;
+            let answers =
+                Store::open_to_read(&store_path(self.folder.path()))?.spent_on_answers()?;
             spent.extend(answers.into_iter().map(|(model, spent)| ("llm", "answer", model, spent)));
         }
         if let Some(store) = generate::folder::open_if_there(self.folder.path())? {
