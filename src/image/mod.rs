@@ -26,6 +26,7 @@ mod pixels;
 mod preprocess;
 mod raster;
 mod resize;
+mod shown;
 mod thumbnail;
 
 #[cfg(test)]
@@ -38,3 +39,4 @@ pub use format::Format;
 pub use limits::{DecodeOptions, ImageLimits};
 pub use pixels::Pixels;
 pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
+pub use shown::{jpeg_within, longer_side};

@@ -108,6 +108,11 @@ impl ChatRequest {
         Self { messages, settings, seed, json_schema: None, deadline: None }
     }
 
+    /// Whether a picture goes with it.
+    pub fn shows_photo(&self) -> bool {
+        self.messages.iter().any(|message| !message.images.is_empty())
+    }
+
     /// The same call, its reply bound to `schema`.
     #[must_use]
     pub fn with_json_schema(mut self, schema: serde_json::Value) -> Self {
@@ -171,7 +176,10 @@ pub struct Usage {
 pub struct ChatReply {
     /// The text without reasoning; may be empty, which is the caller's to judge.
     pub text: String,
-    /// What the model reasoned before the text, by a field of the server's or by its marks.
+    /// Whether the model reasoned before the text, by a field of the server's or by its marks.
+    pub reasoned: bool,
+    /// What it reasoned, where [`LlmConfig::keep_reasoning`](super::LlmConfig::keep_reasoning) asks
+    /// for it.
     pub reasoning: Option<String>,
     /// Why it ended.
     pub finish: FinishReason,

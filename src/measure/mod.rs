@@ -4,6 +4,7 @@
 //! beside the samples, taken once for each answer and version. Every measure is opt-in, since some
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
+pub mod keep;
 mod similarity;
 
 use std::sync::Arc;
@@ -44,6 +45,21 @@ pub enum MeasureName {
 }
 
 impl MeasureName {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SentenceSimilarityMin, Self::SentenceSimilarityMean];
+
+    /// The measure of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// Whether its values are words, not numbers.
+    pub fn is_word(self) -> bool {
+        match self {
+            Self::SentenceSimilarityMin | Self::SentenceSimilarityMean => false,
+        }
+    }
+
     /// The name in configuration, stores and reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -9,7 +9,6 @@ use tonic::Code;
 
 use super::app::App;
 use super::fault::Fault;
-use super::matcher::Candidates;
 use crate::base::hash;
 use crate::instruction::store::StoredInstruction;
 use crate::llm::{ChatModel, SamplingSettings};
@@ -24,6 +23,12 @@ const ATTEMPTS: u64 = 2;
 
 /// Tokens of a reply, and as many more for each candidate.
 const TOKENS: (u32, u32) = (64, 24);
+
+/// What was found for a photo.
+pub(super) struct Candidates {
+    pub descriptions: Vec<String>,
+    pub list: Vec<Candidate>,
+}
 
 /// How the candidates of a call are asked about.
 pub(super) struct Asking<'a> {

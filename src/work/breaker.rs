@@ -29,9 +29,13 @@ impl Whose {
             LlmFault::Cancelled
             | LlmFault::Config { .. }
             | LlmFault::Unsupported { .. }
+            | LlmFault::CannotSee { .. }
+            | LlmFault::Blind { .. }
             | LlmFault::SpendingCap { .. }
             | LlmFault::Ledger { .. } => Self::Caller,
-            LlmFault::ContextTooLong { .. } | LlmFault::ContentPolicy { .. } => Self::Prompt,
+            LlmFault::ContextTooLong { .. }
+            | LlmFault::ContentPolicy { .. }
+            | LlmFault::PhotoTooLarge { .. } => Self::Prompt,
             LlmFault::BadRequest { .. } => Self::Suspect,
             _ => Self::Server,
         }

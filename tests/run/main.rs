@@ -16,3 +16,4 @@ mod money;
 mod old_folders;
 mod prompts;
 mod source;
+mod thresholds;

@@ -49,6 +49,7 @@ pub struct OpenAiChat {
     dialect: Dialect,
     policy: RetryPolicy,
     deadline: Duration,
+    keep_reasoning: bool,
     places: Semaphore,
     stats: Arc<LlmStats>,
 }
@@ -99,6 +100,7 @@ impl OpenAiChat {
             dialect: Dialect::new(config),
             policy: config.retry_policy(),
             deadline: config.deadline(),
+            keep_reasoning: config.keep_reasoning,
             places: Semaphore::new(config.max_in_flight),
             stats,
         })
@@ -178,10 +180,13 @@ impl OpenAiChat {
         loop {
             let used = self.dialect.now();
             let wire = WireRequest::new(request, &self.peer.model, used, outlet.is_some())?;
-            let refused = match self.ask(request, &wire, outlet).await {
+            let mut refused = match self.ask(request, &wire, outlet).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
+            if let Some(fault) = refused.photo.take().filter(|_| request.shows_photo()) {
+                return Err(fault);
+            }
             if outlet.is_some_and(Outlet::is_used) {
                 return Err(refused.fault);
             }
@@ -212,7 +217,7 @@ impl OpenAiChat {
         wire: &WireRequest<'_>,
         used: Spelling,
     ) -> Result<(), LlmFault> {
-        let Refused { fault, parameter } = refused;
+        let Refused { fault, parameter, .. } = refused;
         match parameter.filter(|parameter| wire.says(*parameter)) {
             Some(parameter) => self.dialect.learn(parameter, used, fault.excerpt().to_owned()),
             None => Err(fault),
@@ -249,8 +254,17 @@ impl OpenAiChat {
         let Answer { text, reasoning, finish, usage, model } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
-        let reasoning = reasoning::thought(reasoning);
-        ChatReply { text, reasoning, finish, usage, model, attempts, elapsed: start.elapsed() }
+        let thought = reasoning::thought(reasoning);
+        ChatReply {
+            text,
+            reasoned: thought.is_some(),
+            reasoning: thought.filter(|_| self.keep_reasoning),
+            finish,
+            usage,
+            model,
+            attempts,
+            elapsed: start.elapsed(),
+        }
     }
 }
 

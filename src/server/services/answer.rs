@@ -131,7 +131,7 @@ fn order(
         Some(other) => return Err(Fault::range("options.max_attempts", other, 1, MAX_ATTEMPTS)),
     };
     let seed = validate::seed("options.seed", seed.or(Some(app.config.seed)))?;
-    Ok(Order { task: AnswerTask { description, instruction }, attempts, seed })
+    Ok(Order { task: AnswerTask { description, instruction, photo: None }, attempts, seed })
 }
 
 async fn write(
@@ -182,6 +182,7 @@ fn shown(row: AnswerRow, prompt_hash: &str) -> pb::Answer {
         completion_tokens: i64::try_from(row.completion_tokens).unwrap_or(i64::MAX),
         seed: row.seed,
         example_ids: row.examples,
+        reasoning: row.reasoning,
     }
 }
 
