@@ -27,7 +27,8 @@ use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{BuiltInSet, LlmConfig, LlmTarget, PromptSource, See};
 use crate::matching::MatchingConfig;
 use crate::matching::check::llm::CheckConfig;
-use crate::measure::MeasureConfig;
+use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
+use crate::measure::{MeasureConfig, MeasureName};
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -84,6 +85,10 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
+    /// Read only so many photos, the first ones: a preview, whose rows count later. None or 0:
+    /// all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// Which encoder to use.
@@ -160,11 +165,29 @@ pub struct LibraryConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
     pub formats: Vec<ExportFormat>,
+    /// Expressions that a sample must pass to be exported, all of them: see [`Keep`].
+    pub keep: Vec<String>,
 }
 
 impl Default for ExportConfig {
     fn default() -> Self {
-        Self { formats: ExportFormat::ALL.into() }
+        Self { formats: ExportFormat::ALL.into(), keep: Vec::new() }
+    }
+}
+
+impl ExportConfig {
+    /// Looks at every expression of `keep`.
+    fn check_keep(&self, enabled: &[MeasureName], checks: &mut Checks) {
+        let count = self.keep.len();
+        checks.require(count <= MAX_EXPRESSIONS, "export.keep (count)", count, "at most 64");
+        for text in self.keep.iter().take(MAX_EXPRESSIONS) {
+            let keep = Keep::parse(&[text]);
+            let checked = keep.and_then(|keep| keep.require_enabled(enabled));
+            if let Err(error) = checked {
+                let expected = format!("a comparison with a measure or field: {error}");
+                checks.require(false, "export.keep", text, expected);
+            }
+        }
     }
 }
 
@@ -260,6 +283,8 @@ impl Settings for Config {
         let formats = self.export.formats.len();
         let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
         checks.require(fits, "export.formats (count)", formats, "1 to 3");
+        self.export.check_keep(&self.measure.enabled, checks);
+        checks.range("source.limit", self.source.limit, 0, i64::MAX as u64);
         checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);
         checks.section("cluster", &self.cluster);

@@ -15,9 +15,8 @@ use crate::llm::{
     unfinished,
 };
 use crate::sandbox::FileAccess;
-use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
+use crate::work::{Asking, Estimate, Fate, Outcome, Phase, Progress, Stop};
 
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
 use super::judge::{Session, Sheet, failure, raw_reply, unshown};
@@ -25,7 +24,7 @@ use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
-use super::session::{Finished, own, remember};
+use super::session::{Finished, on_account, own, remember};
 use super::store::{About, Entry, EvaluationStore, FailedCall};
 use super::tally::Cost;
 
@@ -95,6 +94,7 @@ pub async fn answer(
     remember(&store, request)?;
     let backend = own(&request.llm);
     let model = backend.model().await.map_err(|down| down.reason)?;
+    let model = on_account(model, &store, "answer", &request.llm)?;
     let name = model.name().to_owned();
     let tasks = pad.tasks(&name);
     pad.rekey(&name, &tasks, &store)?;

@@ -2,11 +2,13 @@
 
 mod answers;
 mod describing;
+mod judge;
 mod library;
+mod money;
 mod resources;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::Error;
@@ -16,12 +18,12 @@ use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
-use crate::llm::LlmError;
+use crate::llm::{Ledger, LlmError};
 
 use super::answering::AnswerOutcome;
 use super::describing::DescribeStage;
 use super::embedding::EmbedStage;
-
+use super::exporting::Exported;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
@@ -38,13 +40,15 @@ pub struct Job {
     progress: Arc<dyn Progress>,
     stop: Stop,
     resources: Resources,
+    ledger: Arc<Mutex<Option<Arc<Ledger>>>>,
 }
 
 impl Job {
     /// A job over a folder this process holds.
     pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
         let (folder, config) = (Arc::new(folder), Arc::new(config));
-        Self { folder, config, progress, stop, resources: Resources::default() }
+        let (resources, ledger) = (Resources::default(), Arc::default());
+        Self { folder, config, progress, stop, resources, ledger }
     }
 
     /// The same job over what a caller shares with it.
@@ -73,15 +77,15 @@ impl Job {
             }
         };
         let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
-        let (feeder, matched) = feed();
         let backend = connecting.backend().clone();
-        let matching = self.clone().match_all(prepared, feeder, Some(backend));
+        let (feeder, matched) = feed();
+        let matching = self.clone().match_all(prepared, feeder, Some(backend.clone()));
         let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
         let described = matching?;
         let mut answered = answering?;
         answered.gave_up = answered.gave_up.or(described);
-        self.finish(ingest, answered, &encoder)
+        self.finish(ingest, answered, &encoder, &backend).await
     }
 
     /// Source, embed and match only; an LLM is asked only where `matching.check` names it: which
@@ -97,7 +101,8 @@ impl Job {
         let backend = asks.then(|| self.connect().backend().clone());
         let gave_up = self.clone().match_all(prepared, feed().0, backend).await?;
         let outcome = AnswerOutcome { gave_up, ..AnswerOutcome::default() };
-        self.summary(&self.folder.store()?, Some(ingest), outcome)
+        let store = self.folder.store()?;
+        self.summary(&store, Some(ingest), outcome, Exported::default())
     }
 
     /// Answers for the pairs that are there.
@@ -111,7 +116,7 @@ impl Job {
         self.progress.expect(Phase::Answer, 0);
         let connecting = self.connect();
         let answered = self.answer_when_connected(connecting, Feed::over()).await?;
-        self.summary(&store, None, answered)
+        self.summary(&store, None, answered, Exported::default())
     }
 
     /// Writes the exports again.
@@ -120,8 +125,8 @@ impl Job {
     /// As [`exporting::export`].
     pub fn export_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
-        exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
-        self.summary(&store, None, AnswerOutcome::default())
+        let exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+        self.summary(&store, None, AnswerOutcome::default(), exported)
     }
 
     /// Writes the report again and returns its path.
@@ -142,16 +147,18 @@ impl Job {
         Err(RunError::StepMissing { path, step, needs: "match" }.into())
     }
 
-    fn finish(
+    async fn finish(
         &self,
         ingest: IngestSummary,
-        answered: AnswerOutcome,
+        mut answered: AnswerOutcome,
         encoder: &Arc<dyn Encoder>,
+        backend: &Backend,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
         let store = self.folder.store()?;
+        let mut exported = Exported::default();
         if let Some(context) = Settings::read(&store)?.sample_context() {
             let started = Instant::now();
             let config = &self.config.measure;
@@ -159,14 +166,18 @@ impl Job {
             if taken > 0 {
                 store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
             }
+            let gave_up = self.judge(&store, backend, encoder).await?;
+            answered.gave_up = answered.gave_up.or(gave_up);
+            if self.stop.is_asked() {
+                return Err(Stopped.into());
+            }
             let started = Instant::now();
-            let formats = &self.config.export.formats;
-            let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
-            let rows = written.first().map_or(0, |summary| summary.rows);
+            exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+            let rows = exported.written.first().map_or(0, |summary| summary.rows);
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
-        self.summary(&store, Some(ingest), answered)
+        self.summary(&store, Some(ingest), answered, exported)
     }
 
     fn summary(
@@ -174,11 +185,12 @@ impl Job {
         store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
+        exported: Exported,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        Summary::read(&self.folder, store, ingest, answered, self.config.generate.enabled)
+        Summary::read(&self.folder, store, ingest, answered, exported, &self.config)
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {
@@ -229,7 +241,8 @@ impl Job {
         let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
         let images = self.config.source.images.as_deref().map(resolve).transpose()?;
         let (kind, fields) = (self.config.source.kind, self.config.source.fields.clone());
-        let options = SourceOptions { images, kind, access: access.clone(), fields };
+        let limit = self.config.source.limit;
+        let options = SourceOptions { images, kind, access: access.clone(), fields, limit };
         Ok(source::open(&resolve(path)?, &options)?)
     }
 
@@ -279,8 +292,9 @@ impl Job {
         let describing_and_matching = async {
             let described = describing.await?;
             let (asker, sightless) = job.check_asker(&stage, &described_store, backend).await?;
+            let asks = stage.asks_llm();
             // Without the model, nothing more can be matched.
-            if stage.asks_llm() && asker.is_none() {
+            if asks && asker.is_none() {
                 return Ok(described.or(sightless));
             }
             let matching = blocking(move || {
@@ -299,7 +313,11 @@ impl Job {
                 )?;
                 Ok(gave_up)
             });
-            Ok(described.or(matching.await?))
+            let gave_up = matching.await?;
+            if asks {
+                self.ledger()?.flush();
+            }
+            Ok(described.or(gave_up))
         };
         let (embedding, matching) = tokio::join!(embedding, describing_and_matching);
         embedding?;

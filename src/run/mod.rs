@@ -7,12 +7,14 @@
 mod answering;
 mod checking;
 mod describing;
+mod dry_run;
 mod embedding;
 mod exporting;
 pub(crate) mod folder;
 pub(crate) mod holding;
 mod ingest;
 mod job;
+mod judging;
 mod matching;
 mod measuring;
 mod nothing;
@@ -31,6 +33,7 @@ use crate::config::ConfigError;
 use crate::dataset::source::SourceError;
 use crate::work::FolderError;
 
+pub use dry_run::{DryRun, DryRunOptions, Effect, Means, Shown, dry_run};
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources};

@@ -5,6 +5,7 @@
 //! refusals are told apart by what they say ([`refusal`]).
 
 mod attempts;
+mod batches;
 mod dialect;
 mod events;
 mod key;
@@ -28,7 +29,9 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
+use super::chat::{
+    BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage,
+};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
@@ -48,6 +51,7 @@ pub struct OpenAiChat {
     dialect: Dialect,
     policy: RetryPolicy,
     deadline: Duration,
+    keep_reasoning: bool,
     places: Semaphore,
     stats: Arc<LlmStats>,
 }
@@ -98,6 +102,7 @@ impl OpenAiChat {
             dialect: Dialect::new(config),
             policy: config.retry_policy(),
             deadline: config.deadline(),
+            keep_reasoning: config.keep_reasoning,
             places: Semaphore::new(config.max_in_flight),
             stats,
         })
@@ -241,18 +246,31 @@ impl OpenAiChat {
         let at_limit = partial.usage.completion_tokens >= u64::from(request.settings.max_tokens);
         let unsaid = if at_limit { FinishReason::Length } else { FinishReason::Stop };
         partial.finish.get_or_insert(unsaid);
-        let (answer, lone) = partial.end(&self.peer)?;
+        let (mut answer, lone) = partial.end(&self.peer)?;
+        if request.prompt_logprobs {
+            answer.prompt_logprobs = reply::prompt_logprobs(value);
+        }
         self.dialect.saw_opening(lone);
         Ok(answer)
     }
 
     /// Wraps up a successful call.
     fn reply(&self, answer: Answer, attempts: u32, start: Instant) -> ChatReply {
-        let Answer { text, reasoning, finish, usage, model } = answer;
+        let Answer { text, reasoning, finish, usage, model, prompt_logprobs } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
-        let reasoning = reasoning::thought(reasoning);
-        ChatReply { text, reasoning, finish, usage, model, attempts, elapsed: start.elapsed() }
+        let thought = reasoning::thought(reasoning);
+        ChatReply {
+            text,
+            reasoned: thought.is_some(),
+            reasoning: thought.filter(|_| self.keep_reasoning),
+            finish,
+            usage,
+            model,
+            attempts,
+            elapsed: start.elapsed(),
+            prompt_logprobs,
+        }
     }
 }
 
@@ -264,6 +282,8 @@ struct Answer {
     finish: FinishReason,
     usage: Usage,
     model: Option<String>,
+    /// None unless they were asked for.
+    prompt_logprobs: Vec<TokenLogprob>,
 }
 
 #[async_trait]
@@ -300,6 +320,10 @@ impl ChatModel for OpenAiChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn batches(&self) -> Option<&dyn BatchServer> {
+        Some(self)
     }
 
     fn adaptations(&self) -> Vec<Adaptation> {

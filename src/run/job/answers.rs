@@ -90,7 +90,7 @@ impl Job {
         backend: &Backend,
         matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
-        let mut pairs = 0;
+        let (mut pairs, mut gave_up) = (0, None);
         while let Some(model) = self.model_or_end(backend, matched.clone()).await? {
             let pass = self.answer(backend, model, matched.clone()).await?;
             pairs += pass.pairs;
@@ -99,12 +99,14 @@ impl Job {
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
             // What waiting does not mend: wrong settings, or nothing but refusals.
-            let refused = pass.gave_up.is_some_and(|error| Whose::fault(&error) != Whose::Server);
-            if complete || hopeless || refused || self.stop.is_asked() {
+            gave_up = pass.gave_up.filter(|error| Whose::fault(error) != Whose::Server);
+            if complete || hopeless || gave_up.is_some() || self.stop.is_asked() {
                 break;
             }
         }
-        Ok(AnswerOutcome { pairs, gave_up: None })
+        // Refusals are told by the failures that are kept; a cap leaves none.
+        gave_up.take_if(|error| !error.is_spending_cap());
+        Ok(AnswerOutcome { pairs, gave_up })
     }
 
     /// The model once it is there; `None` when the job is stopped or nothing is left to ask.
@@ -228,7 +230,7 @@ impl Job {
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
-    fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
+    pub(super) fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
         let Config { answer, llm, .. } = &*self.config;
         if let Some(settings) = &answer.settings {
             return Ok(settings.clone());
@@ -249,6 +251,7 @@ impl Job {
         {
             return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
         }
+        let model = self.on_account(model, ("llm", "answer"), &self.config.llm)?;
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
         let mut settings = stage.settings(&self.config.llm);
@@ -258,6 +261,7 @@ impl Job {
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
         let seconds = started.elapsed().as_secs_f64();
+        self.ledger()?.flush();
         store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
         let learnt = model.adaptations().into_iter().map(|learnt| learnt.to_string());
         settings.adaptations.extend(learnt);
@@ -289,7 +293,7 @@ impl Job {
         backend: &Backend,
         model: &dyn ChatModel,
     ) -> Result<Option<LlmError>, Error> {
-        let llm = &self.config.llm;
+        let llm = backend.config();
         let name = format!("sight of {} at {}", model.name(), llm.target);
         if !llm.probe || store.database().meta(&name)?.is_some() {
             return Ok(None);

@@ -39,11 +39,14 @@ impl Job {
         mut embedded: Feed,
     ) -> Result<Option<LlmError>, Error> {
         loop {
-            let gave_up = match self.model_for(stage.shows_photos(), store, backend).await? {
+            let gave_up = match self.model_for(("describe", stage.shows_photos()), store, backend).await? {
                 Err(error) => error,
                 Ok(model) => {
                     let (feed, progress) = (embedded.clone(), &*self.progress);
-                    stage.run(store, (backend, model), feed, &self.stop, progress).await?
+                    let run = stage.run(store, (backend, model), feed, &self.stop, progress);
+                    let gave_up = run.await?;
+                    self.ledger()?.flush();
+                    gave_up
                 }
             };
             let passes = gave_up.as_ref().is_some_and(|error| Whose::fault(error) == Whose::Server);
@@ -59,7 +62,7 @@ impl Job {
     /// the job is stopped.
     async fn model_for(
         &self,
-        shows_photos: bool,
+        (role, shows_photos): (&str, bool),
         store: &Store,
         backend: &Backend,
     ) -> Result<Result<Arc<dyn ChatModel>, Option<LlmError>>, Error> {
@@ -78,6 +81,7 @@ impl Job {
                 model
             }
         };
+        let model = self.on_account(model, ("llm", role), &self.config.llm)?;
         match shows_photos {
             true => match self.lacks_sight(store, backend, &*model).await? {
                 Some(error) => Ok(Err(Some(error))),
@@ -96,7 +100,7 @@ impl Job {
     ) -> Result<(Option<CheckAsker>, Option<LlmError>), Error> {
         let Some(backend) = backend.filter(|_| stage.asks_llm()) else { return Ok((None, None)) };
         let sees = self.config.check.see.shows_photo();
-        Ok(match self.model_for(sees, store, &backend).await? {
+        Ok(match self.model_for(("check", sees), store, &backend).await? {
             Ok(model) => (Some(CheckAsker::new(&self.config, backend, model, self.viewer())), None),
             Err(error) => (None, error),
         })

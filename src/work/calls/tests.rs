@@ -92,12 +92,14 @@ impl ChatModel for Scripted {
             act @ (Act::Answer | Act::Poor) => {
                 return Ok(ChatReply {
                     text: format!("{act:?}"),
+                    reasoned: false,
                     reasoning: None,
                     finish: FinishReason::Stop,
                     usage: Usage::default(),
                     model: "scripted".into(),
                     attempts: 1,
                     elapsed: Duration::ZERO,
+                    prompt_logprobs: Vec::new(),
                 });
             }
             Act::TooLong => LlmFault::ContextTooLong { excerpt: String::new() },
