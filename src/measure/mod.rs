@@ -1,10 +1,14 @@
-//! Measures: numbers about finished samples, each looked at whole.
+//! Measures: what can be said about finished samples, each looked at whole.
 //!
 //! A filter refuses an answer before it is a sample; a measure refuses nothing. Its values are rows
 //! beside the samples, taken once for each answer and version. Every measure is opt-in, since some
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
+pub mod duplicates;
+mod language;
+mod objects;
 mod similarity;
+mod words;
 
 use std::sync::Arc;
 
@@ -41,27 +45,130 @@ pub enum MeasureName {
     SentenceSimilarityMin,
     /// The mean cosine of the photo and the answer's sentences.
     SentenceSimilarityMean,
+    /// Things that the answer takes for there and no description names.
+    ObjectsUnsupported,
+    /// How much of the answer an earlier sample has, word for word.
+    NearDuplicateOf,
+    /// How near the photo is to an earlier one that is nearly the same.
+    ImageTwinOf,
+    /// Words of the answer.
+    LengthWords,
+    /// Language of the answer.
+    Language,
+}
+
+/// Which values of a measure are better ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    Higher,
+    Lower,
+    /// It tells something, and nothing about quality.
+    Neither,
+}
+
+/// What a measure must have to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The sample alone.
+    Nothing,
+    /// The encoder that embedded the run's photos.
+    Encoder,
+    /// All samples of the run: it is taken anew when they change.
+    Samples,
+}
+
+/// What people and programs are told of a measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// In configuration, stores and reports.
+    pub name: &'static str,
+    /// In a few words, with its range.
+    pub meaning: &'static str,
+    pub better: Better,
+    pub needs: Needs,
 }
 
 impl MeasureName {
-    /// The name in configuration, stores and reports.
-    pub fn name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::SentenceSimilarityMin,
+        Self::SentenceSimilarityMean,
+        Self::ObjectsUnsupported,
+        Self::NearDuplicateOf,
+        Self::ImageTwinOf,
+        Self::LengthWords,
+        Self::Language,
+    ];
+
+    /// What there is to know of it.
+    pub fn about(self) -> About {
+        let about = |name, meaning, better, needs| About { name, meaning, better, needs };
         match self {
-            Self::SentenceSimilarityMin => "sentence_similarity_min",
-            Self::SentenceSimilarityMean => "sentence_similarity_mean",
+            Self::SentenceSimilarityMin => about(
+                "sentence_similarity_min",
+                "smallest cosine of the photo and a sentence of the answer, -1 to 1",
+                Better::Higher,
+                Needs::Encoder,
+            ),
+            Self::SentenceSimilarityMean => about(
+                "sentence_similarity_mean",
+                "mean cosine of the photo and the sentences of the answer, -1 to 1",
+                Better::Higher,
+                Needs::Encoder,
+            ),
+            Self::ObjectsUnsupported => about(
+                "objects_unsupported",
+                "things that the answer takes for there and no description names, 0 or more",
+                Better::Lower,
+                Needs::Nothing,
+            ),
+            Self::NearDuplicateOf => about(
+                "near_duplicate_of",
+                "share of runs of five words in common with the most alike earlier answer, 0 to 1",
+                Better::Lower,
+                Needs::Samples,
+            ),
+            Self::ImageTwinOf => about(
+                "image_twin_of",
+                "cosine of the photo and an earlier one that is nearly the same, 0 to 1; 0 without",
+                Better::Lower,
+                Needs::Encoder,
+            ),
+            Self::LengthWords => about(
+                "length_words",
+                "words of the answer, 0 or more",
+                Better::Neither,
+                Needs::Nothing,
+            ),
+            Self::Language => about(
+                "language",
+                "language of the answer, as its ISO 639-3 code",
+                Better::Neither,
+                Needs::Nothing,
+            ),
         }
     }
 
-    /// The measure itself, over the encoder that embedded the run's photos.
-    pub fn build(self, encoder: Arc<dyn Encoder>) -> Box<dyn Measure> {
-        match self {
+    /// The name in configuration, stores and reports.
+    pub fn name(self) -> &'static str {
+        self.about().name
+    }
+
+    /// The measure itself, over the encoder that embedded the run's photos; `None` for one that
+    /// is told from what else the run has.
+    pub fn build(self, encoder: Arc<dyn Encoder>) -> Option<Box<dyn Measure>> {
+        Some(match self {
             Self::SentenceSimilarityMin => Box::new(similarity::SentenceSimilarity::min(encoder)),
             Self::SentenceSimilarityMean => Box::new(similarity::SentenceSimilarity::mean(encoder)),
-        }
+            Self::ObjectsUnsupported => Box::new(objects::ObjectsUnsupported),
+            Self::LengthWords => Box::new(words::LengthWords),
+            Self::Language => Box::new(words::Language),
+            Self::NearDuplicateOf | Self::ImageTwinOf => return None,
+        })
     }
 }
 
-/// A number about a sample.
+/// Something that can be said of a sample by itself.
 pub trait Measure: Send + Sync {
     /// Changes when the same sample would be measured otherwise: values of another version are
     /// taken anew.
@@ -72,4 +179,17 @@ pub trait Measure: Send + Sync {
     /// # Errors
     /// A model that the measure asks failed.
     fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Measured>, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_the_one_of_the_configuration() {
+        for name in MeasureName::ALL {
+            let text = serde_json::to_value(name).expect("a name");
+            assert_eq!(text, name.name(), "{name:?}");
+        }
+    }
 }

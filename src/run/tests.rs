@@ -140,6 +140,8 @@ fn embedded(vectors: &[(&'static str, [f32; 2])]) -> (Store, tempfile::TempDir) 
             format: "jpeg".into(),
             vector: vector.to_vec(),
             caption: None,
+            look: 0,
+            twin: None,
         };
         (item, ImageOutcome::Ready(decoded))
     };

@@ -47,6 +47,43 @@ impl Store {
         )
     }
 
+    /// Gives the key, the sample's id and the text of every accepted answer to `each`, in the order
+    /// of the exports, one at a time.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn each_answer(
+        &self,
+        context: &SampleContext<'_>,
+        mut each: impl FnMut(&str, &str, &str),
+    ) -> Result<(), DbError> {
+        self.db.each(
+            &format!(
+                "SELECT a.answer_key, i.id || '-' || p.rank, a.text FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 ORDER BY p.seq, p.rank"
+            ),
+            params![context.match_conf, context.answer_conf],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
+            |(key, id, text)| {
+                each(&key, &id, &text);
+                Ok(())
+            },
+        )
+    }
+
+    /// Whether an accepted sample lacks this measure in this version.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn lacks_measure(
+        &self,
+        context: &SampleContext<'_>,
+        measure: &str,
+        version: &str,
+    ) -> Result<bool, DbError> {
+        Ok(!self.samples_to_measure(context, measure, version, 1)?.is_empty())
+    }
+
     /// The unit vector of a photo by this encoder, where it is embedded.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ use crate::base::db::{Database, DbError, Migration, Schema};
 
 pub use answers::AnswerToCheck;
 pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
-pub use images::{DecodedItem, ImageOutcome, NewItem};
+pub use images::{DecodedItem, ImageOutcome, Look, NewItem, Twin};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
 pub use measures::MeasureTotals;
@@ -48,6 +48,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
             Migration::up(include_str!("measure_details.sql")),
+            Migration::up(include_str!("looks.sql")),
         ]
     },
 };

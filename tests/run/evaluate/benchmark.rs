@@ -170,6 +170,7 @@ fn a_run_of_the_version_before_goes_on() {
     store
         .execute_batch(
             "DROP TABLE held_out; DROP TABLE measures; ALTER TABLE items DROP COLUMN descriptions;
+             ALTER TABLE items DROP COLUMN look; ALTER TABLE items DROP COLUMN twin_of;
              ALTER TABLE instructions DROP COLUMN requires;
              ALTER TABLE matches DROP COLUMN refused_by; PRAGMA user_version = 1",
         )
