@@ -220,6 +220,8 @@ mod tests {
             (LlmFault::ContentPolicy { status: 400, excerpt: text() }, 4),
             (LlmFault::ContextTooLong { excerpt: text() }, 4),
             (LlmFault::Unsupported { parameter: text(), excerpt: text() }, 2),
+            (LlmFault::CannotSee { excerpt: text() }, 2),
+            (LlmFault::Blind { model: text(), said: text() }, 2),
             (LlmFault::Config { field: text(), reason: text() }, 2),
         ] {
             let error = LlmError { fault, attempts: 1 };

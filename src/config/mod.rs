@@ -23,10 +23,11 @@ use crate::index::IndexConfig;
 use crate::instruction::augment::GenerateConfig;
 use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
-use crate::llm::LlmConfig;
+use crate::llm::{BuiltInSet, LlmConfig, LlmTarget, PromptSource, See};
 use crate::matching::MatchingConfig;
 use crate::matching::check::CheckKind;
-use crate::measure::MeasureConfig;
+use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
+use crate::measure::{MeasureConfig, MeasureName};
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -159,11 +160,29 @@ pub struct LibraryConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
     pub formats: Vec<ExportFormat>,
+    /// Expressions that a sample must pass to be exported, all of them: see [`Keep`].
+    pub keep: Vec<String>,
 }
 
 impl Default for ExportConfig {
     fn default() -> Self {
-        Self { formats: ExportFormat::ALL.into() }
+        Self { formats: ExportFormat::ALL.into(), keep: Vec::new() }
+    }
+}
+
+impl ExportConfig {
+    /// Looks at every expression of `keep`.
+    fn check_keep(&self, enabled: &[MeasureName], checks: &mut Checks) {
+        let count = self.keep.len();
+        checks.require(count <= MAX_EXPRESSIONS, "export.keep (count)", count, "at most 64");
+        for text in self.keep.iter().take(MAX_EXPRESSIONS) {
+            let keep = Keep::parse(&[text]);
+            let checked = keep.and_then(|keep| keep.require_enabled(enabled));
+            if let Err(error) = checked {
+                let expected = format!("a comparison with a measure or field: {error}");
+                checks.require(false, "export.keep", text, expected);
+            }
+        }
     }
 }
 
@@ -218,6 +237,12 @@ impl Failure for ConfigError {
 }
 
 impl Config {
+    /// Whether a photo of which nothing is said can be worked on: it is shown to a model, which
+    /// describes it or answers from what it sees.
+    pub fn takes_photos_without_text(&self) -> bool {
+        self.answer.see == See::Image
+    }
+
     /// Checks every range at once.
     ///
     /// # Errors
@@ -237,12 +262,18 @@ impl Settings for Config {
         checks.range("encoder.batch_size", batch_size, 1, 256);
         checks.range("encoder.decode_threads", decode_threads, 0, 1024);
         checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
+        sees(checks, "answer.see", self.answer.see, self);
+        let small = self.answer.prompts == Some(PromptSource::Set(BuiltInSet::Small));
+        let fits = !small || !self.answer.see.shows_photo();
+        let expected = "description with answer.prompts = small, which speaks of captions";
+        checks.require(fits, "answer.see", self.answer.see.name(), expected);
         checks.range("answer.attempts", self.answer.attempts, 1, 10);
         checks.range("report.samples", self.report.samples, 0, 2000);
         checks.range("report.thumbnail", self.report.thumbnail, 64, 1024);
         let formats = self.export.formats.len();
         let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
         checks.require(fits, "export.formats (count)", formats, "1 to 3");
+        self.export.check_keep(&self.measure.enabled, checks);
         checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);
         checks.section("cluster", &self.cluster);
@@ -258,6 +289,13 @@ impl Settings for Config {
         checks.section("measure", &self.measure);
         checks.section("serve", &self.serve);
     }
+}
+
+/// The server that this program runs itself has no eyes.
+fn sees(checks: &mut Checks, setting: &str, see: See, config: &Config) {
+    let local = matches!(config.llm.target, LlmTarget::Local { .. });
+    let expected = "description with llm.target = local, which sees no photos: name a server";
+    checks.require(!(local && see.shows_photo()), setting, see.name(), expected);
 }
 
 #[cfg(test)]

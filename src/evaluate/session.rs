@@ -56,7 +56,7 @@ impl Prepared {
             answers.iter().map(|path| AnswerFile::read(path, access)).collect::<Result<_, _>>()?;
         let entrants = align(&file, &answers, options.empty)?;
         let images = options.images.as_deref();
-        let view = ImageView::check(&file.questions, images, options.sight, access)?;
+        let view = ImageView::check(&file.questions, images, options.sight, access, &options.llm)?;
         let prompts = JudgePrompts::read(options.prompts.as_deref())?;
         let facts =
             FileFacts { name: String::new(), path: file.path.clone(), sha256: file.sha256.clone() };

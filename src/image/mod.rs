@@ -27,6 +27,7 @@ mod pixels;
 mod preprocess;
 mod raster;
 mod resize;
+mod shown;
 mod thumbnail;
 
 #[cfg(test)]
@@ -40,3 +41,4 @@ pub use limits::{DecodeOptions, ImageLimits};
 pub use look::look_distance;
 pub use pixels::Pixels;
 pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
+pub use shown::{jpeg_within, longer_side};

@@ -106,6 +106,11 @@ impl ChatRequest {
         Self { messages, settings, seed, json_schema: None, deadline: None }
     }
 
+    /// Whether a picture goes with it.
+    pub fn shows_photo(&self) -> bool {
+        self.messages.iter().any(|message| !message.images.is_empty())
+    }
+
     /// The same call, its reply bound to `schema`.
     #[must_use]
     pub fn with_json_schema(mut self, schema: serde_json::Value) -> Self {

@@ -58,6 +58,13 @@ pub struct LlmConfig {
     pub max_completion_tokens: bool,
     /// Learn from the server's refusals which parameters it does not take, and go on without.
     pub adapt: bool,
+    /// Longer side in pixels of a photo that is sent to a model, 64 to 8192; larger ones are made
+    /// smaller.
+    pub photo_max_side: u32,
+    /// Bytes of such a photo, as JPEG, 8192 to 33554432.
+    pub photo_max_bytes: usize,
+    /// Ask a model that is to see photos for what is on a known picture, before anything else.
+    pub probe: bool,
     /// Parameters that are never sent.
     pub omit: Vec<Parameter>,
     /// The managed server's own settings.
@@ -101,6 +108,9 @@ impl Default for LlmConfig {
             retry_after_cap_s: 120.0,
             max_completion_tokens: false,
             adapt: true,
+            photo_max_side: 1024,
+            photo_max_bytes: 1 << 20,
+            probe: true,
             omit: Vec::new(),
             local: LocalConfig::default(),
         }
@@ -128,6 +138,8 @@ impl Settings for LlmConfig {
         checks.range("max_attempts", self.max_attempts, 1, 100);
         checks.range("backoff_base_s", self.backoff_base_s, MOMENT, 600.0);
         checks.range("backoff_cap_s", self.backoff_cap_s, MOMENT, 3600.0);
+        checks.range("photo_max_side", self.photo_max_side, 64, 8192);
+        checks.range("photo_max_bytes", self.photo_max_bytes, 8 << 10, 32 << 20);
         checks.range("retry_after_cap_s", self.retry_after_cap_s, 0.0, 3600.0);
         for (field, text) in [("model", &self.model), ("api_key_env", &self.api_key_env)] {
             let empty = text.as_ref().is_some_and(|text| text.trim().is_empty());

@@ -5,6 +5,7 @@
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
 pub mod duplicates;
+pub mod keep;
 mod language;
 mod objects;
 mod similarity;
@@ -89,8 +90,8 @@ pub struct About {
 }
 
 impl MeasureName {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Every measure.
+    pub const ALL: &[Self] = &[
         Self::SentenceSimilarityMin,
         Self::SentenceSimilarityMean,
         Self::ObjectsUnsupported,
@@ -99,6 +100,16 @@ impl MeasureName {
         Self::LengthWords,
         Self::Language,
     ];
+
+    /// The measure of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.name() == name)
+    }
+
+    /// Whether its values are words, not numbers.
+    pub fn is_word(self) -> bool {
+        self == Self::Language
+    }
 
     /// What there is to know of it.
     pub fn about(self) -> About {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Comparison, Histogram};
-use super::{GenerationReport, Thumbnail};
+use super::{GenerationReport, MeasureReport, Thumbnail};
 
 /// Everything one page shows. Counts are of the whole run; `samples` may be a part of it.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +41,7 @@ pub struct ReportData {
     /// The prompt templates and their hashes.
     pub prompts: Vec<PromptText>,
     /// What the measures say of the accepted samples; empty where none was asked for.
-    pub measures: Vec<KeyValue>,
+    pub measures: Vec<MeasureReport>,
     /// How candidates became pairs.
     pub matching: MatchingFacts,
     /// How the instructions were generated, when they were.

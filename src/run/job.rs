@@ -18,6 +18,7 @@ use crate::encoder::{Encoder, OnnxEncoder};
 
 use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
+use super::exporting::Exported;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
@@ -86,7 +87,8 @@ impl Job {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
         self.clone().match_all(prepared, feed().0).await?;
-        self.summary(&self.folder.store()?, Some(ingest), AnswerOutcome::default())
+        let store = self.folder.store()?;
+        self.summary(&store, Some(ingest), AnswerOutcome::default(), Exported::default())
     }
 
     /// Answers for the pairs that are there.
@@ -100,7 +102,7 @@ impl Job {
         self.progress.expect(Phase::Answer, 0);
         let connecting = self.connect();
         let answered = self.answer_when_connected(connecting, Feed::over()).await?;
-        self.summary(&store, None, answered)
+        self.summary(&store, None, answered, Exported::default())
     }
 
     /// Writes the exports again.
@@ -109,8 +111,8 @@ impl Job {
     /// As [`exporting::export`].
     pub fn export_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
-        exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
-        self.summary(&store, None, AnswerOutcome::default())
+        let exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+        self.summary(&store, None, AnswerOutcome::default(), exported)
     }
 
     /// Writes the report again and returns its path.
@@ -141,6 +143,7 @@ impl Job {
             return Err(Stopped.into());
         }
         let store = self.folder.store()?;
+        let mut exported = Exported::default();
         if let Some(context) = Settings::read(&store)?.sample_context() {
             let started = Instant::now();
             let config = &self.config.measure;
@@ -149,13 +152,12 @@ impl Job {
                 store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
             }
             let started = Instant::now();
-            let formats = &self.config.export.formats;
-            let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
-            let rows = written.first().map_or(0, |summary| summary.rows);
+            exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+            let rows = exported.written.first().map_or(0, |summary| summary.rows);
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
-        self.summary(&store, Some(ingest), answered)
+        self.summary(&store, Some(ingest), answered, exported)
     }
 
     fn summary(
@@ -163,11 +165,13 @@ impl Job {
         store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
+        exported: Exported,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        Summary::read(&self.folder, store, ingest, answered, self.config.generate.enabled)
+        let generates = self.config.generate.enabled;
+        Summary::read(&self.folder, store, ingest, answered, exported, generates)
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {
@@ -191,7 +195,9 @@ impl Job {
         let store = self.folder.create_store()?;
         let started = Instant::now();
         let access = &self.resources.access;
-        let ingest = ingest::ingest(&*source, access, &store, &self.stop, &*self.progress)?;
+        let without_text = self.config.takes_photos_without_text();
+        let ingest =
+            ingest::ingest(&*source, access, &store, without_text, &self.stop, &*self.progress)?;
         store.add_stage_time(
             Phase::Source.name(),
             ingest.records,

@@ -5,6 +5,7 @@
 //! and a killed run goes on where each stage stood.
 
 mod answering;
+mod dry_run;
 mod embedding;
 mod exporting;
 pub(crate) mod folder;
@@ -29,6 +30,7 @@ use crate::config::ConfigError;
 use crate::dataset::source::SourceError;
 use crate::work::FolderError;
 
+pub use dry_run::{DryRun, DryRunOptions, Effect, Means, Shown, dry_run};
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources};

@@ -7,9 +7,11 @@ use crate::Error;
 use crate::dataset::store::{ExportRow, IngestSummary, RejectionCount, Store, TokenTotals};
 use crate::generate;
 use crate::llm::LlmError;
+use crate::measure::keep::{ExpressionCounts, KeepCounts};
 
 use super::RunFolder;
 use super::answering::AnswerOutcome;
+use super::exporting::Exported;
 use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
 
@@ -35,6 +37,8 @@ pub struct Summary {
     /// Calls of the run's own generation of instructions to be tried again at the next start.
     pub generation_failures: u64,
     pub exports: Vec<ExportRow>,
+    /// What `export.keep` did to the exports of this session; empty where it has no expression.
+    pub keep: KeepCounts,
     pub report: Option<PathBuf>,
     /// Sentences about stand-ins that a reader must not miss.
     pub notices: Vec<String>,
@@ -54,6 +58,7 @@ impl Summary {
         store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
+        exported: Exported,
         generates: bool,
     ) -> Result<Self, Error> {
         let settings = Settings::read(store)?;
@@ -80,6 +85,7 @@ impl Summary {
         let generation = generation.map(|store| store.failures()).transpose()?.unwrap_or_default();
         let open = generation.iter().filter(|failure| !failure.refused).count();
         let nothing = lost_at.map(|at| Nothing::read(store, at, &rejections, &failures));
+        let nothing = nothing.transpose()?.or_else(|| Nothing::kept(&exported.keep));
         Ok(Self {
             folder: folder.path().to_owned(),
             ingest,
@@ -93,10 +99,11 @@ impl Summary {
             failures,
             generation_failures: open as u64,
             exports: store.exports()?,
+            keep: exported.keep,
             report: report.is_file().then_some(report),
-            notices: notices(&settings, partly_judged),
+            notices: notices(&settings, partly_judged, &exported.untaken),
             gave_up: answered.gave_up,
-            nothing: nothing.transpose()?,
+            nothing,
         })
     }
 
@@ -106,7 +113,7 @@ impl Summary {
     }
 }
 
-fn notices(settings: &Settings, partly_judged: u64) -> Vec<String> {
+fn notices(settings: &Settings, partly_judged: u64, untaken: &[(String, u64)]) -> Vec<String> {
     let encoder = settings.matching.as_ref().and_then(|one| one.encoder.notice.clone());
     let llm = settings.answering.as_ref().and_then(|one| one.notice.clone());
     let language = (partly_judged > 0).then(|| {
@@ -115,7 +122,29 @@ fn notices(settings: &Settings, partly_judged: u64) -> Vec<String> {
              meta_talk have no words for: these did not judge them"
         )
     });
-    encoder.into_iter().chain(llm).chain(language).collect()
+    let untaken = untaken.iter().map(|(measure, count)| {
+        format!(
+            "{measure} was not taken of {count} samples yet: `export.keep` has no value of them; the \
+             next run takes it"
+        )
+    });
+    encoder.into_iter().chain(llm).chain(language).chain(untaken).collect()
+}
+
+/// What `export.keep` left out, together and by each of its expressions.
+fn write_kept_back(f: &mut fmt::Formatter<'_>, keep: &KeepCounts) -> fmt::Result {
+    if keep.expressions.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "kept back {:>6}  of {} samples, by export.keep", keep.left_out(), keep.samples)?;
+    for ExpressionCounts { expression, left_out, alone, missing } in &keep.expressions {
+        write!(f, "          {left_out:>6}  {expression} ({alone} by it alone")?;
+        match missing {
+            0 => writeln!(f, ")")?,
+            _ => writeln!(f, "; {missing} samples have no value)")?,
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Summary {
@@ -154,6 +183,7 @@ impl fmt::Display for Summary {
                 self.generation_failures
             )?;
         }
+        write_kept_back(f, &self.keep)?;
         for ExportRow { path, rows, .. } in &self.exports {
             writeln!(f, "export    {rows:>6}  {path}")?;
         }

@@ -28,7 +28,8 @@ pub trait Asking: Send + Sync + 'static {
     /// The call for a task.
     ///
     /// # Errors
-    /// What it is about cannot be read any more; ends the whole work.
+    /// What it is about cannot be read any more; ends the whole work, unless
+    /// [`Asking::unaskable`] keeps it.
     fn request(&self, task: &Self::Task) -> Result<ChatRequest, Error>;
 
     /// What to keep of a reply, and whether to ask again once that is kept.
@@ -42,6 +43,12 @@ pub trait Asking: Send + Sync + 'static {
     /// The task in another form, for a failed call that is worth making at once in that form, and so
     /// is no failure at all.
     fn otherwise(&self, _: &Self::Task, _: &ChatRequest, _: &LlmError) -> Option<Self::Task> {
+        None
+    }
+
+    /// What to keep of a task for which no call could be made, where that is its own matter (a photo
+    /// that cannot be shown); it is left for the next start. `None` ends the whole work.
+    fn unaskable(&self, _: &Self::Task, _: &Error) -> Option<Self::Row> {
         None
     }
 
@@ -116,7 +123,7 @@ enum Called<A: Asking> {
         error: LlmError,
     },
     /// There was nothing to ask.
-    Unaskable(Error),
+    Unaskable(A::Task, Error),
 }
 
 /// What follows once a row is kept.
@@ -247,7 +254,7 @@ impl<A: Asking> Working<'_, A> {
         self.under_way.spawn(async move {
             let request = match request(&asking, &task).await {
                 Ok(request) => request,
-                Err(error) => return Called::Unaskable(error),
+                Err(error) => return Called::Unaskable(task, error),
             };
             match model.chat(&request, &abort).await {
                 Ok(reply) => Called::Replied { call, outcome: asking.reply(task, &request, reply) },
@@ -267,7 +274,7 @@ impl<A: Asking> Working<'_, A> {
             }
             Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
             Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
-            Ok(Called::Unaskable(error)) => self.fail(error),
+            Ok(Called::Unaskable(task, error)) => self.unaskable(&task, error),
             // Calls are not aborted, so it panicked; its task is found at the next start.
             Err(error) => {
                 tracing::error!(%error, "a call's task ended unexpectedly");
@@ -307,6 +314,13 @@ impl<A: Asking> Working<'_, A> {
             tracing::error!("nothing but refusals for a while: the calls are given up for now");
             self.worked.gave_up = Some(error);
         }
+    }
+
+    fn unaskable(&mut self, task: &A::Task, error: Error) {
+        let Some(row) = self.calls.asking.unaskable(task, &error) else { return self.fail(error) };
+        tracing::warn!(code = error.code(), "{error}");
+        self.worked.failed += 1;
+        self.keep(Outcome::done(row), After::Failed);
     }
 
     fn left(&mut self, task: &A::Task, error: &LlmError) {

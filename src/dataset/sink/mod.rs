@@ -47,6 +47,15 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> Result<SinkSummary, SinkError>;
 }
 
+/// A column of an export that holds what a measure says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasureColumn {
+    /// The measure's name.
+    pub measure: String,
+    /// Whether its values are words, not numbers.
+    pub is_word: bool,
+}
+
 /// What a finished sink wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSummary {
@@ -92,16 +101,21 @@ impl ExportFormat {
         }
     }
 
-    /// Starts writing this format into `folder`, which must exist.
+    /// Starts writing this format into `folder`, which must exist. `measures` are the columns that
+    /// formats with columns have for measures.
     ///
     /// # Errors
     /// The temporary file cannot be made.
-    pub fn create(self, folder: &Path) -> Result<Box<dyn Sink>, SinkError> {
+    pub fn create(
+        self,
+        folder: &Path,
+        measures: &[MeasureColumn],
+    ) -> Result<Box<dyn Sink>, SinkError> {
         let path = folder.join(self.file_name());
         Ok(match self {
             Self::Llava => Box::new(LlavaSink::create(&path)?),
             Self::Jsonl => Box::new(JsonlSink::create(&path)?),
-            Self::Parquet => Box::new(ParquetSink::create(&path)?),
+            Self::Parquet => Box::new(ParquetSink::create(&path, measures)?),
         })
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use crate::base::failure::Failure;
 use proptest::prelude::*;
 
@@ -42,13 +44,15 @@ pub(super) fn sample(number: u32) -> Sample {
             encoder_hash: "e".repeat(64),
             filters_passed: vec!["empty".into()],
         },
+        measures: BTreeMap::new(),
+        measure_details: BTreeMap::new(),
         id,
     }
 }
 
 fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
     let write = |format: ExportFormat| {
-        let mut sink = format.create(folder).expect("a writable folder");
+        let mut sink = format.create(folder, &[]).expect("a writable folder");
         for sample in samples {
             sink.push(sample).expect("a good sample");
         }
@@ -87,7 +91,7 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
     for format in ExportFormat::ALL {
         let path = folder.path().join(format.file_name());
         fs_err::write(&path, "earlier").expect("an earlier export");
-        let mut sink = format.create(folder.path()).expect("a writable folder");
+        let mut sink = format.create(folder.path(), &[]).expect("a writable folder");
         assert_eq!(sink.name(), format.name());
         (0..1_500).for_each(|number| sink.push(&sample(number)).expect("a good sample"));
         let partial = format!(".{}.partial", format.file_name());
@@ -101,7 +105,7 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
 #[test]
 fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
     for format in ExportFormat::ALL {
-        let error = format.create(Path::new("/nowhere/at/all")).err().expect("no such folder");
+        let error = format.create(Path::new("/nowhere/at/all"), &[]).err().expect("no such folder");
         assert_eq!(error.code(), "export_io");
         assert!(error.to_string().contains(format.file_name()), "{error}");
     }
@@ -125,7 +129,7 @@ fn samples_that_trainers_reject_are_refused() {
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder.path()).expect("a writable folder");
+        let mut sink = format.create(folder.path(), &[]).expect("a writable folder");
         for (number, (spoil, code)) in cases.iter().enumerate() {
             let mut spoilt = sample(number as u32);
             spoil(&mut spoilt);
@@ -184,7 +188,7 @@ fn without_room() {
     };
     let folder = Path::new(&folder);
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder).expect("a small file fits");
+        let mut sink = format.create(folder, &[]).expect("a small file fits");
         let pushed = (0..20_000).try_for_each(|number| sink.push(&sample(number)));
         let error = pushed.and_then(|()| sink.finish().map(drop)).expect_err("no room");
         assert_eq!(error.code(), "disk_full", "{error}");
@@ -223,7 +227,7 @@ proptest! {
     fn every_row_that_is_taken_passes_the_check(texts in prop::collection::vec(".{0,40}", 2..12)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs_err::write(folder.path().join("a.jpg"), b"").expect("an image");
-        let mut sink = ExportFormat::Llava.create(folder.path()).expect("a writable folder");
+        let mut sink = ExportFormat::Llava.create(folder.path(), &[]).expect("a writable folder");
         let mut taken = 0;
         for (number, pair) in texts.chunks_exact(2).enumerate() {
             let mut sample = sample(number as u32);

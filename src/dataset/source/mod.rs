@@ -44,6 +44,9 @@ pub use manifest::{MAX_LINE_BYTES, ManifestSource};
 pub enum SourceEvent {
     /// A usable item. Whether its image file exists and decodes is the engine's to find out.
     Record(SourceRecord),
+    /// A photo of which nothing is said: with its description empty, and as the rejection that it is
+    /// where a description is needed.
+    Undescribed(SourceRecord, Rejection),
     /// An item that cannot be used; its stage is [`Stage::Source`](super::record::Stage::Source).
     Rejected(Rejection),
 }
@@ -64,7 +67,8 @@ pub trait Source {
     ///
     /// # Errors
     /// The source as a whole cannot be read, or held no usable item (the events before the error
-    /// say why not). A break by `emit` is not an error.
+    /// say why not). A photo of which nothing is said counts as none. A break by `emit` is not an
+    /// error.
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError>;
 
     /// The folder that the records' images lie in, where the source has one.

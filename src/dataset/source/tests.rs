@@ -22,7 +22,7 @@ impl Said {
     pub fn records(&self) -> Vec<&SourceRecord> {
         let records = self.events.iter().filter_map(|event| match event {
             SourceEvent::Record(record) => Some(record),
-            SourceEvent::Rejected(_) => None,
+            SourceEvent::Undescribed(..) | SourceEvent::Rejected(_) => None,
         });
         records.collect()
     }
@@ -31,7 +31,9 @@ impl Said {
     pub fn codes(&self) -> Vec<String> {
         let rejections = self.events.iter().filter_map(|event| match event {
             SourceEvent::Record(_) => None,
-            SourceEvent::Rejected(rejection) => Some(rejection),
+            SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection) => {
+                Some(rejection)
+            }
         });
         rejections.map(|r| format!("{} {}", r.subject, r.code)).collect()
     }
@@ -39,7 +41,11 @@ impl Said {
     /// The reason of the rejection with this code; the test fails when there is not exactly one.
     pub fn reason(&self, code: &str) -> &str {
         let mut found = self.events.iter().filter_map(|event| match event {
-            SourceEvent::Rejected(rejection) if rejection.code == code => Some(rejection),
+            SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection)
+                if rejection.code == code =>
+            {
+                Some(rejection)
+            }
             _ => None,
         });
         let rejection = found.next().expect("a rejection with this code");

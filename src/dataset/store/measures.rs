@@ -1,12 +1,14 @@
 //! Values of measures: which samples lack one, and what there is.
 
-use rusqlite::params;
+use std::collections::BTreeMap;
+
+use rusqlite::{Row, params};
 
 use super::Store;
 use super::answers::{ANSWER, answer};
-use super::pairs::{ACCEPTED, ADDED, PAIR, PAIRS, SampleContext, pair};
-use crate::base::db::{DbError, vector_column};
-use crate::dataset::record::{AnswerRow, MeasureValue, Measured, Pair};
+use super::pairs::{ACCEPTED, ADDED, NOT_HELD_OUT, PAIR, PAIRS, SampleContext, pair};
+use crate::base::db::{DbError, optional_json, vector_column};
+use crate::dataset::record::{AnswerRow, MeasureValue, Measured, Pair, Sample};
 
 /// What one measure says of a run's accepted samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +62,7 @@ impl Store {
         self.db.each(
             &format!(
                 "SELECT a.answer_key, i.id || '-' || p.rank, a.text FROM {PAIRS} {ACCEPTED}
-                 WHERE p.conf = ?1 ORDER BY p.seq, p.rank"
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} ORDER BY p.seq, p.rank"
             ),
             params![context.match_conf, context.answer_conf],
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
@@ -122,6 +124,61 @@ impl Store {
         })
     }
 
+    /// How many samples of an export each measure was taken of, those included of which it says
+    /// nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn measures_taken(
+        &self,
+        context: &SampleContext<'_>,
+    ) -> Result<BTreeMap<String, u64>, DbError> {
+        let rows = self.db.rows(
+            &format!(
+                "SELECT m.measure, count(*) FROM {PAIRS} {ACCEPTED}
+                 JOIN measures m ON m.answer_key = a.answer_key
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} GROUP BY m.measure"
+            ),
+            [context.match_conf, context.answer_conf],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// What measures say of an answer, by their names.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn measures_of(&self, answer_key: &str) -> Result<BTreeMap<String, Measured>, DbError> {
+        let rows = self.db.rows(
+            "SELECT measure, value, said, detail FROM measures WHERE answer_key = ?1",
+            [answer_key],
+            |row| Ok((row.get(0)?, measured(row, 1)?)),
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Adds what these measures say of a sample to it.
+    pub(super) fn add_measures(
+        &self,
+        answer_key: &str,
+        names: &[&str],
+        sample: &mut Sample,
+    ) -> Result<(), DbError> {
+        for (name, Measured { value, detail }) in self.measures_of(answer_key)? {
+            if !names.contains(&name.as_str()) {
+                continue;
+            }
+            if let Some(detail) = detail {
+                sample.measure_details.insert(name.clone(), detail);
+            }
+            if let Some(value) = value {
+                sample.measures.insert(name, value);
+            }
+        }
+        Ok(())
+    }
+
     /// What the measures say of the accepted samples.
     ///
     /// # Errors
@@ -149,4 +206,13 @@ impl Store {
             },
         )
     }
+}
+
+/// A value, a word and a detail, whose columns begin at `first`.
+fn measured(row: &Row<'_>, first: usize) -> rusqlite::Result<Measured> {
+    // Neither JSON nor a threshold can do anything with an infinity.
+    let number = row.get::<_, Option<f64>>(first)?.filter(|number| number.is_finite());
+    let word: Option<String> = row.get(first + 1)?;
+    let value = number.map(MeasureValue::Number).or(word.map(MeasureValue::Text));
+    Ok(Measured { value, detail: optional_json(row, first + 2)? })
 }

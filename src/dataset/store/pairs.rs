@@ -1,6 +1,7 @@
 //! Drawn pairs as their readers get them: the answer stage, benchmarks, the service, the report
 //! and the exports look at the tables through one view.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Row, params};
@@ -29,6 +30,12 @@ pub(super) const PAIRS: &str = "pairs p
 pub(super) const ACCEPTED: &str = "JOIN answers a ON a.answer_key = (
     SELECT answer_key FROM answers b WHERE b.pair_key = p.pair_key AND b.conf = ?2
         AND b.verdict = 'accepted' ORDER BY b.attempt LIMIT 1)";
+
+/// What exports leave out because a benchmark holds it out.
+pub(super) const NOT_HELD_OUT: &str = "NOT EXISTS (SELECT 1 FROM held_out h
+        WHERE h.kind = 'image' AND h.key = i.image_sha256)
+    AND NOT EXISTS (SELECT 1 FROM held_out h
+        WHERE h.kind = 'instruction' AND h.key = p.instruction_key)";
 
 /// A pair and the answer that counts for it: the first accepted one, else the last refused one.
 pub type AnsweredPair = (Pair, Option<AnswerRow>);
@@ -148,7 +155,8 @@ impl Store {
     }
 
     /// Gives every accepted sample to `each`, in source order, with constant memory: the earliest
-    /// attempt at each pair that passed every filter. What a benchmark holds out is left out.
+    /// attempt at each pair that passed every filter. What a benchmark holds out is left out. Without
+    /// what measures say.
     ///
     /// # Errors
     /// SQLite's, or the first error of `each`.
@@ -157,19 +165,45 @@ impl Store {
         context: &SampleContext<'_>,
         each: impl FnMut(Sample) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.each_measured_sample(context, &[], each)
+    }
+
+    /// Whether there is any accepted sample that no benchmark holds out.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_samples(&self, context: &SampleContext<'_>) -> Result<bool, DbError> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {PAIRS} {ACCEPTED} WHERE p.conf = ?1 AND {NOT_HELD_OUT})"
+        );
+        self.db.value(&sql, [context.match_conf, context.answer_conf])
+    }
+
+    /// As [`Store::each_sample`], with what these measures say.
+    ///
+    /// # Errors
+    /// As [`Store::each_sample`].
+    pub fn each_measured_sample<E: From<DbError>>(
+        &self,
+        context: &SampleContext<'_>,
+        measures: &[&str],
+        mut each: impl FnMut(Sample) -> Result<(), E>,
+    ) -> Result<(), E> {
         let sql = format!(
             "SELECT {PAIR}, m.candidates, {ANSWER} FROM {PAIRS}
              JOIN matches m ON m.seq = p.seq
              {ACCEPTED}
-             WHERE p.conf = ?1
-               AND NOT EXISTS (SELECT 1 FROM held_out h
-                   WHERE h.kind = 'image' AND h.key = i.image_sha256)
-               AND NOT EXISTS (SELECT 1 FROM held_out h
-                   WHERE h.kind = 'instruction' AND h.key = p.instruction_key)
+             WHERE p.conf = ?1 AND {NOT_HELD_OUT}
              ORDER BY p.seq, p.rank"
         );
         let values = params![context.match_conf, context.answer_conf];
-        self.db.each(&sql, values, |row| sample(row, context), each)
+        let read = |row: &Row<'_>| sample(row, context);
+        self.db.each(&sql, values, read, |(answer_key, mut sample)| {
+            if !measures.is_empty() {
+                self.add_measures(&answer_key, measures, &mut sample)?;
+            }
+            each(sample)
+        })
     }
 }
 
@@ -197,9 +231,10 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
     })
 }
 
-fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample> {
+/// A sample, and the key of its answer.
+fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<(String, Sample)> {
     let (pair, answer) = (pair(row)?, answer(row, ADDED + 1)?);
-    Ok(Sample {
+    let sample = Sample {
         id: format!("{}-{}", pair.item_id, pair.rank),
         image: pair.image.export_name(context.image_root),
         instruction: pair.instruction,
@@ -229,5 +264,8 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             encoder_hash: context.encoder_hash.to_owned(),
             filters_passed: answer.filters,
         },
-    })
+        measures: BTreeMap::new(),
+        measure_details: BTreeMap::new(),
+    };
+    Ok((answer.answer_key, sample))
 }

@@ -8,7 +8,7 @@ use crate::base::check::{Problem, Problems};
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
-pub const CODES: [&str; 17] = [
+pub const CODES: [&str; 20] = [
     "llm_unreachable",
     "llm_disconnected",
     "llm_timeout",
@@ -20,6 +20,9 @@ pub const CODES: [&str; 17] = [
     "llm_bad_request",
     "llm_context_too_long",
     "llm_content_policy",
+    "llm_cannot_see",
+    "llm_photo_too_large",
+    "llm_blind",
     "llm_unsupported_parameter",
     "llm_garbage",
     "llm_cancelled",
@@ -142,6 +145,32 @@ pub enum LlmFault {
         /// Start of the answer's body, which usually gives both numbers.
         excerpt: String,
     },
+    /// The server takes no photos for this model.
+    #[error(
+        "the LLM server takes no photos for this model: name one that sees, or set `see` to description: {excerpt}"
+    )]
+    CannotSee {
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The photo that goes with the call is more than the server takes.
+    #[error(
+        "the LLM server takes no photo of this size; lower llm.photo_max_side or llm.photo_max_bytes: {excerpt}"
+    )]
+    PhotoTooLarge {
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The model was shown a known picture and did not say what is on it.
+    #[error(
+        "the model {model:?} does not see what it is shown: asked for the colours of four squares it said {said:?}. Name a model that sees, set `see` to description, or skip this question with llm.probe = false"
+    )]
+    Blind {
+        /// The model asked.
+        model: String,
+        /// Start of its reply.
+        said: String,
+    },
     /// HTTP 200 with something that is no chat completion.
     #[error("the LLM server's answer is not a chat completion: {what}: {excerpt:?}")]
     Garbage {
@@ -239,9 +268,12 @@ impl Failure for LlmFault {
             }
             Self::Auth { .. } => ErrorKind::PermissionDenied,
             Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
-            Self::ContentPolicy { .. } | Self::Unsupported { .. } | Self::Config { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::ContentPolicy { .. }
+            | Self::Unsupported { .. }
+            | Self::CannotSee { .. }
+            | Self::Blind { .. }
+            | Self::PhotoTooLarge { .. }
+            | Self::Config { .. } => ErrorKind::InvalidInput,
             Self::Cancelled => ErrorKind::Cancelled,
             // Whether the request is at fault, or the server in its present state, is not known.
             Self::BadRequest { .. } | Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
@@ -262,6 +294,9 @@ impl Failure for LlmFault {
             Self::ContextTooLong { .. } => "llm_context_too_long",
             Self::ContentPolicy { .. } => "llm_content_policy",
             Self::Unsupported { .. } => "llm_unsupported_parameter",
+            Self::CannotSee { .. } => "llm_cannot_see",
+            Self::PhotoTooLarge { .. } => "llm_photo_too_large",
+            Self::Blind { .. } => "llm_blind",
             Self::Garbage { .. } => "llm_garbage",
             Self::Cancelled => "llm_cancelled",
             Self::LocalServer { .. } => "llm_local_server",

@@ -177,10 +177,13 @@ impl OpenAiChat {
         loop {
             let used = self.dialect.now();
             let wire = WireRequest::new(request, &self.peer.model, used, outlet.is_some())?;
-            let refused = match self.ask(request, &wire, outlet).await {
+            let mut refused = match self.ask(request, &wire, outlet).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
+            if let Some(fault) = refused.photo.take().filter(|_| request.shows_photo()) {
+                return Err(fault);
+            }
             if outlet.is_some_and(Outlet::is_used) {
                 return Err(refused.fault);
             }
@@ -211,7 +214,7 @@ impl OpenAiChat {
         wire: &WireRequest<'_>,
         used: Spelling,
     ) -> Result<(), LlmFault> {
-        let Refused { fault, parameter } = refused;
+        let Refused { fault, parameter, .. } = refused;
         match parameter.filter(|parameter| wire.says(*parameter)) {
             Some(parameter) => self.dialect.learn(parameter, used, fault.excerpt().to_owned()),
             None => Err(fault),

@@ -10,8 +10,11 @@ use crate::answer::{Generator, PromptSet};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::config::Config;
+use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
-use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
+use crate::llm::{
+    BuiltInSet, ChatModel, LlmError, PromptSource, SamplingSettings, See, probe_sight,
+};
 
 use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
 use super::super::old_keys;
@@ -195,14 +198,20 @@ impl Job {
     fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
         let (set, folder) = PromptSource::resolve(answer.prompts.as_ref(), &llm.target);
-        let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
+        let see = answer.see;
+        let base = match see {
+            See::Description => "answer prompts".to_owned(),
+            See::Image | See::Both => format!("answer prompts that see {}", see.name()),
+        };
+        let name = PromptSource::kept_as(answer.prompts.as_ref(), &base);
         // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
         let today = || {
             let begun = Settings::read(store)?.answering.is_some();
             let chosen = answer.prompts.as_ref();
             let old =
                 begun && PromptSource::may_be_unnamed(chosen, "answer prompts", store.database())?;
-            Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
+            let old = old && see == See::Description;
+            Ok::<_, DbError>(BuiltIn::seeing(if old { BuiltInSet::Small } else { set }, see))
         };
         let built_in = store.database().began_with_or(&name, today)?;
         let shown = match answer.examples_per_prompt {
@@ -232,6 +241,11 @@ impl Job {
         matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let store = self.folder.store()?;
+        if self.config.answer.see.shows_photo()
+            && let Some(error) = self.lacks_sight(&store, backend, &*model).await?
+        {
+            return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
+        }
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
         let mut settings = stage.settings(&self.config.llm);
@@ -252,6 +266,40 @@ impl Job {
         Ok(outcome)
     }
 
+    /// What shows photos to the models of this job.
+    pub(super) fn viewer(&self) -> Arc<PhotoViewer> {
+        let Config { image, llm, .. } = &*self.config;
+        let photos = Arc::new(self.resources.access.clone());
+        Arc::new(PhotoViewer::new(photos, image.decode_options(), llm))
+    }
+
+    /// Why the model is not to be shown photos: asked before anything else, once for each server and
+    /// model of a run.
+    pub(super) async fn lacks_sight(
+        &self,
+        store: &Store,
+        backend: &Backend,
+        model: &dyn ChatModel,
+    ) -> Result<Option<LlmError>, Error> {
+        let llm = &self.config.llm;
+        let name = format!("sight of {} at {}", model.name(), llm.target);
+        if !llm.probe || store.database().meta(&name)?.is_some() {
+            return Ok(None);
+        }
+        match probe_sight(model, &self.stop.abort_token()).await {
+            Ok(()) => {
+                backend.report_success();
+                store.database().set_meta(&name, "sees")?;
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::error!(code = error.code(), "no photos are shown: {error}");
+                backend.report_failure(&error);
+                Ok(Some(error))
+            }
+        }
+    }
+
     fn answer_stage(
         &self,
         store: &Store,
@@ -267,6 +315,7 @@ impl Job {
             match_conf: Settings::read(store)?.match_conf().to_owned(),
             filter_conf: filters.key(),
             attempts: answer.attempts,
+            viewer: answer.see.shows_photo().then(|| self.viewer()),
             generator: Arc::new(Generator {
                 model,
                 prompts: Arc::new(prompts),

@@ -1,23 +1,27 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::super::Sample;
+use super::super::{MeasureColumn, Sample};
 use crate::dataset::record::CandidateScore;
 
 /// Samples held until they make a row group.
 pub(super) struct Columns {
     schema: SchemaRef,
+    measures: Vec<MeasureColumn>,
     held: Vec<Sample>,
     bytes: usize,
 }
 
 impl Columns {
-    pub fn new() -> Self {
-        let fields: Vec<Field> = arrays(&[]).into_iter().map(|column| column.field()).collect();
-        Self { schema: Arc::new(Schema::new(fields)), held: Vec::new(), bytes: 0 }
+    pub fn new(measures: &[MeasureColumn]) -> Self {
+        let columns = arrays(&[], measures).into_iter();
+        let fields: Vec<Field> = columns.map(|column| column.field()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Self { schema, measures: measures.to_owned(), held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -41,7 +45,8 @@ impl Columns {
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let arrays = arrays(&self.held).into_iter().map(|column| column.values).collect();
+        let columns = arrays(&self.held, &self.measures).into_iter();
+        let arrays = columns.map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
         RecordBatch::try_new(self.schema(), arrays)
@@ -49,19 +54,37 @@ impl Columns {
 }
 
 struct Column {
-    name: &'static str,
+    name: Cow<'static, str>,
     nullable: bool,
     values: ArrayRef,
 }
 
 impl Column {
     fn field(&self) -> Field {
-        Field::new(self.name, self.values.data_type().clone(), self.nullable)
+        Field::new(&*self.name, self.values.data_type().clone(), self.nullable)
     }
 }
 
 /// Every column in the order of the file.
-fn arrays(samples: &[Sample]) -> Vec<Column> {
+fn arrays(samples: &[Sample], measures: &[MeasureColumn]) -> Vec<Column> {
+    let mut columns = fields(samples);
+    columns.extend(measures.iter().map(|one| measure(one, samples)));
+    columns
+}
+
+/// What a measure says, null where it says nothing.
+fn measure(column: &MeasureColumn, samples: &[Sample]) -> Column {
+    let values = || samples.iter().map(|sample| sample.measures.get(&column.measure));
+    let values: ArrayRef = if column.is_word {
+        Arc::new(values().map(|value| value?.word()).collect::<StringArray>())
+    } else {
+        Arc::new(values().map(|value| value?.number()).collect::<Float64Array>())
+    };
+    Column { name: format!("measure_{}", column.measure).into(), nullable: true, values }
+}
+
+/// The columns that every export has.
+fn fields(samples: &[Sample]) -> Vec<Column> {
     vec![
         text("id", samples, |s| &s.id),
         text("image", samples, |s| &s.image),
@@ -74,7 +97,7 @@ fn arrays(samples: &[Sample]) -> Vec<Column> {
         text("description", samples, |s| &s.lineage.description),
         text("instruction_id", samples, |s| &s.lineage.instruction_id),
         Column {
-            name: "category",
+            name: "category".into(),
             nullable: true,
             values: Arc::new(
                 samples.iter().map(|s| s.lineage.category.as_deref()).collect::<StringArray>(),
@@ -99,7 +122,7 @@ fn arrays(samples: &[Sample]) -> Vec<Column> {
 }
 
 fn required(name: &'static str, values: ArrayRef) -> Column {
-    Column { name, nullable: false, values }
+    Column { name: name.into(), nullable: false, values }
 }
 
 fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {

@@ -7,7 +7,7 @@ use super::super::tests::sample;
 use super::*;
 
 fn write(path: &Path, samples: impl IntoIterator<Item = Sample>) -> SinkSummary {
-    let mut sink = Box::new(ParquetSink::create(path).expect("a writable folder"));
+    let mut sink = Box::new(ParquetSink::create(path, &[]).expect("a writable folder"));
     for sample in samples {
         sink.push(&sample).expect("a good sample");
     }
@@ -47,7 +47,7 @@ fn every_field_of_a_sample_has_its_column() {
     let lineage = top.remove("lineage").expect("the lineage");
     let lineage = lineage.as_object().expect("an object");
     let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
-    let schema = Columns::new().schema();
+    let schema = Columns::new(&[]).schema();
     let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
 }
