@@ -113,10 +113,8 @@ fn read(shared: &Path) -> Vec<Row> {
             photo: Some(&vector),
             ..SampleView::default()
         };
-        let mut measured: Vec<_> = measures
-            .iter()
-            .map(|one| one.values(&[view]).expect("measured").remove(0))
-            .collect();
+        let mut measured: Vec<_> =
+            measures.iter().map(|one| one.values(&[view]).expect("measured").remove(0)).collect();
         let values = measured
             .iter()
             .map(|one| match one.value {
@@ -134,17 +132,18 @@ fn read(shared: &Path) -> Vec<Row> {
         let nouns = mentions(answer);
         let new = || nouns.iter().filter(|one| !known.contains(&one.noun));
         let vectors = |nouns: &[String]| -> Vec<Vec<f32>> {
-            let prompts: Vec<String> =
-                nouns.iter().map(|noun| format!("a photo of a {}", noun.replace('_', " "))).collect();
+            let prompts: Vec<String> = nouns
+                .iter()
+                .map(|noun| format!("a photo of a {}", noun.replace('_', " ")))
+                .collect();
             let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
             let embedded = encoder.embed_texts(&prompts).expect("embeds");
             embedded.into_iter().map(|text| text.vector).collect()
         };
         let said = vectors(&known);
         let asked = vectors(&new().map(|one| one.noun.clone()).collect::<Vec<_>>());
-        let nearest = |vector: &Vec<f32>| {
-            said.iter().map(|known| cosine(known, vector)).fold(0.0, f64::max)
-        };
+        let nearest =
+            |vector: &Vec<f32>| said.iter().map(|known| cosine(known, vector)).fold(0.0, f64::max);
         let flags = vec![
             objects.collect(),
             new().map(|one| (1.0, one.span.clone())).collect(),
@@ -197,7 +196,8 @@ fn precision_at(rows: &[&Row], way: usize, objects: bool) -> Option<(f64, usize)
         for (_, at, place) in equal {
             taken += 1;
             let hit = |span: &&Span| span.place.start <= place.start && place.end <= span.place.end;
-            let hits: Vec<_> = rows[*at].spans.iter().enumerate().filter(|(_, one)| hit(one)).collect();
+            let hits: Vec<_> =
+                rows[*at].spans.iter().enumerate().filter(|(_, one)| hit(one)).collect();
             right += usize::from(!hits.is_empty());
             found.extend(hits.iter().filter(|(_, one)| wanted(one)).map(|(span, _)| (*at, *span)));
         }
@@ -290,7 +290,8 @@ fn answers(rows: &[Row]) {
     for (at, name) in MEASURES.iter().enumerate() {
         // A low similarity speaks for a fault.
         let is_similarity = name.name().starts_with("sentence");
-        let value = |row: &Row| row.values[at].map(|value| if is_similarity { -value } else { value });
+        let value =
+            |row: &Row| row.values[at].map(|value| if is_similarity { -value } else { value });
         for (tasks, rows) in groups(rows) {
             let figure = |test: fn(&Row) -> Option<bool>| {
                 shown(&rows, &|rows| {
@@ -316,7 +317,10 @@ fn answers(rows: &[Row]) {
         };
         println!(
             "  {tasks}: clean {}, {}; planted {}, {}",
-            share(false, 1.0), share(false, 2.0), share(true, 1.0), share(true, 2.0)
+            share(false, 1.0),
+            share(false, 2.0),
+            share(true, 1.0),
+            share(true, 2.0)
         );
     }
     println!();

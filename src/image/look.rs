@@ -74,7 +74,8 @@ mod tests {
     #[test]
     fn brightness_hardly_changes_a_look_and_another_picture_does() {
         let card = Pixels::test_card(224);
-        let darker = Pixels { side: 224, rgb: card.rgb.iter().map(|value| value / 2 + 10).collect() };
+        let darker =
+            Pixels { side: 224, rgb: card.rgb.iter().map(|value| value / 2 + 10).collect() };
         let smaller = Pixels::test_card(64);
         assert!(look_distance(card.look(), darker.look()) <= 2);
         let mut turned = card.clone();

@@ -225,9 +225,7 @@ impl EmbedStage<'_> {
                 let outcome = match row {
                     Err(rejection) => ImageOutcome::Rejected(rejection),
                     // One vector and one caption stand ready for each decoded row.
-                    Ok(facts) => {
-                        ready(&item, facts, vectors.next(), captions.next().flatten())
-                    }
+                    Ok(facts) => ready(&item, facts, vectors.next(), captions.next().flatten()),
                 };
                 (item, outcome)
             })

@@ -72,7 +72,7 @@ fn page_by_page(
 }
 
 /// [`MeasureName::ImageTwinOf`] of each sample: what the run found when it embedded the photos.
-fn twins(
+pub(super) fn twins(
     store: &Store,
     context: &SampleContext<'_>,
     samples: &[(Pair, AnswerRow)],
@@ -99,7 +99,7 @@ const VALUES: usize = 4096;
 /// are those of the last time. A value is the share that the answer has in common with the earlier
 /// one most like it, which is the original; the order in which the work was done plays no part.
 /// Returns how many values were taken.
-fn near_duplicates(
+pub(super) fn near_duplicates(
     store: &Store,
     context: &SampleContext<'_>,
     name: MeasureName,
@@ -127,7 +127,9 @@ fn near_duplicates(
     })?;
     let mut likes = BTreeMap::new();
     for (later, earlier) in candidates {
-        let alike = earlier.into_iter().map(|at| (duplicates::jaccard(&texts[&later].1, &texts[&at].1), at));
+        let alike = earlier
+            .into_iter()
+            .map(|at| (duplicates::jaccard(&texts[&later].1, &texts[&at].1), at));
         // Of equals the earliest.
         if let Some((share, at)) = alike.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
             && share > 0.0

@@ -158,7 +158,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
         if self.twins > 0 {
-            writeln!(f, "twins     {:>6}  photos are nearly the same as an earlier one", self.twins)?;
+            writeln!(
+                f,
+                "twins     {:>6}  photos are nearly the same as an earlier one",
+                self.twins
+            )?;
         }
         writeln!(f, "pairs     {}", self.pairs)?;
         for (check, count) in &self.checks {

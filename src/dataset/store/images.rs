@@ -226,7 +226,8 @@ fn put_ready(
     item: &NewItem,
     decoded: &DecodedItem,
 ) -> rusqlite::Result<u64> {
-    let DecodedItem { image_sha256, item_key, width, height, format, vector, caption, .. } = decoded;
+    let DecodedItem { image_sha256, item_key, width, height, format, vector, caption, .. } =
+        decoded;
     if let Some(first) = earlier_twin(transaction, pass, item.seq, item_key)? {
         let reason = format!("same photo and description as item {first:?}");
         let code = "duplicate_item".to_owned();

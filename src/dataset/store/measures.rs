@@ -65,7 +65,9 @@ impl Store {
                  WHERE p.conf = ?1 AND {NOT_HELD_OUT} ORDER BY p.seq, p.rank"
             ),
             params![context.match_conf, context.answer_conf],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
+            |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            },
             |(key, id, text)| {
                 each(&key, &id, &text);
                 Ok(())
@@ -73,7 +75,7 @@ impl Store {
         )
     }
 
-    /// Whether an accepted sample lacks this measure in this version.
+    /// Whether a sample of an export lacks this measure in this version.
     ///
     /// # Errors
     /// SQLite's.
@@ -83,7 +85,14 @@ impl Store {
         measure: &str,
         version: &str,
     ) -> Result<bool, DbError> {
-        Ok(!self.samples_to_measure(context, measure, version, 1)?.is_empty())
+        self.db.value(
+            &format!(
+                "SELECT EXISTS (SELECT 1 FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} AND NOT EXISTS (SELECT 1 FROM measures m
+                     WHERE m.answer_key = a.answer_key AND m.measure = ?3 AND m.version = ?4))"
+            ),
+            params![context.match_conf, context.answer_conf, measure, version],
+        )
     }
 
     /// The unit vector of a photo by this encoder, where it is embedded.

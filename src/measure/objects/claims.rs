@@ -30,9 +30,31 @@ const HYPOTHETICAL: &[&str] = &[
 
 /// Words that place a thing when a known one follows: "the clock over the desk".
 const PLACES: &[&str] = &[
-    "on", "in", "at", "over", "beside", "beneath", "behind", "above", "near", "along", "round",
-    "around", "under", "next", "against", "across", "up", "between", "by", "below", "inside",
-    "beyond", "down", "opposite", "underneath",
+    "on",
+    "in",
+    "at",
+    "over",
+    "beside",
+    "beneath",
+    "behind",
+    "above",
+    "near",
+    "along",
+    "round",
+    "around",
+    "under",
+    "next",
+    "against",
+    "across",
+    "up",
+    "between",
+    "by",
+    "below",
+    "inside",
+    "beyond",
+    "down",
+    "opposite",
+    "underneath",
 ];
 
 const KNOWN: &[&str] = &["him", "them", "me", "one", "here"];
@@ -154,7 +176,8 @@ mod tests {
 
     #[test]
     fn things_are_named_once_and_feelings_never() {
-        let text = "The dog sleeps. Its joy on Monday is the dog's idea of a photo, and a cat agrees.";
+        let text =
+            "The dog sleeps. Its joy on Monday is the dog's idea of a photo, and a cat agrees.";
         let found: Vec<_> = claims(text).into_iter().map(|one| one.mention.noun).collect();
         assert_eq!(found, ["dog", "cat"]);
         assert!(claims("").is_empty() && claims("一只猫。").is_empty());

@@ -86,11 +86,7 @@ fn measured(sample: &SampleView<'_>) -> Measured {
 type Scored<'a> = (&'a Claim, f64, support::Nearest<'a>);
 
 /// The things that are not described, with the probability-like score that this is a fault.
-fn scored<'a>(
-    claims: &'a [Claim],
-    described: &'a Described,
-    asked: &Described,
-) -> Vec<Scored<'a>> {
+fn scored<'a>(claims: &'a [Claim], described: &'a Described, asked: &Described) -> Vec<Scored<'a>> {
     let nearest: Vec<_> = claims.iter().map(|one| described.nearest(&one.mention.noun)).collect();
     let is_described: Vec<bool> =
         nearest.iter().map(|one| one.relation == Relation::Same).collect();
@@ -119,7 +115,11 @@ fn scored<'a>(
         let odds = claim.commitment
             + relation
             + if beside { BESIDE } else { 0.0 }
-            + if all > 0 { GROUNDED * f64::from(known as u32) / f64::from(all as u32) } else { 0.0 }
+            + if all > 0 {
+                GROUNDED * f64::from(known as u32) / f64::from(all as u32)
+            } else {
+                0.0
+            }
             + COMMON * (Nouns::english().senses(noun).max(1) as f64).ln()
             - BOUND;
         scored.push((claim, 1.0 / (1.0 + (-odds).exp()), nearest));
@@ -176,7 +176,8 @@ mod tests {
         let text = "The man rides down the street in the sun, with the wind in his hair.";
         assert_eq!(of(text, "", ""), Measured::default());
         assert_eq!(of(text, "", "一个男人骑自行车。"), Measured::default());
-        let german = "Der Mann fährt mit dem Fahrrad durch die Straße und freut sich über die Sonne.";
+        let german =
+            "Der Mann fährt mit dem Fahrrad durch die Straße und freut sich über die Sonne.";
         assert_eq!(of(german, "", "A man rides a bicycle."), Measured::default());
     }
 }

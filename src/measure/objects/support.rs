@@ -98,7 +98,9 @@ impl Thing {
         }
         let pairs = self.senses.iter().flat_map(|own| asked.senses.iter().map(move |it| (own, it)));
         let pairs = pairs.map(|(own, it)| own.supports(it));
-        pairs.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).unwrap_or((Relation::Apart, 0.0))
+        pairs
+            .max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+            .unwrap_or((Relation::Apart, 0.0))
     }
 }
 
@@ -134,7 +136,8 @@ mod tests {
 
     #[test]
     fn words_for_the_same_support_and_others_do_not() {
-        let described = Described::of(["A collie beside a bicycle.", "A bird on a sofa."].into_iter());
+        let described =
+            Described::of(["A collie beside a bicycle.", "A bird on a sofa."].into_iter());
         for (noun, relation, by) in [
             ("dog", Relation::Same, "collie"),
             ("couch", Relation::Same, "sofa"),
