@@ -167,14 +167,11 @@ mod tests {
 
     #[test]
     fn short_answers_are_told_apart() {
-        let mut wrong = Vec::new();
-        for (code, texts) in ANSWERS {
-            wrong.extend(texts.iter().filter(|text| detect(text) != Some(code)));
-        }
-        for text in &wrong {
-            println!("{text} {:?}", detect(text));
-        }
-        assert!(wrong.len() <= 5, "{} of 50: {wrong:?}", wrong.len());
+        let told = ANSWERS.iter().flat_map(|(code, texts)| {
+            texts.iter().map(move |text| (*text, *code, detect(text)))
+        });
+        let wrong: Vec<_> = told.filter(|(_, code, told)| *told != Some(*code)).collect();
+        assert!(wrong.len() <= 2, "{} of 50: {wrong:?}", wrong.len());
     }
 
     #[test]
