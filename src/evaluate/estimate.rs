@@ -3,17 +3,12 @@
 use std::fmt;
 
 use crate::Error;
+use crate::llm::{CALL_OVERHEAD, CHARACTERS_PER_TOKEN};
 
 use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::prompt::Turn;
 use super::results::Record;
-
-/// Characters of English text per token: a rule of thumb, said as such.
-const CHARACTERS_PER_TOKEN: u64 = 4;
-
-/// Tokens of roles and separators in each call.
-const CALL_OVERHEAD: u64 = 10;
 
 /// Work ahead. Tokens are estimates; calls are exact as long as every reply can be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

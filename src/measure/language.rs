@@ -167,9 +167,9 @@ mod tests {
 
     #[test]
     fn short_answers_are_told_apart() {
-        let told = ANSWERS.iter().flat_map(|(code, texts)| {
-            texts.iter().map(move |text| (*text, *code, detect(text)))
-        });
+        let told = ANSWERS
+            .iter()
+            .flat_map(|(code, texts)| texts.iter().map(move |text| (*text, *code, detect(text))));
         let wrong: Vec<_> = told.filter(|(_, code, told)| *told != Some(*code)).collect();
         assert!(wrong.len() <= 2, "{} of 50: {wrong:?}", wrong.len());
     }

@@ -91,7 +91,7 @@ pub struct About {
 
 impl MeasureName {
     /// Every measure.
-    pub const ALL: &[Self] = &[
+    pub const ALL: [Self; 7] = [
         Self::SentenceSimilarityMin,
         Self::SentenceSimilarityMean,
         Self::ObjectsUnsupported,
@@ -103,7 +103,7 @@ impl MeasureName {
 
     /// The measure of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.name() == name)
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
     /// Whether its values are words, not numbers.

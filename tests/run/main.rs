@@ -12,6 +12,8 @@ mod generate_local;
 mod generate_stub;
 mod incremental;
 mod kill;
+mod money;
 mod old_folders;
 mod prompts;
 mod source;
+mod thresholds;
