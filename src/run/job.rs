@@ -299,6 +299,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
+            twins: self.config.source.twins,
             photos: &self.resources.access,
             names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),

@@ -20,6 +20,7 @@ mod old_keys;
 mod reporting;
 mod settings;
 mod summary;
+mod twins;
 mod verify;
 
 use std::path::PathBuf;
