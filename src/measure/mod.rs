@@ -4,6 +4,7 @@
 //! beside the samples, taken once for each answer and version. Every measure is opt-in, since some
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
+pub mod judged;
 pub mod keep;
 mod similarity;
 
@@ -16,12 +17,23 @@ use crate::base::check::{Checks, Settings};
 use crate::dataset::record::{Measured, SampleView};
 use crate::encoder::Encoder;
 
+pub use judged::{JudgeConfig, Question};
+
 /// Which measures a run takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeasureConfig {
     /// Taken of every accepted sample, in this order; none by default.
     pub enabled: Vec<MeasureName>,
+    /// Askings per question to the judge until its reply can be read, 1 to 10.
+    pub attempts: u32,
+    pub judge: JudgeConfig,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        Self { enabled: Vec::new(), attempts: 2, judge: JudgeConfig::default() }
+    }
 }
 
 impl Settings for MeasureConfig {
@@ -30,6 +42,8 @@ impl Settings for MeasureConfig {
         let twice = self.enabled.iter().enumerate().find(twice);
         let name = twice.map(|(_, name)| format!("{} twice", name.name())).unwrap_or_default();
         checks.require(twice.is_none(), "enabled", name, "each measure once");
+        checks.range("attempts", self.attempts, 1, 10);
+        checks.section("judge", &self.judge);
     }
 }
 
@@ -42,21 +56,59 @@ pub enum MeasureName {
     SentenceSimilarityMin,
     /// The mean cosine of the photo and the answer's sentences.
     SentenceSimilarityMean,
+    /// By the judge, 1 to 5: how far the answer does what the instruction asks.
+    Relevance,
+    /// By the judge, 1 to 5: how well the instruction suits the photo.
+    ImageCorrespondence,
+    /// By the judge, 1 to 5: how much of the photo the instruction needs.
+    VisualDependency,
+    /// By the judge, 1 to 5: how well the answer is written and laid out.
+    Formatting,
+    /// By the judge: 1 where what the instruction takes for granted is not in the photo, else 0.
+    Inapplicable,
+    /// By the judge, 0 to 1: the share of the answer's claims about the photo that nothing supports.
+    UnsupportedShare,
+    /// By the judge, 0 to 1: the share of those claims that cannot be true.
+    ContradictedShare,
+    /// By the run's LLM: how much of the answer needs the photo. Where the server tells
+    /// log-probabilities, how much likelier a token of the answer is with the photo's description, in
+    /// nats; else how far the answer is from one that is written blind, about 0 to 1.
+    BlindGap,
 }
 
 impl MeasureName {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::SentenceSimilarityMin, Self::SentenceSimilarityMean];
+    /// Every measure.
+    pub const ALL: &[Self] = &[
+        Self::SentenceSimilarityMin,
+        Self::SentenceSimilarityMean,
+        Self::Relevance,
+        Self::ImageCorrespondence,
+        Self::VisualDependency,
+        Self::Formatting,
+        Self::Inapplicable,
+        Self::UnsupportedShare,
+        Self::ContradictedShare,
+        Self::BlindGap,
+    ];
 
     /// The measure of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
+        Self::ALL.iter().copied().find(|one| one.name() == name)
     }
 
     /// Whether its values are words, not numbers.
     pub fn is_word(self) -> bool {
         match self {
-            Self::SentenceSimilarityMin | Self::SentenceSimilarityMean => false,
+            Self::SentenceSimilarityMin
+            | Self::SentenceSimilarityMean
+            | Self::Relevance
+            | Self::ImageCorrespondence
+            | Self::VisualDependency
+            | Self::Formatting
+            | Self::Inapplicable
+            | Self::UnsupportedShare
+            | Self::ContradictedShare
+            | Self::BlindGap => false,
         }
     }
 
@@ -65,14 +117,40 @@ impl MeasureName {
         match self {
             Self::SentenceSimilarityMin => "sentence_similarity_min",
             Self::SentenceSimilarityMean => "sentence_similarity_mean",
+            Self::Relevance => "relevance",
+            Self::ImageCorrespondence => "image_correspondence",
+            Self::VisualDependency => "visual_dependency",
+            Self::Formatting => "formatting",
+            Self::Inapplicable => "inapplicable",
+            Self::UnsupportedShare => "unsupported_share",
+            Self::ContradictedShare => "contradicted_share",
+            Self::BlindGap => "blind_gap",
         }
     }
 
-    /// The measure itself, over the encoder that embedded the run's photos.
-    pub fn build(self, encoder: Arc<dyn Encoder>) -> Box<dyn Measure> {
+    /// The question to the judge that gives it; `None` where no language model is asked.
+    pub fn question(self) -> Option<Question> {
+        Question::ALL.into_iter().find(|question| question.measures().contains(&self))
+    }
+
+    /// The measure itself, over the encoder that embedded the run's photos; `None` where a language
+    /// model is asked ([`MeasureName::question`]).
+    pub fn build(self, encoder: Arc<dyn Encoder>) -> Option<Box<dyn Measure>> {
         match self {
-            Self::SentenceSimilarityMin => Box::new(similarity::SentenceSimilarity::min(encoder)),
-            Self::SentenceSimilarityMean => Box::new(similarity::SentenceSimilarity::mean(encoder)),
+            Self::SentenceSimilarityMin => {
+                Some(Box::new(similarity::SentenceSimilarity::min(encoder)))
+            }
+            Self::SentenceSimilarityMean => {
+                Some(Box::new(similarity::SentenceSimilarity::mean(encoder)))
+            }
+            Self::Relevance
+            | Self::ImageCorrespondence
+            | Self::VisualDependency
+            | Self::Formatting
+            | Self::Inapplicable
+            | Self::UnsupportedShare
+            | Self::ContradictedShare
+            | Self::BlindGap => None,
         }
     }
 }

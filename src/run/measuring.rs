@@ -27,7 +27,7 @@ pub fn measure(
 ) -> Result<u64, Error> {
     let mut taken = 0;
     for name in &config.enabled {
-        let measure = name.build(Arc::clone(encoder));
+        let Some(measure) = name.build(Arc::clone(encoder)) else { continue };
         let version = measure.version();
         while !stop.is_asked() {
             let samples = store.samples_to_measure(context, name.name(), &version, PHOTOS)?;
