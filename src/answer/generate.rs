@@ -216,7 +216,7 @@ impl Generator {
                 ..SampleView::default()
             },
             finish,
-            reply.reasoning.is_some(),
+            reply.reasoned,
         );
         let filters = passed(&self.filters, &text, &verdict);
         AnswerRow {
@@ -230,6 +230,7 @@ impl Generator {
             examples: self.prompts.shown(self.seed("examples", pair, attempt)),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,
+            reasoning: reply.reasoning,
             filters,
             verdict,
         }

@@ -80,6 +80,7 @@ impl Exit {
     fn of_llm(error: &dyn Failure) -> Self {
         match error.kind() {
             ErrorKind::Cancelled => Self::Interrupted,
+            _ if error.code() == "spending_cap" => Self::Limit,
             ErrorKind::InvalidInput if error.code() != "llm_content_policy" => Self::Usage,
             _ => Self::Unavailable,
         }
@@ -106,6 +107,7 @@ impl Ended {
             return vec![format!("stopped; everything finished is kept. To resume: {resume}")];
         }
         let first = match (&self.gave_up, &self.nothing) {
+            (Some(error), _) if error.is_spending_cap() => Some(format!("stopped: {error}")),
             (Some(error), _) => Some(format!("error: the LLM backend cannot be used: {error}")),
             (None, Some(why)) => Some(format!("error: nothing was made: {why}")),
             (None, None) => None,

@@ -34,6 +34,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
 
+    /// Only the first N photos of the source: a preview. What it did counts when the run goes on
+    /// with more, or with --limit 0 for all.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+
     #[command(flatten)]
     pub source_form: SourceArgs,
 
@@ -204,6 +209,7 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .flag("matching.per_image", args.per_image)?
         .flag("matching.check", args.check.clone())?
         .flag("export.keep", args.keep.expressions())?
+        .flag("source.limit", args.limit)?
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
@@ -290,6 +296,7 @@ mod tests {
                 serde_json::json!(["similarity > 0.2", "rank == 1"]),
             ),
             (&["--keep="], "/export/keep", serde_json::json!([])),
+            (&["--limit=9"], "/source/limit", 9.into()),
             (&["--seed=9"], "/seed", 9.into()),
         ] {
             assert_eq!(settings(flags).pointer(key), Some(&value), "{key}");

@@ -72,6 +72,10 @@ fn given(mut config: Config) -> Config {
     for llm in llms.chain([&mut config.llm]) {
         llm.model = Some(String::new());
         llm.api_key_env = Some(String::new());
+        llm.max_tokens_total = Some(1);
+        llm.max_cost = Some(1.0);
+        llm.price_per_million_prompt_tokens = Some(1.0);
+        llm.price_per_million_completion_tokens = Some(1.0);
         llm.local.server = Some(Default::default());
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
@@ -80,6 +84,7 @@ fn given(mut config: Config) -> Config {
     for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
         *name = Some(String::new());
     }
+    config.source.limit = Some(1);
     config.matching.check = Some(Vec::new());
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);

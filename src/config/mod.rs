@@ -82,6 +82,10 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
+    /// Read only so many records, the first ones: a preview, whose rows count later. None or 0:
+    /// all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// Which encoder to use.
@@ -272,6 +276,7 @@ impl Settings for Config {
         let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
         checks.require(fits, "export.formats (count)", formats, "1 to 3");
         self.export.check_keep(&self.measure.enabled, checks);
+        checks.range("source.limit", self.source.limit, 0, i64::MAX as u64);
         checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);
         checks.section("cluster", &self.cluster);

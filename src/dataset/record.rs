@@ -195,6 +195,8 @@ pub struct AnswerRow {
     pub examples: Vec<String>,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// What the LLM reasoned before the text, where that was to be kept. No filter sees it.
+    pub reasoning: Option<String>,
     pub verdict: Verdict,
     /// Names of the filters that passed it; none where one refused it.
     pub filters: Vec<String>,
@@ -337,6 +339,9 @@ pub struct Lineage {
     pub encoder_hash: String,
     /// Names of the filters that looked at the answer and passed it.
     pub filters_passed: Vec<String>,
+    /// What the LLM reasoned before the answer, where that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
 }
 
 /// One candidate instruction of an image, as recorded in the lineage.

@@ -24,7 +24,7 @@ use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
-use super::session::{Finished, own, remember};
+use super::session::{Finished, on_account, own, remember};
 use super::store::{About, Entry, EvaluationStore, FailedCall};
 use super::tally::Cost;
 
@@ -94,6 +94,7 @@ pub async fn answer(
     remember(&store, request)?;
     let backend = own(&request.llm);
     let model = backend.model().await.map_err(|down| down.reason)?;
+    let model = on_account(model, &store, "answer", &request.llm)?;
     let name = model.name().to_owned();
     let tasks = pad.tasks(&name);
     pad.rekey(&name, &tasks, &store)?;

@@ -339,6 +339,7 @@ pub(super) fn raw_reply(attempt: u32, request: &ChatRequest, reply: ChatReply) -
         prompt_sha256: prompt_hash(request),
         seed: request.seed,
         text: reply.text,
+        reasoning: reply.reasoning,
         verdict: String::new(),
         reason: String::new(),
         finish: reply.finish.name().to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::llm::LlmConfig;
+use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError};
 use crate::sandbox::FileAccess;
 use crate::work::{Backend, Estimate, ProbePolicy, Progress, Stop, Worked};
 
@@ -119,6 +119,7 @@ impl Prepared {
         }
         let backend = shared.cloned().unwrap_or_else(|| own(&options.llm));
         let model = backend.model().await.map_err(|down| down.reason)?;
+        let model = on_account(model, session.store, "judge", &options.llm)?;
         session.store.database().set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
         let worked = judge.run(&self.board, &backend, model, session).await?;
@@ -170,6 +171,19 @@ impl Prepared {
         let record = store.map(Record::read).transpose()?.unwrap_or_default();
         judge.estimate(&self.board, &record)
     }
+}
+
+/// The model with its calls counted beside the store, and held to the caps of its settings.
+pub(super) fn on_account(
+    model: Arc<dyn ChatModel>,
+    store: &EvaluationStore,
+    role: &str,
+    config: &LlmConfig,
+) -> Result<Arc<dyn ChatModel>, Error> {
+    let folder = store.database().path().parent().unwrap_or(Path::new("."));
+    let ledger = Ledger::open(folder, || Ok(Vec::new()))?;
+    let account = Account::new(&ledger, ("llm", role), config)?;
+    Ok(llm::on_account(account, model).map_err(LlmError::from)?)
 }
 
 /// A backend that this work does not share.

@@ -18,9 +18,14 @@ static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 1,
+    readable_from: 3,
     migrations: || {
-        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("refused.sql"))]
+        let steps = [
+            include_str!("schema.sql"),
+            include_str!("refused.sql"),
+            include_str!("reasoning.sql"),
+        ];
+        steps.map(Migration::up).into()
     },
 };
 
@@ -35,6 +40,9 @@ pub struct Reply {
     pub seed: u64,
     /// The text as the model gave it.
     pub text: String,
+    /// What the model reasoned before it, where that was to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
     /// `A`, `B`, `C`, or empty where none can be read.
     pub verdict: String,
     /// Why there is no verdict; empty where there is one.
@@ -139,7 +147,7 @@ impl EvaluationStore {
         self.db
             .execute(
                 "INSERT OR REPLACE INTO replies VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
                 params![
                     task_key,
                     reply.attempt,
@@ -158,6 +166,7 @@ impl EvaluationStore {
                     reply.completion_tokens,
                     reply.calls,
                     reply.elapsed_ms,
+                    reply.reasoning,
                 ],
             )
             .map(drop)
@@ -171,7 +180,7 @@ impl EvaluationStore {
         let mut found: HashMap<String, Vec<Reply>> = HashMap::new();
         let rows = self.db.rows(
             "SELECT task_key, attempt, prompt_sha256, seed, text, verdict, reason, finish, llm,
-                    prompt_tokens, completion_tokens, calls, elapsed_ms
+                    prompt_tokens, completion_tokens, calls, elapsed_ms, reasoning
              FROM replies ORDER BY task_key, attempt",
             [],
             keyed_reply,
@@ -280,6 +289,7 @@ fn keyed_reply(row: &Row<'_>) -> rusqlite::Result<(String, Reply)> {
         completion_tokens: row.get(10)?,
         calls: row.get(11)?,
         elapsed_ms: row.get(12)?,
+        reasoning: row.get(13)?,
     };
     Ok((row.get(0)?, reply))
 }

@@ -12,6 +12,7 @@ fn reply(attempt: u32, text: &str) -> Reply {
         prompt_sha256: "p".into(),
         seed: 7,
         text: text.into(),
+        reasoning: (attempt == 1).then(|| "The bus is red.".into()),
         verdict: String::new(),
         reason: "no_choice".into(),
         finish: "stop".into(),

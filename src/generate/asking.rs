@@ -279,6 +279,7 @@ impl Asking for Sheet {
             model: reply.model,
             seed: request.seed,
             text: reply.text,
+            reasoning: reply.reasoning,
             finish: reply.finish.name().to_owned(),
             prompt_tokens: reply.usage.prompt_tokens,
             completion_tokens: reply.usage.completion_tokens,

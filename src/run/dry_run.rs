@@ -306,7 +306,7 @@ impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.expressions.iter().map(Effect::name);
         let width = names.map(|name| name.chars().count()).max().unwrap_or(0).max(12);
-        writeln!(f, "{:width$}  left out   share     alone  no value", format_args!(""))?;
+        writeln!(f, "{:width$}  left out   share     alone  no value", "")?;
         for effect in self.expressions.iter().chain([&self.together]) {
             let Effect { left_out, share, alone, missing, .. } = effect;
             writeln!(

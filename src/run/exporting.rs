@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::Error;
 use crate::base::db::DbError;
 use crate::config::Config;
-use crate::dataset::sink::{ExportFormat, MeasureColumn, SinkError, SinkSummary};
+use crate::dataset::sink::{ExportFormat, ExtraColumns, MeasureColumn, SinkError, SinkSummary};
 use crate::dataset::store::{SampleContext, Store};
 use crate::measure::MeasureName;
 use crate::measure::keep::{Keep, KeepCounts, KeepError, Subject};
@@ -53,10 +53,12 @@ pub fn export(
     let taken = Taken::read(store, &context, &config.measure.enabled)?;
     let has_samples = store.has_samples(&context)?;
     taken.require(&keep, folder.path(), has_samples)?;
-    let (columns, names) = (taken.columns(), taken.names());
+    let names = taken.names();
+    let reasoning = store.has_reasoning(context.answer_conf)?;
+    let extra = ExtraColumns { measures: taken.columns(), reasoning };
     let formats = &config.export.formats;
     let dataset = folder.path().join("dataset");
-    let create = |format: &ExportFormat| format.create(&dataset, &columns);
+    let create = |format: &ExportFormat| format.create(&dataset, &extra);
     let mut sinks = formats.iter().map(create).collect::<Result<Vec<_>, _>>()?;
     let mut counts = keep.counts();
     store.each_measured_sample(&context, &names, |sample| {

@@ -3,10 +3,11 @@
 mod answers;
 mod judge;
 mod library;
+mod money;
 mod resources;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::Error;
@@ -16,6 +17,7 @@ use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
+use crate::llm::Ledger;
 
 use super::answering::AnswerOutcome;
 use super::embedding::EmbedStage;
@@ -36,13 +38,15 @@ pub struct Job {
     progress: Arc<dyn Progress>,
     stop: Stop,
     resources: Resources,
+    ledger: Arc<Mutex<Option<Arc<Ledger>>>>,
 }
 
 impl Job {
     /// A job over a folder this process holds.
     pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
         let (folder, config) = (Arc::new(folder), Arc::new(config));
-        Self { folder, config, progress, stop, resources: Resources::default() }
+        let (resources, ledger) = (Resources::default(), Arc::default());
+        Self { folder, config, progress, stop, resources, ledger }
     }
 
     /// The same job over what a caller shares with it.
@@ -178,8 +182,11 @@ impl Job {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        let generates = self.config.generate.enabled;
-        Summary::read(&self.folder, store, ingest, answered, exported, generates)
+        let config = &self.config;
+        let summary = Summary::read(&self.folder, store, ingest, answered, exported, config)?;
+        // What the ledger on the disk lacks as yet.
+        let spending = self.spending().unwrap_or(summary.spending);
+        Ok(Summary { spending, ..summary })
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {
@@ -228,7 +235,8 @@ impl Job {
         let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
         let images = self.config.source.images.as_deref().map(resolve).transpose()?;
         let (kind, fields) = (self.config.source.kind, self.config.source.fields.clone());
-        let options = SourceOptions { images, kind, access: access.clone(), fields };
+        let limit = self.config.source.limit;
+        let options = SourceOptions { images, kind, access: access.clone(), fields, limit };
         Ok(source::open(&resolve(path)?, &options)?)
     }
 

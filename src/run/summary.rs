@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::Error;
+use crate::config::Config;
 use crate::dataset::store::{ExportRow, IngestSummary, RejectionCount, Store, TokenTotals};
 use crate::generate;
-use crate::llm::LlmError;
+use crate::llm::{Ledger, LlmError, Spending};
 use crate::measure::keep::{ExpressionCounts, KeepCounts};
 
 use super::RunFolder;
@@ -43,6 +44,12 @@ pub struct Summary {
     pub notices: Vec<String>,
     /// The failure that ended the answers of this session.
     pub gave_up: Option<LlmError>,
+    /// Pairs that are still to be asked for, where the answers ended early.
+    pub left: u64,
+    /// What all roles have spent, in all sessions.
+    pub spending: Spending,
+    /// The first so many records of the source are all that was read, where that is set.
+    pub limit: Option<u64>,
     /// That the run holds no sample, and why.
     pub nothing: Option<Nothing>,
 }
@@ -58,8 +65,10 @@ impl Summary {
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
         exported: Exported,
-        generates: bool,
+        config: &Config,
     ) -> Result<Self, Error> {
+        let (generates, attempts) = (config.generate.enabled, config.answer.attempts);
+        let limit = config.source.limit.filter(|limit| *limit > 0);
         let settings = Settings::read(store)?;
         let (matching, answering) = (settings.match_conf(), settings.answer_conf());
         let pass = store.pass()?;
@@ -106,6 +115,9 @@ impl Summary {
             ]
             .concat(),
             gave_up: answered.gave_up,
+            left: store.count_to_answer(matching, answering, attempts)?,
+            spending: Ledger::read(folder.path())?,
+            limit,
             nothing,
         })
     }
@@ -153,9 +165,13 @@ fn write_kept_back(f: &mut fmt::Formatter<'_>, keep: &KeepCounts) -> fmt::Result
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(IngestSummary { records, new_or_changed, gone, rejected }) = self.ingest {
+            let gone = match self.limit {
+                Some(limit) => format!("only the first {limit} were read"),
+                None => format!("{gone} gone"),
+            };
             writeln!(
                 f,
-                "source    {records} records ({new_or_changed} new or changed, {gone} gone), \
+                "source    {records} records ({new_or_changed} new or changed, {gone}), \
                  {rejected} entries refused"
             )?;
         }
@@ -170,6 +186,12 @@ impl fmt::Display for Summary {
             "answers   {accepted} accepted of {answers} written ({prompt_tokens} prompt + \
              {completion_tokens} completion tokens)"
         )?;
+        if self.gave_up.is_some() {
+            writeln!(f, "left      {} pairs to ask for", self.left)?;
+        }
+        if self.spending.total().calls > 0 {
+            writeln!(f, "spent     {}", self.spending)?;
+        }
         for RejectionCount { stage, code, count } in &self.rejections {
             writeln!(f, "refused   {count:>6}  {stage}: {code}")?;
         }

@@ -85,7 +85,7 @@ fn a_photo_whose_stamp_changed_is_new_again() {
     let (store, _folder) = store();
     let (source, stop) = (Names(vec!["cat", "dog"]), Stop::default());
     let photos = Stamps(Mutex::new("1"), stop.clone());
-    let ingest = || ingest::ingest(&source, &photos, &store, &stop, &Silent).expect("read");
+    let ingest = || ingest::ingest(&source, &photos, &store, false, &stop, &Silent).expect("read");
     assert_eq!((ingest().new_or_changed, ingest().new_or_changed), (2, 0));
     *photos.0.lock().expect("one thread") = "2";
     let again = ingest();
@@ -100,7 +100,8 @@ fn a_stop_ends_the_reading_and_keeps_what_was_read() {
     let stop = Stop::default();
     let photos = Stamps(Mutex::new("1"), stop.clone());
     let source = Names(vec!["cat", "stop", "dog"]);
-    let error = ingest::ingest(&source, &photos, &store, &stop, &Silent).expect_err("stopped");
+    let error =
+        ingest::ingest(&source, &photos, &store, false, &stop, &Silent).expect_err("stopped");
     assert!(error.is_stop());
     assert_eq!(store.count_new(store.pass().expect("pass")).expect("items"), 2);
 }
@@ -128,7 +129,7 @@ fn embedded(vectors: &[(&'static str, [f32; 2])]) -> (Store, tempfile::TempDir) 
     let (store, folder) = store();
     let names = vectors.iter().map(|(name, _)| *name).collect();
     let photos = Stamps(Mutex::new("1"), Stop::default());
-    ingest::ingest(&Names(names), &photos, &store, &Stop::default(), &Silent).expect("read");
+    ingest::ingest(&Names(names), &photos, &store, false, &Stop::default(), &Silent).expect("read");
     let pass = store.pass().expect("pass");
     let items = store.new_items(pass, 0, 99).expect("items");
     let outcome = |(item, (name, vector)): (_, &(&str, [f32; 2]))| {
@@ -223,6 +224,7 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
             examples: Vec::new(),
             prompt_tokens: 1,
             completion_tokens: 1,
+            reasoning: None,
             verdict: Verdict::Pass,
             filters: Vec::new(),
         };

@@ -30,7 +30,9 @@ impl Whose {
             | LlmFault::Config { .. }
             | LlmFault::Unsupported { .. }
             | LlmFault::CannotSee { .. }
-            | LlmFault::Blind { .. } => Self::Caller,
+            | LlmFault::Blind { .. }
+            | LlmFault::SpendingCap { .. }
+            | LlmFault::Ledger { .. } => Self::Caller,
             LlmFault::ContextTooLong { .. }
             | LlmFault::ContentPolicy { .. }
             | LlmFault::PhotoTooLarge { .. } => Self::Prompt,

@@ -156,7 +156,7 @@ impl<A: Asking> Calls<'_, A> {
             under_way: JoinSet::new(),
             rows,
             keeping: VecDeque::new(),
-            refusals: Refusals::new(self.backend.config().in_flight(), self.answered),
+            refusals: Refusals::new(self.backend.config().under_way(), self.answered),
             worked: Worked::default(),
             error: None,
         };
@@ -166,7 +166,9 @@ impl<A: Asking> Calls<'_, A> {
         loop {
             working.look_around();
             more &= !working.is_ending();
-            let free = more && working.busy() < self.backend.in_flight().max(1);
+            let free = more
+                && working.busy() < self.backend.in_flight().max(1)
+                && (self.model.has_room() || working.busy() == 0);
             if !more && working.busy() == 0 {
                 break;
             }
@@ -250,13 +252,15 @@ impl<A: Asking> Working<'_, A> {
 
     fn call(&mut self, task: A::Task) {
         let (asking, model) = (Arc::clone(&self.calls.asking), Arc::clone(&self.calls.model));
-        let (abort, call) = (self.calls.stop.abort_token(), self.refusals.begin());
+        let stop = self.calls.stop;
+        let cancel = if model.resumes() { stop.token() } else { stop.abort_token() };
+        let call = self.refusals.begin();
         self.under_way.spawn(async move {
             let request = match request(&asking, &task).await {
                 Ok(request) => request,
                 Err(error) => return Called::Unaskable(task, error),
             };
-            match model.chat(&request, &abort).await {
+            match model.chat(&request, &cancel).await {
                 Ok(reply) => Called::Replied { call, outcome: asking.reply(task, &request, reply) },
                 Err(error) => Called::Failed { task, request: request.into(), error },
             }
@@ -273,6 +277,10 @@ impl<A: Asking> Working<'_, A> {
                 }
             }
             Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
+            // The call was not made: its task is as open as those that were not begun.
+            Ok(Called::Failed { error, .. }) if error.is_spending_cap() => {
+                self.worked.gave_up.get_or_insert(error);
+            }
             Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
             Ok(Called::Unaskable(task, error)) => self.unaskable(&task, error),
             // Calls are not aborted, so it panicked; its task is found at the next start.
@@ -346,6 +354,9 @@ impl<A: Asking> Working<'_, A> {
     }
 
     fn kept(&mut self, count: usize) {
+        if let Some(spending) = self.calls.model.spending() {
+            self.calls.progress.spent(&spending);
+        }
         for after in self.keeping.drain(..count).collect::<Vec<_>>() {
             self.follow(after);
         }

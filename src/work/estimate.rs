@@ -2,13 +2,7 @@
 
 use std::fmt;
 
-use crate::llm::ChatRequest;
-
-/// Characters of English text per token: a rule of thumb, said as such.
-const CHARACTERS_PER_TOKEN: u64 = 4;
-
-/// Tokens of roles and separators in each call.
-const CALL_OVERHEAD: u64 = 10;
+use crate::llm::{CALL_OVERHEAD, CHARACTERS_PER_TOKEN, ChatRequest};
 
 /// Work ahead. Tokens are estimates; calls are exact as long as every reply can be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

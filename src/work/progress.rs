@@ -1,6 +1,7 @@
 //! What a run tells its caller while it works, and how a caller slows it down.
 
 use super::BackendDown;
+use crate::llm::Spending;
 
 /// A stage as the user sees it.
 #[derive(
@@ -46,6 +47,8 @@ pub trait Progress: Send + Sync {
     fn finish(&self, phase: Phase);
     /// The answers wait for the LLM backend, or (`None`) go on.
     fn paused(&self, _: Option<&BackendDown>) {}
+    /// What the LLM calls of the whole folder have spent, after some were kept.
+    fn spent(&self, _: &Spending) {}
 }
 
 /// Lets work go first that somebody waits for.

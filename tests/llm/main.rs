@@ -5,4 +5,7 @@ mod support;
 
 mod local;
 mod openai;
+mod reasoning;
+mod roles;
 mod shapes;
+mod stage;

@@ -1,16 +1,8 @@
-//! What fourteen kinds of server send under some twenty conditions each, and what that comes to:
-//! the bodies in `shapes.jsonl` are written after the servers' documentation and after reports of
-//! their users. A real HTTP server plays them, one path for each.
+//! What fourteen kinds of server send under some twenty conditions each, and what that comes to in
+//! the client that all roles share.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use pairwright::Failure;
 use pairwright::llm::{
     ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, LlmConfig, LlmError, Message,
@@ -19,61 +11,7 @@ use pairwright::llm::{
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-const SHAPES: &str = include_str!("shapes.jsonl");
-
-/// What a server is asked to play.
-struct Stage {
-    rows: Vec<Value>,
-    /// Rows whose refusal was sent once; those that are to be learnt from are answered after that.
-    refused: Mutex<HashSet<usize>>,
-}
-
-async fn play(
-    State(stage): State<Arc<Stage>>,
-    Path(number): Path<usize>,
-    request: Bytes,
-) -> Response {
-    let row = &stage.rows[number];
-    let learnt = row["expect"]["fault"] == "learnt";
-    let again = !stage.refused.lock().expect("no panic").insert(number);
-    if learnt && again {
-        let without = row["without"].as_str().expect("what is not taken");
-        let request: Value = serde_json::from_slice(&request).expect("JSON");
-        let system = request["messages"][0]["role"] == "system";
-        let says = if without == "system role" { system } else { !request[without].is_null() };
-        assert!(!says, "{} {}: {request}", row["server"], row["condition"]);
-        let good = r#"{"choices":[{"message":{"content":"learnt"},"finish_reason":"stop"}]}"#;
-        return ([("content-type", "application/json")], good).into_response();
-    }
-    // Some refusals are met only by calls with a picture or with a schema.
-    let wanted = row["headers"]["X-Only"].as_str().unwrap_or_default();
-    let request = String::from_utf8_lossy(&request);
-    let text = match (row["stream"].as_str(), row["raw"].as_str()) {
-        (Some(stream), _) => stream.to_owned(),
-        (None, Some(raw)) => raw.to_owned(),
-        (None, None) => row["body"].to_string(),
-    };
-    match wanted {
-        "images" => assert!(request.contains("image_url"), "the test sends a picture"),
-        "json" => assert!(request.contains("json_schema"), "the test sends a schema"),
-        _ => {}
-    }
-    let kind = row["kind"].as_str().unwrap_or(if row["stream"].is_string() {
-        "text/event-stream"
-    } else {
-        "application/json"
-    });
-    let status = u16::try_from(row["status"].as_u64().expect("a status")).expect("a status");
-    let mut response =
-        (StatusCode::from_u16(status).expect("a status"), [("content-type", kind)], text)
-            .into_response();
-    for (name, value) in row["headers"].as_object().into_iter().flatten() {
-        let name = axum::http::HeaderName::try_from(name.as_str()).expect("a name");
-        let value = value.as_str().expect("text").parse().expect("a value");
-        response.headers_mut().insert(name, value);
-    }
-    response
-}
+use crate::stage::{Stage, TEXT};
 
 fn request(row: &Value) -> ChatRequest {
     let mut question = Message::user("What waits at the pier?");
@@ -94,9 +32,10 @@ fn request(row: &Value) -> ChatRequest {
     if only == "json" || learnt { request.with_json_schema(schema) } else { request }
 }
 
-async fn ask(base: &str, number: usize, row: &Value) -> Result<ChatReply, LlmError> {
+async fn ask(stage: &Stage, number: usize) -> Result<ChatReply, LlmError> {
+    let row = &stage.rows[number];
     let config = LlmConfig {
-        target: format!("openai:{base}/{number}/v1").parse().expect("a target"),
+        target: format!("openai:{}", stage.url("chat", number)).parse().expect("a target"),
         model: Some("m".into()),
         max_attempts: 1,
         deadline_s: 20.0,
@@ -132,7 +71,7 @@ fn differs(row: &Value, result: &Result<ChatReply, LlmError>) -> Option<String> 
             let cut = reply.finish == FinishReason::Length;
             match (expect["answer"].as_str().or(expect["text"].as_str()), &expect["fault"]) {
                 (Some(text), _) => whole && reply.text.trim() == text,
-                (None, Value::String(fault)) => fault == "learnt" && reply.text == "learnt",
+                (None, Value::String(fault)) => fault == "learnt" && reply.text == TEXT,
                 _ if expect["truncated"] == true => cut,
                 _ => expect["unfinished"] == true && !whole && !cut,
             }
@@ -158,17 +97,12 @@ fn differs(row: &Value, result: &Result<ChatReply, LlmError>) -> Option<String> 
 
 #[tokio::test]
 async fn every_server_is_understood_under_every_condition() {
-    let rows: Vec<Value> =
-        SHAPES.lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
-    let stage = Arc::new(Stage { rows: rows.clone(), refused: Mutex::default() });
-    let routes = Router::new().route("/{row}/v1/chat/completions", post(play)).with_state(stage);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let base = format!("http://{}", listener.local_addr().expect("bound"));
-    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let stage = Stage::open(|_| TEXT).await;
     let mut wrong = Vec::new();
-    for (number, row) in rows.iter().enumerate() {
-        wrong.extend(differs(row, &ask(&base, number, row).await));
+    for (number, row) in stage.rows.iter().enumerate() {
+        let result = ask(&stage, number).await;
+        assert!(stage.was_played("chat", number), "{row}: the test sends what is refused");
+        wrong.extend(differs(row, &result));
     }
-    server.abort();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), stage.rows.len(), wrong.join("\n"));
 }

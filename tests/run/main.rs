@@ -13,6 +13,8 @@ mod generate_stub;
 mod incremental;
 mod judged;
 mod kill;
+mod money;
 mod old_folders;
 mod prompts;
 mod source;
+mod thresholds;

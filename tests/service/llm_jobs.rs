@@ -10,6 +10,7 @@ use tonic::transport::Channel;
 mod generate;
 mod judge;
 mod stop;
+mod thresholds;
 
 use crate::support::serve::Server;
 

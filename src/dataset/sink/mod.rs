@@ -56,6 +56,15 @@ pub struct MeasureColumn {
     pub is_word: bool,
 }
 
+/// Columns of an export beside those that every export has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtraColumns {
+    /// Of the measures that were taken.
+    pub measures: Vec<MeasureColumn>,
+    /// Whether some sample has reasoning kept beside its answer.
+    pub reasoning: bool,
+}
+
 /// What a finished sink wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSummary {
@@ -101,21 +110,17 @@ impl ExportFormat {
         }
     }
 
-    /// Starts writing this format into `folder`, which must exist. `measures` are the columns that
-    /// formats with columns have for measures.
+    /// Starts writing this format into `folder`, which must exist. `extra` are the columns that
+    /// formats with columns have beside those of every export.
     ///
     /// # Errors
     /// The temporary file cannot be made.
-    pub fn create(
-        self,
-        folder: &Path,
-        measures: &[MeasureColumn],
-    ) -> Result<Box<dyn Sink>, SinkError> {
+    pub fn create(self, folder: &Path, extra: &ExtraColumns) -> Result<Box<dyn Sink>, SinkError> {
         let path = folder.join(self.file_name());
         Ok(match self {
             Self::Llava => Box::new(LlavaSink::create(&path)?),
             Self::Jsonl => Box::new(JsonlSink::create(&path)?),
-            Self::Parquet => Box::new(ParquetSink::create(&path, measures)?),
+            Self::Parquet => Box::new(ParquetSink::create(&path, extra)?),
         })
     }
 }

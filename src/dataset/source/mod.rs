@@ -14,6 +14,7 @@ mod fields;
 mod folder;
 mod ids;
 mod jsonl;
+mod limited;
 mod lines;
 mod manifest;
 mod refusal;
@@ -168,6 +169,8 @@ pub struct SourceOptions {
     pub access: FileAccess,
     /// How the fields of manifests and sidecars are called.
     pub fields: FieldNames,
+    /// End after so many records; none or 0: all are read.
+    pub limit: Option<u64>,
 }
 
 /// Opens the source at `path`. Nothing is read yet but the kind of the path and, of a `.json`, its
@@ -189,7 +192,11 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
         let expected = if is_folder { "a file" } else { "a folder of photos" };
         return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
-    (reader.open)(path, options)
+    let source = (reader.open)(path, options)?;
+    Ok(match options.limit {
+        Some(limit @ 1..) => Box::new(limited::Limited { source, limit }),
+        Some(0) | None => source,
+    })
 }
 
 impl Reader {

@@ -21,7 +21,8 @@ const PROVEN: &str = "refusals are proven";
 
 /// What a row of answers `a` holds, in the order in which [`answer`] reads it.
 pub(super) const ANSWER: &str = "a.answer_key, a.pair_key, a.attempt, a.text, a.finish, a.llm,
-    a.seed, a.examples, a.prompt_tokens, a.completion_tokens, a.verdict, a.reason, a.filters";
+    a.seed, a.examples, a.prompt_tokens, a.completion_tokens, a.verdict, a.reason, a.filters,
+    a.reasoning";
 
 impl Store {
     /// How many pairs there are under `match_conf`.
@@ -70,6 +71,16 @@ impl Store {
         self.db.value("SELECT EXISTS (SELECT 1 FROM answers WHERE conf = ?1)", [conf])
     }
 
+    /// Whether reasoning was kept beside any accepted answer under `conf`.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_reasoning(&self, conf: &str) -> Result<bool, DbError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM answers
+                   WHERE conf = ?1 AND verdict = 'accepted' AND reasoning IS NOT NULL)";
+        self.db.value(sql, [conf])
+    }
+
     /// Keeps an answer and its verdict.
     ///
     /// # Errors
@@ -83,7 +94,7 @@ impl Store {
         self.db
             .execute(
                 "INSERT OR REPLACE INTO answers VALUES
-             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 params![
                     row.answer_key,
                     row.pair_key,
@@ -101,6 +112,7 @@ impl Store {
                     row.verdict.code(),
                     row.verdict.reason(),
                     json(&row.filters),
+                    row.reasoning,
                 ],
             )
             .map(|_| ())
@@ -262,6 +274,7 @@ pub(super) fn answer(row: &Row<'_>, first: usize) -> rusqlite::Result<AnswerRow>
             _ => Verdict::Reject(Refused { code, reason }),
         },
         filters: json_column(row, first + 12)?,
+        reasoning: row.get(first + 13)?,
     })
 }
 

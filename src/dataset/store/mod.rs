@@ -41,7 +41,7 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 6,
+    readable_from: 7,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),
@@ -50,6 +50,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("descriptions.sql")),
             Migration::up(include_str!("checks.sql")),
             Migration::up(include_str!("measure_details.sql")),
+            Migration::up(include_str!("reasoning.sql")),
             Migration::up(include_str!("judged.sql")),
         ]
     },

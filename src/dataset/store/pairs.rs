@@ -53,7 +53,32 @@ pub struct SampleContext<'a> {
     pub image_root: Option<&'a Path>,
 }
 
+/// Whether a pair matched under `?1` is to be asked for under `?2`, `?3` attempts in all.
+const IS_OPEN: &str = "p.conf = ?1
+    AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2
+        AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
+    AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
+    AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
+        AND r.key = p.pair_key AND r.conf = ?2)";
+
 impl Store {
+    /// How many pairs [`Self::pairs_to_answer`] would bring in all, and those whose calls failed in
+    /// this run.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_to_answer(
+        &self,
+        match_conf: &str,
+        conf: &str,
+        attempts: u32,
+    ) -> Result<u64, DbError> {
+        let sql = format!("SELECT count(*) FROM {PAIRS} WHERE {IS_OPEN}");
+        let open: u64 = self.db.value(&sql, params![match_conf, conf, attempts])?;
+        let failed: u64 = self.db.value("SELECT count(*) FROM failures", [])?;
+        Ok(open + failed)
+    }
+
     /// The next pairs to answer, in order, after (`seq`, `rank`) `after`, each with the number of
     /// the attempt to make now, from 1: matched under `match_conf`, with no accepted answer under
     /// `conf`, fewer than `attempts` made, and no refusal or failure in this run.
@@ -73,13 +98,7 @@ impl Store {
                 "SELECT {PAIR},
                     (SELECT count(*) FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2)
                  FROM {PAIRS}
-                 WHERE p.conf = ?1 AND (p.seq, p.rank) > (?4, ?5)
-                   AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key
-                       AND a.conf = ?2
-                       AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
-                   AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
-                   AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
-                       AND r.key = p.pair_key AND r.conf = ?2)
+                 WHERE {IS_OPEN} AND (p.seq, p.rank) > (?4, ?5)
                  ORDER BY p.seq, p.rank LIMIT ?6"
             ),
             params![match_conf, conf, attempts, after.0, after.1, limit],
@@ -263,6 +282,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<(Strin
             encoder: context.encoder.to_owned(),
             encoder_hash: context.encoder_hash.to_owned(),
             filters_passed: answer.filters,
+            reasoning: answer.reasoning,
         },
         measures: BTreeMap::new(),
         measure_details: BTreeMap::new(),

@@ -112,6 +112,7 @@ impl Run {
             examples: vec!["e1".into()],
             prompt_tokens: 10,
             completion_tokens: 3,
+            reasoning: None,
             verdict,
             filters: vec!["empty".into()],
         };

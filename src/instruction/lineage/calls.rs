@@ -29,6 +29,8 @@ pub struct StoredReply {
     /// As it was sent.
     pub seed: u64,
     pub text: String,
+    /// What the LLM reasoned before it, where that was to be kept.
+    pub reasoning: Option<String>,
     /// Why it ended: `stop`, `length`, ...
     pub finish: String,
     pub prompt_tokens: u64,
@@ -62,7 +64,7 @@ impl GenerationStore {
     pub fn reply(&self, key: &str) -> Result<Option<StoredReply>, DbError> {
         self.db.row(
             "SELECT key, role, subject, attempt, model, seed, text, finish, prompt_tokens,
-                    completion_tokens FROM calls WHERE key = ?1",
+                    completion_tokens, reasoning FROM calls WHERE key = ?1",
             [key],
             stored_reply,
         )
@@ -74,12 +76,17 @@ impl GenerationStore {
     /// SQLite's.
     pub fn put_reply(&self, reply: &StoredReply) -> Result<(), DbError> {
         let StoredReply { key, role, subject, attempt, model, seed, text, finish, .. } = reply;
+        let reasoning = &reply.reasoning;
         let (prompt, completion) = (reply.prompt_tokens, reply.completion_tokens);
         self.db.write(|transaction| {
             transaction.execute("DELETE FROM failures WHERE key = ?1", [key])?;
             transaction.execute(
-                "INSERT OR IGNORE INTO calls VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                params![key, role, subject, attempt, model, seed, text, finish, prompt, completion],
+                "INSERT OR IGNORE INTO calls
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                params![
+                    key, role, subject, attempt, model, seed, text, finish, prompt, completion,
+                    reasoning
+                ],
             )?;
             Ok(())
         })
@@ -231,5 +238,6 @@ fn stored_reply(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredReply> {
         finish: row.get(7)?,
         prompt_tokens: row.get(8)?,
         completion_tokens: row.get(9)?,
+        reasoning: row.get(10)?,
     })
 }

@@ -21,10 +21,14 @@ static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 3,
+    readable_from: 4,
     migrations: || {
-        let steps =
-            [include_str!("schema.sql"), include_str!("requires.sql"), include_str!("members.sql")];
+        let steps = [
+            include_str!("schema.sql"),
+            include_str!("requires.sql"),
+            include_str!("members.sql"),
+            include_str!("reasoning.sql"),
+        ];
         steps.map(Migration::up).into()
     },
 };

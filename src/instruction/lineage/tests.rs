@@ -15,6 +15,7 @@ fn reply(key: &str) -> StoredReply {
         model: "m".into(),
         seed: 7,
         text: "t".into(),
+        reasoning: Some("r".into()),
         finish: "stop".into(),
         prompt_tokens: 3,
         completion_tokens: 2,

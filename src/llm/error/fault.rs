@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::ErrorKind;
 use crate::base::check::{Problem, Problems};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
@@ -29,6 +30,9 @@ pub const CODES: [&str; 20] = [
     "llm_local_server",
     "llm_missing",
     "llm_config",
+    "llm_batch",
+    "spending_cap",
+    "llm_ledger",
 ];
 
 /// The reason of a failure, as one attempt (or the set-up) met it.
@@ -179,6 +183,36 @@ pub enum LlmFault {
         /// Start of the answer's body.
         excerpt: String,
     },
+    /// A batch ended without an answer to the call, which costs nothing.
+    #[error("batch {id} of the LLM server {state}: {excerpt}")]
+    Batch {
+        /// The server's name for the batch.
+        id: String,
+        /// What became of it: `failed`, `expired`, `cancelled`, or what the server said.
+        state: String,
+        /// Start of what the server said of it.
+        excerpt: String,
+    },
+    /// The call was not made: it could spend more than the settings allow.
+    #[error(
+        "the spending cap {setting} = {cap} is reached: {spent} is spent, and the next call may take {next}; with a higher cap the same command goes on"
+    )]
+    SpendingCap {
+        /// The setting's path in the configuration.
+        setting: String,
+        /// Its value.
+        cap: String,
+        /// What this folder of work has spent by the same settings, in all sessions.
+        spent: String,
+        /// The most that the call may take.
+        next: String,
+    },
+    /// What calls spend cannot be kept any more, so none is made.
+    #[error("what the LLM calls spend, and their batches, cannot be kept: {reason}")]
+    Ledger {
+        /// What the disk or the database said.
+        reason: String,
+    },
     /// The caller gave up.
     #[error("the LLM call was cancelled")]
     Cancelled,
@@ -224,6 +258,13 @@ impl From<Problems> for LlmFault {
     }
 }
 
+impl From<DbError> for LlmFault {
+    /// Of the ledger, the only database that a model has.
+    fn from(error: DbError) -> Self {
+        Self::Ledger { reason: error.to_string() }
+    }
+}
+
 impl LlmFault {
     /// A wrong setting.
     pub(in crate::llm) fn config(field: &str, reason: impl Into<String>) -> Self {
@@ -262,10 +303,13 @@ impl Failure for LlmFault {
             | Self::RateLimited { .. }
             | Self::Server { .. }
             | Self::Garbage { .. } => ErrorKind::Unavailable,
+            // Somebody has cancelled it: the same call is not made again by itself.
+            Self::Batch { state, .. } if state == "cancelled" => ErrorKind::FailedPrecondition,
+            Self::Batch { .. } => ErrorKind::Unavailable,
             Self::Timeout { .. } => ErrorKind::DeadlineExceeded,
-            Self::QuotaExhausted { .. } | Self::ContextTooLong { .. } => {
-                ErrorKind::ResourceExhausted
-            }
+            Self::QuotaExhausted { .. }
+            | Self::ContextTooLong { .. }
+            | Self::SpendingCap { .. } => ErrorKind::ResourceExhausted,
             Self::Auth { .. } => ErrorKind::PermissionDenied,
             Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
             Self::ContentPolicy { .. }
@@ -275,6 +319,7 @@ impl Failure for LlmFault {
             | Self::PhotoTooLarge { .. }
             | Self::Config { .. } => ErrorKind::InvalidInput,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Ledger { .. } => ErrorKind::Internal,
             // Whether the request is at fault, or the server in its present state, is not known.
             Self::BadRequest { .. } | Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
         }
@@ -302,6 +347,9 @@ impl Failure for LlmFault {
             Self::LocalServer { .. } => "llm_local_server",
             Self::Missing { .. } => "llm_missing",
             Self::Config { .. } => "llm_config",
+            Self::Batch { .. } => "llm_batch",
+            Self::SpendingCap { .. } => "spending_cap",
+            Self::Ledger { .. } => "llm_ledger",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! refusals are told apart by what they say ([`refusal`]).
 
 mod attempts;
+mod batches;
 mod dialect;
 mod events;
 mod key;
@@ -28,7 +29,9 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage};
+use super::chat::{
+    BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage,
+};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
@@ -48,6 +51,7 @@ pub struct OpenAiChat {
     dialect: Dialect,
     policy: RetryPolicy,
     deadline: Duration,
+    keep_reasoning: bool,
     places: Semaphore,
     stats: Arc<LlmStats>,
 }
@@ -98,6 +102,7 @@ impl OpenAiChat {
             dialect: Dialect::new(config),
             policy: config.retry_policy(),
             deadline: config.deadline(),
+            keep_reasoning: config.keep_reasoning,
             places: Semaphore::new(config.max_in_flight),
             stats,
         })
@@ -254,10 +259,11 @@ impl OpenAiChat {
         let Answer { text, reasoning, finish, usage, model, prompt_logprobs } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
-        let reasoning = reasoning::thought(reasoning);
+        let thought = reasoning::thought(reasoning);
         ChatReply {
             text,
-            reasoning,
+            reasoned: thought.is_some(),
+            reasoning: thought.filter(|_| self.keep_reasoning),
             finish,
             usage,
             model,
@@ -314,6 +320,10 @@ impl ChatModel for OpenAiChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn batches(&self) -> Option<&dyn BatchServer> {
+        Some(self)
     }
 
     fn adaptations(&self) -> Vec<Adaptation> {

@@ -58,6 +58,14 @@ impl Peer {
         self.send(request.body(json)).await
     }
 
+    pub(super) async fn post_form(
+        &self,
+        path: &str,
+        form: reqwest::multipart::Form,
+    ) -> Result<Response, Refused> {
+        self.send(self.http.post(self.url(path)).multipart(form)).await
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.base_url)
     }

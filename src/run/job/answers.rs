@@ -89,7 +89,7 @@ impl Job {
         backend: &Backend,
         matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
-        let mut pairs = 0;
+        let (mut pairs, mut gave_up) = (0, None);
         while let Some(model) = self.model_or_end(backend, matched.clone()).await? {
             let pass = self.answer(backend, model, matched.clone()).await?;
             pairs += pass.pairs;
@@ -98,12 +98,14 @@ impl Job {
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
             // What waiting does not mend: wrong settings, or nothing but refusals.
-            let refused = pass.gave_up.is_some_and(|error| Whose::fault(&error) != Whose::Server);
-            if complete || hopeless || refused || self.stop.is_asked() {
+            gave_up = pass.gave_up.filter(|error| Whose::fault(error) != Whose::Server);
+            if complete || hopeless || gave_up.is_some() || self.stop.is_asked() {
                 break;
             }
         }
-        Ok(AnswerOutcome { pairs, gave_up: None })
+        // Refusals are told by the failures that are kept; a cap leaves none.
+        gave_up.take_if(|error| !error.is_spending_cap());
+        Ok(AnswerOutcome { pairs, gave_up })
     }
 
     /// The model once it is there; `None` when the job is stopped or nothing is left to ask.
@@ -246,6 +248,7 @@ impl Job {
         {
             return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
         }
+        let model = self.on_account(model, ("llm", "answer"), &self.config.llm)?;
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
         let mut settings = stage.settings(&self.config.llm);

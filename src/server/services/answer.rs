@@ -182,6 +182,7 @@ fn shown(row: AnswerRow, prompt_hash: &str) -> pb::Answer {
         completion_tokens: i64::try_from(row.completion_tokens).unwrap_or(i64::MAX),
         seed: row.seed,
         example_ids: row.examples,
+        reasoning: row.reasoning,
     }
 }
 

@@ -92,6 +92,7 @@ impl ChatModel for Scripted {
             act @ (Act::Answer | Act::Poor) => {
                 return Ok(ChatReply {
                     text: format!("{act:?}"),
+                    reasoned: false,
                     reasoning: None,
                     finish: FinishReason::Stop,
                     usage: Usage::default(),

@@ -5,23 +5,23 @@ use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder, StructBui
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::super::{MeasureColumn, Sample};
+use super::super::{ExtraColumns, MeasureColumn, Sample};
 use crate::dataset::record::CandidateScore;
 
 /// Samples held until they make a row group.
 pub(super) struct Columns {
     schema: SchemaRef,
-    measures: Vec<MeasureColumn>,
+    extra: ExtraColumns,
     held: Vec<Sample>,
     bytes: usize,
 }
 
 impl Columns {
-    pub fn new(measures: &[MeasureColumn]) -> Self {
-        let columns = arrays(&[], measures).into_iter();
+    pub fn new(extra: &ExtraColumns) -> Self {
+        let columns = arrays(&[], extra).into_iter();
         let fields: Vec<Field> = columns.map(|column| column.field()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { schema, measures: measures.to_owned(), held: Vec::new(), bytes: 0 }
+        Self { schema, extra: extra.clone(), held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -39,13 +39,15 @@ impl Columns {
 
     pub fn push(&mut self, sample: &Sample) {
         let description = &sample.lineage.description;
+        let reasoning = sample.lineage.reasoning.as_ref().map_or(0, String::len);
         self.bytes += sample.instruction.len() + sample.answer.len() + description.len();
+        self.bytes += reasoning;
         self.held.push(sample.clone());
     }
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let columns = arrays(&self.held, &self.measures).into_iter();
+        let columns = arrays(&self.held, &self.extra).into_iter();
         let arrays = columns.map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
@@ -66,9 +68,12 @@ impl Column {
 }
 
 /// Every column in the order of the file.
-fn arrays(samples: &[Sample], measures: &[MeasureColumn]) -> Vec<Column> {
+fn arrays(samples: &[Sample], extra: &ExtraColumns) -> Vec<Column> {
     let mut columns = fields(samples);
-    columns.extend(measures.iter().map(|one| measure(one, samples)));
+    if extra.reasoning {
+        columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
+    }
+    columns.extend(extra.measures.iter().map(|one| measure(one, samples)));
     columns
 }
 
@@ -96,13 +101,7 @@ fn fields(samples: &[Sample]) -> Vec<Column> {
         count("height", samples, |s| s.lineage.height),
         text("description", samples, |s| &s.lineage.description),
         text("instruction_id", samples, |s| &s.lineage.instruction_id),
-        Column {
-            name: "category".into(),
-            nullable: true,
-            values: Arc::new(
-                samples.iter().map(|s| s.lineage.category.as_deref()).collect::<StringArray>(),
-            ),
-        },
+        optional("category", samples, |s| s.lineage.category.as_deref()),
         number("similarity", samples, |s| Some(s.lineage.similarity)),
         number("score", samples, |s| Some(s.lineage.score)),
         Column { nullable: true, ..number("probability", samples, |s| s.lineage.probability) },
@@ -127,6 +126,18 @@ fn required(name: &'static str, values: ArrayRef) -> Column {
 
 fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {
     required(name, Arc::new(StringArray::from_iter_values(samples.iter().map(get))))
+}
+
+fn optional(
+    name: &'static str,
+    samples: &[Sample],
+    get: impl Fn(&Sample) -> Option<&str>,
+) -> Column {
+    Column {
+        name: name.into(),
+        nullable: true,
+        values: Arc::new(samples.iter().map(get).collect::<StringArray>()),
+    }
 }
 
 fn long(name: &'static str, samples: &[Sample], field: impl Fn(&Sample) -> u64) -> Column {
