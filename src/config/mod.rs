@@ -82,7 +82,7 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
-    /// Read only so many records, the first ones: a preview, whose rows count later. None or 0:
+    /// Read only so many photos, the first ones: a preview, whose rows count later. None or 0:
     /// all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,

@@ -77,8 +77,8 @@ pub enum MeasureName {
 }
 
 impl MeasureName {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
+    /// Every measure.
+    pub const ALL: &[Self] = &[
         Self::SentenceSimilarityMin,
         Self::SentenceSimilarityMean,
         Self::Relevance,
@@ -93,7 +93,7 @@ impl MeasureName {
 
     /// The measure of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
+        Self::ALL.iter().copied().find(|one| one.name() == name)
     }
 
     /// Whether its values are words, not numbers.

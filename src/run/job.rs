@@ -182,11 +182,7 @@ impl Job {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        let config = &self.config;
-        let summary = Summary::read(&self.folder, store, ingest, answered, exported, config)?;
-        // What the ledger on the disk lacks as yet.
-        let spending = self.spending().unwrap_or(summary.spending);
-        Ok(Summary { spending, ..summary })
+        Summary::read(&self.folder, store, ingest, answered, exported, &self.config)
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::config::{Config, RUN_FILE};
 use crate::dataset::store::{SampleContext, Store};
 use crate::instruction::GenerateError;
-use crate::llm::SamplingSettings;
+use crate::llm::{Ledger, SamplingSettings};
 use crate::measure::keep::KeepCounts;
 use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
@@ -272,6 +272,7 @@ impl Page<'_> {
             calls,
             retries,
             accepted: totals.accepted,
+            spending: Ledger::read(self.folder.path())?.roles,
         })
     }
 

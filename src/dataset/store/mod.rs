@@ -41,7 +41,7 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 7,
+    readable_from: 8,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),

@@ -201,9 +201,14 @@ impl BatchServer for OpenAiChat {
             200..=299 => self.read_body(request, body),
             _ => Err(self.peer.refused(status, &HeaderMap::new(), body)),
         };
-        let Refused { fault, parameter } = match answer {
+        let Refused { fault, parameter, photo } = match answer {
             Ok(answer) => return Ok(self.reply(answer, 1, start)),
             Err(refused) => refused,
+        };
+        let photo = photo.filter(|_| request.shows_photo());
+        let (fault, parameter) = match photo {
+            Some(of_photo) => (of_photo, None),
+            None => (fault, parameter),
         };
         self.stats.fault(&fault);
         self.stats.fail_call();

@@ -258,6 +258,7 @@ impl Job {
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
         let seconds = started.elapsed().as_secs_f64();
+        self.ledger()?.flush();
         store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
         let learnt = model.adaptations().into_iter().map(|learnt| learnt.to_string());
         settings.adaptations.extend(learnt);
