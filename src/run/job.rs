@@ -19,6 +19,7 @@ use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
 use crate::llm::{Ledger, LlmError};
+use crate::measure::keep::KeepError;
 
 use super::answering::AnswerOutcome;
 use super::describing::DescribeStage;
@@ -158,7 +159,7 @@ impl Job {
             return Err(Stopped.into());
         }
         let store = self.folder.store()?;
-        let mut exported = Exported::default();
+        let mut exported = Ok(Exported::default());
         if let Some(context) = Settings::read(&store)?.sample_context() {
             let started = Instant::now();
             let config = &self.config.measure;
@@ -172,12 +173,37 @@ impl Job {
                 return Err(Stopped.into());
             }
             let started = Instant::now();
-            exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
-            let rows = exported.written.first().map_or(0, |summary| summary.rows);
+            let written = exporting::export(&self.folder, &store, &self.config, &*self.progress);
+            exported = match written {
+                Err(error) if waits_for_a_measure(&error) => Err(error),
+                written => Ok(written?),
+            };
+            let written = exported.as_ref().ok().and_then(|one| one.written.first());
+            let rows = written.map_or(0, |summary| summary.rows);
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
-        self.summary(&store, Some(ingest), answered, exported)
+        match exported {
+            Ok(exported) => self.summary(&store, Some(ingest), answered, exported),
+            Err(error) => self.without_exports(&store, ingest, answered, error),
+        }
+    }
+
+    /// The summary where a threshold waits for a measure that could not be taken in this session: it
+    /// says why, and the next start goes on.
+    fn without_exports(
+        &self,
+        store: &Store,
+        ingest: IngestSummary,
+        answered: AnswerOutcome,
+        error: Error,
+    ) -> Result<Summary, Error> {
+        let summary = self.summary(store, Some(ingest), answered, Exported::default())?;
+        if !summary.is_partial() {
+            return Err(error);
+        }
+        tracing::warn!(code = error.code(), "the exports are left as they were: {error}");
+        Ok(summary)
     }
 
     fn summary(
@@ -338,6 +364,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
+            twins: self.config.source.twins,
             photos: &self.resources.access,
             names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),
@@ -346,6 +373,11 @@ impl Job {
         store.add_stage_time(Phase::Embed.name(), worked, started.elapsed().as_secs_f64())?;
         Ok(())
     }
+}
+
+/// Whether nothing was exported because a threshold has no value of any sample to go by.
+fn waits_for_a_measure(error: &Error) -> bool {
+    matches!(error.get(), Some(KeepError::NotTaken { .. }))
 }
 
 /// What the stages before the answers need.

@@ -23,6 +23,7 @@ mod photo_calls;
 mod reporting;
 mod settings;
 mod summary;
+mod twins;
 mod verify;
 
 use std::path::PathBuf;
