@@ -39,16 +39,17 @@ impl Job {
         mut embedded: Feed,
     ) -> Result<Option<LlmError>, Error> {
         loop {
-            let gave_up = match self.model_for(("describe", stage.shows_photos()), store, backend).await? {
-                Err(error) => error,
-                Ok(model) => {
-                    let (feed, progress) = (embedded.clone(), &*self.progress);
-                    let run = stage.run(store, (backend, model), feed, &self.stop, progress);
-                    let gave_up = run.await?;
-                    self.ledger()?.flush();
-                    gave_up
-                }
-            };
+            let gave_up =
+                match self.model_for(("describe", stage.shows_photos()), store, backend).await? {
+                    Err(error) => error,
+                    Ok(model) => {
+                        let (feed, progress) = (embedded.clone(), &*self.progress);
+                        let run = stage.run(store, (backend, model), feed, &self.stop, progress);
+                        let gave_up = run.await?;
+                        self.ledger()?.flush();
+                        gave_up
+                    }
+                };
             let passes = gave_up.as_ref().is_some_and(|error| Whose::fault(error) == Whose::Server);
             let pauses = self.resources.on_dead_backend == OnDeadBackend::Pause;
             if !(passes && pauses) || self.stop.is_asked() {
