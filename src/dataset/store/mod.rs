@@ -43,7 +43,7 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 9,
+    readable_from: 10,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),
