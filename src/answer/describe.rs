@@ -313,7 +313,9 @@ mod tests {
         let code = |text: &str, finish, reasoning: Option<&str>| {
             let reply = ChatReply {
                 text: text.into(),
+                reasoned: reasoning.is_some(),
                 reasoning: reasoning.map(str::to_owned),
+                prompt_logprobs: Vec::new(),
                 finish,
                 usage: Usage::default(),
                 model: "m".into(),
