@@ -247,7 +247,7 @@ impl Describer {
     /// What is said of a reply.
     pub fn verdict(&self, reply: &ChatReply) -> Verdict {
         let text = reply.text.trim();
-        match no_answer(text, reply.finish.name(), reply.reasoning.is_some()) {
+        match no_answer(text, reply.finish.name(), reply.reasoned) {
             Some(refused) => Verdict::Reject(refused),
             None => self.filters.check(&SampleView {
                 text,
