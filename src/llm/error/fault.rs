@@ -9,7 +9,7 @@ use crate::base::db::DbError;
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
-pub const CODES: [&str; 20] = [
+pub const CODES: [&str; 23] = [
     "llm_unreachable",
     "llm_disconnected",
     "llm_timeout",

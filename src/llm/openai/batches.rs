@@ -201,10 +201,12 @@ impl BatchServer for OpenAiChat {
             200..=299 => self.read_body(request, body),
             _ => Err(self.peer.refused(status, &HeaderMap::new(), body)),
         };
-        let Refused { fault, parameter } = match answer {
+        let Refused { fault, parameter, photo } = match answer {
             Ok(answer) => return Ok(self.reply(answer, 1, start)),
             Err(refused) => refused,
         };
+        let photo = photo.filter(|_| request.shows_photo());
+        let (fault, parameter) = photo.map_or((fault, parameter), |fault| (fault, None));
         self.stats.fault(&fault);
         self.stats.fail_call();
         // Other requests of the same batch were refused for the same parameter.
