@@ -177,6 +177,13 @@ mod tests {
             model: "M".into(),
             excerpt: String::new(),
         };
+        let spent = || LlmFault::SpendingCap {
+            setting: "llm.max_cost".into(),
+            cap: "1".into(),
+            spent: "0.9".into(),
+            next: "0.2".into(),
+        };
+        let capped = "stopped: the spending cap llm.max_cost = 1 is reached: 0.9 is spent";
         let kept = "stopped; everything finished is kept. To resume: GO";
         let missing = "some LLM calls are missing; the same command makes them: GO";
         let why = "error: nothing was made: all refused";
@@ -190,6 +197,7 @@ mod tests {
             (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
             (gave_up(gone()), 4, vec![down, missing]),
             (gave_up(wrong()), 4, vec![down, missing]),
+            (gave_up(spent()), 6, vec![capped, missing]),
             (empty(Ended::default()), 7, vec![why]),
             // What is tried again may bring something.
             (empty(Ended { partial: true, ..Ended::default() }), 3, vec![why, missing]),

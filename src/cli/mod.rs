@@ -43,7 +43,7 @@ use exit::Exit;
         3    done, but some LLM calls failed: the same command tries them again\n  \
         4    the LLM server or the model hub cannot be used; what was done is kept\n  \
         5    verify found something wrong\n  \
-        6    a limit was hit, such as a full disk; finished work is kept\n  \
+        6    a limit was hit: a full disk, a spending cap; finished work is kept\n  \
         7    nothing was made: everything was refused; the message names the first cause\n  \
         130  stopped by Ctrl-C; finished work is kept\n\n\
         Environment:\n  \

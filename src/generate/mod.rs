@@ -229,6 +229,7 @@ impl Generation {
         );
         let mut vectors = Vectors { store: &store, embedder };
         let worked = self.stages(&inputs, askers, &mut vectors).await;
+        ledger.flush();
         if worked.as_ref().is_err_and(Error::is_stop) {
             return Err(Stopped.into());
         }

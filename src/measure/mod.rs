@@ -5,6 +5,7 @@
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
 pub mod duplicates;
+pub mod judged;
 pub mod keep;
 mod language;
 mod objects;
@@ -20,12 +21,23 @@ use crate::base::check::{Checks, Settings};
 use crate::dataset::record::{Measured, SampleView};
 use crate::encoder::Encoder;
 
+pub use judged::{JudgeConfig, Question};
+
 /// Which measures a run takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeasureConfig {
     /// Taken of every accepted sample, in this order; none by default.
     pub enabled: Vec<MeasureName>,
+    /// Askings per question to the judge until its reply can be read, 1 to 10.
+    pub attempts: u32,
+    pub judge: JudgeConfig,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        Self { enabled: Vec::new(), attempts: 2, judge: JudgeConfig::default() }
+    }
 }
 
 impl Settings for MeasureConfig {
@@ -34,6 +46,8 @@ impl Settings for MeasureConfig {
         let twice = self.enabled.iter().enumerate().find(twice);
         let name = twice.map(|(_, name)| format!("{} twice", name.name())).unwrap_or_default();
         checks.require(twice.is_none(), "enabled", name, "each measure once");
+        checks.range("attempts", self.attempts, 1, 10);
+        checks.section("judge", &self.judge);
     }
 }
 
@@ -56,6 +70,24 @@ pub enum MeasureName {
     LengthWords,
     /// Language of the answer.
     Language,
+    /// By the judge, 1 to 5: how far the answer does what the instruction asks.
+    Relevance,
+    /// By the judge, 1 to 5: how well the instruction suits the photo.
+    ImageCorrespondence,
+    /// By the judge, 1 to 5: how much of the photo the instruction needs.
+    VisualDependency,
+    /// By the judge, 1 to 5: how well the answer is written and laid out.
+    Formatting,
+    /// By the judge: 1 where what the instruction takes for granted is not in the photo, else 0.
+    Inapplicable,
+    /// By the judge, 0 to 1: the share of the answer's claims about the photo that nothing supports.
+    UnsupportedShare,
+    /// By the judge, 0 to 1: the share of those claims that cannot be true.
+    ContradictedShare,
+    /// By the run's LLM: how much of the answer needs the photo. Where the server tells
+    /// log-probabilities, how much likelier a token of the answer is with the photo's description, in
+    /// nats; else how far the answer is from one that is written blind, about 0 to 1.
+    BlindGap,
 }
 
 /// Which values of a measure are better ones.
@@ -76,6 +108,8 @@ pub enum Needs {
     Encoder,
     /// All samples of the run: it is taken anew when they change.
     Samples,
+    /// A language model: [`MeasureName::question`].
+    LanguageModel,
 }
 
 /// What people and programs are told of a measure.
@@ -91,7 +125,7 @@ pub struct About {
 
 impl MeasureName {
     /// Every measure.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 15] = [
         Self::SentenceSimilarityMin,
         Self::SentenceSimilarityMean,
         Self::ObjectsUnsupported,
@@ -99,6 +133,14 @@ impl MeasureName {
         Self::ImageTwinOf,
         Self::LengthWords,
         Self::Language,
+        Self::Relevance,
+        Self::ImageCorrespondence,
+        Self::VisualDependency,
+        Self::Formatting,
+        Self::Inapplicable,
+        Self::UnsupportedShare,
+        Self::ContradictedShare,
+        Self::BlindGap,
     ];
 
     /// The measure of this name.
@@ -157,12 +199,65 @@ impl MeasureName {
                 Better::Neither,
                 Needs::Nothing,
             ),
+            Self::Relevance => about(
+                "relevance",
+                "how far the answer does what the instruction asks, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::ImageCorrespondence => about(
+                "image_correspondence",
+                "how well the instruction suits the photo, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::VisualDependency => about(
+                "visual_dependency",
+                "how much of the photo the instruction needs, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::Formatting => about(
+                "formatting",
+                "how well the answer is written and laid out, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::Inapplicable => about(
+                "inapplicable",
+                "1 where what the instruction takes for granted is not in the photo, by the judge; else 0",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::UnsupportedShare => about(
+                "unsupported_share",
+                "share of the claims about the photo that nothing supports, by the judge, 0 to 1",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::ContradictedShare => about(
+                "contradicted_share",
+                "share of those claims that cannot be true, by the judge, 0 to 1",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::BlindGap => about(
+                "blind_gap",
+                "how much of the answer needs the photo, by the run's LLM, 0 or so to 1, or nats a token",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
         }
     }
 
     /// The name in configuration, stores and reports.
     pub fn name(self) -> &'static str {
         self.about().name
+    }
+
+    /// The question to the judge that gives it; `None` where no language model is asked.
+    pub fn question(self) -> Option<Question> {
+        Question::ALL.into_iter().find(|question| question.measures().contains(&self))
     }
 
     /// The measure itself, over the encoder that embedded the run's photos; `None` for one that
@@ -174,7 +269,16 @@ impl MeasureName {
             Self::ObjectsUnsupported => Box::new(objects::ObjectsUnsupported),
             Self::LengthWords => Box::new(words::LengthWords),
             Self::Language => Box::new(words::Language),
-            Self::NearDuplicateOf | Self::ImageTwinOf => return None,
+            Self::NearDuplicateOf
+            | Self::ImageTwinOf
+            | Self::Relevance
+            | Self::ImageCorrespondence
+            | Self::VisualDependency
+            | Self::Formatting
+            | Self::Inapplicable
+            | Self::UnsupportedShare
+            | Self::ContradictedShare
+            | Self::BlindGap => return None,
         })
     }
 }

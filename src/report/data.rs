@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::{Comparison, Histogram};
 use super::{GenerationReport, MeasureReport, Thumbnail};
+use crate::llm::RoleSpent;
 
 /// Everything one page shows. Counts are of the whole run; `samples` may be a part of it.
 #[derive(Debug, Clone, Serialize)]
@@ -184,6 +185,8 @@ pub struct TokenFacts {
     pub retries: u64,
     /// Accepted samples, over which the tokens are shared out.
     pub accepted: u64,
+    /// What each role has spent, in all sessions.
+    pub spending: Vec<RoleSpent>,
 }
 
 /// Work and time of one stage.

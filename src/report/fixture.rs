@@ -35,7 +35,14 @@ pub(super) fn small() -> ReportData {
         similarity: similarity(),
         instruction_use: instruction_use(),
         answer_words: Histogram::of(Layout::nice_counts(0, 60, 6), [42.0, 57.0]),
-        tokens: TokenFacts { prompt: 1200, completion: 400, calls: 6, retries: 1, accepted: 2 },
+        tokens: TokenFacts {
+            prompt: 1200,
+            completion: 400,
+            calls: 6,
+            retries: 1,
+            accepted: 2,
+            spending: Vec::new(),
+        },
         stages: vec![
             StageTime { name: "image".into(), items: 5, seconds: 0.25 },
             StageTime { name: "answer".into(), items: 4, seconds: 8.0 },

@@ -12,6 +12,7 @@ pub(crate) mod folder;
 pub(crate) mod holding;
 mod ingest;
 mod job;
+mod judging;
 mod matching;
 mod measuring;
 mod nothing;

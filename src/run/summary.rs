@@ -13,6 +13,7 @@ use crate::measure::keep::{ExpressionCounts, KeepCounts};
 use super::RunFolder;
 use super::answering::AnswerOutcome;
 use super::exporting::Exported;
+use super::judging;
 use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
 
@@ -81,6 +82,7 @@ impl Summary {
         let filters = settings.answering.as_ref().map_or(0, |one| one.filters.len());
         let partly_judged = store.partly_judged(matching, answering, filters)?;
         let failures = store.failure_counts()?;
+        let judge_failures = store.judge_failure_counts()?;
         let lost_at = match (ready, pairs, tokens.accepted) {
             (0, ..) => Some(LostAt::Photos),
             (_, 0, _) => Some(LostAt::Pairs),
@@ -105,12 +107,16 @@ impl Summary {
             checks: store.check_refusals(matching)?.1,
             tokens,
             rejections,
-            failures,
+            failures: [failures, judge_failures].concat(),
             generation_failures: open as u64,
             exports: store.exports()?,
             keep: exported.keep,
             report: report.is_file().then_some(report),
-            notices: notices(&settings, partly_judged, &exported.untaken),
+            notices: [
+                notices(&settings, partly_judged, &exported.untaken),
+                judging::notices(store, matching, answering)?,
+            ]
+            .concat(),
             gave_up: answered.gave_up,
             left: store.count_to_answer(matching, answering, attempts)?,
             spending: Ledger::read(folder.path())?,

@@ -13,6 +13,7 @@ use crate::base::hash;
 use crate::dataset::record::{MeasureValue, Measured, Verdict};
 use crate::dataset::store::AnsweredPair;
 use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, Measures, PhaseProgress, Rejected};
+use crate::llm::RoleSpent;
 use crate::measure::keep::{ExpressionCounts, KeepCounts};
 
 /// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
@@ -80,6 +81,21 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
         instruction_count: whole(progress.instructions),
         kept_back_count: whole(keep.map_or(0, KeepCounts::left_out)),
         thresholds: keep.into_iter().flat_map(|keep| &keep.expressions).map(threshold).collect(),
+        llm_spending: progress.spending.iter().map(spending).collect(),
+    }
+}
+
+fn spending(role: &RoleSpent) -> pb::LlmSpending {
+    let RoleSpent { section, role, model, spent, cost } = role;
+    pb::LlmSpending {
+        role: role.clone(),
+        model: model.clone(),
+        section: section.clone(),
+        call_count: whole(spent.calls),
+        estimated_call_count: whole(spent.estimated_calls),
+        prompt_tokens: whole(spent.prompt_tokens),
+        completion_tokens: whole(spent.completion_tokens),
+        cost: *cost,
     }
 }
 

@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 mod generate;
 mod judge;
+mod money;
 mod stop;
 mod thresholds;
 

@@ -190,7 +190,7 @@ pub struct SourceOptions {
     pub access: FileAccess,
     /// How the fields of manifests and sidecars are called.
     pub fields: FieldNames,
-    /// End after so many records; none or 0: all are read.
+    /// End after so many photos; none or 0: all are read.
     pub limit: Option<u64>,
 }
 

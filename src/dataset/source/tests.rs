@@ -114,6 +114,24 @@ fn the_path_tells_the_kind() {
 }
 
 #[test]
+fn a_limit_takes_the_first_photos() {
+    let line = |n: u32| format!("{{\"image\": \"{n}.jpg\", \"caption\": \"Number {n}.\"}}\n");
+    let text = format!("{}not JSON\n{}{}", line(1), line(2), line(3));
+    let folder = folder(&[("a.jsonl", text.as_bytes())]);
+    let said = |limit| {
+        let options = SourceOptions { limit, ..SourceOptions::default() };
+        Said::of(&*open(&folder.path().join("a.jsonl"), &options).expect("a manifest"))
+    };
+    let all = said(None);
+    assert_eq!((all.records().len(), all.codes().len()), (3, 1));
+    assert_eq!(said(Some(0)).events, all.events);
+    let two = said(Some(2));
+    assert_eq!((two.records().len(), two.codes().len()), (2, 1));
+    assert!(all.events.starts_with(&two.events));
+    assert_eq!(said(Some(9)).events, all.events);
+}
+
+#[test]
 fn a_kind_asked_for_must_fit_the_path() {
     let folder = folder(&[("a.txt", b"")]);
     let options = |kind| SourceOptions { kind, ..SourceOptions::default() };

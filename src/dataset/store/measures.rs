@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::Store;
 use super::answers::{ANSWER, answer};
@@ -118,18 +118,9 @@ impl Store {
         values: &[(String, Measured)],
     ) -> Result<(), DbError> {
         self.db.write(|transaction| {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for (answer_key, Measured { value, detail }) in values {
-                let (number, said) = match value {
-                    Some(MeasureValue::Number(number)) => (Some(number), None),
-                    Some(MeasureValue::Text(text)) => (None, Some(text)),
-                    None => (None, None),
-                };
-                insert.execute(params![answer_key, measure, version, number, said, detail])?;
-            }
-            Ok(())
+            values.iter().try_for_each(|(answer_key, measured)| {
+                insert_measure(transaction, measure, version, answer_key, measured)
+            })
         })
     }
 
@@ -215,6 +206,25 @@ impl Store {
             },
         )
     }
+}
+
+/// Keeps what a measure says of one answer.
+pub(super) fn insert_measure(
+    transaction: &Transaction<'_>,
+    measure: &str,
+    version: &str,
+    answer_key: &str,
+    Measured { value, detail }: &Measured,
+) -> rusqlite::Result<()> {
+    let (number, said) = match value {
+        Some(MeasureValue::Number(number)) => (Some(number), None),
+        Some(MeasureValue::Text(text)) => (None, Some(text)),
+        None => (None, None),
+    };
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![answer_key, measure, version, number, said, detail])?;
+    Ok(())
 }
 
 /// A value, a word and a detail, whose columns begin at `first`.

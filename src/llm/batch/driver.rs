@@ -18,7 +18,7 @@ use crate::llm::error::LlmFault;
 use crate::llm::spending::{Account, text_estimate};
 use crate::llm::spent::Spent;
 
-/// Answers kept in one transaction.
+/// The most answers kept in one transaction; fewer where the server is slow.
 const CHUNK: usize = 200;
 
 /// Beside the longest wait between two looks at a batch, the first one.
@@ -339,7 +339,7 @@ impl Batch {
 
     /// Keeps the answers of a file, and tells them.
     async fn fetch(&self, shared: &Arc<Shared>, file: &str) -> Result<(), LlmFault> {
-        let mut chunks = shared.server()?.lines(file).await?.chunks(CHUNK);
+        let mut chunks = shared.server()?.lines(file).await?.ready_chunks(CHUNK);
         while let Some(chunk) = chunks.next().await {
             let chunk: Vec<String> = chunk.into_iter().collect::<Result<_, _>>()?;
             let lines: Vec<Line> = chunk.iter().filter_map(|line| lines::read(line)).collect();

@@ -206,7 +206,10 @@ impl BatchServer for OpenAiChat {
             Err(refused) => refused,
         };
         let photo = photo.filter(|_| request.shows_photo());
-        let (fault, parameter) = photo.map_or((fault, parameter), |fault| (fault, None));
+        let (fault, parameter) = match photo {
+            Some(of_photo) => (of_photo, None),
+            None => (fault, parameter),
+        };
         self.stats.fault(&fault);
         self.stats.fail_call();
         // Other requests of the same batch were refused for the same parameter.

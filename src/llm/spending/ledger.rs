@@ -147,11 +147,16 @@ impl Ledger {
         }
     }
 
-    fn write_until_done(&self) {
+    /// Writes what is not written yet: for whoever reads the file next.
+    pub fn flush(&self) {
         while self.write() {}
+    }
+
+    fn write_until_done(&self) {
+        self.flush();
         self.writing.store(false, Ordering::Release);
         // What came between the last look and the line above has no other writer.
-        while self.write() {}
+        self.flush();
     }
 
     /// Writes what is not written yet; whether there was something.

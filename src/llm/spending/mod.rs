@@ -52,3 +52,6 @@ fn spent(request: &ChatRequest, reply: &ChatReply) -> Spent {
     let (prompt_tokens, completion_tokens) = (prompt_estimate(request), text_estimate(written));
     Spent { estimated_calls: 1, ..Spent::call(prompt_tokens, completion_tokens, false) }
 }
+
+#[cfg(test)]
+mod tests;

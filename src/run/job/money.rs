@@ -6,7 +6,7 @@ use crate::Error;
 use crate::base::db::DbError;
 use crate::dataset::store::Store;
 use crate::generate;
-use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError, Spending, SpentBefore};
+use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError, SpentBefore};
 
 use super::super::store_path;
 use super::Job;
@@ -39,12 +39,6 @@ impl Job {
         }
         let opened = Ledger::open(self.folder.path(), || self.spent_before())?;
         Ok(Arc::clone(ledger.insert(opened)))
-    }
-
-    /// What was spent, as the ledger of this session has it; none where it was not needed.
-    pub(super) fn spending(&self) -> Option<Spending> {
-        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        ledger.as_ref().map(|ledger| ledger.spending())
     }
 
     /// What a run of an older release has spent, as far as its stores tell.
