@@ -225,7 +225,7 @@ impl PromptSet {
     }
 }
 
-fn template(
+pub(crate) fn template(
     folder: Option<&Path>,
     name: &str,
     built_in: &str,
@@ -252,7 +252,7 @@ fn check_user(path: &Path, template: &str, see: See) -> Result<(), AnswerError> 
 }
 
 /// Of each of `wanted` the template must hold one, and no other placeholder.
-fn check_placeholders(
+pub(crate) fn check_placeholders(
     path: &Path,
     template: &str,
     wanted: &[&[&'static str]],

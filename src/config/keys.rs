@@ -60,12 +60,15 @@ fn filled() -> Config {
     config.generate.llm = Some(Default::default());
     config.summarize.settings = Some(Default::default());
     config.summarize.llm = Some(Default::default());
+    config.measure.judge.settings = Some(config.measure.judge.resolved_settings());
+    config.measure.judge.llm = Some(Default::default());
     config
 }
 
 /// `config` with what its text leaves out while it is unset.
 fn given(mut config: Config) -> Config {
-    let llms = [&mut config.generate.llm, &mut config.summarize.llm].into_iter().flatten();
+    let llms = [&mut config.generate.llm, &mut config.summarize.llm, &mut config.measure.judge.llm];
+    let llms = llms.into_iter().flatten();
     for llm in llms.chain([&mut config.llm]) {
         llm.model = Some(String::new());
         llm.api_key_env = Some(String::new());
@@ -92,6 +95,7 @@ fn given(mut config: Config) -> Config {
         &mut config.answer.settings,
         &mut config.generate.settings,
         &mut config.summarize.settings,
+        &mut config.measure.judge.settings,
     ];
     for settings in stages.into_iter().flatten() {
         settings.repeat_penalty = Some(1.0);

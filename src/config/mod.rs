@@ -16,7 +16,7 @@ use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
-use crate::dataset::source::{FieldNames, SourceKind};
+use crate::dataset::source::{FieldNames, SourceKind, TwinPhotos};
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
@@ -82,7 +82,9 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
-    /// Read only so many photos, the first ones: a preview, whose rows count later. None or 0:
+    /// What becomes of photos that are nearly the same as one that the run has.
+    pub twins: TwinPhotos,
+    /// Read only so many records, the first ones: a preview, whose rows count later. None or 0:
     /// all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,

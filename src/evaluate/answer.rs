@@ -15,9 +15,8 @@ use crate::llm::{
     unfinished,
 };
 use crate::sandbox::FileAccess;
-use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
+use crate::work::{Asking, Estimate, Fate, Outcome, Phase, Progress, Stop};
 
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
 use super::judge::{Session, Sheet, failure, raw_reply, unshown};

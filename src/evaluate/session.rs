@@ -9,11 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError};
 use crate::sandbox::FileAccess;
-use crate::work::{Backend, ProbePolicy, Progress, Stop, Worked};
+use crate::work::{Backend, Estimate, ProbePolicy, Progress, Stop, Worked};
 
 use super::align::{Entrant, align};
 use super::error::EvaluationError;
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::ImageView;
 use super::judge::{Board, Judge, Session, count_open};

@@ -100,12 +100,15 @@ pub struct ChatRequest {
     pub json_schema: Option<serde_json::Value>,
     /// Time for one attempt, in place of the configured one.
     pub deadline: Option<Duration>,
+    /// Asks how likely the conversation is that ends in a message of the model's, and for no reply:
+    /// see [`ChatReply::prompt_logprobs`]. vLLM's extension.
+    pub prompt_logprobs: bool,
 }
 
 impl ChatRequest {
     /// A call with free text as reply and the configured deadline.
     pub fn new(messages: Vec<Message>, settings: SamplingSettings, seed: u64) -> Self {
-        Self { messages, settings, seed, json_schema: None, deadline: None }
+        Self { messages, settings, seed, json_schema: None, deadline: None, prompt_logprobs: false }
     }
 
     /// Whether a picture goes with it.
@@ -191,6 +194,16 @@ pub struct ChatReply {
     pub attempts: u32,
     /// From the call to the reply, waiting and retries included.
     pub elapsed: Duration,
+    /// The conversation's tokens, where they were asked for and the server tells; else none.
+    pub prompt_logprobs: Vec<TokenLogprob>,
+}
+
+/// A token of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    pub text: String,
+    /// Natural logarithm of its probability after the tokens before it.
+    pub logprob: f64,
 }
 
 /// Calls that a server takes by the file, and answers by the file hours later.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use chat::{
     BatchServer, BatchStatus, ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment,
-    Message, Role, Usage, unfinished,
+    Message, Role, TokenLogprob, Usage, unfinished,
 };
 pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};

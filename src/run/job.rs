@@ -1,6 +1,7 @@
 //! A job: the stages of one run, side by side.
 
 mod answers;
+mod judge;
 mod library;
 mod money;
 mod resources;
@@ -74,13 +75,14 @@ impl Job {
             }
         };
         let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
+        let backend = connecting.backend().clone();
         let (feeder, matched) = feed();
         let matching = self.clone().match_all(prepared, feeder);
         let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
         matching?;
         let answered = answering?;
-        self.finish(ingest, answered, &encoder)
+        self.finish(ingest, answered, &encoder, &backend).await
     }
 
     /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
@@ -137,11 +139,12 @@ impl Job {
         Err(RunError::StepMissing { path, step, needs: "match" }.into())
     }
 
-    fn finish(
+    async fn finish(
         &self,
         ingest: IngestSummary,
-        answered: AnswerOutcome,
+        mut answered: AnswerOutcome,
         encoder: &Arc<dyn Encoder>,
+        backend: &Backend,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
@@ -154,6 +157,11 @@ impl Job {
             let taken = measuring::measure(&store, &context, config, encoder, &self.stop)?;
             if taken > 0 {
                 store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
+            }
+            let gave_up = self.judge(&store, backend, encoder).await?;
+            answered.gave_up = answered.gave_up.or(gave_up);
+            if self.stop.is_asked() {
+                return Err(Stopped.into());
             }
             let started = Instant::now();
             exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
@@ -291,6 +299,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
+            twins: self.config.source.twins,
             photos: &self.resources.access,
             names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),

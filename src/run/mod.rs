@@ -12,6 +12,7 @@ pub(crate) mod folder;
 pub(crate) mod holding;
 mod ingest;
 mod job;
+mod judging;
 mod matching;
 mod measuring;
 mod nothing;
@@ -19,6 +20,7 @@ mod old_keys;
 mod reporting;
 mod settings;
 mod summary;
+mod twins;
 mod verify;
 
 use std::path::PathBuf;

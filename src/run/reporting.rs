@@ -15,6 +15,7 @@ use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
 use crate::sandbox::FileAccess;
 
+use super::judging;
 use super::settings::{AnswerSettings, MatchSettings, Settings};
 use super::{RunError, RunFolder};
 use crate::generate;
@@ -110,7 +111,8 @@ impl Page<'_> {
     }
 
     fn notices(&self) -> Result<Vec<String>, Error> {
-        let failed: u64 = self.store.failure_counts()?.iter().map(|(_, count, _)| count).sum();
+        let (answers, judge) = (self.store.failure_counts()?, self.store.judge_failure_counts()?);
+        let failed: u64 = answers.iter().chain(&judge).map(|(_, count, _)| count).sum();
         let (waiting, _, _) = self.store.item_states(self.store.pass()?)?;
         let resume = format!("pairwright run --out {}", self.folder.path().display());
         let mut notices = Vec::new();
@@ -120,6 +122,8 @@ impl Page<'_> {
         if waiting > 0 {
             notices.push(format!("{waiting} photos wait to be embedded; to go on: {resume}"));
         }
+        let (matching, answering) = (&self.matching.conf, self.answer_conf());
+        notices.extend(judging::notices(&self.store, matching, answering)?);
         Ok(notices)
     }
 
@@ -225,7 +229,8 @@ impl Page<'_> {
 
     fn failures(&self) -> Result<Vec<report::FailureGroup>, Error> {
         let group = |(code, count, example)| report::FailureGroup { code, count, example };
-        Ok(self.store.failure_counts()?.into_iter().map(group).collect())
+        let (answers, judge) = (self.store.failure_counts()?, self.store.judge_failure_counts()?);
+        Ok(answers.into_iter().chain(judge).map(group).collect())
     }
 
     fn similarity(&self) -> Result<Comparison, Error> {

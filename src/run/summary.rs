@@ -13,6 +13,7 @@ use crate::measure::keep::{ExpressionCounts, KeepCounts};
 use super::RunFolder;
 use super::answering::AnswerOutcome;
 use super::exporting::Exported;
+use super::judging;
 use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
 
@@ -26,6 +27,8 @@ pub struct Summary {
     pub ready: u64,
     /// Photos that were refused.
     pub rejected_photos: u64,
+    /// Photos among the embedded ones that are nearly the same as an earlier one.
+    pub twins: u64,
     pub pairs: u64,
     /// Candidates that each check refused, by its name; none where nothing was checked.
     pub checks: Vec<(String, u64)>,
@@ -79,6 +82,7 @@ impl Summary {
         let filters = settings.answering.as_ref().map_or(0, |one| one.filters.len());
         let partly_judged = store.partly_judged(matching, answering, filters)?;
         let failures = store.failure_counts()?;
+        let judge_failures = store.judge_failure_counts()?;
         let lost_at = match (ready, pairs, tokens.accepted) {
             (0, ..) => Some(LostAt::Photos),
             (_, 0, _) => Some(LostAt::Pairs),
@@ -98,16 +102,21 @@ impl Summary {
             ingest,
             ready,
             rejected_photos,
+            twins: store.count_twins(pass)?,
             pairs,
             checks: store.check_refusals(matching)?.1,
             tokens,
             rejections,
-            failures,
+            failures: [failures, judge_failures].concat(),
             generation_failures: open as u64,
             exports: store.exports()?,
             keep: exported.keep,
             report: report.is_file().then_some(report),
-            notices: notices(&settings, partly_judged, &exported.untaken),
+            notices: [
+                notices(&settings, partly_judged, &exported.untaken),
+                judging::notices(store, matching, answering)?,
+            ]
+            .concat(),
             gave_up: answered.gave_up,
             left: store.count_to_answer(matching, answering, attempts)?,
             spending: Ledger::read(folder.path())?,
@@ -170,6 +179,13 @@ impl fmt::Display for Summary {
             )?;
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
+        if self.twins > 0 {
+            writeln!(
+                f,
+                "twins     {:>6}  photos are nearly the same as an earlier one",
+                self.twins
+            )?;
+        }
         writeln!(f, "pairs     {}", self.pairs)?;
         for (check, count) in &self.checks {
             writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;

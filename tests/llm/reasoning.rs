@@ -6,13 +6,12 @@ use std::sync::Arc;
 use pairwright::evaluate::{self, EvaluationFolder, JudgeOptions, JudgeRequest};
 use pairwright::llm::{ChatRequest, Message, SamplingSettings, connect};
 use pairwright::run::{Job, RunFolder};
-use pairwright::server::pb::generate_answer_response::Event;
 use pairwright::work::{Silent, Stop};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::roles::{ask_service, blocking, config, folder, one_photo, texts};
+use crate::roles::{Service, blocking, config, folder, one_photo, texts};
 use crate::support::stub_llm::{Fault, StubLlm, StubOptions};
 
 /// Reasoning by a field and by marks, and an answer that a judge gives as well.
@@ -81,16 +80,9 @@ async fn a_run_keeps_it_beside_the_answer_and_exports_it_with_the_lineage_only()
 async fn the_service_tells_it_where_it_is_to_keep_it() {
     let stub = stub().await;
     for keep in [true, false] {
-        let data = folder();
         let mut config = config(&stub.base_url);
         config.llm.keep_reasoning = keep;
-        config.serve.data = Some(data.path().to_owned());
-        let mut events = ask_service(config).await;
-        let mut last = None;
-        while let Some(event) = events.message().await.expect("an event") {
-            last = event.event;
-        }
-        let Some(Event::Answer(answer)) = last else { panic!("{last:?}") };
+        let answer = Service::open(config).await.ask("A pier.".into()).await.expect("an answer");
         assert_eq!(answer.text, "Answer A is better.");
         assert_eq!(answer.reasoning.as_deref(), keep.then_some(THOUGHT));
     }

@@ -22,6 +22,9 @@ pub const TEXT: &str =
 /// Where the rows cut it into the pieces of a stream.
 const HALF: usize = 20;
 
+/// What stands before a row's number in a prompt.
+const ASKED: &str = "Sign number ";
+
 /// What is to be given instead of [`TEXT`], in the answer to this request.
 pub type Good = fn(&str) -> &'static str;
 
@@ -61,6 +64,16 @@ impl Stage {
         format!("{}/{role}/{row}/v1", self.base)
     }
 
+    /// The base URL at which `role` meets the row that its prompt asks for ([`Stage::asking`]).
+    pub fn url_of_any(&self, role: &str) -> String {
+        format!("{}/{role}/any/v1", self.base)
+    }
+
+    /// `text` with a word that asks for row number `row`.
+    pub fn asking(text: &str, row: usize) -> String {
+        format!("{text} {ASKED}{row}.")
+    }
+
     /// Whether `role` met what the row says: some servers refuse only what not every role sends.
     pub fn was_played(&self, role: &str, row: usize) -> bool {
         self.played.sent.lock().expect("no panic").contains(&(role.to_owned(), row))
@@ -87,13 +100,19 @@ fn is_met(row: &Value, request: &Value, text: &str) -> bool {
     }
 }
 
+fn asked_for(text: &str) -> Option<usize> {
+    let (_, number) = text.split_once(ASKED)?;
+    number[..number.find('.')?].parse().ok()
+}
+
 async fn play(
     State(played): State<Arc<Played>>,
-    Path((role, number)): Path<(String, usize)>,
+    Path((role, number)): Path<(String, String)>,
     request: Bytes,
 ) -> Response {
     let text = String::from_utf8_lossy(&request);
     let request: Value = serde_json::from_str(&text).expect("JSON");
+    let number = number.parse().ok().or_else(|| asked_for(&text)).expect("a row");
     let row = &played.rows[number];
     let good = (played.good)(&text);
     if role == "fine" || !is_met(row, &request, &text) {

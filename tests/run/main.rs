@@ -11,6 +11,7 @@ mod faults;
 mod generate_local;
 mod generate_stub;
 mod incremental;
+mod judged;
 mod kill;
 mod money;
 mod old_folders;

@@ -141,6 +141,7 @@ fn answer_some(store: &Store) -> bool {
         prompt_tokens: 200,
         completion_tokens: 40 + seq as u64 % 100,
         verdict: Verdict::Pass,
+        reasoning: None,
         filters: vec!["empty".into()],
     };
     let answers: Vec<_> = pairs.iter().map(|(pair, _)| row(&pair.key, pair.seq)).collect();

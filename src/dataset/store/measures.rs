@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Row, params};
+use rusqlite::{Row, Transaction, params};
 
 use super::Store;
 use super::answers::{ANSWER, answer};
@@ -49,6 +49,52 @@ impl Store {
         )
     }
 
+    /// Gives the key, the sample's id and the text of every accepted answer to `each`, in the order
+    /// of the exports, one at a time.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn each_answer(
+        &self,
+        context: &SampleContext<'_>,
+        mut each: impl FnMut(&str, &str, &str),
+    ) -> Result<(), DbError> {
+        self.db.each(
+            &format!(
+                "SELECT a.answer_key, i.id || '-' || p.rank, a.text FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} ORDER BY p.seq, p.rank"
+            ),
+            params![context.match_conf, context.answer_conf],
+            |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            },
+            |(key, id, text)| {
+                each(&key, &id, &text);
+                Ok(())
+            },
+        )
+    }
+
+    /// Whether a sample of an export lacks this measure in this version.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn lacks_measure(
+        &self,
+        context: &SampleContext<'_>,
+        measure: &str,
+        version: &str,
+    ) -> Result<bool, DbError> {
+        self.db.value(
+            &format!(
+                "SELECT EXISTS (SELECT 1 FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} AND NOT EXISTS (SELECT 1 FROM measures m
+                     WHERE m.answer_key = a.answer_key AND m.measure = ?3 AND m.version = ?4))"
+            ),
+            params![context.match_conf, context.answer_conf, measure, version],
+        )
+    }
+
     /// The unit vector of a photo by this encoder, where it is embedded.
     ///
     /// # Errors
@@ -72,18 +118,9 @@ impl Store {
         values: &[(String, Measured)],
     ) -> Result<(), DbError> {
         self.db.write(|transaction| {
-            let mut insert = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            for (answer_key, Measured { value, detail }) in values {
-                let (number, said) = match value {
-                    Some(MeasureValue::Number(number)) => (Some(number), None),
-                    Some(MeasureValue::Text(text)) => (None, Some(text)),
-                    None => (None, None),
-                };
-                insert.execute(params![answer_key, measure, version, number, said, detail])?;
-            }
-            Ok(())
+            values.iter().try_for_each(|(answer_key, measured)| {
+                insert_measure(transaction, measure, version, answer_key, measured)
+            })
         })
     }
 
@@ -169,6 +206,25 @@ impl Store {
             },
         )
     }
+}
+
+/// Keeps what a measure says of one answer.
+pub(super) fn insert_measure(
+    transaction: &Transaction<'_>,
+    measure: &str,
+    version: &str,
+    answer_key: &str,
+    Measured { value, detail }: &Measured,
+) -> rusqlite::Result<()> {
+    let (number, said) = match value {
+        Some(MeasureValue::Number(number)) => (Some(number), None),
+        Some(MeasureValue::Text(text)) => (None, Some(text)),
+        None => (None, None),
+    };
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO measures VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![answer_key, measure, version, number, said, detail])?;
+    Ok(())
 }
 
 /// A value, a word and a detail, whose columns begin at `first`.

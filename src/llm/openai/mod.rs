@@ -29,7 +29,9 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
+use super::chat::{
+    BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage,
+};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
@@ -244,14 +246,17 @@ impl OpenAiChat {
         let at_limit = partial.usage.completion_tokens >= u64::from(request.settings.max_tokens);
         let unsaid = if at_limit { FinishReason::Length } else { FinishReason::Stop };
         partial.finish.get_or_insert(unsaid);
-        let (answer, lone) = partial.end(&self.peer)?;
+        let (mut answer, lone) = partial.end(&self.peer)?;
+        if request.prompt_logprobs {
+            answer.prompt_logprobs = reply::prompt_logprobs(value);
+        }
         self.dialect.saw_opening(lone);
         Ok(answer)
     }
 
     /// Wraps up a successful call.
     fn reply(&self, answer: Answer, attempts: u32, start: Instant) -> ChatReply {
-        let Answer { text, reasoning, finish, usage, model } = answer;
+        let Answer { text, reasoning, finish, usage, model, prompt_logprobs } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
         let thought = reasoning::thought(reasoning);
@@ -264,6 +269,7 @@ impl OpenAiChat {
             model,
             attempts,
             elapsed: start.elapsed(),
+            prompt_logprobs,
         }
     }
 }
@@ -276,6 +282,8 @@ struct Answer {
     finish: FinishReason,
     usage: Usage,
     model: Option<String>,
+    /// None unless they were asked for.
+    prompt_logprobs: Vec<TokenLogprob>,
 }
 
 #[async_trait]

@@ -227,7 +227,7 @@ impl Job {
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
-    fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
+    pub(super) fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
         let Config { answer, llm, .. } = &*self.config;
         if let Some(settings) = &answer.settings {
             return Ok(settings.clone());
@@ -285,7 +285,7 @@ impl Job {
         backend: &Backend,
         model: &dyn ChatModel,
     ) -> Result<Option<LlmError>, Error> {
-        let llm = &self.config.llm;
+        let llm = backend.config();
         let name = format!("sight of {} at {}", model.name(), llm.target);
         if !llm.probe || store.database().meta(&name)?.is_some() {
             return Ok(None);

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
+use super::super::MeasureColumn;
 use super::super::tests::{reasoned, sample};
 use super::*;
 use crate::dataset::record::MeasureValue;
@@ -62,8 +63,10 @@ fn measures_have_columns_with_nulls_where_they_say_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("samples.parquet");
     let column = |measure: &str, is_word| MeasureColumn { measure: measure.into(), is_word };
-    let columns = [column("blind_gap", false), column("language", true), column("never", false)];
-    let mut sink = Box::new(ParquetSink::create(&path, &columns).expect("a writable folder"));
+    let measures =
+        vec![column("blind_gap", false), column("language", true), column("never", false)];
+    let extra = ExtraColumns { measures, ..ExtraColumns::default() };
+    let mut sink = Box::new(ParquetSink::create(&path, &extra).expect("a writable folder"));
     let values = [
         vec![
             ("blind_gap", MeasureValue::Number(0.5)),
