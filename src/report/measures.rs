@@ -70,8 +70,13 @@ pub(super) struct MeasureView<'a> {
 
 impl<'a> MeasureView<'a> {
     pub fn new(data: &'a MeasureReport) -> Self {
+        // The name stands above the chart, and narrow screens have no room for it at the line.
+        let short = |expression: &'a str| {
+            expression.strip_prefix(&*data.name).unwrap_or(expression).trim_start()
+        };
         let cuts = data.thresholds.iter();
-        let cuts: Vec<_> = cuts.filter_map(|one| Some((one.cut?, &*one.expression))).collect();
+        let cuts: Vec<_> =
+            cuts.filter_map(|one| Some((one.cut?, short(&one.expression)))).collect();
         let (chart, words) = match &data.values {
             MeasuredValues::Numbers(histogram) => (Some(chart::measure(histogram, &cuts)), 0),
             MeasuredValues::Words(counts) => (None, counts.iter().map(|(_, count)| count).sum()),

@@ -355,6 +355,9 @@ impl Effect {
         for (group, samples) in groups {
             for Shown { id, values, instruction, answer } in samples {
                 let values = values.iter().map(|(name, value)| match value {
+                    MeasureValue::Number(number) if number.fract() == 0.0 => {
+                        format!("{name} {number}")
+                    }
                     MeasureValue::Number(number) => format!("{name} {number:.4}"),
                     MeasureValue::Text(word) => format!("{name} {word}"),
                 });

@@ -9,6 +9,7 @@ mod judged;
 mod matches;
 mod measures;
 mod pairs;
+mod photo_replies;
 mod rekey;
 mod serving;
 mod showing;
@@ -30,6 +31,7 @@ pub use judged::{JudgeReply, Judged, JudgedUnder};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
 pub use measures::MeasureTotals;
 pub use pairs::{AnsweredPair, SampleContext};
+pub use photo_replies::{DESCRIBE, ItemToDescribe, PhotoReply};
 pub use serving::ImageRow;
 pub use showing::InstructionUse;
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
@@ -41,7 +43,7 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 9,
+    readable_from: 10,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),
@@ -53,6 +55,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("reasoning.sql")),
             Migration::up(include_str!("judged.sql")),
             Migration::up(include_str!("looks.sql")),
+            Migration::up(include_str!("photo_replies.sql")),
         ]
     },
 };
