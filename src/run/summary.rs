@@ -196,7 +196,7 @@ impl fmt::Display for Summary {
             "answers   {accepted} accepted of {answers} written ({prompt_tokens} prompt + \
              {completion_tokens} completion tokens)"
         )?;
-        if self.gave_up.is_some() {
+        if self.gave_up.is_some() && self.left > 0 {
             writeln!(f, "left      {} pairs to ask for", self.left)?;
         }
         if self.spending.total().calls > 0 {

@@ -82,14 +82,11 @@ impl Job {
                 model
             }
         };
-        let model = self.on_account(model, ("llm", role), &self.config.llm)?;
-        match shows_photos {
-            true => match self.lacks_sight(store, backend, &*model).await? {
-                Some(error) => Ok(Err(Some(error))),
-                None => Ok(Ok(model)),
-            },
-            false => Ok(Ok(model)),
+        // Asked at once, also where the role's own calls go by the batch.
+        if shows_photos && let Some(blind) = self.lacks_sight(store, backend, &*model).await? {
+            return Ok(Err(Some(blind)));
         }
+        Ok(Ok(self.on_account(model, ("llm", role), &self.config.llm)?))
     }
 
     /// What asks the language model which candidates apply, where the matching is to; else why not.

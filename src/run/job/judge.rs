@@ -130,10 +130,16 @@ impl Job {
                 return Ok(Worked { gave_up: Some(blind), ..all });
             }
             self.remember(&judge, model.name(), backend.config(), store)?;
+            let section = match (question, &self.config.measure.judge.llm) {
+                (Question::Ratings | Question::Claims, Some(_)) => "measure.judge.llm",
+                _ => "llm",
+            };
+            let model = self.on_account(model, (section, "measure"), backend.config())?;
             let before = model.stats();
             let (stop, progress) = (&self.stop, &*self.progress);
             let session = Session { store, backend, stop, progress, done: done + all.done };
             let worked = judge.run(samples, Arc::clone(&model), session).await?;
+            self.ledger()?.flush();
             let after = model.stats();
             store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
             all.done += worked.done;
