@@ -20,8 +20,11 @@ static SCHEMA: Schema = Schema {
     when_other_version: "; use a new --out folder",
     readable_from: 3,
     migrations: || {
-        let steps =
-            [include_str!("schema.sql"), include_str!("refused.sql"), include_str!("reasoning.sql")];
+        let steps = [
+            include_str!("schema.sql"),
+            include_str!("refused.sql"),
+            include_str!("reasoning.sql"),
+        ];
         steps.map(Migration::up).into()
     },
 };

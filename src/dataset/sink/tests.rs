@@ -102,7 +102,8 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
 #[test]
 fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
     for format in ExportFormat::ALL {
-        let error = format.create(Path::new("/nowhere/at/all"), false).err().expect("no such folder");
+        let error =
+            format.create(Path::new("/nowhere/at/all"), false).err().expect("no such folder");
         assert_eq!(error.code(), "export_io");
         assert!(error.to_string().contains(format.file_name()), "{error}");
     }
