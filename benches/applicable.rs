@@ -160,11 +160,10 @@ impl World {
     }
 
     fn asked(&self) -> Vec<Asked<'_>> {
-        let asked = |one| -> Asked<'_> {
-            let Instruction { text, requires, .. } = one;
-            Asked { text, requires: requires.as_deref() }
-        };
-        self.instructions.iter().map(asked).collect()
+        self.instructions
+            .iter()
+            .map(|Instruction { text, requires, .. }| Asked { text, requires: requires.as_deref() })
+            .collect()
     }
 
     /// Whether the stub says that each instruction applies to each photo.

@@ -31,6 +31,9 @@ fn source(path: &Path) -> Result<(), Error> {
     let mut emit = |event: SourceEvent| {
         match event {
             SourceEvent::Record(record) => assert!(!record.id.is_empty()),
+            SourceEvent::Undescribed(record, rejection) => {
+                assert!(!record.id.is_empty() && !rejection.reason.is_empty());
+            }
             SourceEvent::Rejected(rejection) => assert!(!rejection.reason.is_empty()),
         }
         ControlFlow::Continue(())

@@ -13,8 +13,8 @@ use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::record::{AnswerRow, Pair};
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, FinishReason, LlmError, LlmTarget, PromptSource,
-    SamplingSettings, unfinished,
+    ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment, LlmError, LlmTarget,
+    PromptSource, SamplingSettings, See, unfinished,
 };
 
 /// How answers are asked for.
@@ -26,7 +26,10 @@ pub struct AnswerConfig {
     pub prompts: Option<PromptSource>,
     /// In-context examples, JSON lines; those of the prompts' folder or set when absent.
     pub examples: Option<std::path::PathBuf>,
-    /// Examples shown in each prompt, 0 to 8. Unset: 2, and 0 with a local server, whose small
+    /// What the model gets to know of a photo. A photo needs a server with a model that sees.
+    pub see: See,
+    /// Examples shown in each prompt, 0 to 8; none where the photo alone is shown. Unset: 2, and 0
+    /// with a local server, whose small
     /// model copies examples instead of learning from them (docs/small-llm.md).
     pub examples_per_prompt: Option<usize>,
     /// Answers tried per pair until one passes the filters, 1 to 10.
@@ -38,8 +41,14 @@ pub struct AnswerConfig {
 
 impl Default for AnswerConfig {
     fn default() -> Self {
-        let (prompts, examples) = (None, None);
-        Self { prompts, examples, examples_per_prompt: None, attempts: 2, settings: None }
+        Self {
+            prompts: None,
+            examples: None,
+            see: See::default(),
+            examples_per_prompt: None,
+            attempts: 2,
+            settings: None,
+        }
     }
 }
 
@@ -49,9 +58,17 @@ impl AnswerConfig {
     /// # Errors
     /// As [`PromptSet::read`].
     pub fn resolved_prompts(&self, target: &LlmTarget) -> Result<PromptSet, AnswerError> {
+        self.prompts_seeing(target, self.see)
+    }
+
+    /// The same, for a model that gets to know `see` of a photo.
+    ///
+    /// # Errors
+    /// As [`PromptSet::read`].
+    pub fn prompts_seeing(&self, target: &LlmTarget, see: See) -> Result<PromptSet, AnswerError> {
         let (set, folder) = PromptSource::resolve(self.prompts.as_ref(), target);
         let (examples, shown) = (self.examples.as_deref(), self.resolved_examples(target));
-        PromptSet::read(&BuiltIn::of(set), folder, examples, shown)
+        PromptSet::read(&BuiltIn::seeing(set, see), folder, examples, shown)
     }
 
     /// Examples per prompt, unset resolved for the backend.
@@ -104,11 +121,16 @@ impl Generator {
         settings: &SamplingSettings,
         seed: u64,
     ) -> String {
-        let key = Key::new("answer", 2).field("prompts", prompts.hash.as_str());
+        let usual = See::Description.name();
+        let key = Key::new("answer", 2)
+            .field("prompts", prompts.hash.as_str())
+            .unless("see", prompts.see.name(), usual)
+            .optional("described", prompts.described.as_deref());
         settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 
-    /// Makes one attempt at one pair; `last` is the attempt before it, which was refused.
+    /// Makes one attempt at one pair; `last` is the attempt before it, which was refused, and `photo`
+    /// is shown where the prompts speak of one.
     ///
     /// # Errors
     /// The LLM's, after its retries.
@@ -117,9 +139,10 @@ impl Generator {
         pair: &Pair,
         attempt: u32,
         last: Option<&AnswerRow>,
+        photo: Option<ImageAttachment>,
         cancel: &CancellationToken,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt, last);
+        let request = self.request(pair, attempt, last, photo);
         let reply = self.model.chat(&request, cancel).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
@@ -133,20 +156,31 @@ impl Generator {
         pair: &Pair,
         attempt: u32,
         last: Option<&AnswerRow>,
+        photo: Option<ImageAttachment>,
         cancel: &CancellationToken,
         pieces: mpsc::Sender<String>,
     ) -> Result<AnswerRow, LlmError> {
-        let request = self.request(pair, attempt, last);
+        let request = self.request(pair, attempt, last, photo);
         let reply = self.model.chat_stream(&request, cancel, pieces).await?;
         Ok(self.judge(pair, attempt, &request, reply))
     }
 
     /// The call that attempt number `attempt` (from 1) at a pair makes. It tells why `last`, the
-    /// attempt before it, was refused, where the prompts do.
-    pub fn request(&self, pair: &Pair, attempt: u32, last: Option<&AnswerRow>) -> ChatRequest {
+    /// attempt before it, was refused, where the prompts do. `photo` goes with the turn that holds the
+    /// instruction.
+    pub fn request(
+        &self,
+        pair: &Pair,
+        attempt: u32,
+        last: Option<&AnswerRow>,
+        photo: Option<ImageAttachment>,
+    ) -> ChatRequest {
         let shown = self.seed("examples", pair, attempt);
         let mut messages =
             self.prompts.build(&pair.description, &pair.captions, &pair.instruction, shown);
+        if let Some(message) = messages.last_mut() {
+            message.images.extend(photo);
+        }
         if let Some(last) = last {
             messages.extend(self.prompts.after_refusal(&last.text, last.verdict.reason()));
         }

@@ -13,16 +13,14 @@ use super::{AnswerError, decline};
 use crate::base::hash;
 use crate::base::tokens::break_up;
 use crate::llm::template::{placeholders, render};
-use crate::llm::{BuiltInSet, Message, captions, refused};
+use crate::llm::{BuiltInSet, Message, See, captions, refused};
 
 const DESCRIPTION: &str = "description";
 const CAPTIONS: &str = "captions";
 const INSTRUCTION: &str = "instruction";
 const REASON: &str = "reason";
 
-/// The files of a folder of answer prompts; the last two may be missing.
-const SYSTEM_FILE: &str = "answer.system.txt";
-const USER_FILE: &str = "answer.user.txt";
+/// Files of a folder of answer prompts that may be missing.
 const RETRY_FILE: &str = "answer.retry.txt";
 const EXAMPLES_FILE: &str = "answer.examples.jsonl";
 
@@ -39,8 +37,11 @@ pub struct Example {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptSet {
     pub system: String,
-    /// Holds `{instruction}` and either `{captions}`, a fenced list, or `{description}`.
+    /// Holds `{instruction}` and either `{captions}`, a fenced list, or `{description}`; neither
+    /// where the photo alone is shown.
     pub user: String,
+    /// What the prompts speak of.
+    pub see: See,
     pub examples: Vec<Example>,
     /// Examples shown per prompt.
     pub per_prompt: usize,
@@ -48,6 +49,8 @@ pub struct PromptSet {
     pub retry: Option<String>,
     /// Key over templates, examples and `per_prompt`.
     pub hash: String,
+    /// Key over the descriptions that a model has written, where such stand in the prompts.
+    pub described: Option<String>,
 }
 
 /// The built-in texts: those compiled into the binary, or those that a run began with.
@@ -60,9 +63,43 @@ pub struct BuiltIn {
     /// Absent in runs that began before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+    /// Absent where it is the description.
+    #[serde(default, skip_serializing_if = "is_description")]
+    pub see: See,
+}
+
+fn is_description(see: &See) -> bool {
+    *see == See::Description
+}
+
+/// The system's and the user's file of a folder.
+fn files(see: See) -> [&'static str; 2] {
+    match see {
+        See::Description => ["answer.system.txt", "answer.user.txt"],
+        See::Image => ["answer.image.system.txt", "answer.image.user.txt"],
+        See::Both => ["answer.both.system.txt", "answer.user.txt"],
+    }
 }
 
 impl BuiltIn {
+    /// The texts for models that see. There is one set of them: a model that sees is no small one.
+    /// Where the photo alone is shown, so are no examples, which stand in captions.
+    pub fn seeing(set: BuiltInSet, see: See) -> Self {
+        let capable = || Self { see, ..Self::of(BuiltInSet::Capable) };
+        match see {
+            See::Description => Self::of(set),
+            See::Image => Self {
+                system: include_str!("../../prompts/answer.image.system.txt").into(),
+                user: include_str!("../../prompts/answer.image.user.txt").into(),
+                ..capable()
+            },
+            See::Both => Self {
+                system: include_str!("../../prompts/answer.both.system.txt").into(),
+                ..capable()
+            },
+        }
+    }
+
     /// The texts of a set that are compiled into the binary.
     pub fn of(set: BuiltInSet) -> Self {
         match set {
@@ -71,19 +108,23 @@ impl BuiltIn {
                 user: include_str!("../../prompts/answer.user.txt").into(),
                 examples: include_str!("../../prompts/answer.examples.jsonl").into(),
                 retry: Some(include_str!("../../prompts/answer.retry.txt").into()),
+                see: See::Description,
             },
             BuiltInSet::Small => Self {
                 system: include_str!("../../prompts/small/answer.system.txt").into(),
                 user: include_str!("../../prompts/small/answer.user.txt").into(),
                 examples: include_str!("../../samples/examples.jsonl").into(),
                 retry: None,
+                see: See::Description,
             },
         }
     }
 }
 
 impl PromptSet {
-    /// Reads `answer.system.txt` and `answer.user.txt` from `folder`, which may also hold
+    /// Reads `answer.system.txt` and `answer.user.txt` from `folder` (for models that see
+    /// `answer.image.system.txt` and `answer.image.user.txt`, or `answer.both.system.txt` and
+    /// `answer.user.txt`), which may also hold
     /// `answer.retry.txt` and `answer.examples.jsonl`, and the examples from `examples` (JSON
     /// lines); what is not given comes from `built_in`.
     ///
@@ -95,9 +136,11 @@ impl PromptSet {
         examples: Option<&Path>,
         per_prompt: usize,
     ) -> Result<Self, AnswerError> {
-        let (_, system) = template(folder, SYSTEM_FILE, &built_in.system)?;
-        let (user_path, user) = template(folder, USER_FILE, &built_in.user)?;
-        check_user(&user_path, &user)?;
+        let see = built_in.see;
+        let [system_file, user_file] = files(see);
+        let (_, system) = template(folder, system_file, &built_in.system)?;
+        let (user_path, user) = template(folder, user_file, &built_in.user)?;
+        check_user(&user_path, &user, see)?;
         let own = |name: &str| folder.map(|own| own.join(name)).filter(|path| path.is_file());
         let retry = match own(RETRY_FILE) {
             Some(path) => {
@@ -117,8 +160,9 @@ impl PromptSet {
             let found = examples.len();
             return Err(AnswerError::TooFewExamples { path, wanted: per_prompt, found });
         }
+        let per_prompt = if see.shows_text() { per_prompt } else { 0 };
         let hash = prompt_hash(&system, &user, &examples, per_prompt, retry.as_deref());
-        Ok(Self { system, user, examples, per_prompt, retry, hash })
+        Ok(Self { system, user, see, examples, per_prompt, retry, hash, described: None })
     }
 
     /// Builds the prompt for one pair. `seed` decides which examples are shown.
@@ -183,7 +227,7 @@ impl PromptSet {
     }
 }
 
-fn template(
+pub(crate) fn template(
     folder: Option<&Path>,
     name: &str,
     built_in: &str,
@@ -202,12 +246,15 @@ fn read(path: &Path) -> Result<String, AnswerError> {
     fs_err::read_to_string(path).map_err(|source| AnswerError::Io { path: path.to_owned(), source })
 }
 
-fn check_user(path: &Path, template: &str) -> Result<(), AnswerError> {
-    check_placeholders(path, template, &[&[DESCRIPTION, CAPTIONS], &[INSTRUCTION]])
+fn check_user(path: &Path, template: &str, see: See) -> Result<(), AnswerError> {
+    match see.shows_text() {
+        true => check_placeholders(path, template, &[&[DESCRIPTION, CAPTIONS], &[INSTRUCTION]]),
+        false => check_placeholders(path, template, &[&[INSTRUCTION]]),
+    }
 }
 
 /// Of each of `wanted` the template must hold one, and no other placeholder.
-fn check_placeholders(
+pub(crate) fn check_placeholders(
     path: &Path,
     template: &str,
     wanted: &[&[&'static str]],
@@ -270,6 +317,9 @@ mod tests {
         PromptSet::read(&BuiltIn::of(set), None, None, per_prompt).expect("built-in prompts")
     }
 
+    const SYSTEM_FILE: &str = "answer.system.txt";
+    const USER_FILE: &str = "answer.user.txt";
+
     fn read(folder: &Path) -> Result<PromptSet, AnswerError> {
         PromptSet::read(&BuiltIn::of(BuiltInSet::Capable), Some(folder), None, 1)
     }
@@ -308,6 +358,47 @@ mod tests {
             let text = format!("hash {}\n\n{}", prompts.hash, told.join("\n\n"));
             insta::assert_snapshot!(format!("answer_{}", set.name()), text);
         }
+    }
+
+    #[test]
+    fn prompts_for_models_that_see_read_as_before() {
+        let captions = ["A dog on a beach.".to_owned(), "Two </captions> dogs?".to_owned()];
+        for (see, shown) in [(See::Image, 0), (See::Both, 1)] {
+            let built_in = BuiltIn::seeing(BuiltInSet::Small, see);
+            let prompts = PromptSet::read(&built_in, None, None, 1).expect("built in");
+            assert_eq!((prompts.see, prompts.shown(7).len()), (see, shown));
+            let messages = prompts.build("a dog", &captions, "Write a {postcard}.", 7);
+            let line = |one: &Message| format!("[{:?}]\n{}", one.role, one.text);
+            let told: Vec<String> = messages.iter().map(line).collect();
+            assert_eq!(told.concat().contains("A dog on a beach"), see.shows_text());
+            assert!(prompts.declined("NOT_APPLICABLE").is_some());
+            let text = format!("hash {}\n\n{}", prompts.hash, told.join("\n\n"));
+            insta::assert_snapshot!(format!("answer_seeing_{}", see.name()), text);
+        }
+    }
+
+    #[test]
+    fn a_folder_has_files_of_its_own_for_models_that_see() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let write = |name: &str, text: &str| {
+            fs_err::write(folder.path().join(name), text).expect("write");
+        };
+        let read = |see| {
+            let built_in = BuiltIn::seeing(BuiltInSet::Capable, see);
+            PromptSet::read(&built_in, Some(folder.path()), None, 1)
+        };
+        write(SYSTEM_FILE, "s");
+        write(USER_FILE, "{captions} {instruction}");
+        let error = read(See::Image).expect_err("no file of its own").to_string();
+        assert!(error.contains("answer.image.system.txt"), "{error}");
+        write("answer.image.system.txt", "look");
+        write("answer.image.user.txt", "{captions} {instruction}");
+        let error = read(See::Image).expect_err("captions").to_string();
+        assert!(error.contains("unknown placeholder {captions}"), "{error}");
+        write("answer.image.user.txt", "Please: {instruction}");
+        assert_eq!(read(See::Image).expect("right").system, "look");
+        write("answer.both.system.txt", "look and read");
+        assert_eq!(read(See::Both).expect("right").system, "look and read");
     }
 
     /// What the examples of the capable set show is what its prompt asks for: several forms, and

@@ -8,7 +8,7 @@ use super::Generator;
 use super::filter::{Refused, Verdict};
 use crate::base::hash;
 use crate::dataset::record::{AnswerRow, Pair};
-use crate::llm::LlmError;
+use crate::llm::{ImageAttachment, LlmError};
 
 /// What to answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct AnswerTask {
     pub description: String,
     /// The instruction's text.
     pub instruction: String,
+    /// The photo as it is shown to a model that sees.
+    pub photo: Option<ImageAttachment>,
 }
 
 /// What happens while an answer is written.
@@ -51,8 +53,12 @@ impl Generator {
             let (attempt, refused) =
                 (last.as_ref().map_or(1, |row| row.attempt + 1), last.as_ref());
             let row = match events {
-                Some(events) => self.attempt_told(&pair, attempt, refused, cancel, events).await?,
-                None => self.attempt(&pair, attempt, refused, cancel).await?,
+                Some(events) => {
+                    let attempting =
+                        self.attempt_told(&pair, attempt, refused, task, cancel, events);
+                    attempting.await?
+                }
+                None => self.attempt(&pair, attempt, refused, task.photo.clone(), cancel).await?,
             };
             if !row.verdict.asks_again() || attempt >= attempts {
                 return Ok(row);
@@ -71,6 +77,7 @@ impl Generator {
         pair: &Pair,
         attempt: u32,
         last: Option<&AnswerRow>,
+        task: &AnswerTask,
         cancel: &CancellationToken,
         events: &mpsc::Sender<AnswerEvent>,
     ) -> Result<AnswerRow, LlmError> {
@@ -82,7 +89,7 @@ impl Generator {
                 }
             }
         };
-        let asking = self.attempt_streamed(pair, attempt, last, cancel, pieces);
+        let asking = self.attempt_streamed(pair, attempt, last, task.photo.clone(), cancel, pieces);
         let (row, ()) = tokio::join!(asking, telling);
         row
     }
@@ -90,7 +97,7 @@ impl Generator {
 
 /// The task as the pipeline knows pairs; its key is made of the texts alone.
 fn pair(task: &AnswerTask) -> Pair {
-    let AnswerTask { description, instruction } = task.clone();
+    let AnswerTask { description, instruction, .. } = task.clone();
     let key = hash::key(&["task", &description, &instruction]);
     Pair { key, rank: 1, description, instruction, ..Pair::default() }
 }

@@ -52,6 +52,23 @@ impl LlmArgs {
     }
 }
 
+/// Which samples are exported.
+#[derive(Debug, Clone, Default, Args)]
+pub struct KeepArgs {
+    /// Export only samples that pass this, such as "sentence_similarity_min >= 0.2"; may be given
+    /// several times, and all must hold. Empty: export all.
+    #[arg(long = "keep", value_name = "EXPR")]
+    keep: Option<Vec<String>>,
+}
+
+impl KeepArgs {
+    /// The expressions that were given; none of them is empty.
+    pub fn expressions(&self) -> Option<Vec<String>> {
+        let given = |text: &&String| !text.trim().is_empty();
+        Some(self.keep.as_ref()?.iter().filter(given).cloned().collect())
+    }
+}
+
 /// How the path of a source is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {

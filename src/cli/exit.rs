@@ -81,6 +81,7 @@ impl Exit {
     fn of_llm(error: &dyn Failure) -> Self {
         match error.kind() {
             ErrorKind::Cancelled => Self::Interrupted,
+            _ if error.code() == "spending_cap" => Self::Limit,
             ErrorKind::InvalidInput if error.code() != "llm_content_policy" => Self::Usage,
             _ => Self::Unavailable,
         }
@@ -107,6 +108,7 @@ impl Ended {
             return vec![format!("stopped; everything finished is kept. To resume: {resume}")];
         }
         let first = match (&self.gave_up, &self.nothing) {
+            (Some(error), _) if error.is_spending_cap() => Some(format!("stopped: {error}")),
             (Some(error), _) => Some(format!("error: the LLM backend cannot be used: {error}")),
             (None, Some(why)) => Some(format!("error: nothing was made: {why}")),
             (None, None) => None,
@@ -176,6 +178,13 @@ mod tests {
             model: "M".into(),
             excerpt: String::new(),
         };
+        let spent = || LlmFault::SpendingCap {
+            setting: "llm.max_cost".into(),
+            cap: "1".into(),
+            spent: "0.9".into(),
+            next: "0.2".into(),
+        };
+        let capped = "stopped: the spending cap llm.max_cost = 1 is reached: 0.9 is spent";
         let kept = "stopped; everything finished is kept. To resume: GO";
         let missing = "some LLM calls are missing; the same command makes them: GO";
         let why = "error: nothing was made: all refused";
@@ -189,6 +198,7 @@ mod tests {
             (Ended { stopped: true, ..gave_up(gone()) }, 130, vec![kept]),
             (gave_up(gone()), 4, vec![down, missing]),
             (gave_up(wrong()), 4, vec![down, missing]),
+            (gave_up(spent()), 6, vec![capped, missing]),
             (empty(Ended::default()), 7, vec![why]),
             // What is tried again may bring something.
             (empty(Ended { partial: true, ..Ended::default() }), 3, vec![why, missing]),
@@ -221,6 +231,8 @@ mod tests {
             (LlmFault::ContentPolicy { status: 400, excerpt: text() }, 4),
             (LlmFault::ContextTooLong { excerpt: text() }, 4),
             (LlmFault::Unsupported { parameter: text(), excerpt: text() }, 2),
+            (LlmFault::CannotSee { excerpt: text() }, 2),
+            (LlmFault::Blind { model: text(), said: text() }, 2),
             (LlmFault::Config { field: text(), reason: text() }, 2),
         ] {
             let error = LlmError { fault, attempts: 1 };

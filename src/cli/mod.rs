@@ -5,6 +5,7 @@ mod args;
 mod embed;
 mod evaluate;
 mod exit;
+mod filter;
 #[cfg(test)]
 mod flag_tests;
 mod instructions;
@@ -42,7 +43,7 @@ use exit::Exit;
         3    done, but some LLM calls failed: the same command tries them again\n  \
         4    the LLM server or the model hub cannot be used; what was done is kept\n  \
         5    verify found something wrong\n  \
-        6    a limit was hit, such as a full disk; finished work is kept\n  \
+        6    a limit was hit: a full disk, a spending cap; finished work is kept\n  \
         7    nothing was made: everything was refused; the message names the first cause\n  \
         130  stopped by Ctrl-C; finished work is kept\n\n\
         Environment:\n  \
@@ -78,6 +79,8 @@ enum Command {
     Answer(Box<run::RunArgs>),
     /// Write the dataset files of a run again.
     Export(run::ExportArgs),
+    /// Leave samples out of a run's exports by thresholds, or look first at what that would do.
+    Filter(filter::FilterArgs),
     /// Write report.html of a run again.
     Report(args::FolderArgs),
     /// Check a run: database, exports row by row, photos, hashes.
@@ -140,6 +143,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, crate::Error> {
         Command::Match(args) => run::matching(&args).await,
         Command::Answer(args) => run::answering(&args).await,
         Command::Export(args) => run::export(&args),
+        Command::Filter(args) => filter::filter(&args),
         Command::Report(args) => run::report(&args),
         Command::Verify(args) => run::verify(&args),
         Command::Embed(args) => embed::embed(&args),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::llm::Spending;
 use crate::model::store::Transfer;
 use crate::work::{Phase, Progress};
 
@@ -44,6 +45,8 @@ impl Write for SuspendingWriter {
 #[derive(Default)]
 struct Bars {
     bars: Mutex<HashMap<Phase, ProgressBar>>,
+    /// A line for what the LLM calls have spent.
+    spent: Mutex<Option<ProgressBar>>,
 }
 
 impl Bars {
@@ -71,6 +74,21 @@ impl Progress for Bars {
     fn finish(&self, phase: Phase) {
         self.bar(phase).finish();
     }
+
+    fn spent(&self, spending: &Spending) {
+        let mut spent = locked(&self.spent);
+        let line = spent.get_or_insert_with(|| {
+            let bar = BARS.add(ProgressBar::no_length().with_style(spent_style()));
+            bar.set_prefix("spent");
+            bar
+        });
+        line.set_message(spending.to_string());
+    }
+}
+
+fn spent_style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix:>8} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn style() -> ProgressStyle {
@@ -81,6 +99,8 @@ fn style() -> ProgressStyle {
 #[derive(Default)]
 struct Lines {
     counts: Mutex<HashMap<Phase, Count>>,
+    /// When what was spent was printed last.
+    spent: Mutex<Option<Instant>>,
 }
 
 struct Count {
@@ -116,6 +136,15 @@ impl Progress for Lines {
 
     fn finish(&self, phase: Phase) {
         self.with(phase, |count| eprintln!("{}", line(phase, count, "done")));
+    }
+
+    fn spent(&self, spending: &Spending) {
+        let mut printed = locked(&self.spent);
+        let last = printed.get_or_insert_with(Instant::now);
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            eprintln!("spent: {spending} so far");
+        }
     }
 }
 

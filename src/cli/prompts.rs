@@ -10,6 +10,7 @@ use crate::answer::prompt::BuiltIn;
 use crate::evaluate::JudgePrompts;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::llm::{BuiltInSet, PromptSource};
+use crate::measure::{Question, judged};
 
 use super::exit::Exit;
 
@@ -64,5 +65,12 @@ pub fn prompts(args: &PromptsArgs) -> Result<Exit, Error> {
     let judge = JudgePrompts::read(own)?;
     println!("\n== judge, hash {}\n\n== judge.system.txt\n{}", judge.hash, judge.system.trim());
     println!("\n== judge.user.txt\n{}", judge.user.trim());
+    let measures = judged::JudgePrompts::read(folder, &judged::JudgePrompts::built_in())?;
+    for question in Question::ALL {
+        println!("\n== measures: {}, hash {}", question.name(), measures.hash(question));
+    }
+    for (name, text) in measures.texts() {
+        println!("\n== {name}\n{}", text.trim());
+    }
     Ok(Exit::Done)
 }

@@ -10,10 +10,11 @@ use crate::config::{Config, RUN_FILE};
 use crate::dataset::sink::ExportFormat;
 use crate::dataset::store;
 use crate::matching::Strategy;
+use crate::measure::keep::Keep;
 use crate::run::{self, Job, LostAt, RunError, RunFolder, Summary, store_path};
 use crate::work::Stop;
 
-use super::args::{FolderArgs, LlmArgs, ModelArgs, SourceArgs, layers};
+use super::args::{FolderArgs, KeepArgs, LlmArgs, ModelArgs, SourceArgs, layers};
 use super::exit::{Ended, Exit, conclude};
 use super::{progress, signals};
 
@@ -32,6 +33,11 @@ pub struct RunArgs {
     /// Folder of photos with their texts, JSON or CSV manifest, or COCO captions JSON.
     #[arg(long, value_name = "PATH")]
     pub source: Option<PathBuf>,
+
+    /// Only the first N photos of the source: a preview. What it did counts when the run goes on
+    /// with more, or with --limit 0 for all.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
 
     #[command(flatten)]
     pub source_form: SourceArgs,
@@ -79,6 +85,9 @@ pub struct RunArgs {
     pub check: Option<Vec<String>>,
 
     #[command(flatten)]
+    pub keep: KeepArgs,
+
+    #[command(flatten)]
     pub llm: LlmArgs,
 
     /// Seed of every draw, 0 to 2^63 - 1.
@@ -96,6 +105,9 @@ pub struct ExportArgs {
     /// Formats to write; default: as configured for the run.
     #[arg(long, value_name = "llava|jsonl|parquet", value_delimiter = ',')]
     pub format: Vec<ExportFormat>,
+
+    #[command(flatten)]
+    pub keep: KeepArgs,
 }
 
 /// `pairwright run`.
@@ -128,7 +140,17 @@ pub fn export(args: &ExportArgs) -> Result<Exit, Error> {
     if !args.format.is_empty() {
         config.export.formats.clone_from(&args.format);
     }
-    let summary = quiet_job(&args.out, config)?.export_only()?;
+    if let Some(keep) = args.keep.expressions() {
+        Keep::parse(&keep)?.require_enabled(&config.measure.enabled)?;
+        config.export.keep = keep;
+    }
+    export_with(RunFolder::take(&args.out)?, config)
+}
+
+/// Exports a run under this configuration.
+pub fn export_with(folder: RunFolder, config: Config) -> Result<Exit, Error> {
+    let job = Job::new(folder, config, progress::for_terminal(), Stop::default());
+    let summary = job.export_only()?;
     print!("{summary}");
     let Some(nothing) = summary.nothing else { return Ok(Exit::Done) };
     eprintln!("error: no file was written: {nothing}");
@@ -186,6 +208,8 @@ fn configure(args: &RunArgs) -> Result<Config, Error> {
         .flag("matching.strategy", args.strategy.clone())?
         .flag("matching.per_image", args.per_image)?
         .flag("matching.check", args.check.clone())?
+        .flag("export.keep", args.keep.expressions())?
+        .flag("source.limit", args.limit)?
         .flag("seed", args.seed)?
         .resolve()?;
     if config.source.path.is_none() {
@@ -266,6 +290,13 @@ mod tests {
             (&["--llm=openai:http://h:1/v1"], "/llm/target", "openai:http://h:1/v1".into()),
             (&["--llm-model=q"], "/llm/model", "q".into()),
             (&["--llm-in-flight=3"], "/llm/max_in_flight", 3.into()),
+            (
+                &["--keep=similarity > 0.2", "--keep=rank == 1"],
+                "/export/keep",
+                serde_json::json!(["similarity > 0.2", "rank == 1"]),
+            ),
+            (&["--keep="], "/export/keep", serde_json::json!([])),
+            (&["--limit=9"], "/source/limit", 9.into()),
             (&["--seed=9"], "/seed", 9.into()),
         ] {
             assert_eq!(settings(flags).pointer(key), Some(&value), "{key}");

@@ -56,19 +56,27 @@ pub fn settings(config: &Config) -> BTreeMap<String, Value> {
 fn filled() -> Config {
     let mut config = Config::default();
     config.answer.settings = Some(Default::default());
+    config.describe.settings = Some(Default::default());
     config.generate.settings = Some(Default::default());
     config.generate.llm = Some(Default::default());
     config.summarize.settings = Some(Default::default());
     config.summarize.llm = Some(Default::default());
+    config.measure.judge.settings = Some(config.measure.judge.resolved_settings());
+    config.measure.judge.llm = Some(Default::default());
     config
 }
 
 /// `config` with what its text leaves out while it is unset.
 fn given(mut config: Config) -> Config {
-    let llms = [&mut config.generate.llm, &mut config.summarize.llm].into_iter().flatten();
+    let llms = [&mut config.generate.llm, &mut config.summarize.llm, &mut config.measure.judge.llm];
+    let llms = llms.into_iter().flatten();
     for llm in llms.chain([&mut config.llm]) {
         llm.model = Some(String::new());
         llm.api_key_env = Some(String::new());
+        llm.max_tokens_total = Some(1);
+        llm.max_cost = Some(1.0);
+        llm.price_per_million_prompt_tokens = Some(1.0);
+        llm.price_per_million_completion_tokens = Some(1.0);
         llm.local.server = Some(Default::default());
         llm.local.threads = Some(1);
         llm.local.log_dir = Some(Default::default());
@@ -77,6 +85,7 @@ fn given(mut config: Config) -> Config {
     for name in [&mut fields.id, &mut fields.image, &mut fields.caption] {
         *name = Some(String::new());
     }
+    config.source.limit = Some(1);
     config.matching.check = Some(Vec::new());
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);
@@ -85,8 +94,10 @@ fn given(mut config: Config) -> Config {
     (cluster.k, cluster.k_min, cluster.k_max) = (Some(1), Some(1), Some(1));
     let stages = [
         &mut config.answer.settings,
+        &mut config.describe.settings,
         &mut config.generate.settings,
         &mut config.summarize.settings,
+        &mut config.measure.judge.settings,
     ];
     for settings in stages.into_iter().flatten() {
         settings.repeat_penalty = Some(1.0);

@@ -118,6 +118,7 @@ impl Config {
             &mut self.generate.seeds,
             &mut self.generate.descriptions,
             &mut self.answer.examples,
+            &mut self.measure.judge.prompts,
         ];
         let is_name = |path: &PathBuf| catalog::name_in(path).is_some();
         let model = self.model.path.as_mut().filter(|path| !is_name(path));

@@ -10,23 +10,25 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
+use crate::answer::describe::DescribeConfig;
 use crate::answer::filter::FilterConfig;
 use crate::answer::generate::AnswerConfig;
 use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
-use crate::dataset::source::{FieldNames, SourceKind};
+use crate::dataset::source::{FieldNames, SourceKind, TwinPhotos};
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
 use crate::instruction::augment::GenerateConfig;
 use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
-use crate::llm::LlmConfig;
+use crate::llm::{BuiltInSet, LlmConfig, LlmTarget, PromptSource, See};
 use crate::matching::MatchingConfig;
-use crate::matching::check::CheckKind;
-use crate::measure::MeasureConfig;
+use crate::matching::check::llm::CheckConfig;
+use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
+use crate::measure::{MeasureConfig, MeasureName};
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -58,7 +60,9 @@ pub struct Config {
     pub summarize: SummarizeConfig,
     pub index: IndexConfig,
     pub matching: MatchingConfig,
+    pub check: CheckConfig,
     pub llm: LlmConfig,
+    pub describe: DescribeConfig,
     pub answer: AnswerConfig,
     pub filters: FilterConfig,
     pub measure: MeasureConfig,
@@ -81,6 +85,12 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
+    /// What becomes of photos that are nearly the same as one that the run has.
+    pub twins: TwinPhotos,
+    /// Read only so many records, the first ones: a preview, whose rows count later. None or 0:
+    /// all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// Which encoder to use.
@@ -157,11 +167,29 @@ pub struct LibraryConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ExportConfig {
     pub formats: Vec<ExportFormat>,
+    /// Expressions that a sample must pass to be exported, all of them: see [`Keep`].
+    pub keep: Vec<String>,
 }
 
 impl Default for ExportConfig {
     fn default() -> Self {
-        Self { formats: ExportFormat::ALL.into() }
+        Self { formats: ExportFormat::ALL.into(), keep: Vec::new() }
+    }
+}
+
+impl ExportConfig {
+    /// Looks at every expression of `keep`.
+    fn check_keep(&self, enabled: &[MeasureName], checks: &mut Checks) {
+        let count = self.keep.len();
+        checks.require(count <= MAX_EXPRESSIONS, "export.keep (count)", count, "at most 64");
+        for text in self.keep.iter().take(MAX_EXPRESSIONS) {
+            let keep = Keep::parse(&[text]);
+            let checked = keep.and_then(|keep| keep.require_enabled(enabled));
+            if let Err(error) = checked {
+                let expected = format!("a comparison with a measure or field: {error}");
+                checks.require(false, "export.keep", text, expected);
+            }
+        }
     }
 }
 
@@ -216,6 +244,13 @@ impl Failure for ConfigError {
 }
 
 impl Config {
+    /// Whether a photo of which nothing is said can be worked on: it is shown to a model, which
+    /// describes it or answers from what it sees.
+    pub fn takes_photos_without_text(&self) -> bool {
+        let described = self.describe.is_on() && self.describe.see.shows_photo();
+        described || self.answer.see == See::Image
+    }
+
     /// Checks every range at once.
     ///
     /// # Errors
@@ -235,27 +270,44 @@ impl Settings for Config {
         checks.range("encoder.batch_size", batch_size, 1, 256);
         checks.range("encoder.decode_threads", decode_threads, 0, 1024);
         checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
+        sees(checks, "answer.see", self.answer.see, self);
+        if self.describe.is_on() {
+            sees(checks, "describe.see", self.describe.see, self);
+        }
+        checks.section("describe", &self.describe);
+        let small = self.answer.prompts == Some(PromptSource::Set(BuiltInSet::Small));
+        let fits = !small || !self.answer.see.shows_photo();
+        let expected = "description with answer.prompts = small, which speaks of captions";
+        checks.require(fits, "answer.see", self.answer.see.name(), expected);
         checks.range("answer.attempts", self.answer.attempts, 1, 10);
         checks.range("report.samples", self.report.samples, 0, 2000);
         checks.range("report.thumbnail", self.report.thumbnail, 64, 1024);
         let formats = self.export.formats.len();
         let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
         checks.require(fits, "export.formats (count)", formats, "1 to 3");
+        self.export.check_keep(&self.measure.enabled, checks);
+        checks.range("source.limit", self.source.limit, 0, i64::MAX as u64);
         checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);
         checks.section("cluster", &self.cluster);
         checks.section("summarize", &self.summarize);
         checks.section("index", &self.index);
         checks.section("matching", &self.matching);
-        let llm = self.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm);
-        let expected = "text or encoder: only a request to the service asks a language model";
-        checks.require(!llm, "matching.check", "llm", expected);
+        sees(checks, "check.see", self.check.see, self);
+        checks.section("check", &self.check);
         checks.section("llm", &self.llm);
         checks.section("answer.settings", &self.answer.settings);
         checks.section("filters", &self.filters);
         checks.section("measure", &self.measure);
         checks.section("serve", &self.serve);
     }
+}
+
+/// The server that this program runs itself has no eyes.
+fn sees(checks: &mut Checks, setting: &str, see: See, config: &Config) {
+    let local = matches!(config.llm.target, LlmTarget::Local { .. });
+    let expected = "description with llm.target = local, which sees no photos: name a server";
+    checks.require(!(local && see.shows_photo()), setting, see.name(), expected);
 }
 
 #[cfg(test)]
@@ -272,10 +324,10 @@ mod tests {
         let mut config = Config::default();
         config.encoder.batch_size = 0;
         config.answer.attempts = 11;
-        config.matching.check = Some(vec![CheckKind::Text, CheckKind::Llm]);
+        config.check.attempts = 0;
         let text = config.validate().expect_err("three problems").to_string();
         assert!(text.contains("encoder.batch_size is 0, must be 1 to 256"), "{text}");
         assert!(text.contains("answer.attempts is 11, must be 1 to 10"), "{text}");
-        assert!(text.contains("matching.check is llm, must be text or encoder"), "{text}");
+        assert!(text.contains("check.attempts is 0, must be 1 to 10"), "{text}");
     }
 }

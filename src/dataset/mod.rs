@@ -6,5 +6,7 @@ pub mod record;
 pub mod sink;
 pub mod source;
 pub mod store;
+mod viewer;
 
 pub use photos::{ImageRef, Photos};
+pub use viewer::{PhotoViewer, ShowError};

@@ -1,5 +1,7 @@
 //! The typed records that move through a run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ImageRef;
@@ -26,6 +28,8 @@ pub enum Stage {
     Source,
     /// Decoding and preparing the photo.
     Image,
+    /// Having a model describe the photo.
+    Describe,
     /// Embedding, searching and sampling instructions.
     Match,
     /// Asking the LLM for the answer.
@@ -40,6 +44,7 @@ impl Stage {
         match self {
             Self::Source => "source",
             Self::Image => "image",
+            Self::Describe => "describe",
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Filter => "filter",
@@ -249,11 +254,29 @@ pub enum MeasureValue {
     Text(String),
 }
 
+impl MeasureValue {
+    /// The number, if it is one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// The word, if it is one.
+    pub fn word(&self) -> Option<&str> {
+        match self {
+            Self::Text(word) => Some(word),
+            Self::Number(_) => None,
+        }
+    }
+}
+
 /// One accepted sample with its whole lineage: what the exports write.
 ///
 /// No field depends on the time or on how often a run was interrupted, so that exports of equal
 /// runs are equal byte for byte.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Unique in the dataset: `{item id}-{rank}`, made unique by the store.
     pub id: String,
@@ -263,10 +286,16 @@ pub struct Sample {
     pub instruction: String,
     pub answer: String,
     pub lineage: Lineage,
+    /// What measures say of it, by their names; those that say nothing are not among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, MeasureValue>,
+    /// What these values rest on, each in its measure's own form.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measure_details: BTreeMap<String, serde_json::Value>,
 }
 
 /// Where a sample came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lineage {
     /// The user's own id of the photo.
     pub item_id: String,

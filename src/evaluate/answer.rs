@@ -15,17 +15,16 @@ use crate::llm::{
     unfinished,
 };
 use crate::sandbox::FileAccess;
-use crate::work::{Asking, Fate, Outcome, Phase, Progress, Stop};
+use crate::work::{Asking, Estimate, Fate, Outcome, Phase, Progress, Stop};
 
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::{ImageView, Sight};
-use super::judge::{Session, Sheet, failure, raw_reply};
+use super::judge::{Session, Sheet, failure, raw_reply, unshown};
 use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
 use super::results::Record;
-use super::session::{Finished, own, remember};
+use super::session::{Finished, on_account, own, remember};
 use super::store::{About, Entry, EvaluationStore, FailedCall};
 use super::tally::Cost;
 
@@ -95,6 +94,7 @@ pub async fn answer(
     remember(&store, request)?;
     let backend = own(&request.llm);
     let model = backend.model().await.map_err(|down| down.reason)?;
+    let model = on_account(model, &store, "answer", &request.llm)?;
     let name = model.name().to_owned();
     let tasks = pad.tasks(&name);
     pad.rekey(&name, &tasks, &store)?;
@@ -153,8 +153,8 @@ impl Pad {
         let file = QuestionFile::read(&request.questions, &access)?;
         // The same check as for answers: ids must be unique.
         super::align(&file, &[], Default::default())?;
-        let view =
-            ImageView::check(&file.questions, request.images.as_deref(), request.sight, &access)?;
+        let (images, llm) = (request.images.as_deref(), &request.llm);
+        let view = ImageView::check(&file.questions, images, request.sight, &access, llm)?;
         Ok(Self {
             questions: file.questions,
             view,
@@ -289,10 +289,18 @@ impl Asking for Scribe {
     fn request(&self, task: &Task) -> Result<ChatRequest, Error> {
         let pad = &self.pad;
         let question = &pad.questions[task.question];
-        let images = pad.view.attachments(question)?;
+        let images = pad.view.attachments(question, task.question)?;
         let message = Message { images, ..Message::user(break_up(&pad.text(question))) };
         let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
         Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))
+    }
+
+    fn otherwise(&self, task: &Task, request: &ChatRequest, error: &LlmError) -> Option<Task> {
+        self.pad.view.shrinks_after(request, error).then(|| task.clone())
+    }
+
+    fn unaskable(&self, task: &Task, error: &Error) -> Option<Entry> {
+        Some(Entry::Failure(self.about(task.clone()), unshown(error)?))
     }
 
     fn reply(&self, task: Task, request: &ChatRequest, reply: ChatReply) -> Outcome<Task, Entry> {

@@ -1,69 +1,12 @@
-//! What an evaluation would take, told before anything is paid for.
-
-use std::fmt;
+//! What an evaluation would take.
 
 use crate::Error;
+use crate::work::Estimate;
 
 use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::prompt::Turn;
 use super::results::Record;
-
-/// Characters of English text per token: a rule of thumb, said as such.
-const CHARACTERS_PER_TOKEN: u64 = 4;
-
-/// Tokens of roles and separators in each call.
-const CALL_OVERHEAD: u64 = 10;
-
-/// Work ahead. Tokens are estimates; calls are exact as long as every reply can be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Estimate {
-    /// Calls in all.
-    pub calls: u64,
-    /// Calls whose replies are kept already.
-    pub kept: u64,
-    /// Text tokens of the calls still to be made, at about four characters each.
-    pub prompt_tokens: u64,
-    /// Images attached to them.
-    pub images: u64,
-    /// The most tokens that their replies can have.
-    pub reply_tokens: u64,
-}
-
-/// What tokens cost.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Prices {
-    /// Per million prompt tokens.
-    pub prompt: f64,
-    /// Per million reply tokens.
-    pub reply: f64,
-    /// Tokens that one image is charged as.
-    pub image_tokens: u64,
-}
-
-impl Estimate {
-    /// Adds one call with `characters` of text.
-    pub(super) fn add(&mut self, characters: usize, image: bool, reply_tokens: u32) {
-        self.prompt_tokens += (characters as u64).div_ceil(CHARACTERS_PER_TOKEN) + CALL_OVERHEAD;
-        self.images += u64::from(image);
-        self.reply_tokens += u64::from(reply_tokens);
-    }
-
-    /// The most that the open calls cost if every reply can be read at its first asking.
-    pub fn cost(&self, prices: &Prices) -> f64 {
-        let prompt = self.prompt_tokens + self.images * prices.image_tokens;
-        (prompt as f64 * prices.prompt + self.reply_tokens as f64 * prices.reply) / 1e6
-    }
-}
-
-impl fmt::Display for Estimate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, kept, prompt_tokens, images, reply_tokens } = self;
-        writeln!(f, "calls           {calls}, of which {kept} are answered already")?;
-        writeln!(f, "prompt tokens   about {prompt_tokens}, and {images} images")?;
-        writeln!(f, "reply tokens    at most {reply_tokens}")
-    }
-}
 
 impl Judge {
     pub(super) fn estimate(&self, board: &Board, record: &Record) -> Result<Estimate, Error> {
@@ -85,21 +28,5 @@ impl Judge {
             estimate.add(characters, image, self.settings.max_tokens);
         }
         Ok(estimate)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn costs_are_tokens_times_prices() {
-        let mut estimate = Estimate { calls: 2, ..Estimate::default() };
-        estimate.add(400, true, 64);
-        estimate.add(401, true, 64);
-        assert_eq!((estimate.prompt_tokens, estimate.images), (110 + 111, 2));
-        let prices = Prices { prompt: 2.0, reply: 10.0, image_tokens: 1000 };
-        let expected = ((221.0 + 2000.0) * 2.0 + 128.0 * 10.0) / 1e6;
-        assert!((estimate.cost(&prices) - expected).abs() < 1e-12);
     }
 }

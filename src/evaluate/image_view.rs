@@ -2,15 +2,16 @@
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::EvaluationError;
 use super::question::Question;
 use crate::base::hash;
-use crate::dataset::{ImageRef, Photos};
-use crate::image::{Format, ImageLimits};
-use crate::llm::ImageAttachment;
+use crate::dataset::{ImageRef, PhotoViewer, Photos, ShowError};
+use crate::image::{DecodeOptions, Format, ImageLimits};
+use crate::llm::{ChatRequest, ImageAttachment, LlmConfig, LlmError};
 use crate::sandbox::FileAccess;
 
 /// Images found wrong before the rest is only counted.
@@ -51,14 +52,15 @@ pub struct ImageView {
     sight: Sight,
     images: PathBuf,
     access: FileAccess,
-    limits: ImageLimits,
+    viewer: Arc<PhotoViewer>,
     hashes: Vec<String>,
 }
 
 impl ImageView {
     /// Chooses how questions are shown and checks that each can be: every image is there, within
     /// the limits and of a known format, or every caption is there. `sight` unset means images
-    /// where a folder of them is given, captions otherwise; they are read where `access` allows.
+    /// where a folder of them is given, captions otherwise; they are read where `access` allows, and
+    /// sent as large as `llm` says.
     ///
     /// # Errors
     /// [`EvaluationError::Images`] with each question that cannot be shown.
@@ -67,6 +69,7 @@ impl ImageView {
         images: Option<&Path>,
         sight: Option<Sight>,
         access: &FileAccess,
+        llm: &LlmConfig,
     ) -> Result<Self, EvaluationError> {
         let sight = sight.unwrap_or(if images.is_some() { Sight::Image } else { Sight::Caption });
         if sight == Sight::Image && images.is_none() {
@@ -74,8 +77,10 @@ impl ImageView {
             return Err(EvaluationError::Images { problems });
         }
         let images = images.map(Path::to_owned).unwrap_or_default();
-        let (access, limits) = (access.clone(), ImageLimits::default());
-        let mut view = Self { sight, images, access, limits, hashes: Vec::new() };
+        let photos = Arc::new(access.clone());
+        let viewer = PhotoViewer::new(photos, DecodeOptions::default(), llm);
+        let (access, viewer) = (access.clone(), viewer.into());
+        let mut view = Self { sight, images, access, viewer, hashes: Vec::new() };
         view.hashes = view.hash_all(questions)?;
         Ok(view)
     }
@@ -98,21 +103,25 @@ impl ImageView {
         }
     }
 
-    /// The image to attach, read now: only those in flight are held.
+    /// The image of question number `index` to attach, read now: only those in flight are held.
     ///
     /// # Errors
-    /// The file is gone or has changed its form since it was checked.
+    /// The file is gone, has changed since it was checked, or cannot be decoded.
     pub(super) fn attachments(
         &self,
         question: &Question,
-    ) -> Result<Vec<ImageAttachment>, EvaluationError> {
-        match self.sight {
-            Sight::Caption => Ok(Vec::new()),
-            Sight::Image => match self.image(question) {
-                Ok(image) => Ok(vec![image]),
-                Err(problem) => Err(EvaluationError::Images { problems: vec![problem] }),
-            },
+        index: usize,
+    ) -> Result<Vec<ImageAttachment>, ShowError> {
+        if self.sight == Sight::Caption {
+            return Ok(Vec::new());
         }
+        let photo = ImageRef::file(self.images.join(&question.image));
+        Ok(vec![self.viewer.show(&photo, Some(self.hash(index)))?])
+    }
+
+    /// See [`PhotoViewer::shrinks_after`].
+    pub(super) fn shrinks_after(&self, request: &ChatRequest, error: &LlmError) -> bool {
+        self.viewer.shrinks_after(request, error)
     }
 
     fn hash_all(&self, questions: &[Question]) -> Result<Vec<String>, EvaluationError> {
@@ -136,7 +145,7 @@ impl ImageView {
 
     fn hash_one(&self, question: &Question) -> Result<String, String> {
         match self.sight {
-            Sight::Image => Ok(hash::sha256_hex(&self.image(question)?.bytes)),
+            Sight::Image => Ok(hash::sha256_hex(&self.image(question)?)),
             Sight::Caption if question.caption.trim().is_empty() => {
                 Err(format!("question {} has no caption to show instead", question.question_id))
             }
@@ -144,7 +153,8 @@ impl ImageView {
         }
     }
 
-    fn image(&self, question: &Question) -> Result<ImageAttachment, String> {
+    /// The bytes of a question's image, which is of a known format.
+    fn image(&self, question: &Question) -> Result<Vec<u8>, String> {
         let refuse = |what: String| format!("question {}: {what}", question.question_id);
         let name = Path::new(&question.image);
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
@@ -154,9 +164,10 @@ impl ImageView {
         let path = self.images.join(name);
         let said = |error: &dyn std::fmt::Display| refuse(format!("{}: {error}", path.display()));
         let photo = ImageRef::file(&*path);
-        let bytes = self.access.read(&photo, &self.limits).map_err(|error| said(&error))?;
-        let format = Format::sniff(&bytes).map_err(|error| said(&error))?;
-        Ok(ImageAttachment { mime: format.mime().to_owned(), bytes })
+        let bytes =
+            self.access.read(&photo, &ImageLimits::default()).map_err(|error| said(&error))?;
+        Format::sniff(&bytes).map_err(|error| said(&error))?;
+        Ok(bytes)
     }
 }
 
@@ -164,8 +175,6 @@ impl ImageView {
 mod tests {
     use super::super::question::QuestionId;
     use super::*;
-
-    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n...";
 
     fn question(id: i64, image: &str, caption: &str) -> Question {
         Question {
@@ -178,19 +187,21 @@ mod tests {
     }
 
     fn check(questions: &[Question], images: Option<&Path>) -> Result<ImageView, EvaluationError> {
-        ImageView::check(questions, images, None, &FileAccess::Anywhere)
+        ImageView::check(questions, images, None, &FileAccess::Anywhere, &LlmConfig::default())
     }
 
     fn problems(questions: &[Question], images: Option<&Path>, sight: Option<Sight>) -> String {
-        ImageView::check(questions, images, sight, &FileAccess::Anywhere)
-            .expect_err("refused")
-            .to_string()
+        let access = FileAccess::Anywhere;
+        match ImageView::check(questions, images, sight, &access, &LlmConfig::default()) {
+            Ok(_) => panic!("not refused"),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[test]
     fn every_image_that_is_missing_or_no_image_is_named() {
         let folder = tempfile::tempdir().expect("temp dir");
-        fs_err::write(folder.path().join("a.png"), PNG).expect("write");
+        image::RgbImage::new(30, 20).save(folder.path().join("a.png")).expect("write");
         fs_err::write(folder.path().join("text.jpg"), "hello").expect("write");
         let questions = [
             question(1, "a.png", ""),
@@ -207,9 +218,12 @@ mod tests {
         }
         assert!(!said.contains("question 1"), "{said}");
         let view = check(&questions[..1], Some(folder.path())).expect("fine");
-        let images = view.attachments(&questions[0]).expect("readable");
-        assert_eq!((view.sight(), images[0].mime.as_str()), (Sight::Image, "image/png"));
-        assert_eq!(images[0].bytes, PNG);
+        let images = view.attachments(&questions[0], 0).expect("readable");
+        assert_eq!((view.sight(), images[0].mime.as_str()), (Sight::Image, "image/jpeg"));
+        assert_eq!(crate::image::longer_side(&images[0].bytes), Some(30));
+        image::RgbImage::new(31, 20).save(folder.path().join("a.png")).expect("write");
+        let changed = view.attachments(&questions[0], 0).expect_err("another image");
+        assert_eq!(crate::base::failure::Failure::code(&changed), "photo_changed");
     }
 
     #[test]
@@ -219,7 +233,7 @@ mod tests {
         assert!(said.contains("question 2 has no caption"), "{said}");
         let view = check(&questions[..1], None).expect("fine");
         assert_eq!((view.sight(), view.words(&questions[0])), (Sight::Caption, "A cat."));
-        assert!(view.attachments(&questions[0]).expect("none").is_empty());
+        assert!(view.attachments(&questions[0], 0).expect("none").is_empty());
         let said = problems(&questions[..1], None, Some(Sight::Image));
         assert!(said.contains("needs --images"), "{said}");
     }

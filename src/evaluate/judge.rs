@@ -9,6 +9,7 @@ use crate::Error;
 use crate::base::failure::Failure;
 use crate::base::hash;
 use crate::base::key::Key;
+use crate::dataset::ShowError;
 use crate::llm::{
     ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings, unfinished,
 };
@@ -174,7 +175,7 @@ impl Judge {
             answer_b: &board.entrants[task.b].answers[task.question],
         };
         let user = Message {
-            images: board.view.attachments(question)?,
+            images: board.view.attachments(question, task.question)?,
             ..Message::user(self.prompts.turn(turn))
         };
         let messages = vec![Message::system(self.prompts.system.trim()), user];
@@ -290,9 +291,24 @@ impl Asking for Bench {
         Outcome { row, again: (!settled).then_some(task) }
     }
 
+    fn otherwise(&self, task: &Task, request: &ChatRequest, error: &LlmError) -> Option<Task> {
+        self.board.view.shrinks_after(request, error).then(|| task.clone())
+    }
+
+    fn unaskable(&self, task: &Task, error: &Error) -> Option<Entry> {
+        Some(Entry::Failure(self.about(task), unshown(error)?))
+    }
+
     fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Entry {
         Entry::Failure(self.about(task), failure(error, fate))
     }
+}
+
+/// What is kept where the image of a question cannot be shown.
+pub(super) fn unshown(error: &Error) -> Option<FailedCall> {
+    error.get::<ShowError>()?;
+    let (code, reason) = (error.code().to_owned(), error.to_string());
+    Some(FailedCall { code, reason, attempts: 0, refused: false })
 }
 
 pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {

@@ -2,12 +2,11 @@
 
 use crate::Error;
 use crate::sandbox::FileAccess;
-use crate::work::{Progress, Stop};
+use crate::work::{Estimate, Progress, Stop};
 
 use super::align::Entrant;
 use super::bootstrap::Games;
 use super::error::EvaluationError;
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::judge::Session;
 use super::output;

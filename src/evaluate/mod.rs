@@ -34,14 +34,13 @@ mod table;
 mod tally;
 pub mod verdict;
 
-pub use crate::work::Worked;
+pub use crate::work::{Estimate, Prices, Worked};
 pub use align::{EmptyAnswers, Entrant, align};
 pub use answer::{AnswerRequest, AnswerResults, answer, estimate_answer};
 pub use bradley_terry::{Wins, strengths};
 pub use build::{Benchmark, BuildRequest, build};
 pub use compare::{Agreement, compare};
 pub use error::EvaluationError;
-pub use estimate::{Estimate, Prices};
 pub use folder::{EvaluationFolder, Kind};
 pub use image_view::{ImageView, Sight};
 pub use leaderboard::{estimate_leaderboard, leaderboard};

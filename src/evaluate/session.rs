@@ -7,13 +7,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::llm::LlmConfig;
+use crate::llm::{self, Account, ChatModel, Ledger, LlmConfig, LlmError};
 use crate::sandbox::FileAccess;
-use crate::work::{Backend, ProbePolicy, Progress, Stop, Worked};
+use crate::work::{Backend, Estimate, ProbePolicy, Progress, Stop, Worked};
 
 use super::align::{Entrant, align};
 use super::error::EvaluationError;
-use super::estimate::Estimate;
 use super::folder::{EvaluationFolder, Kind};
 use super::image_view::ImageView;
 use super::judge::{Board, Judge, Session, count_open};
@@ -56,7 +55,7 @@ impl Prepared {
             answers.iter().map(|path| AnswerFile::read(path, access)).collect::<Result<_, _>>()?;
         let entrants = align(&file, &answers, options.empty)?;
         let images = options.images.as_deref();
-        let view = ImageView::check(&file.questions, images, options.sight, access)?;
+        let view = ImageView::check(&file.questions, images, options.sight, access, &options.llm)?;
         let prompts = JudgePrompts::read(options.prompts.as_deref())?;
         let facts =
             FileFacts { name: String::new(), path: file.path.clone(), sha256: file.sha256.clone() };
@@ -120,6 +119,7 @@ impl Prepared {
         }
         let backend = shared.cloned().unwrap_or_else(|| own(&options.llm));
         let model = backend.model().await.map_err(|down| down.reason)?;
+        let model = on_account(model, session.store, "judge", &options.llm)?;
         session.store.database().set_meta(MODEL, model.name())?;
         let judge = self.judge(options, model.name().to_owned());
         let worked = judge.run(&self.board, &backend, model, session).await?;
@@ -171,6 +171,19 @@ impl Prepared {
         let record = store.map(Record::read).transpose()?.unwrap_or_default();
         judge.estimate(&self.board, &record)
     }
+}
+
+/// The model with its calls counted beside the store, and held to the caps of its settings.
+pub(super) fn on_account(
+    model: Arc<dyn ChatModel>,
+    store: &EvaluationStore,
+    role: &str,
+    config: &LlmConfig,
+) -> Result<Arc<dyn ChatModel>, Error> {
+    let folder = store.database().path().parent().unwrap_or(Path::new("."));
+    let ledger = Ledger::open(folder, || Ok(Vec::new()))?;
+    let account = Account::new(&ledger, ("llm", role), config)?;
+    Ok(llm::on_account(account, model).map_err(LlmError::from)?)
 }
 
 /// A backend that this work does not share.

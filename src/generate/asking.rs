@@ -14,10 +14,8 @@ use crate::base::key::Key;
 use crate::base::{Stopped, hash};
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
-use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings, refused,
-};
-use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop};
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings, refused};
+use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, SchemaUse, Stop};
 
 use super::old_keys;
 
@@ -52,15 +50,6 @@ pub struct Questioning {
     pub attempts: u32,
     /// What an attempt after a refused one is told, with `{reason}`; `None`: nothing.
     pub retry: Option<String>,
-}
-
-/// What a session has learnt of a server and the schema of its questions.
-#[derive(Debug, Default)]
-pub struct SchemaUse {
-    /// A call with the schema was answered: a refusal is not for its sake.
-    taken: AtomicBool,
-    /// The server has refused the schema.
-    refused: AtomicBool,
 }
 
 /// How questions of one stage are asked.
@@ -269,7 +258,7 @@ impl Asking for Sheet {
         if let Some(last) = last {
             request.messages.extend(self.told(*question, last));
         }
-        if !self.schema.refused.load(Ordering::Relaxed) {
+        if !self.schema.is_refused() {
             request.json_schema.clone_from(&self.questioning.schema);
         }
         Ok(request)
@@ -281,7 +270,7 @@ impl Asking for Sheet {
         request: &ChatRequest,
         reply: ChatReply,
     ) -> Outcome<Attempt, Row> {
-        self.schema.taken.fetch_or(request.json_schema.is_some(), Ordering::Relaxed);
+        self.schema.answered(request);
         let reply = StoredReply {
             key: self.key(question, number),
             role: self.questioning.role.to_owned(),
@@ -307,13 +296,7 @@ impl Asking for Sheet {
         request: &ChatRequest,
         error: &LlmError,
     ) -> Option<Attempt> {
-        let refused = matches!(error.fault, LlmFault::BadRequest { .. });
-        let taken = self.schema.taken.load(Ordering::Relaxed);
-        (refused && request.json_schema.is_some() && !taken).then(|| {
-            tracing::warn!("the server takes no JSON schema; going on without one: {error}");
-            self.schema.refused.store(true, Ordering::Relaxed);
-            attempt.clone()
-        })
+        self.schema.goes_without(request, error).then(|| attempt.clone())
     }
 
     fn failure(&self, attempt: &Attempt, error: &LlmError, fate: Fate) -> Row {

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use crate::Error;
 use crate::base::Stopped;
+use crate::base::db::DbError;
 use crate::config::Config;
 use crate::dataset::source::{self, SourceError, SourceOptions};
 use crate::instruction::augment::{Structured, list_schema, one_schema};
@@ -30,14 +31,17 @@ use crate::instruction::embed::TextEmbedder;
 use crate::instruction::lineage::GenerationStore;
 use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
-use crate::llm::{BuiltInSet, ChatModel, LlmConfig, PromptSource, SamplingSettings};
+use crate::llm::{
+    self, Account, BuiltInSet, ChatModel, Ledger, LlmConfig, LlmError, PromptSource,
+    SamplingSettings, SpentBefore,
+};
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
 
 use self::asking::{Asker, Questioning};
 use self::augmenting::AugmentStage;
 use self::clustering::ClusterStage;
-use self::models::{augment_llm, summarize_llm};
+use self::models::{augment_llm, augment_section, summarize_llm, summarize_section};
 use self::summarizing::SummarizeStage;
 use self::vectors::Vectors;
 use crate::work::{Backend, Phase, Progress, Stop};
@@ -60,6 +64,8 @@ pub struct Generation {
     progress: Arc<dyn Progress>,
     stop: Stop,
     access: FileAccess,
+    /// That of the run it belongs to.
+    ledger: Option<Arc<Ledger>>,
 }
 
 /// Everything a generation starts from.
@@ -81,13 +87,20 @@ impl Generation {
         stop: Stop,
     ) -> Self {
         let (config, access) = (Arc::new(config), FileAccess::default());
-        Self { folder, config, progress, stop, access }
+        Self { folder, config, progress, stop, access, ledger: None }
     }
 
     /// The same generation, its source read with `access` only.
     #[must_use]
     pub fn with_access(mut self, access: FileAccess) -> Self {
         self.access = access;
+        self
+    }
+
+    /// The same generation, its calls counted on the ledger of what it is a part of.
+    #[must_use]
+    pub fn with_ledger(mut self, ledger: Arc<Ledger>) -> Self {
+        self.ledger = Some(ledger);
         self
     }
 
@@ -192,6 +205,7 @@ impl Generation {
             kind: source.kind,
             access: self.access.clone(),
             fields: source.fields.clone(),
+            limit: source.limit,
         };
         Descriptions::of_source(&*source::open(&resolve(path)?, &options)?)
     }
@@ -199,6 +213,13 @@ impl Generation {
     async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
         let (augment, summarize) = (model(&models.augment).await?, model(&models.summarize).await?);
         let store = self.folder.create_store()?;
+        let ledger = match &self.ledger {
+            Some(ledger) => Arc::clone(ledger),
+            None => Ledger::open(self.folder.path(), || spent_before(&store))?,
+        };
+        let augment = on_account(augment, (&ledger, "augment"), augment_section(&self.config))?;
+        let section = summarize_section(&self.config);
+        let summarize = on_account(summarize, (&ledger, "summarize"), section)?;
         let inputs = self.going_on(inputs, &store)?;
         let embedder = self.open_embedder()?;
         self.remember(&store, &inputs, (augment.name(), summarize.name()), &embedder)?;
@@ -208,6 +229,7 @@ impl Generation {
         );
         let mut vectors = Vectors { store: &store, embedder };
         let worked = self.stages(&inputs, askers, &mut vectors).await;
+        ledger.flush();
         if worked.as_ref().is_err_and(Error::is_stop) {
             return Err(Stopped.into());
         }
@@ -368,4 +390,26 @@ impl Generation {
 /// The model of a backend, or why there is none.
 async fn model(backend: &Backend) -> Result<Arc<dyn ChatModel>, Error> {
     Ok(backend.model().await.map_err(|down| GenerateError::Llm(down.reason))?)
+}
+
+/// The model with its calls counted as those of `role`, by the settings of `section`.
+fn on_account(
+    model: Arc<dyn ChatModel>,
+    (ledger, role): (&Arc<Ledger>, &str),
+    (section, config): (&str, &LlmConfig),
+) -> Result<Arc<dyn ChatModel>, Error> {
+    let account = Account::new(ledger, (section, role), config)?;
+    Ok(llm::on_account(account, model).map_err(LlmError::from)?)
+}
+
+/// What a generation of a release without a ledger has spent.
+///
+/// # Errors
+/// SQLite's.
+pub fn spent_before(store: &GenerationStore) -> Result<Vec<SpentBefore>, DbError> {
+    let roles = |(role, model, spent): (String, String, _)| {
+        let role = if role == "augment" { "augment" } else { "summarize" };
+        ("llm", role, model, spent)
+    };
+    Ok(store.spent()?.into_iter().map(roles).collect())
 }

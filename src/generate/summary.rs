@@ -9,6 +9,7 @@ use crate::instruction::lineage::{
 };
 
 use super::clustering::ClusterFacts;
+use crate::llm::{Ledger, Spending};
 
 /// Counts over the whole generation, not only this session.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub struct GenerationSummary {
     pub failures: Vec<StoredFailure>,
     /// Replies this generation rests on, their prompt and completion tokens.
     pub usage: (u64, u64, u64),
+    /// What both models have spent, in all sessions; nothing for a part of a run, which counts it.
+    pub spending: Spending,
 }
 
 impl GenerationSummary {
@@ -39,6 +42,7 @@ impl GenerationSummary {
     /// SQLite's.
     pub fn read(folder: PathBuf, store: &GenerationStore) -> Result<Self, Error> {
         Ok(Self {
+            spending: Ledger::read(&folder)?,
             folder,
             library: store.library()?.len(),
             members: store.picks()?.len(),
@@ -112,6 +116,9 @@ impl fmt::Display for GenerationSummary {
             self.descriptions, self.refused_descriptions
         )?;
         writeln!(f, "replies   {calls} ({prompt} prompt + {completion} completion tokens)")?;
+        if self.spending.total().calls > 0 {
+            writeln!(f, "spent     {}", self.spending)?;
+        }
         writeln!(
             f,
             "raw       {} accepted of {}",

@@ -21,11 +21,13 @@ mod format;
 mod geometry;
 mod jpeg;
 mod limits;
+mod look;
 mod markers;
 mod pixels;
 mod preprocess;
 mod raster;
 mod resize;
+mod shown;
 mod thumbnail;
 
 #[cfg(test)]
@@ -36,5 +38,7 @@ mod hostile_tests;
 pub use error::ImageError;
 pub use format::Format;
 pub use limits::{DecodeOptions, ImageLimits};
+pub use look::look_distance;
 pub use pixels::Pixels;
 pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
+pub use shown::{jpeg_within, longer_side};

@@ -34,7 +34,8 @@ impl Preprocessor {
     }
 }
 
-fn shrink(raster: Raster, max_side: u32) -> Result<Raster, ImageError> {
+/// The raster, no side longer than `max_side` pixels.
+pub(super) fn shrink(raster: Raster, max_side: u32) -> Result<Raster, ImageError> {
     let (width, height) = (raster.width, raster.height);
     let longest = width.max(height);
     if longest <= max_side {

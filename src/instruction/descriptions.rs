@@ -55,7 +55,9 @@ impl Descriptions {
                     let captions = record.descriptions.clone();
                     all.push(&record.id, &record.description, captions, &record.origin)
                 }
-                SourceEvent::Rejected(rejection) => all.rejected.push(rejection),
+                SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection) => {
+                    all.rejected.push(rejection)
+                }
             }
             ControlFlow::Continue(())
         })?;

@@ -36,7 +36,7 @@ pub use failure::JobFailure;
 pub use progress::{AnswersPaused, JobProgress, PhaseProgress, Rejected};
 pub use record::{JobKind, JobPage, JobRecord, JobSpec, JobState, JobTask};
 pub use results::RowPage;
-pub use runs::PairPage;
+pub use runs::{Measures, PairPage};
 pub use summary::{Export, FailedCalls, JobSummary};
 
 /// Longest request id, in bytes.

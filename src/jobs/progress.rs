@@ -16,6 +16,7 @@ use crate::evaluate::EvaluationFolder;
 use crate::generate::folder;
 use crate::generate::summary::{count, losses};
 use crate::instruction::lineage::ACCEPTED;
+use crate::llm::{Ledger, RoleSpent};
 use crate::run::{Settings, store_path};
 use crate::work::{BackendDown, Phase, Progress};
 
@@ -36,6 +37,8 @@ pub struct JobProgress {
     pub answers_failed: u64,
     /// Final instructions of the whole run.
     pub instructions: u64,
+    /// What the language models of the whole run have spent, by role.
+    pub spending: Vec<RoleSpent>,
     /// Set while the answers wait for the LLM backend.
     pub paused: Option<AnswersPaused>,
 }
@@ -165,11 +168,12 @@ impl Progress for Meter {
 
 /// What the store in a run's folder tells; all else is left empty.
 pub(super) fn figures(kind: JobKind, folder: &Path) -> Result<JobProgress, Error> {
-    match kind {
+    let figures = match kind {
         JobKind::Match => of_pairs(folder),
         JobKind::Generate => of_instructions(folder),
         JobKind::Judge => of_verdicts(folder),
-    }
+    }?;
+    Ok(JobProgress { spending: Ledger::read(folder)?.roles, ..figures })
 }
 
 fn of_instructions(folder: &Path) -> Result<JobProgress, Error> {

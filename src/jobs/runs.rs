@@ -1,17 +1,23 @@
 //! Reading a run, perhaps while a job writes it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{JobManager, ManagerError};
+use crate::dataset::record::Measured;
 use crate::dataset::store::{AnsweredPair, Store};
 use crate::matching::{PhotoQuery, PhotoSearch, PhotosFound, PhotosStamp};
 use crate::run::{Settings, store_path};
 
+/// What measures say of an answer, by their names.
+pub type Measures = BTreeMap<String, Measured>;
+
 /// One page of a run's pairs, in source order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairPage {
-    pub pairs: Vec<AnsweredPair>,
+    /// Each with what measures say of its answer.
+    pub pairs: Vec<(AnsweredPair, Measures)>,
     /// Gives the next page; `None` on the last of now.
     pub next_token: Option<String>,
 }
@@ -64,16 +70,26 @@ impl JobManager {
     ) -> Result<PairPage, ManagerError> {
         let after = parse_token(token)?;
         let page_size = page_size.max(1);
-        let mut pairs = self
+        let mut pairs: Vec<_> = self
             .read_run(run_id, move |store, _, settings| {
                 let (matching, answering) = (settings.match_conf(), settings.answer_conf());
-                Ok(store.answered_pairs(matching, answering, after, page_size + 1)?)
+                let pairs = store.answered_pairs(matching, answering, after, page_size + 1)?;
+                let measured = |pair: AnsweredPair| {
+                    let measures = match &pair.1 {
+                        Some(answer) => store.measures_of(&answer.answer_key)?,
+                        None => Measures::new(),
+                    };
+                    Ok((pair, measures))
+                };
+                pairs.into_iter().map(measured).collect()
             })
             .await?;
         let more = pairs.len() > page_size;
         pairs.truncate(page_size);
-        let next =
-            pairs.last().filter(|_| more).map(|(pair, _)| format!("{}.{}", pair.seq, pair.rank));
+        let next = pairs
+            .last()
+            .filter(|_| more)
+            .map(|((pair, _), _)| format!("{}.{}", pair.seq, pair.rank));
         Ok(PairPage { pairs, next_token: next })
     }
 

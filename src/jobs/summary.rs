@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::progress::Rejected;
+use crate::measure::keep::KeepCounts;
 use crate::run::Summary;
 
 /// What a job came to: counts over the whole run, earlier jobs of it included.
@@ -22,6 +23,9 @@ pub struct JobSummary {
     /// again.
     pub failed: Vec<FailedCalls>,
     pub exports: Vec<Export>,
+    /// What `export.keep` left out of them.
+    #[serde(default)]
+    pub keep: KeepCounts,
     pub report: Option<PathBuf>,
     /// Sentences about stand-ins that a reader must not miss.
     pub notices: Vec<String>,
@@ -77,6 +81,7 @@ impl From<Summary> for JobSummary {
             rejected: summary.rejections.into_iter().map(Into::into).collect(),
             failed: summary.failures.into_iter().map(failed).collect(),
             exports: summary.exports.into_iter().map(export).collect(),
+            keep: summary.keep,
             report: summary.report,
             notices: summary.notices,
         }

@@ -60,6 +60,10 @@ impl JobWork {
         let folder = RunFolder::take(&self.folder)?;
         let job = Job::new(folder, config, self.meter, self.stop).with(self.resources);
         let summary = if answers { job.run().await? } else { job.match_only().await? };
+        // What the run has made is there; what it lacks needs another cap first.
+        if let Some(cap) = summary.gave_up.as_ref().filter(|error| error.is_spending_cap()) {
+            return Err(cap.clone().into());
+        }
         let nothing = summary.nothing.as_ref();
         let nothing = nothing.filter(|nothing| answers || nothing.lost_at != LostAt::Answers);
         let said = nothing.map(|nothing| format!("nothing was made: {nothing}"));

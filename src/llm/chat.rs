@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::error::LlmError;
+use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
 use super::settings::SamplingSettings;
+use super::spent::Spending;
 use super::stats::StatsSnapshot;
 
 /// Who speaks a message.
@@ -98,12 +100,20 @@ pub struct ChatRequest {
     pub json_schema: Option<serde_json::Value>,
     /// Time for one attempt, in place of the configured one.
     pub deadline: Option<Duration>,
+    /// Asks how likely the conversation is that ends in a message of the model's, and for no reply:
+    /// see [`ChatReply::prompt_logprobs`]. vLLM's extension.
+    pub prompt_logprobs: bool,
 }
 
 impl ChatRequest {
     /// A call with free text as reply and the configured deadline.
     pub fn new(messages: Vec<Message>, settings: SamplingSettings, seed: u64) -> Self {
-        Self { messages, settings, seed, json_schema: None, deadline: None }
+        Self { messages, settings, seed, json_schema: None, deadline: None, prompt_logprobs: false }
+    }
+
+    /// Whether a picture goes with it.
+    pub fn shows_photo(&self) -> bool {
+        self.messages.iter().any(|message| !message.images.is_empty())
     }
 
     /// The same call, its reply bound to `schema`.
@@ -184,6 +194,91 @@ pub struct ChatReply {
     pub attempts: u32,
     /// From the call to the reply, waiting and retries included.
     pub elapsed: Duration,
+    /// The conversation's tokens, where they were asked for and the server tells; else none.
+    pub prompt_logprobs: Vec<TokenLogprob>,
+}
+
+/// A token of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    pub text: String,
+    /// Natural logarithm of its probability after the tokens before it.
+    pub logprob: f64,
+}
+
+/// Calls that a server takes by the file, and answers by the file hours later.
+#[async_trait]
+pub trait BatchServer: Send + Sync {
+    /// The server's base URL.
+    fn base_url(&self) -> &str;
+
+    /// A request as a server would get it: in its first form, which names it for good, and without
+    /// what the server turned out not to take.
+    ///
+    /// # Errors
+    /// `Config` for a request that cannot be written.
+    fn bodies(&self, request: &ChatRequest) -> Result<[String; 2], LlmFault>;
+
+    /// Sends a file of requests; returns the server's name for it.
+    ///
+    /// # Errors
+    /// The fault met.
+    async fn upload(&self, name: &str, lines: Vec<u8>) -> Result<String, LlmFault>;
+
+    /// Makes a batch of a file that was sent, marked with `token`.
+    ///
+    /// # Errors
+    /// The fault met; where the connection broke, the batch may have been made.
+    async fn create(&self, file: &str, token: &str) -> Result<BatchStatus, LlmFault>;
+
+    /// How far a batch is.
+    ///
+    /// # Errors
+    /// The fault met; `NotFound` when the server does not know it.
+    async fn status(&self, id: &str) -> Result<BatchStatus, LlmFault>;
+
+    /// The batch that is marked with `token`, if there is one.
+    ///
+    /// # Errors
+    /// The fault met.
+    async fn find(&self, token: &str) -> Result<Option<BatchStatus>, LlmFault>;
+
+    /// The lines of a file, as they come.
+    ///
+    /// # Errors
+    /// The fault met; the stream's own when it breaks before the end.
+    async fn lines(&self, file: &str) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault>;
+
+    /// The tokens that the body of an answer tells; none where it tells nothing.
+    fn usage(&self, body: &str) -> Option<Usage>;
+
+    /// Reads the answer to one request; `true` beside a fault says that the server was not asked
+    /// in the right form, which is known now.
+    ///
+    /// # Errors
+    /// What the status or the body says.
+    fn read(
+        &self,
+        request: &ChatRequest,
+        status: u16,
+        body: &str,
+    ) -> Result<ChatReply, (LlmFault, bool)>;
+}
+
+/// How far a batch is, as its server tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchStatus {
+    /// The server's name for it.
+    pub id: String,
+    /// `validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `cancelling`
+    /// or `cancelled`, and what other servers say.
+    pub state: String,
+    /// The file of the answers.
+    pub output_file: Option<String>,
+    /// The file of the requests that failed.
+    pub error_file: Option<String>,
+    /// Why the whole batch failed.
+    pub fault: Option<LlmFault>,
 }
 
 /// A chat model behind some server. Calls may run at the same time; each backend bounds how many
@@ -228,6 +323,28 @@ pub trait ChatModel: Send + Sync {
 
     /// Counters since this backend was made.
     fn stats(&self) -> StatsSnapshot;
+
+    /// What the folder of work that these calls belong to has spent, by all roles; none where
+    /// nobody counts it.
+    fn spending(&self) -> Option<Spending> {
+        None
+    }
+
+    /// Whether a call that is given up goes on at the server and is found again by the same
+    /// request, so that a stop need not wait for its end.
+    fn resumes(&self) -> bool {
+        false
+    }
+
+    /// Whether another call may be begun now, as far as memory goes.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// The server's batches, where it has some.
+    fn batches(&self) -> Option<&dyn BatchServer> {
+        None
+    }
 
     /// What was learnt about the server since this backend was made: parameters that it does not
     /// take.

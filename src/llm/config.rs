@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::LlmFault;
 use super::parameter::Parameter;
 use super::retry::RetryPolicy;
+use super::spent::Prices;
 use crate::base::check::{Checks, Settings};
 
 /// Which server answers. Written `local`, `local:/path/model.gguf` or
@@ -58,10 +59,46 @@ pub struct LlmConfig {
     pub max_completion_tokens: bool,
     /// Learn from the server's refusals which parameters it does not take, and go on without.
     pub adapt: bool,
+    /// Longer side in pixels of a photo that is sent to a model, 64 to 8192; larger ones are made
+    /// smaller.
+    pub photo_max_side: u32,
+    /// Bytes of such a photo, as JPEG, 8192 to 33554432.
+    pub photo_max_bytes: usize,
+    /// Ask a model that is to see photos for what is on a known picture, before anything else.
+    pub probe: bool,
     /// Parameters that are never sent.
     pub omit: Vec<Parameter>,
     /// Keep what the model reasoned beside its reply. It is never part of the reply.
     pub keep_reasoning: bool,
+    /// Tokens, of prompts and replies together, that one folder of work may spend by these
+    /// settings, 1 or more; none sets no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens_total: Option<u64>,
+    /// What one folder of work may spend by these settings, above 0, in the currency of the
+    /// prices, which must be set; none sets no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<f64>,
+    /// Price of a million prompt tokens, 0 to 1e6, in any currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_million_prompt_tokens: Option<f64>,
+    /// Price of a million tokens of replies, reasoning included, 0 to 1e6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_million_completion_tokens: Option<f64>,
+    /// Send the calls of runs by the file to the server's batch API, whose answers come hours later
+    /// and cost less.
+    pub batch: bool,
+    /// Calls in one batch, 1 to 50000.
+    pub batch_max_requests: usize,
+    /// Bytes of one batch's file, 1e6 to 2e8.
+    pub batch_max_bytes: usize,
+    /// Batches that may be at the server at once, 1 to 64.
+    pub batch_max_open: usize,
+    /// Seconds without a new call after which the calls gathered so far are sent, 0.001 to 3600.
+    pub batch_gather_s: f64,
+    /// Seconds: the longest wait between two questions how far a batch is, 0.001 to 3600.
+    pub batch_poll_s: f64,
+    /// What a token costs by the batch, as a part of its price, 0 to 1.
+    pub batch_price_factor: f64,
     /// The managed server's own settings.
     pub local: LocalConfig,
 }
@@ -103,8 +140,22 @@ impl Default for LlmConfig {
             retry_after_cap_s: 120.0,
             max_completion_tokens: false,
             adapt: true,
+            photo_max_side: 1024,
+            photo_max_bytes: 1 << 20,
+            probe: true,
             omit: Vec::new(),
             keep_reasoning: false,
+            max_tokens_total: None,
+            max_cost: None,
+            price_per_million_prompt_tokens: None,
+            price_per_million_completion_tokens: None,
+            batch: false,
+            batch_max_requests: 10_000,
+            batch_max_bytes: 100_000_000,
+            batch_max_open: 4,
+            batch_gather_s: 10.0,
+            batch_poll_s: 60.0,
+            batch_price_factor: 0.5,
             local: LocalConfig::default(),
         }
     }
@@ -131,7 +182,10 @@ impl Settings for LlmConfig {
         checks.range("max_attempts", self.max_attempts, 1, 100);
         checks.range("backoff_base_s", self.backoff_base_s, MOMENT, 600.0);
         checks.range("backoff_cap_s", self.backoff_cap_s, MOMENT, 3600.0);
+        checks.range("photo_max_side", self.photo_max_side, 64, 8192);
+        checks.range("photo_max_bytes", self.photo_max_bytes, 8 << 10, 32 << 20);
         checks.range("retry_after_cap_s", self.retry_after_cap_s, 0.0, 3600.0);
+        self.check_money(checks);
         for (field, text) in [("model", &self.model), ("api_key_env", &self.api_key_env)] {
             let empty = text.as_ref().is_some_and(|text| text.trim().is_empty());
             checks.require(!empty, field, "empty", "left out or not empty");
@@ -141,6 +195,42 @@ impl Settings for LlmConfig {
 }
 
 impl LlmConfig {
+    fn check_money(&self, checks: &mut Checks) {
+        checks.range("max_tokens_total", self.max_tokens_total, 1, 1 << 60);
+        checks.range("max_cost", self.max_cost, MOMENT, 1e12);
+        let prices =
+            [self.price_per_million_prompt_tokens, self.price_per_million_completion_tokens];
+        checks.range("price_per_million_prompt_tokens", prices[0], 0.0, 1e6);
+        checks.range("price_per_million_completion_tokens", prices[1], 0.0, 1e6);
+        let priced = prices.iter().all(Option::is_some);
+        let wanted = "set together with both prices, price_per_million_prompt_tokens and \
+            price_per_million_completion_tokens";
+        checks.require(self.max_cost.is_none() || priced, "max_cost", "set alone", wanted);
+        checks.range("batch_max_requests", self.batch_max_requests, 1, 50_000);
+        checks.range("batch_max_bytes", self.batch_max_bytes, 1_000_000, 200_000_000);
+        checks.range("batch_max_open", self.batch_max_open, 1, 64);
+        checks.range("batch_gather_s", self.batch_gather_s, MOMENT, 3600.0);
+        checks.range("batch_poll_s", self.batch_poll_s, MOMENT, 3600.0);
+        checks.range("batch_price_factor", self.batch_price_factor, 0.0, 1.0);
+        let takes = !self.batch || matches!(self.target, LlmTarget::OpenAi { .. });
+        checks.require(takes, "batch", "true", "false where the target is local");
+    }
+
+    /// Calls worth having begun at once: by the batch, as many as the open batches hold.
+    pub fn under_way(&self) -> usize {
+        match self.batch {
+            true => self.batch_max_requests.saturating_mul(self.batch_max_open),
+            false => self.in_flight(),
+        }
+    }
+
+    /// The prices, where both are set.
+    pub(super) fn prices(&self) -> Option<Prices> {
+        let (prompt, completion) =
+            self.price_per_million_prompt_tokens.zip(self.price_per_million_completion_tokens)?;
+        Some(Prices { prompt, completion, batch_factor: self.batch_price_factor })
+    }
+
     /// Checks every range.
     ///
     /// # Errors

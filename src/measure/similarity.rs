@@ -62,7 +62,7 @@ impl Measure for SentenceSimilarity {
 
 /// The sentences of a text: a line ends one, and so does a mark followed by white space. Parts
 /// without a letter or digit are none.
-fn sentences(text: &str) -> Vec<&str> {
+pub(super) fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in text.lines() {
         let mut start = 0;

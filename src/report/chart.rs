@@ -18,6 +18,8 @@ pub(super) struct Chart {
     pub bars: Vec<Bar>,
     pub x_ticks: Vec<Tick>,
     pub y_ticks: Vec<Tick>,
+    /// Lines from floor to top.
+    pub marks: Vec<Tick>,
     /// The chart in a sentence, for readers who do not see it.
     pub summary: String,
     pub series: Vec<Series>,
@@ -70,6 +72,23 @@ pub(super) fn answer_words(words: &Histogram) -> Chart {
     histogram(&[("accepted answers", words)], 0)
 }
 
+/// Values of a measure, with the thresholds that cut them: each place with its name.
+pub(super) fn measure(values: &Histogram, cuts: &[(f64, &str)]) -> Chart {
+    let layout = values.layout();
+    let (low, high) = (layout.edge(0), layout.edge(layout.bins()));
+    let digits = if layout.width().fract() == 0.0 { 1 } else { 3 };
+    let mut chart = histogram(&[("accepted samples", values)], digits);
+    let mark = |(cut, name): &(f64, &str)| {
+        let at = (100.0 * (cut - low) / (high - low)).clamp(0.0, 100.0);
+        Tick { at, label: (*name).to_owned() }
+    };
+    chart.marks = cuts.iter().map(mark).collect();
+    for (_, name) in cuts {
+        chart.summary += &format!(" Threshold: {name}.");
+    }
+    chart
+}
+
 fn histogram(series: &[(&str, &Histogram)], digits: usize) -> Chart {
     let shares = series.len() > 1;
     let height = |histogram: &Histogram, count: u64| match (shares, histogram.total()) {
@@ -94,6 +113,7 @@ fn histogram(series: &[(&str, &Histogram)], digits: usize) -> Chart {
         bars: grouped_bars(series, &heights, top),
         x_ticks: x_ticks(series[0].1),
         y_ticks: y_ticks(top, if shares { " %" } else { "" }),
+        marks: Vec::new(),
         rows: rows(series),
         series: series_facts,
     }
@@ -202,6 +222,7 @@ pub(super) fn instruction_ranks(uses: &[&InstructionUse]) -> Chart {
         bars: groups.iter().enumerate().map(bar).collect(),
         x_ticks: Vec::new(),
         y_ticks: y_ticks(top, ""),
+        marks: Vec::new(),
         summary: rank_summary(uses, group),
         series: Vec::new(),
         rows: Vec::new(),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::histogram::{Comparison, Histogram};
-use super::{GenerationReport, Thumbnail};
+use super::{GenerationReport, MeasureReport, Thumbnail};
+use crate::llm::RoleSpent;
 
 /// Everything one page shows. Counts are of the whole run; `samples` may be a part of it.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +42,7 @@ pub struct ReportData {
     /// The prompt templates and their hashes.
     pub prompts: Vec<PromptText>,
     /// What the measures say of the accepted samples; empty where none was asked for.
-    pub measures: Vec<KeyValue>,
+    pub measures: Vec<MeasureReport>,
     /// How candidates became pairs.
     pub matching: MatchingFacts,
     /// How the instructions were generated, when they were.
@@ -184,6 +185,8 @@ pub struct TokenFacts {
     pub retries: u64,
     /// Accepted samples, over which the tokens are shared out.
     pub accepted: u64,
+    /// What each role has spent, in all sessions.
+    pub spending: Vec<RoleSpent>,
 }
 
 /// Work and time of one stage.

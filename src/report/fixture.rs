@@ -35,7 +35,14 @@ pub(super) fn small() -> ReportData {
         similarity: similarity(),
         instruction_use: instruction_use(),
         answer_words: Histogram::of(Layout::nice_counts(0, 60, 6), [42.0, 57.0]),
-        tokens: TokenFacts { prompt: 1200, completion: 400, calls: 6, retries: 1, accepted: 2 },
+        tokens: TokenFacts {
+            prompt: 1200,
+            completion: 400,
+            calls: 6,
+            retries: 1,
+            accepted: 2,
+            spending: Vec::new(),
+        },
         stages: vec![
             StageTime { name: "image".into(), items: 5, seconds: 0.25 },
             StageTime { name: "answer".into(), items: 4, seconds: 8.0 },
@@ -46,7 +53,7 @@ pub(super) fn small() -> ReportData {
             text: "You see a photo.\nAnswer as if you saw it.".into(),
         }],
         generation: None,
-        measures: Vec::new(),
+        measures: measures(),
         matching: MatchingFacts {
             facts: vec![KeyValue::new("strategy", "softmax"), KeyValue::new("floor", 0.05)],
             hubs: vec![Hub { instruction_id: "poem".into(), mean: 0.21, deviation: 0.03 }],
@@ -61,6 +68,50 @@ pub(super) fn small() -> ReportData {
             sha256: "ab".repeat(32),
         }],
     }
+}
+
+fn measures() -> Vec<MeasureReport> {
+    let edge = |id: &str, value, passes| EdgeSample {
+        id: id.into(),
+        value,
+        passes,
+        thumbnail: Thumbnail::from_encoded(PNG).ok().filter(|_| passes),
+        width: 640,
+        height: 480,
+        description: "A grey cat sleeps on a chair.".into(),
+        instruction: "Write a short poem.".into(),
+        answer: "Grey fur on red wood.".into(),
+    };
+    let threshold = ThresholdReport {
+        expression: "objects_unsupported <= 1".into(),
+        cut: Some(2.0),
+        left_out: 1,
+        alone: 1,
+        edge: vec![edge("cat-1", 1.0, true), edge("cat-2", 3.0, false)],
+    };
+    let values = Histogram::of(Layout::nice_counts(0, 3, 40), [1.0, 3.0]);
+    let word = ThresholdReport {
+        expression: "language == en".into(),
+        cut: None,
+        edge: Vec::new(),
+        ..threshold.clone()
+    };
+    vec![
+        MeasureReport {
+            name: "objects_unsupported".into(),
+            samples: 3,
+            missing: 1,
+            values: MeasuredValues::Numbers(values),
+            thresholds: vec![threshold],
+        },
+        MeasureReport {
+            name: "language".into(),
+            samples: 3,
+            missing: 0,
+            values: MeasuredValues::Words(vec![("en".into(), 2), ("de".into(), 1)]),
+            thresholds: vec![word],
+        },
+    ]
 }
 
 fn encoder() -> EncoderFacts {

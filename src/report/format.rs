@@ -9,6 +9,7 @@ const MAX_ALT: usize = 160;
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("count", count);
     environment.add_filter("fixed", fixed);
+    environment.add_filter("value", value);
     environment.add_filter("percent_of", percent_of);
     environment.add_filter("between", between);
     environment.add_filter("duration", duration);
@@ -37,6 +38,11 @@ pub(super) fn count(number: u64) -> String {
 /// A number with a fixed count of decimals; `n/a` for what is no number.
 pub(super) fn fixed(number: f64, digits: usize) -> String {
     if number.is_finite() { format!("{number:.digits$}") } else { "n/a".to_owned() }
+}
+
+/// A measured value: whole numbers as they are, others with four decimals.
+pub(super) fn value(number: f64) -> String {
+    fixed(number, if number.fract() == 0.0 { 0 } else { 4 })
 }
 
 /// `part` as a percentage of `whole`, in [0, 100], for widths and shares; 0 of nothing is 0.

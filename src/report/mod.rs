@@ -12,6 +12,7 @@ mod file;
 mod format;
 mod generation;
 pub mod histogram;
+mod measures;
 mod render;
 mod scale;
 mod thumbnail;
@@ -33,5 +34,6 @@ pub use generation::{
     ClusterFacts, ClusterMap, GenerationReport, Loss, MAX_POINTS, MapPoint, SetFacts, TriedFacts,
     VerbFacts, write_generation,
 };
+pub use measures::{EdgeSample, MeasureReport, MeasuredValues, ThresholdReport};
 pub use render::render;
 pub use thumbnail::Thumbnail;

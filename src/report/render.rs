@@ -14,11 +14,12 @@ const STYLE: &str = include_str!("page/report.css");
 const SCRIPT: &str = include_str!("page/report.js");
 
 /// The page's parts. Their names end in `.html`, which switches escaping on.
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     ("report.html", include_str!("page/report.html.j2")),
     ("macros.html", include_str!("page/macros.html.j2")),
     ("overview.html", include_str!("page/overview.html.j2")),
     ("samples.html", include_str!("page/samples.html.j2")),
+    ("measures.html", include_str!("page/measures.html.j2")),
     ("matching.html", include_str!("page/matching.html.j2")),
     ("generation.html", include_str!("page/generation.html.j2")),
     ("generation_page.html", include_str!("page/generation_page.html.j2")),

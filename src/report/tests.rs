@@ -101,6 +101,19 @@ fn with_text_everywhere(text: &str) -> ReportData {
     data.exports[0].path = one();
     data.exports[0].sha256 = one();
     data.samples.iter_mut().for_each(|sample| fill_sample(sample, text));
+    for measure in &mut data.measures {
+        measure.name = one();
+        if let MeasuredValues::Words(words) = &mut measure.values {
+            words.iter_mut().for_each(|(word, _)| *word = one());
+        }
+        for threshold in &mut measure.thresholds {
+            threshold.expression = one();
+            for sample in &mut threshold.edge {
+                (sample.id, sample.description) = (one(), one());
+                (sample.instruction, sample.answer) = (one(), one());
+            }
+        }
+    }
     data
 }
 

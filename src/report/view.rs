@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::chart::{self, Chart};
+use super::measures::MeasureView;
 use super::{InstructionUse, ReportData, SampleCard, StageTime, TokenFacts};
 
 /// Longest instruction table; beyond it only the counts are told.
@@ -16,6 +17,7 @@ pub(super) struct View<'a> {
     pub funnel_scale: u64,
     pub similarity: Chart,
     pub answer_words: Chart,
+    pub measures: Vec<MeasureView<'a>>,
     pub uses: UseTable<'a>,
     pub ranks: Chart,
     pub stages: Vec<StageRow<'a>>,
@@ -86,6 +88,7 @@ impl<'a> View<'a> {
                 .unwrap_or(0),
             similarity: chart::similarity(&data.similarity),
             answer_words: chart::answer_words(&data.answer_words),
+            measures: data.measures.iter().map(MeasureView::new).collect(),
             ranks: chart::instruction_ranks(&by_use),
             uses: UseTable::new(by_use),
             stages: data.stages.iter().map(StageRow::new).collect(),

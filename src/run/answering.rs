@@ -13,7 +13,8 @@ use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
-use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
+use crate::dataset::{PhotoViewer, ShowError};
+use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmFault, LlmTarget};
 use crate::work::{Asking, Backend, Calls, Fate, Feed, Outcome, Phase, Progress, Stop, blocking};
 
 use super::settings::AnswerSettings;
@@ -49,6 +50,8 @@ pub struct AnswerStage {
     pub filter_conf: String,
     /// Answers tried per pair, at least 1.
     pub attempts: u32,
+    /// Shows the photos, where the model sees them.
+    pub viewer: Option<Arc<PhotoViewer>>,
 }
 
 /// What a call to the LLM leaves in the store.
@@ -77,6 +80,7 @@ struct Attempt {
 struct Asker {
     generator: Arc<Generator>,
     attempts: u32,
+    viewer: Option<Arc<PhotoViewer>>,
 }
 
 /// Where the reading of pairs stands.
@@ -123,7 +127,11 @@ impl AnswerStage {
         let generator = Arc::clone(&self.generator);
         let calls = Calls {
             model: Arc::clone(&generator.model),
-            asking: Arc::new(Asker { generator, attempts: self.attempts }),
+            asking: Arc::new(Asker {
+                generator,
+                attempts: self.attempts,
+                viewer: self.viewer.clone(),
+            }),
             backend: &self.backend,
             answered: store.has_answers(&self.generator.conf)?,
             phase: Phase::Answer,
@@ -167,6 +175,7 @@ impl AnswerStage {
             prompt_hash: prompts.hash.clone(),
             system: prompts.system.clone(),
             user: prompts.user.clone(),
+            see: prompts.see,
             llm: model.name().to_owned(),
             backend: llm.target.to_string(),
             sampling: self.generator.settings.clone(),
@@ -220,8 +229,29 @@ impl Asking for Asker {
     type Task = Attempt;
     type Row = Row;
 
+    const READS_FILES: bool = true;
+
     fn request(&self, Attempt { pair, number, last }: &Attempt) -> Result<ChatRequest, Error> {
-        Ok(self.generator.request(pair, *number, last.as_ref()))
+        let show = |viewer: &Arc<PhotoViewer>| viewer.show(&pair.image, Some(&pair.image_sha256));
+        let photo = self.viewer.as_ref().map(show).transpose()?;
+        Ok(self.generator.request(pair, *number, last.as_ref(), photo))
+    }
+
+    fn otherwise(
+        &self,
+        attempt: &Attempt,
+        request: &ChatRequest,
+        error: &LlmError,
+    ) -> Option<Attempt> {
+        let viewer = self.viewer.as_ref()?;
+        viewer.shrinks_after(request, error).then(|| attempt.clone())
+    }
+
+    fn unaskable(&self, Attempt { pair, .. }: &Attempt, error: &Error) -> Option<Row> {
+        error.get::<ShowError>()?;
+        let failure = rejection(pair, error.code(), &error.to_string());
+        let pair_key = pair.key.clone();
+        Some(Row::Failed { pair_key, failure, attempts: 0, fate: Fate::Later })
     }
 
     fn reply(
@@ -241,6 +271,9 @@ impl Asking for Asker {
 
     fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
         let failure = rejection(pair, error.code(), &error.to_string());
+        // Another size may pass, which is a setting that no key rests on.
+        let too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
+        let fate = if too_large { Fate::Later } else { fate };
         Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
     }
 }

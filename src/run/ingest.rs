@@ -19,7 +19,11 @@ use crate::work::{Phase, Progress, Stop};
 /// Records kept in one transaction.
 const BATCH: usize = 500;
 
-/// Reads the whole source into the store.
+/// What is said of a photo that is refused for want of a text.
+const WITHOUT_TEXT: &str = "photos without a text are taken with describe.mode = missing, or with \
+    answer.see = image, and a model that sees";
+
+/// Reads the whole source into the store; `without_text` takes photos of which nothing is said.
 ///
 /// # Errors
 /// The source as a whole cannot be read, the store cannot be written, or the user stopped it.
@@ -27,12 +31,13 @@ pub fn ingest(
     source: &dyn Source,
     photos: &dyn Photos,
     store: &Store,
+    without_text: bool,
     stop: &Stop,
     progress: &dyn Progress,
 ) -> Result<IngestSummary, Error> {
     let pass = store.begin_pass()?;
     let names = Names::new(photos, source.image_root());
-    let mut batches = Batches::new(store, photos, &names, pass);
+    let mut batches = Batches { without_text, ..Batches::new(store, photos, &names, pass) };
     let read = source.read(&mut |event| match batches.take(event, progress) {
         Ok(()) if !stop.is_asked() => ControlFlow::Continue(()),
         Ok(()) => ControlFlow::Break(()),
@@ -41,13 +46,17 @@ pub fn ingest(
             ControlFlow::Break(())
         }
     });
+    let taken = batches.undescribed;
     let changed = batches.close(progress)?;
     if stop.is_asked() {
         return Err(Stopped.into());
     }
     progress.finish(Phase::Source);
-    if let Err(source) = read {
-        return Err(unusable(source, store)?);
+    match read {
+        Ok(()) => {}
+        // Photos without a text were enough.
+        Err(SourceError::NoUsableItem { .. }) if taken > 0 => {}
+        Err(source) => return Err(unusable(source, store)?),
     }
     Ok(store.pass_summary(pass, changed)?)
 }
@@ -67,6 +76,9 @@ struct Batches<'a> {
     photos: &'a dyn Photos,
     names: &'a Names<'a>,
     pass: i64,
+    without_text: bool,
+    /// Photos taken of which nothing is said.
+    undescribed: u64,
     records: Vec<StampedRecord>,
     rejections: Vec<Rejection>,
     changed: u64,
@@ -76,11 +88,30 @@ struct Batches<'a> {
 impl<'a> Batches<'a> {
     fn new(store: &'a Store, photos: &'a dyn Photos, names: &'a Names<'a>, pass: i64) -> Self {
         let (records, rejections) = (Vec::with_capacity(BATCH), Vec::new());
-        Self { store, photos, names, pass, records, rejections, changed: 0, failed: None }
+        Self {
+            store,
+            photos,
+            names,
+            pass,
+            without_text: false,
+            undescribed: 0,
+            records,
+            rejections,
+            changed: 0,
+            failed: None,
+        }
     }
 
     fn take(&mut self, event: SourceEvent, progress: &dyn Progress) -> Result<(), DbError> {
         match event {
+            SourceEvent::Undescribed(record, _) if self.without_text => {
+                self.undescribed += 1;
+                return self.take(SourceEvent::Record(record), progress);
+            }
+            SourceEvent::Undescribed(_, rejection) => {
+                let reason = format!("{}; {WITHOUT_TEXT}", rejection.reason);
+                self.rejections.push(Rejection { reason, ..rejection });
+            }
             SourceEvent::Record(mut record) => {
                 let mut stamp = self.photos.stamp(&record.image);
                 if stamp.is_empty()

@@ -1,11 +1,14 @@
 //! A job: the stages of one run, side by side.
 
 mod answers;
+mod describing;
+mod judge;
 mod library;
+mod money;
 mod resources;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::Error;
@@ -15,9 +18,13 @@ use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
+use crate::llm::{Ledger, LlmError};
+use crate::measure::keep::KeepError;
 
 use super::answering::AnswerOutcome;
+use super::describing::DescribeStage;
 use super::embedding::EmbedStage;
+use super::exporting::Exported;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
@@ -34,13 +41,15 @@ pub struct Job {
     progress: Arc<dyn Progress>,
     stop: Stop,
     resources: Resources,
+    ledger: Arc<Mutex<Option<Arc<Ledger>>>>,
 }
 
 impl Job {
     /// A job over a folder this process holds.
     pub fn new(folder: RunFolder, config: Config, progress: Arc<dyn Progress>, stop: Stop) -> Self {
         let (folder, config) = (Arc::new(folder), Arc::new(config));
-        Self { folder, config, progress, stop, resources: Resources::default() }
+        let (resources, ledger) = (Resources::default(), Arc::default());
+        Self { folder, config, progress, stop, resources, ledger }
     }
 
     /// The same job over what a caller shares with it.
@@ -69,24 +78,32 @@ impl Job {
             }
         };
         let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
+        let backend = connecting.backend().clone();
         let (feeder, matched) = feed();
-        let matching = self.clone().match_all(prepared, feeder);
+        let matching = self.clone().match_all(prepared, feeder, Some(backend.clone()));
         let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
-        matching?;
-        let answered = answering?;
-        self.finish(ingest, answered, &encoder)
+        let described = matching?;
+        let mut answered = answering?;
+        answered.gave_up = answered.gave_up.or(described);
+        self.finish(ingest, answered, &encoder, &backend).await
     }
 
-    /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
+    /// Source, embed and match only; an LLM is asked only where `matching.check` names it: which
+    /// candidates apply, and before that for descriptions, if there are to be any. Instructions are not
+    /// generated.
     ///
     /// # Errors
     /// As [`Job::run`].
     pub async fn match_only(&self) -> Result<Summary, Error> {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
-        self.clone().match_all(prepared, feed().0).await?;
-        self.summary(&self.folder.store()?, Some(ingest), AnswerOutcome::default())
+        let asks = prepared.stage.asks_llm();
+        let backend = asks.then(|| self.connect().backend().clone());
+        let gave_up = self.clone().match_all(prepared, feed().0, backend).await?;
+        let outcome = AnswerOutcome { gave_up, ..AnswerOutcome::default() };
+        let store = self.folder.store()?;
+        self.summary(&store, Some(ingest), outcome, Exported::default())
     }
 
     /// Answers for the pairs that are there.
@@ -100,7 +117,7 @@ impl Job {
         self.progress.expect(Phase::Answer, 0);
         let connecting = self.connect();
         let answered = self.answer_when_connected(connecting, Feed::over()).await?;
-        self.summary(&store, None, answered)
+        self.summary(&store, None, answered, Exported::default())
     }
 
     /// Writes the exports again.
@@ -109,8 +126,8 @@ impl Job {
     /// As [`exporting::export`].
     pub fn export_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
-        exporting::export(&self.folder, &store, &self.config.export.formats, &*self.progress)?;
-        self.summary(&store, None, AnswerOutcome::default())
+        let exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+        self.summary(&store, None, AnswerOutcome::default(), exported)
     }
 
     /// Writes the report again and returns its path.
@@ -131,16 +148,18 @@ impl Job {
         Err(RunError::StepMissing { path, step, needs: "match" }.into())
     }
 
-    fn finish(
+    async fn finish(
         &self,
         ingest: IngestSummary,
-        answered: AnswerOutcome,
+        mut answered: AnswerOutcome,
         encoder: &Arc<dyn Encoder>,
+        backend: &Backend,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
         let store = self.folder.store()?;
+        let mut exported = Ok(Exported::default());
         if let Some(context) = Settings::read(&store)?.sample_context() {
             let started = Instant::now();
             let config = &self.config.measure;
@@ -148,14 +167,43 @@ impl Job {
             if taken > 0 {
                 store.add_stage_time("measure", taken, started.elapsed().as_secs_f64())?;
             }
+            let gave_up = self.judge(&store, backend, encoder).await?;
+            answered.gave_up = answered.gave_up.or(gave_up);
+            if self.stop.is_asked() {
+                return Err(Stopped.into());
+            }
             let started = Instant::now();
-            let formats = &self.config.export.formats;
-            let written = exporting::export(&self.folder, &store, formats, &*self.progress)?;
-            let rows = written.first().map_or(0, |summary| summary.rows);
+            let written = exporting::export(&self.folder, &store, &self.config, &*self.progress);
+            exported = match written {
+                Err(error) if waits_for_a_measure(&error) => Err(error),
+                written => Ok(written?),
+            };
+            let written = exported.as_ref().ok().and_then(|one| one.written.first());
+            let rows = written.map_or(0, |summary| summary.rows);
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
-        self.summary(&store, Some(ingest), answered)
+        match exported {
+            Ok(exported) => self.summary(&store, Some(ingest), answered, exported),
+            Err(error) => self.without_exports(&store, ingest, answered, error),
+        }
+    }
+
+    /// The summary where a threshold waits for a measure that could not be taken in this session: it
+    /// says why, and the next start goes on.
+    fn without_exports(
+        &self,
+        store: &Store,
+        ingest: IngestSummary,
+        answered: AnswerOutcome,
+        error: Error,
+    ) -> Result<Summary, Error> {
+        let summary = self.summary(store, Some(ingest), answered, Exported::default())?;
+        if !summary.is_partial() {
+            return Err(error);
+        }
+        tracing::warn!(code = error.code(), "the exports are left as they were: {error}");
+        Ok(summary)
     }
 
     fn summary(
@@ -163,11 +211,12 @@ impl Job {
         store: &Store,
         ingest: Option<IngestSummary>,
         answered: AnswerOutcome,
+        exported: Exported,
     ) -> Result<Summary, Error> {
         if self.stop.is_asked() {
             return Err(Stopped.into());
         }
-        Summary::read(&self.folder, store, ingest, answered, self.config.generate.enabled)
+        Summary::read(&self.folder, store, ingest, answered, exported, &self.config)
     }
 
     async fn generate_and_prepare(&self, backend: &Backend) -> Result<Prepared, Error> {
@@ -191,22 +240,26 @@ impl Job {
         let store = self.folder.create_store()?;
         let started = Instant::now();
         let access = &self.resources.access;
-        let ingest = ingest::ingest(&*source, access, &store, &self.stop, &*self.progress)?;
+        let without_text = self.config.takes_photos_without_text();
+        let ingest =
+            ingest::ingest(&*source, access, &store, without_text, &self.stop, &*self.progress)?;
         store.add_stage_time(
             Phase::Source.name(),
             ingest.records,
             started.elapsed().as_secs_f64(),
         )?;
+        let describe = self.describe_stage(&store)?;
         let stage = MatchStage::prepare(
             &self.config,
             encoder.clone(),
             library,
             &store,
             self.folder.path(),
+            describe.as_ref().map(DescribeStage::key),
         )?;
         stage.settings(&*source).write(&store)?;
         self.write_run_file(&stage)?;
-        Ok(Prepared { encoder, stage, store, ingest })
+        Ok(Prepared { encoder, describe, stage, store, ingest })
     }
 
     fn open_source(&self, path: &Path) -> Result<Box<dyn Source>, Error> {
@@ -214,7 +267,8 @@ impl Job {
         let resolve = |path: &Path| access.resolve(path).map_err(SourceError::from);
         let images = self.config.source.images.as_deref().map(resolve).transpose()?;
         let (kind, fields) = (self.config.source.kind, self.config.source.fields.clone());
-        let options = SourceOptions { images, kind, access: access.clone(), fields };
+        let limit = self.config.source.limit;
+        let options = SourceOptions { images, kind, access: access.clone(), fields, limit };
         Ok(source::open(&resolve(path)?, &options)?)
     }
 
@@ -237,8 +291,15 @@ impl Job {
     }
 
     /// Embeds and matches, each in its own thread; drops `matched` when no pair can come any more.
-    async fn match_all(self, prepared: Prepared, matched: Feeder) -> Result<(), Error> {
-        let Prepared { encoder, stage, store, .. } = prepared;
+    /// Where photos are described, they are so as they are embedded, by the model behind `backend`,
+    /// and matched after. Returns why describing ended early, if it did.
+    async fn match_all(
+        self,
+        prepared: Prepared,
+        matched: Feeder,
+        backend: Option<Backend>,
+    ) -> Result<Option<LlmError>, Error> {
+        let Prepared { encoder, describe, stage, store, .. } = prepared;
         let (embedded, mut photos) = feed();
         let embed_store = store.reopen()?;
         let job = self.clone();
@@ -251,18 +312,40 @@ impl Job {
             result
         });
         let job = self.clone();
-        let matching = blocking(move || {
-            let started = Instant::now();
-            let result = stage.run(&store, &mut photos, &matched, &job.stop, &*job.progress);
-            if result.is_err() {
-                job.stop.ask();
+        let described_store = store.reopen()?;
+        let describing = job.describe(describe, &described_store, backend.clone(), photos.clone());
+        let job = self.clone();
+        let describing_and_matching = async {
+            let described = describing.await?;
+            let (asker, sightless) = job.check_asker(&stage, &described_store, backend).await?;
+            let asks = stage.asks_llm();
+            // Without the model, nothing more can be matched.
+            if asks && asker.is_none() {
+                return Ok(described.or(sightless));
             }
-            drop(matched);
-            let count = result?;
-            store.add_stage_time(Phase::Match.name(), count, started.elapsed().as_secs_f64())?;
-            Ok(())
-        });
-        let (embedding, matching) = tokio::join!(embedding, matching);
+            let matching = blocking(move || {
+                let started = Instant::now();
+                let feeds = (&mut photos, &matched);
+                let result = stage.run(&store, feeds, asker.as_ref(), &job.stop, &*job.progress);
+                if result.is_err() {
+                    job.stop.ask();
+                }
+                drop(matched);
+                let (count, gave_up) = result?;
+                store.add_stage_time(
+                    Phase::Match.name(),
+                    count,
+                    started.elapsed().as_secs_f64(),
+                )?;
+                Ok(gave_up)
+            });
+            let gave_up = matching.await?;
+            if asks {
+                self.ledger()?.flush();
+            }
+            Ok(described.or(gave_up))
+        };
+        let (embedding, matching) = tokio::join!(embedding, describing_and_matching);
         embedding?;
         matching
     }
@@ -281,6 +364,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
+            twins: self.config.source.twins,
             photos: &self.resources.access,
             names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),
@@ -291,9 +375,15 @@ impl Job {
     }
 }
 
+/// Whether nothing was exported because a threshold has no value of any sample to go by.
+fn waits_for_a_measure(error: &Error) -> bool {
+    matches!(error.get(), Some(KeepError::NotTaken { .. }))
+}
+
 /// What the stages before the answers need.
 struct Prepared {
     encoder: Arc<dyn Encoder>,
+    describe: Option<DescribeStage>,
     stage: MatchStage,
     store: Store,
     ingest: IngestSummary,

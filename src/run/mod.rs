@@ -5,19 +5,25 @@
 //! and a killed run goes on where each stage stood.
 
 mod answering;
+mod checking;
+mod describing;
+mod dry_run;
 mod embedding;
 mod exporting;
 pub(crate) mod folder;
 pub(crate) mod holding;
 mod ingest;
 mod job;
+mod judging;
 mod matching;
 mod measuring;
 mod nothing;
 mod old_keys;
+mod photo_calls;
 mod reporting;
 mod settings;
 mod summary;
+mod twins;
 mod verify;
 
 use std::path::PathBuf;
@@ -28,6 +34,7 @@ use crate::config::ConfigError;
 use crate::dataset::source::SourceError;
 use crate::work::FolderError;
 
+pub use dry_run::{DryRun, DryRunOptions, Effect, Means, Shown, dry_run};
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
 pub use job::{Job, OnDeadBackend, Resources};

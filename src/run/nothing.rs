@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::base::db::DbError;
 use crate::dataset::store::{RejectionCount, Store};
+use crate::measure::keep::KeepCounts;
 
 /// The last stage of a run that anything reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum LostAt {
     Pairs,
     /// No answer was accepted.
     Answers,
+    /// `export.keep` let no sample pass.
+    Export,
 }
 
 impl LostAt {
@@ -23,6 +26,7 @@ impl LostAt {
             Self::Photos => &["source", "image"],
             Self::Pairs => &["match"],
             Self::Answers => &["answer", "filter"],
+            Self::Export => &[],
         }
     }
 
@@ -31,6 +35,7 @@ impl LostAt {
             Self::Photos => "no photo could be used",
             Self::Pairs => "no photo got an instruction",
             Self::Answers => "no answer was accepted",
+            Self::Export => "no accepted sample passes export.keep",
         }
     }
 }
@@ -46,7 +51,7 @@ pub struct Nothing {
 /// What most of the lost records met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// A code of docs/rejections.md.
+    /// A code of docs/rejections.md, or an expression of `export.keep`.
     pub code: String,
     pub count: u64,
     /// Everything that was refused or failed there, whatever its code.
@@ -90,6 +95,21 @@ impl Nothing {
         };
         Ok(Self { lost_at, cause })
     }
+
+    /// Where `export.keep` left all samples out: the expression that leaves out most.
+    pub fn kept(counts: &KeepCounts) -> Option<Self> {
+        if counts.kept > 0 || counts.samples == 0 {
+            return None;
+        }
+        let most = counts.expressions.iter().rev().max_by_key(|one| one.left_out)?;
+        let cause = Cause {
+            code: most.expression.clone(),
+            count: most.left_out,
+            of: counts.samples,
+            example: String::new(),
+        };
+        Some(Self { lost_at: LostAt::Export, cause: Some(cause) })
+    }
 }
 
 impl fmt::Display for Nothing {
@@ -98,6 +118,9 @@ impl fmt::Display for Nothing {
         let Some(Cause { code, count, of, example }) = &self.cause else {
             return f.write_str("; nothing came that far");
         };
+        if self.lost_at == LostAt::Export {
+            return write!(f, ": `{code}` leaves out {count} of {of}; loosen it");
+        }
         write!(f, ": {count} of {of} {code}, such as {example}; ")?;
         match code.as_str() {
             "missing_image" => f.write_str("check --images and the paths that the source names"),

@@ -1,18 +1,21 @@
 //! Fills the report from the store: whole-run counts, and a bounded set of samples.
 
 mod cards;
+mod measures;
 
 use std::path::PathBuf;
 
 use crate::Error;
 use crate::config::{Config, RUN_FILE};
-use crate::dataset::store::{MeasureTotals, Store};
+use crate::dataset::store::{SampleContext, Store};
 use crate::instruction::GenerateError;
-use crate::llm::SamplingSettings;
+use crate::llm::{Ledger, SamplingSettings};
+use crate::measure::keep::KeepCounts;
 use crate::report::histogram::{Comparison, Histogram, Layout};
 use crate::report::{self, ReportData};
 use crate::sandbox::FileAccess;
 
+use super::judging;
 use super::settings::{AnswerSettings, MatchSettings, Settings};
 use super::{RunError, RunFolder};
 use crate::generate;
@@ -36,7 +39,8 @@ pub fn write(
         return Err(RunError::StepMissing { path, step: "report", needs: "match" }.into());
     };
     let answering = settings.answering.as_ref();
-    let page = Page { folder, store, config, access, matching, answering };
+    let context = settings.sample_context();
+    let page = Page { folder, store, config, access, matching, answering, context };
     let path = folder.report();
     report::write(&page.data()?, &path)?;
     Ok(path)
@@ -49,12 +53,15 @@ struct Page<'a> {
     access: &'a FileAccess,
     matching: &'a MatchSettings,
     answering: Option<&'a AnswerSettings>,
+    /// What the accepted samples share; `None` before the first answer.
+    context: Option<SampleContext<'a>>,
 }
 
 impl Page<'_> {
     fn data(&self) -> Result<ReportData, Error> {
         let name = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
         let (samples, total) = self.samples()?;
+        let (measures, keep) = self.measured()?;
         let shown_all = samples.len() as u64 == total;
         Ok(ReportData {
             title: name.into_owned(),
@@ -64,7 +71,7 @@ impl Page<'_> {
             run: self.run_facts(),
             encoder: self.encoder(),
             llm: self.llm(),
-            funnel: self.funnel()?,
+            funnel: self.funnel(&keep)?,
             rejections: self.rejections()?,
             failures: self.failures()?,
             similarity: self.similarity()?,
@@ -73,7 +80,7 @@ impl Page<'_> {
             tokens: self.tokens()?,
             stages: self.stages()?,
             prompts: self.prompts(),
-            measures: self.measures()?,
+            measures,
             matching: self.matching_facts()?,
             generation: self.generation()?,
             samples,
@@ -104,7 +111,8 @@ impl Page<'_> {
     }
 
     fn notices(&self) -> Result<Vec<String>, Error> {
-        let failed: u64 = self.store.failure_counts()?.iter().map(|(_, count, _)| count).sum();
+        let (answers, judge) = (self.store.failure_counts()?, self.store.judge_failure_counts()?);
+        let failed: u64 = answers.iter().chain(&judge).map(|(_, count, _)| count).sum();
         let (waiting, _, _) = self.store.item_states(self.store.pass()?)?;
         let resume = format!("pairwright run --out {}", self.folder.path().display());
         let mut notices = Vec::new();
@@ -114,6 +122,8 @@ impl Page<'_> {
         if waiting > 0 {
             notices.push(format!("{waiting} photos wait to be embedded; to go on: {resume}"));
         }
+        let (matching, answering) = (&self.matching.conf, self.answer_conf());
+        notices.extend(judging::notices(&self.store, matching, answering)?);
         Ok(notices)
     }
 
@@ -167,7 +177,7 @@ impl Page<'_> {
         )
     }
 
-    fn funnel(&self) -> Result<Vec<report::FunnelStep>, Error> {
+    fn funnel(&self, keep: &KeepCounts) -> Result<Vec<report::FunnelStep>, Error> {
         let pass = self.store.pass()?;
         let conf = &self.matching.conf;
         let counts = self.store.rejection_counts(conf, self.answer_conf())?;
@@ -187,13 +197,17 @@ impl Page<'_> {
             failed,
         };
         let refused_answers = totals.answers - totals.accepted.min(totals.answers);
-        Ok(vec![
+        let mut steps = vec![
             step("source entries", records + refused("source"), records, refused("source"), 0),
             step("photos embedded", records, ready, bad, 0),
             step("photos matched to pairs", ready, pairs, refused("match"), 0),
             step("answers written", pairs, totals.answers, refused("answer"), failed),
             step("answers accepted", totals.answers, totals.accepted, refused_answers, 0),
-        ])
+        ];
+        if !keep.expressions.is_empty() {
+            steps.push(step("samples kept", keep.samples, keep.kept, keep.left_out(), 0));
+        }
+        Ok(steps)
     }
 
     fn rejections(&self) -> Result<Vec<report::RejectionGroup>, Error> {
@@ -215,7 +229,8 @@ impl Page<'_> {
 
     fn failures(&self) -> Result<Vec<report::FailureGroup>, Error> {
         let group = |(code, count, example)| report::FailureGroup { code, count, example };
-        Ok(self.store.failure_counts()?.into_iter().map(group).collect())
+        let (answers, judge) = (self.store.failure_counts()?, self.store.judge_failure_counts()?);
+        Ok(answers.into_iter().chain(judge).map(group).collect())
     }
 
     fn similarity(&self) -> Result<Comparison, Error> {
@@ -257,6 +272,7 @@ impl Page<'_> {
             calls,
             retries,
             accepted: totals.accepted,
+            spending: Ledger::read(self.folder.path())?.roles,
         })
     }
 
@@ -281,16 +297,6 @@ impl Page<'_> {
                 text: text.clone(),
             })
             .into()
-    }
-
-    fn measures(&self) -> Result<Vec<report::KeyValue>, Error> {
-        let totals = self.store.measure_totals(&self.matching.conf, self.answer_conf())?;
-        let row = |one: MeasureTotals| {
-            let MeasureTotals { measure, count, mean, min, max } = one;
-            let said = format!("mean {mean:.3}, {min:.3} to {max:.3} over {count} samples");
-            report::KeyValue::new(measure, said)
-        };
-        Ok(totals.into_iter().map(row).collect())
     }
 
     fn matching_facts(&self) -> Result<report::MatchingFacts, Error> {

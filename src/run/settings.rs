@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::db::DbError;
 use crate::dataset::store::{SampleContext, Store};
-use crate::llm::SamplingSettings;
+use crate::llm::{SamplingSettings, See};
 use crate::model::manifest::ModelFile;
 
 const MATCH: &str = "settings:match";
@@ -58,6 +58,9 @@ pub struct AnswerSettings {
     pub prompt_hash: String,
     pub system: String,
     pub user: String,
+    /// What the model gets to know of a photo.
+    #[serde(default)]
+    pub see: See,
     pub llm: String,
     pub backend: String,
     /// As sent with each call.

@@ -12,11 +12,12 @@ use crate::dataset::store::{ExportRow, SampleContext, Store};
 use crate::dataset::{ImageRef, Photos};
 use crate::image::{DecodeOptions, ImageError, PreprocessConfig, Preprocessor};
 use crate::llm::reasoning;
+use crate::measure::keep::KeepCounts;
 use crate::sandbox::FileAccess;
 
 use self::overlap::Overlap;
 use super::settings::Settings;
-use super::{RunError, RunFolder};
+use super::{RunError, RunFolder, exporting};
 
 /// Findings listed of one kind before only their number is told.
 const LISTED: usize = 20;
@@ -68,8 +69,10 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     if let Some(overlap) = &overlap {
         findings.push(overlap.check_benchmark(&store)?);
     }
+    let kept = exporting::kept(&store)?;
     for export in store.exports()? {
         findings.push(check_export(&export));
+        findings.extend(kept.get(&export.name).map(|counts| check_kept(&export, counts)));
         if let Some(overlap) = &overlap {
             findings.push(overlap.check(&export)?);
         }
@@ -150,6 +153,16 @@ fn check_export(export: &ExportRow) -> Finding {
         Ok(_) => None,
     };
     Finding::new(format!("{} is as it was written", export.path), problem.into_iter().collect())
+}
+
+/// An export under `export.keep` holds what was kept, and nothing is missing from it.
+fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
+    let KeepCounts { samples, kept, .. } = counts;
+    let ExportRow { path, rows, .. } = export;
+    let check =
+        format!("{path} has {kept} of {samples} samples, the others kept back by export.keep");
+    let problem = (rows != kept).then(|| format!("{rows} rows were written"));
+    Finding::new(check, problem.into_iter().collect())
 }
 
 fn check_llava(

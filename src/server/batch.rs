@@ -7,13 +7,15 @@ use super::app::App;
 use super::fault::Fault;
 use super::pb::{self, source::Format};
 use super::{jobs, options, validate};
+use crate::base::check::Settings;
 use crate::base::durable;
 use crate::config::Config;
 use crate::dataset::source::SourceKind;
 use crate::instruction::store::InstructionFilter;
 use crate::jobs::{JobSpec, JobTask};
 use crate::matching::MatchRules;
-use crate::matching::check::CheckKind;
+use crate::measure::MeasureName;
+use crate::measure::keep::Keep;
 
 /// Checks the request, takes the library as it is now, and queues the job.
 ///
@@ -65,11 +67,6 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     let asked = request.options.as_ref().unwrap_or(&default);
     let mut config = (*app.config).clone();
     config.matching = options::matching(asked, &config.matching, &app.limits)?;
-    if config.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm) {
-        let why =
-            "a job asks no language model about its candidates, only Match and MatchStream do";
-        return Err(Fault::invalid("options.check.kinds", why));
-    }
     if let Some(hubness) = options::hubness(request.hubness)? {
         config.matching.hubness = hubness;
     }
@@ -78,9 +75,32 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     }
     MatchRules::new(&config.matching, app.encoder().manifest().defaults)
         .map_err(|error| Fault::from(error).at("options"))?;
+    set_thresholds(&mut config, request)?;
     config.seed = validate::seed("options.seed", asked.seed.or(Some(config.seed)))?;
     set_source(app, &mut config, source)?;
     Ok(config)
+}
+
+/// Reads the request's measures and thresholds over the server's.
+fn set_thresholds(config: &mut Config, request: &pb::BatchMatchRequest) -> Result<(), Fault> {
+    let pb::BatchMatchRequest { measures, keep, .. } = request;
+    if !measures.is_empty() {
+        let named = |(place, name): (usize, &String)| {
+            let field = || format!("measures[{place}]");
+            let why = "no measure has this name; docs/quality.md lists them";
+            MeasureName::named(name).ok_or_else(|| Fault::invalid(field(), why))
+        };
+        config.measure.enabled =
+            measures.iter().enumerate().map(named).collect::<Result<_, _>>()?;
+        let checked = config.measure.validate_as("measures");
+        checked.map_err(|problems| Fault::invalid("measures", problems))?;
+    }
+    if !keep.is_empty() {
+        config.export.keep.clone_from(keep);
+    }
+    let keep = Keep::parse(&config.export.keep);
+    let checked = keep.and_then(|keep| keep.require_enabled(&config.measure.enabled));
+    checked.map_err(|error| Fault::invalid("keep", error))
 }
 
 /// Reads the request's source over the server's.

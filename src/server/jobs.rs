@@ -10,9 +10,11 @@ use super::fault::Fault;
 use super::pb;
 use super::validate;
 use crate::base::hash;
-use crate::dataset::record::Verdict;
+use crate::dataset::record::{MeasureValue, Measured, Verdict};
 use crate::dataset::store::AnsweredPair;
-use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, PhaseProgress, Rejected};
+use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, Measures, PhaseProgress, Rejected};
+use crate::llm::RoleSpent;
+use crate::measure::keep::{ExpressionCounts, KeepCounts};
 
 /// Queues the job that `spec` makes of a request, off the async threads: it looks at files.
 ///
@@ -54,6 +56,7 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
     // The manager checked the id when the job came.
     let run_path = app.jobs.run_folder(&record.run_id).ok();
     let failure = record.failure.as_ref();
+    let keep = record.summary.as_ref().map(|summary| &summary.keep);
     let error = failure.map(|one| Fault::from(one).into_item());
     pb::Job {
         name: format!("{JOBS}{}", record.id),
@@ -76,6 +79,32 @@ pub fn job(app: &App, record: &JobRecord) -> pb::Job {
         pair_count: whole(progress.pairs),
         answer_count: whole(progress.answers_accepted),
         instruction_count: whole(progress.instructions),
+        kept_back_count: whole(keep.map_or(0, KeepCounts::left_out)),
+        thresholds: keep.into_iter().flat_map(|keep| &keep.expressions).map(threshold).collect(),
+        llm_spending: progress.spending.iter().map(spending).collect(),
+    }
+}
+
+fn spending(role: &RoleSpent) -> pb::LlmSpending {
+    let RoleSpent { section, role, model, spent, cost } = role;
+    pb::LlmSpending {
+        role: role.clone(),
+        model: model.clone(),
+        section: section.clone(),
+        call_count: whole(spent.calls),
+        estimated_call_count: whole(spent.estimated_calls),
+        prompt_tokens: whole(spent.prompt_tokens),
+        completion_tokens: whole(spent.completion_tokens),
+        cost: *cost,
+    }
+}
+
+fn threshold(counts: &ExpressionCounts) -> pb::ThresholdCount {
+    pb::ThresholdCount {
+        expression: counts.expression.clone(),
+        left_out_count: whole(counts.left_out),
+        alone_count: whole(counts.alone),
+        missing_count: whole(counts.missing),
     }
 }
 
@@ -90,8 +119,9 @@ pub fn state(state: JobState) -> pb::JobState {
     }
 }
 
-/// A pair as it travels.
-pub fn pair((pair, answer): AnsweredPair) -> pb::JobPair {
+/// A pair as it travels, with what measures say of its answer.
+pub fn pair(((pair, answer), measures): (AnsweredPair, Measures)) -> pb::JobPair {
+    let measure = |(name, measured): (String, Measured)| Some((name, value(measured.value?)));
     let accepted = answer.filter(|answer| answer.verdict == Verdict::Pass);
     pb::JobPair {
         image_id: pair.item_id,
@@ -104,7 +134,16 @@ pub fn pair((pair, answer): AnsweredPair) -> pb::JobPair {
         probability: pair.probability,
         rank: i32::try_from(pair.rank).unwrap_or(i32::MAX),
         answer_text: accepted.map(|answer| answer.text).unwrap_or_default(),
+        measures: measures.into_iter().filter_map(measure).collect(),
     }
+}
+
+fn value(value: MeasureValue) -> pb::MeasureValue {
+    let value = match value {
+        MeasureValue::Number(number) => pb::measure_value::Value::Number(number),
+        MeasureValue::Text(text) => pb::measure_value::Value::Text(text),
+    };
+    pb::MeasureValue { value: Some(value) }
 }
 
 fn stage(phase: &PhaseProgress) -> pb::StageProgress {

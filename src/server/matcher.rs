@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::app::{App, merge, split};
 use super::fault::Fault;
-use super::llm_check::Asking;
+use super::llm_check::{Asking, Candidates};
 use super::options::Draw;
 use super::pb::{self, match_query::ImageSource, match_result};
 use super::{convert, validate};
@@ -22,12 +22,6 @@ struct Found {
     matcher: Matcher,
     queries: Vec<(String, Result<Candidates, Fault>)>,
     revision: i64,
-}
-
-/// What was found for a photo.
-pub(super) struct Candidates {
-    pub descriptions: Vec<String>,
-    pub list: Vec<Candidate>,
 }
 
 /// Results in the order of the queries, the library's revision, and where the time went.

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::answer::filter::Filters;
 use crate::answer::{Generator, PromptSet};
 use crate::config::Config;
-use crate::llm::{LlmError, SamplingSettings};
+use crate::llm::{LlmError, SamplingSettings, See};
 use crate::work::{Backend, BackendDown};
 
 /// Prompts, filters and settings, read once, and the backend.
@@ -25,7 +25,8 @@ impl AnswerWriter {
     /// Prompts, examples or filters are refused.
     pub fn new(config: &Config, backend: Backend) -> Result<Self, Error> {
         let Config { answer, llm, filters, .. } = config;
-        let prompts = answer.resolved_prompts(&llm.target)?;
+        // A call brings a description, and no photo.
+        let prompts = answer.prompts_seeing(&llm.target, See::Description)?;
         Ok(Self {
             backend,
             prompts: Arc::new(prompts),

@@ -26,10 +26,16 @@ impl Whose {
     /// Whose fault `error` is.
     pub fn fault(error: &LlmError) -> Self {
         match error.fault {
-            LlmFault::Cancelled | LlmFault::Config { .. } | LlmFault::Unsupported { .. } => {
-                Self::Caller
-            }
-            LlmFault::ContextTooLong { .. } | LlmFault::ContentPolicy { .. } => Self::Prompt,
+            LlmFault::Cancelled
+            | LlmFault::Config { .. }
+            | LlmFault::Unsupported { .. }
+            | LlmFault::CannotSee { .. }
+            | LlmFault::Blind { .. }
+            | LlmFault::SpendingCap { .. }
+            | LlmFault::Ledger { .. } => Self::Caller,
+            LlmFault::ContextTooLong { .. }
+            | LlmFault::ContentPolicy { .. }
+            | LlmFault::PhotoTooLarge { .. } => Self::Prompt,
             LlmFault::BadRequest { .. } => Self::Suspect,
             _ => Self::Server,
         }

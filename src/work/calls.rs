@@ -28,7 +28,8 @@ pub trait Asking: Send + Sync + 'static {
     /// The call for a task.
     ///
     /// # Errors
-    /// What it is about cannot be read any more; ends the whole work.
+    /// What it is about cannot be read any more; ends the whole work, unless
+    /// [`Asking::unaskable`] keeps it.
     fn request(&self, task: &Self::Task) -> Result<ChatRequest, Error>;
 
     /// What to keep of a reply, and whether to ask again once that is kept.
@@ -42,6 +43,12 @@ pub trait Asking: Send + Sync + 'static {
     /// The task in another form, for a failed call that is worth making at once in that form, and so
     /// is no failure at all.
     fn otherwise(&self, _: &Self::Task, _: &ChatRequest, _: &LlmError) -> Option<Self::Task> {
+        None
+    }
+
+    /// What to keep of a task for which no call could be made, where that is its own matter (a photo
+    /// that cannot be shown); it is left for the next start. `None` ends the whole work.
+    fn unaskable(&self, _: &Self::Task, _: &Error) -> Option<Self::Row> {
         None
     }
 
@@ -116,7 +123,7 @@ enum Called<A: Asking> {
         error: LlmError,
     },
     /// There was nothing to ask.
-    Unaskable(Error),
+    Unaskable(A::Task, Error),
 }
 
 /// What follows once a row is kept.
@@ -149,7 +156,7 @@ impl<A: Asking> Calls<'_, A> {
             under_way: JoinSet::new(),
             rows,
             keeping: VecDeque::new(),
-            refusals: Refusals::new(self.backend.config().in_flight(), self.answered),
+            refusals: Refusals::new(self.backend.config().under_way(), self.answered),
             worked: Worked::default(),
             error: None,
         };
@@ -159,7 +166,9 @@ impl<A: Asking> Calls<'_, A> {
         loop {
             working.look_around();
             more &= !working.is_ending();
-            let free = more && working.busy() < self.backend.in_flight().max(1);
+            let free = more
+                && working.busy() < self.backend.in_flight().max(1)
+                && (self.model.has_room() || working.busy() == 0);
             if !more && working.busy() == 0 {
                 break;
             }
@@ -243,13 +252,15 @@ impl<A: Asking> Working<'_, A> {
 
     fn call(&mut self, task: A::Task) {
         let (asking, model) = (Arc::clone(&self.calls.asking), Arc::clone(&self.calls.model));
-        let (abort, call) = (self.calls.stop.abort_token(), self.refusals.begin());
+        let stop = self.calls.stop;
+        let cancel = if model.resumes() { stop.token() } else { stop.abort_token() };
+        let call = self.refusals.begin();
         self.under_way.spawn(async move {
             let request = match request(&asking, &task).await {
                 Ok(request) => request,
-                Err(error) => return Called::Unaskable(error),
+                Err(error) => return Called::Unaskable(task, error),
             };
-            match model.chat(&request, &abort).await {
+            match model.chat(&request, &cancel).await {
                 Ok(reply) => Called::Replied { call, outcome: asking.reply(task, &request, reply) },
                 Err(error) => Called::Failed { task, request: request.into(), error },
             }
@@ -266,8 +277,12 @@ impl<A: Asking> Working<'_, A> {
                 }
             }
             Ok(Called::Failed { error, .. }) if error.kind() == ErrorKind::Cancelled => {}
+            // The call was not made: its task is as open as those that were not begun.
+            Ok(Called::Failed { error, .. }) if error.is_spending_cap() => {
+                self.worked.gave_up.get_or_insert(error);
+            }
             Ok(Called::Failed { task, request, error }) => self.failed(task, &request, error),
-            Ok(Called::Unaskable(error)) => self.fail(error),
+            Ok(Called::Unaskable(task, error)) => self.unaskable(&task, error),
             // Calls are not aborted, so it panicked; its task is found at the next start.
             Err(error) => {
                 tracing::error!(%error, "a call's task ended unexpectedly");
@@ -309,6 +324,13 @@ impl<A: Asking> Working<'_, A> {
         }
     }
 
+    fn unaskable(&mut self, task: &A::Task, error: Error) {
+        let Some(row) = self.calls.asking.unaskable(task, &error) else { return self.fail(error) };
+        tracing::warn!(code = error.code(), "{error}");
+        self.worked.failed += 1;
+        self.keep(Outcome::done(row), After::Failed);
+    }
+
     fn left(&mut self, task: &A::Task, error: &LlmError) {
         let row = self.calls.asking.failure(task, error, Fate::Later);
         self.keep(Outcome::done(row), After::Failed);
@@ -332,6 +354,9 @@ impl<A: Asking> Working<'_, A> {
     }
 
     fn kept(&mut self, count: usize) {
+        if let Some(spending) = self.calls.model.spending() {
+            self.calls.progress.spent(&spending);
+        }
         for after in self.keeping.drain(..count).collect::<Vec<_>>() {
             self.follow(after);
         }

@@ -5,10 +5,12 @@
 mod backend;
 mod breaker;
 mod calls;
+mod estimate;
 mod feed;
 pub mod folder;
 mod progress;
 mod refusals;
+mod schema_use;
 mod stop;
 
 use crate::base::failure::{Error, ErrorKind, Failure};
@@ -16,9 +18,11 @@ use crate::base::failure::{Error, ErrorKind, Failure};
 pub use backend::{Backend, BackendDown, BackendState, ProbePolicy};
 pub use breaker::{Breaker, Whose};
 pub use calls::{Asking, Calls, Fate, Outcome, Worked};
+pub use estimate::{Estimate, Prices};
 pub use feed::{Feed, Feeder, feed};
 pub use folder::FolderError;
 pub use progress::{Phase, Progress, Silent, Throttle};
+pub use schema_use::SchemaUse;
 pub use stop::Stop;
 
 /// A thread of the work panicked.

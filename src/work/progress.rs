@@ -1,6 +1,7 @@
 //! What a run tells its caller while it works, and how a caller slows it down.
 
 use super::BackendDown;
+use crate::llm::Spending;
 
 /// A stage as the user sees it.
 #[derive(
@@ -10,6 +11,7 @@ use super::BackendDown;
 pub enum Phase {
     Source,
     Embed,
+    Describe,
     Match,
     Answer,
     Export,
@@ -25,6 +27,7 @@ impl Phase {
         match self {
             Self::Source => "source",
             Self::Embed => "embed",
+            Self::Describe => "describe",
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",
@@ -46,6 +49,8 @@ pub trait Progress: Send + Sync {
     fn finish(&self, phase: Phase);
     /// The answers wait for the LLM backend, or (`None`) go on.
     fn paused(&self, _: Option<&BackendDown>) {}
+    /// What the LLM calls of the whole folder have spent, after some were kept.
+    fn spent(&self, _: &Spending) {}
 }
 
 /// Lets work go first that somebody waits for.

@@ -29,6 +29,11 @@ impl Stop {
         self.ask.cancelled().await;
     }
 
+    /// Cancelled when a stop is asked for.
+    pub fn token(&self) -> CancellationToken {
+        self.ask.clone()
+    }
+
     /// Cancelled when calls under way are to be given up.
     pub fn abort_token(&self) -> CancellationToken {
         self.abort.clone()

@@ -51,21 +51,22 @@ fn the_same_again_asks_nothing_and_gives_the_same_bytes() {
 }
 
 #[test]
-fn measures_are_taken_once_and_change_no_export() {
+fn measures_are_taken_once_and_add_columns_only() {
     let (world, llm) = finished("");
     let out = world.path("out");
     let (calls, before) = (llm.stub.calls(), exports(&out));
     world.configure(
-        "measure.enabled = [\"sentence_similarity_min\", \"sentence_similarity_mean\"]\n",
+        "measure.enabled = [\"sentence_similarity_min\", \"sentence_similarity_mean\", \
+         \"objects_unsupported\", \"near_duplicate_of\", \"length_words\", \"language\"]\n",
     );
     again(&world, &llm, &[]);
     let taken = || query(&out, "SELECT answer_key, measure, version, value FROM measures");
     let first = taken();
-    assert_eq!(first.len(), 2 * exported_ids(&out).len());
+    assert_eq!(first.len(), 6 * exported_ids(&out).len());
     let ordered = "SELECT count(*) FROM measures a JOIN measures b USING (answer_key)
         WHERE a.measure = 'sentence_similarity_min' AND b.measure = 'sentence_similarity_mean'
         AND a.value <= b.value + 1e-9 AND abs(b.value) <= 1";
-    assert_eq!(2 * count(&out, ordered), first.len());
+    assert_eq!(6 * count(&out, ordered), first.len());
     let page = fs_err::read_to_string(out.join("report.html")).expect("a report");
     assert!(page.contains("sentence_similarity_mean"));
     again(&world, &llm, &[]);
@@ -73,7 +74,22 @@ fn measures_are_taken_once_and_change_no_export() {
     let measured = count(&out, "SELECT items FROM stage_times WHERE stage = 'measure'");
     assert_eq!(measured, first.len());
     assert_eq!(llm.stub.calls(), calls);
-    assert_same_exports(&out, &before, "a run with measures");
+    let [llava, samples, _] = exports(&out);
+    assert_eq!(llava, before[0], "trainers get the same");
+    let lines = |bytes: &[u8]| -> Vec<serde_json::Value> {
+        let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let mut measured = lines(&samples);
+    for sample in &mut measured {
+        let measures = sample.as_object_mut().expect("an object").remove("measures");
+        assert_eq!(measures.expect("measured").as_object().map(serde_json::Map::len), Some(2));
+    }
+    assert_eq!(measured, lines(&before[1]));
+    // Without the setting the exports are what they were.
+    world.configure("");
+    again(&world, &llm, &[]);
+    assert_same_exports(&out, &before, "a run that takes no measure any more");
 }
 
 #[test]

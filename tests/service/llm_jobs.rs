@@ -9,7 +9,9 @@ use tonic::transport::Channel;
 
 mod generate;
 mod judge;
+mod money;
 mod stop;
+mod thresholds;
 
 use crate::support::serve::Server;
 

@@ -26,6 +26,8 @@ pub enum Script {
     SecondThought,
     /// The same words each time.
     Says(&'static str),
+    /// What this makes of a prompt.
+    Writes(fn(&str) -> String),
 }
 
 /// What goes wrong on the way.
@@ -38,6 +40,8 @@ pub enum Weather {
     Slow(u64),
     /// Every call gets 401.
     Locked,
+    /// Every call after this many gets 500.
+    Breaks(usize),
 }
 
 pub struct JudgeStub {
@@ -148,6 +152,9 @@ impl Drop for InWork {
 async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
     match stub.weather {
         Weather::Locked => return failure(StatusCode::UNAUTHORIZED),
+        Weather::Breaks(after) if number > after => {
+            return failure(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         Weather::Foul if number.is_multiple_of(7) => {
             let wait = [(header::RETRY_AFTER, "0")];
             return (wait, failure(StatusCode::TOO_MANY_REQUESTS)).into_response();
@@ -156,7 +163,7 @@ async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
         Weather::Slow(milliseconds) => {
             tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
         }
-        Weather::Fine | Weather::Foul => {}
+        Weather::Fine | Weather::Foul | Weather::Breaks(_) => {}
     }
     let prompt = prompt(request);
     let first_time = {
@@ -170,7 +177,25 @@ async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
     let message = json!({"role": "assistant", "content": text});
     let usage = json!({"prompt_tokens": prompt.len() / 4, "completion_tokens": 1});
     let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
-    Json(json!({"model": "stub-judge", "choices": [choice], "usage": usage})).into_response()
+    let mut body = json!({"model": "stub-judge", "choices": [choice], "usage": usage});
+    if request["prompt_logprobs"].is_number() {
+        body["prompt_logprobs"] = likelihoods(request);
+    }
+    Json(body).into_response()
+}
+
+/// As vLLM tells how likely a conversation is: a word that came before is likely, another is not.
+fn likelihoods(request: &Value) -> Value {
+    let messages = request["messages"].as_array().expect("messages");
+    let texts = messages.iter().filter_map(|message| message["content"].as_str());
+    let text = texts.collect::<Vec<_>>().join(" ");
+    let mut seen = HashSet::new();
+    let mut tokens = vec![Value::Null];
+    tokens.extend(text.split_inclusive(' ').map(|word| {
+        let logprob = if seen.insert(word.trim().to_lowercase()) { -4.0 } else { -1.0 };
+        json!({"17": {"logprob": logprob, "rank": 1, "decoded_token": word}})
+    }));
+    Value::Array(tokens)
 }
 
 fn failure(status: StatusCode) -> Response {
@@ -198,8 +223,10 @@ fn answer(prompt: &str, letter: char) -> &str {
 }
 
 fn verdict(script: &Script, prompt: &str, first_time: bool) -> String {
-    if let Script::Says(words) = script {
-        return (*words).to_owned();
+    match script {
+        Script::Says(words) => return (*words).to_owned(),
+        Script::Writes(write) => return write(prompt),
+        _ => {}
     }
     let (a, b) = (answer(prompt, 'A'), answer(prompt, 'B'));
     let (first, second) = (a.chars().count(), b.chars().count());
@@ -210,7 +237,7 @@ fn verdict(script: &Script, prompt: &str, first_time: bool) -> String {
     };
     let talk = "Both answers describe the picture in their own way.";
     match script {
-        Script::AlwaysA | Script::Says(_) => "A",
+        Script::AlwaysA | Script::Says(_) | Script::Writes(_) => "A",
         Script::Longer => longer,
         Script::Favours(set) if set.contains(a) => "Answer: A",
         Script::Favours(_) => "Option B is the better answer.",

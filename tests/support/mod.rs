@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod judge_stub;
+pub mod made_run;
 pub mod npy;
 pub mod paths;
 pub mod run;

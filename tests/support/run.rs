@@ -107,7 +107,7 @@ impl World {
         let lines: Vec<&str> = text.lines().collect();
         let kept = lines.iter().enumerate().filter(|(number, line)| {
             let later = &lines[number + 1..];
-            key(line).is_none_or(|key| !later.iter().any(|line| line.starts_with(&key)))
+            key(line).is_none_or(|name| !later.iter().any(|line| key(line).as_ref() == Some(&name)))
         });
         let kept: Vec<&str> = kept.map(|(_, line)| *line).collect();
         self.write("config.toml", kept.join("\n"));

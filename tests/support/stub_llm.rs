@@ -15,11 +15,17 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+#[path = "stub_batches.rs"]
+mod batches;
+#[path = "stub_eyes.rs"]
+pub mod eyes;
 #[path = "stub_replies.rs"]
 mod replies;
 #[path = "stub_text.rs"]
 mod text;
 
+use batches::Batches;
+pub use batches::{BatchEnd, Step};
 use replies::{cut, events, failure, hanging, limited, refused};
 
 /// Requests kept for [`StubLlm::requests`].
@@ -69,13 +75,27 @@ pub struct StubOptions {
     pub key: Option<String>,
     /// Time each answer takes.
     pub delay: Duration,
+    pub eyes: Eyes,
 }
 
 impl Default for StubOptions {
     fn default() -> Self {
         let models = vec!["stub-model".to_owned()];
-        Self { port: 0, models, key: None, delay: Duration::ZERO }
+        Self { port: 0, models, key: None, delay: Duration::ZERO, eyes: Eyes::Good }
     }
+}
+
+/// What the stub does with a photo that it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eyes {
+    /// It knows what is on the picture of the question that is asked first, and takes photos.
+    Good,
+    /// It takes photos and does not look.
+    Blind,
+    /// It refuses calls with photos.
+    None,
+    /// Good, for photos of at most so many pixels on their longer side; it refuses others with 413.
+    UpTo(u32),
 }
 
 /// A running stub; it ends when dropped.
@@ -94,6 +114,7 @@ struct Stub {
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     seen: Mutex<Seen>,
+    batches: Mutex<Batches>,
 }
 
 #[derive(Default)]
@@ -116,12 +137,17 @@ impl StubLlm {
             at_once: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             seen: Mutex::default(),
+            batches: Mutex::default(),
         });
         let routes = Router::new()
             .route("/health", get(|| async { "ok" }))
             .route("/stub/stats", get(stats))
             .route("/v1/models", get(models))
             .route("/v1/chat/completions", post(chat))
+            .route("/v1/files", post(batches::upload))
+            .route("/v1/files/{id}/content", get(batches::content))
+            .route("/v1/batches", post(batches::create).get(batches::list))
+            .route("/v1/batches/{id}", get(batches::look))
             .layer(axum::extract::DefaultBodyLimit::max(256 << 20))
             .with_state(state.clone());
         let server = tokio::spawn(async move {
@@ -148,6 +174,31 @@ impl StubLlm {
     /// The most chat calls that were in work at the same time.
     pub fn most_at_once(&self) -> usize {
         self.state.most_at_once.load(SeqCst)
+    }
+
+    /// How the next batches end; those after them are completed.
+    pub fn script_batches(&self, ends: impl IntoIterator<Item = BatchEnd>) {
+        lock(&self.state.batches).script(ends);
+    }
+
+    /// The server does its work at this step and never answers.
+    pub fn hang_at(&self, step: Option<Step>) {
+        lock(&self.state.batches).hang_at(step);
+    }
+
+    /// Whether somebody waits at that step.
+    pub fn is_hanging(&self) -> bool {
+        lock(&self.state.batches).hanging
+    }
+
+    /// Batches made.
+    pub fn batches_made(&self) -> usize {
+        lock(&self.state.batches).made()
+    }
+
+    /// The custom ids of all calls that batches answered.
+    pub fn paid(&self) -> Vec<String> {
+        lock(&self.state.batches).paid.clone()
     }
 
     /// The last requests, oldest first.
@@ -224,6 +275,11 @@ async fn chat(State(stub): State<Arc<Stub>>, headers: HeaderMap, body: Bytes) ->
     };
     stub.remember(&request);
     tokio::time::sleep(stub.options.delay).await;
+    if let Some(shown) = eyes::shown(&request)
+        && let Some(response) = eyes::look(stub.options.eyes, &request, &shown)
+    {
+        return response;
+    }
     play(stub.next_fault(), &request).await
 }
 

@@ -29,6 +29,9 @@ impl Guard {
             check_number(sample, "candidate's similarity", candidate.similarity)?;
             check_number(sample, "candidate's score", candidate.score)?;
         }
+        for value in sample.measures.values() {
+            check_number(sample, "value of a measure", value.number().unwrap_or_default())?;
+        }
         match self.ids.insert(fingerprint(&sample.id)) {
             true => Ok(()),
             false => Err(SinkError::DuplicateId { id: sample.id.clone() }),

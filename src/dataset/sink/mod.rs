@@ -47,6 +47,24 @@ pub trait Sink: Send {
     fn finish(self: Box<Self>) -> Result<SinkSummary, SinkError>;
 }
 
+/// A column of an export that holds what a measure says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasureColumn {
+    /// The measure's name.
+    pub measure: String,
+    /// Whether its values are words, not numbers.
+    pub is_word: bool,
+}
+
+/// Columns of an export beside those that every export has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExtraColumns {
+    /// Of the measures that were taken.
+    pub measures: Vec<MeasureColumn>,
+    /// Whether some sample has reasoning kept beside its answer.
+    pub reasoning: bool,
+}
+
 /// What a finished sink wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSummary {
@@ -92,17 +110,17 @@ impl ExportFormat {
         }
     }
 
-    /// Starts writing this format into `folder`, which must exist. `with_reasoning`: some sample has
-    /// it, so that a format of columns needs one for it.
+    /// Starts writing this format into `folder`, which must exist. `extra` are the columns that
+    /// formats with columns have beside those of every export.
     ///
     /// # Errors
     /// The temporary file cannot be made.
-    pub fn create(self, folder: &Path, with_reasoning: bool) -> Result<Box<dyn Sink>, SinkError> {
+    pub fn create(self, folder: &Path, extra: &ExtraColumns) -> Result<Box<dyn Sink>, SinkError> {
         let path = folder.join(self.file_name());
         Ok(match self {
             Self::Llava => Box::new(LlavaSink::create(&path)?),
             Self::Jsonl => Box::new(JsonlSink::create(&path)?),
-            Self::Parquet => Box::new(ParquetSink::create(&path, with_reasoning)?),
+            Self::Parquet => Box::new(ParquetSink::create(&path, extra)?),
         })
     }
 }

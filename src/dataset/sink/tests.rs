@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use crate::base::failure::Failure;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::record::{CandidateScore, Lineage};
+use crate::dataset::record::{CandidateScore, Lineage, MeasureValue};
 
 /// A sample in which every field holds something of its own.
 pub(super) fn sample(number: u32) -> Sample {
@@ -43,13 +45,20 @@ pub(super) fn sample(number: u32) -> Sample {
             filters_passed: vec!["empty".into()],
             reasoning: number.is_multiple_of(2).then(|| "A door has a number.".into()),
         },
+        measures: BTreeMap::new(),
+        measure_details: BTreeMap::new(),
         id,
     }
 }
 
+/// The columns of a file in which some sample has reasoning.
+pub(super) fn reasoned() -> ExtraColumns {
+    ExtraColumns { reasoning: true, ..ExtraColumns::default() }
+}
+
 fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
     let write = |format: ExportFormat| {
-        let mut sink = format.create(folder, true).expect("a writable folder");
+        let mut sink = format.create(folder, &reasoned()).expect("a writable folder");
         for sample in samples {
             sink.push(sample).expect("a good sample");
         }
@@ -88,7 +97,7 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
     for format in ExportFormat::ALL {
         let path = folder.path().join(format.file_name());
         fs_err::write(&path, "earlier").expect("an earlier export");
-        let mut sink = format.create(folder.path(), true).expect("a writable folder");
+        let mut sink = format.create(folder.path(), &reasoned()).expect("a writable folder");
         assert_eq!(sink.name(), format.name());
         (0..1_500).for_each(|number| sink.push(&sample(number)).expect("a good sample"));
         let partial = format!(".{}.partial", format.file_name());
@@ -102,8 +111,10 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
 #[test]
 fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
     for format in ExportFormat::ALL {
-        let error =
-            format.create(Path::new("/nowhere/at/all"), false).err().expect("no such folder");
+        let error = format
+            .create(Path::new("/nowhere/at/all"), &ExtraColumns::default())
+            .err()
+            .expect("no such folder");
         assert_eq!(error.code(), "export_io");
         assert!(error.to_string().contains(format.file_name()), "{error}");
     }
@@ -112,7 +123,11 @@ fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
 #[test]
 fn samples_that_trainers_reject_are_refused() {
     type Spoil = fn(&mut Sample);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 12] = [
+        (
+            |s| drop(s.measures.insert("m".into(), MeasureValue::Number(f64::INFINITY))),
+            "sample_not_finite",
+        ),
         (|s| s.answer = " \n".into(), "sample_empty_field"),
         (|s| s.instruction.clear(), "sample_empty_field"),
         (|s| s.image.clear(), "sample_empty_field"),
@@ -127,7 +142,7 @@ fn samples_that_trainers_reject_are_refused() {
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder.path(), true).expect("a writable folder");
+        let mut sink = format.create(folder.path(), &reasoned()).expect("a writable folder");
         for (number, (spoil, code)) in cases.iter().enumerate() {
             let mut spoilt = sample(number as u32);
             spoil(&mut spoilt);
@@ -145,7 +160,10 @@ fn samples_that_trainers_reject_are_refused() {
 
 #[test]
 fn jsonl_lines_are_whole_samples() {
-    let samples: Vec<_> = (0..3).map(sample).collect();
+    let mut samples: Vec<_> = (0..3).map(sample).collect();
+    let values = [("similar", MeasureValue::Number(1.0)), ("said", MeasureValue::Text("x".into()))];
+    samples[1].measures = values.map(|(name, value)| (name.to_owned(), value)).into();
+    samples[1].measure_details.insert("similar".into(), serde_json::json!([{"phrase": "a cat"}]));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let summaries = write_all(folder.path(), &samples);
     let text = fs_err::read_to_string(&summaries[1].path).expect("the export");
@@ -153,6 +171,8 @@ fn jsonl_lines_are_whole_samples() {
         text.lines().map(|line| serde_json::from_str(line).expect("a sample")).collect();
     assert_eq!(read, samples);
     assert!(text.ends_with('\n'));
+    let told = |line: &str| line.contains("\"measures\"") || line.contains("measure_details");
+    assert_eq!(text.lines().map(told).collect::<Vec<_>>(), [false, true, false]);
 }
 
 #[test]
@@ -186,7 +206,7 @@ fn without_room() {
     };
     let folder = Path::new(&folder);
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder, true).expect("a small file fits");
+        let mut sink = format.create(folder, &reasoned()).expect("a small file fits");
         let pushed = (0..20_000).try_for_each(|number| sink.push(&sample(number)));
         let error = pushed.and_then(|()| sink.finish().map(drop)).expect_err("no room");
         assert_eq!(error.code(), "disk_full", "{error}");
@@ -225,7 +245,7 @@ proptest! {
     fn every_row_that_is_taken_passes_the_check(texts in prop::collection::vec(".{0,40}", 2..12)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs_err::write(folder.path().join("a.jpg"), b"").expect("an image");
-        let mut sink = ExportFormat::Llava.create(folder.path()).expect("a writable folder");
+        let mut sink = ExportFormat::Llava.create(folder.path(), &ExtraColumns::default()).expect("a writable folder");
         let mut taken = 0;
         for (number, pair) in texts.chunks_exact(2).enumerate() {
             let mut sample = sample(number as u32);

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
 use super::refusal::{Outlet, Refusal};
-use super::text::Texts;
+use super::text::{Captions, Texts};
 use super::{Emit, Source, SourceError, SourceOptions, encoding, image_folder};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
@@ -169,10 +169,15 @@ impl Records<'_, '_, '_> {
             Ok((Some(id), fields)) => {
                 self.flush()?;
                 return self
-                    .named(line, id, || Ok((fields.image()?.to_owned(), fields.captions()?)));
+                    .named(line, id, || Ok((fields.image()?.to_owned(), fields.captions())));
             }
             Ok((None, fields)) => match (fields.image(), fields.captions()) {
                 (Ok(image), Ok(texts)) => return self.unnamed(line, image, texts),
+                (Ok(image), Err(refusal)) if refusal.is_for_want_of_text() => {
+                    self.flush()?;
+                    let (id, image) = (self.ids.make(image), image.to_owned());
+                    return self.named(line, id, || Ok((image, Err(refusal))));
+                }
                 (Err(refusal), _) | (_, Err(refusal)) => refusal,
             },
             Err(refusal) => refusal,
@@ -191,19 +196,27 @@ impl Records<'_, '_, '_> {
         &mut self,
         line: Place,
         id: String,
-        read: impl FnOnce() -> Result<(String, Texts), Refusal>,
+        read: impl FnOnce() -> Result<(String, Result<Texts, Refusal>), Refusal>,
     ) -> ControlFlow<()> {
         let place = self.place(line);
         let subject = printable(&id).unwrap_or(&place).to_owned();
-        let record = self.ids.claim(&id, line, |line| format!("line {line}")).and_then(|()| {
-            let (image, texts) = read()?;
-            let (image, captions) = (photo(self.images, &image), texts.captions()?);
-            let (description, descriptions) = (captions.description, captions.apart);
-            Ok(SourceRecord { id, image, description, descriptions, origin: place.clone() })
-        });
-        match record {
-            Ok(record) => self.out.record(record),
-            Err(refusal) => self.out.refuse(&subject, refusal.at(&place)),
+        let claimed = self.ids.claim(&id, line, |line| format!("line {line}"));
+        let (image, texts) = match claimed.and_then(|()| read()) {
+            Ok((image, texts)) => (photo(self.images, &image), texts),
+            Err(refusal) => return self.out.refuse(&subject, refusal.at(&place)),
+        };
+        match texts.and_then(Texts::captions) {
+            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
+                id,
+                image,
+                description,
+                descriptions,
+                origin: place,
+            }),
+            Err(refusal) => {
+                let refusal = refusal.at(&place);
+                self.out.refuse_text((&id, image, &place), refusal)
+            }
         }
     }
 
@@ -226,7 +239,7 @@ impl Records<'_, '_, '_> {
             return ControlFlow::Continue(());
         };
         let id = self.ids.make(&image);
-        self.named(line, id, || Ok((image, Texts::together(texts))))
+        self.named(line, id, || Ok((image, Ok(Texts::together(texts)))))
     }
 }
 

@@ -14,6 +14,7 @@ mod fields;
 mod folder;
 mod ids;
 mod jsonl;
+mod limited;
 mod lines;
 mod manifest;
 mod refusal;
@@ -44,6 +45,9 @@ pub use manifest::{MAX_LINE_BYTES, ManifestSource};
 pub enum SourceEvent {
     /// A usable item. Whether its image file exists and decodes is the engine's to find out.
     Record(SourceRecord),
+    /// A photo of which nothing is said: with its description empty, and as the rejection that it is
+    /// where a description is needed.
+    Undescribed(SourceRecord, Rejection),
     /// An item that cannot be used; its stage is [`Stage::Source`](super::record::Stage::Source).
     Rejected(Rejection),
 }
@@ -64,7 +68,8 @@ pub trait Source {
     ///
     /// # Errors
     /// The source as a whole cannot be read, or held no usable item (the events before the error
-    /// say why not). A break by `emit` is not an error.
+    /// say why not). A photo of which nothing is said counts as none. A break by `emit` is not an
+    /// error.
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError>;
 
     /// The folder that the records' images lie in, where the source has one.
@@ -87,6 +92,27 @@ pub enum SourceKind {
     Csv,
     /// COCO captions JSON.
     Coco,
+}
+
+/// What becomes of a photo that is nearly the same as one that the run has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TwinPhotos {
+    /// It is kept, and marked.
+    #[default]
+    Keep,
+    /// It is refused before it is matched.
+    Skip,
+}
+
+impl TwinPhotos {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Skip => "skip",
+        }
+    }
 }
 
 /// A kind of source: how it is told, and how one is opened. A new kind is a file with one of these,
@@ -164,6 +190,8 @@ pub struct SourceOptions {
     pub access: FileAccess,
     /// How the fields of manifests and sidecars are called.
     pub fields: FieldNames,
+    /// End after so many photos; none or 0: all are read.
+    pub limit: Option<u64>,
 }
 
 /// Opens the source at `path`. Nothing is read yet but the kind of the path and, of a `.json`, its
@@ -185,7 +213,11 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
         let expected = if is_folder { "a file" } else { "a folder of photos" };
         return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
-    (reader.open)(path, options)
+    let source = (reader.open)(path, options)?;
+    Ok(match options.limit {
+        Some(limit @ 1..) => Box::new(limited::Limited { source, limit }),
+        Some(0) | None => source,
+    })
 }
 
 impl Reader {

@@ -3,6 +3,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::{Emit, SourceError, SourceEvent};
+use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, SourceRecord, Stage};
 use crate::sandbox::ConfineError;
 
@@ -35,6 +36,11 @@ impl Refusal {
         Self { reason: format!("{place}: {}", self.reason), placed: true, ..self }
     }
 
+    /// Whether nothing is said of the photo, and nothing else is wrong.
+    pub fn is_for_want_of_text(&self) -> bool {
+        ["missing_description", "empty_description"].contains(&self.code)
+    }
+
     fn into_rejection(self, subject: &str) -> Rejection {
         Rejection {
             stage: Stage::Source,
@@ -50,17 +56,17 @@ pub(super) struct Outlet<'a, 'b> {
     emit: &'a mut Emit<'b>,
     /// Items accepted so far.
     pub records: u64,
-    /// Items refused so far.
+    /// Items refused so far, and photos of which nothing is said.
     pub rejected: u64,
     /// The caller asked to stop.
     pub stopped: bool,
     /// The reason of the first refusal.
-    first: String,
+    first: Option<String>,
 }
 
 impl<'a, 'b> Outlet<'a, 'b> {
     pub fn new(emit: &'a mut Emit<'b>) -> Self {
-        Self { emit, records: 0, rejected: 0, stopped: false, first: String::new() }
+        Self { emit, records: 0, rejected: 0, stopped: false, first: None }
     }
 
     pub fn record(&mut self, record: SourceRecord) -> ControlFlow<()> {
@@ -69,11 +75,27 @@ impl<'a, 'b> Outlet<'a, 'b> {
     }
 
     pub fn refuse(&mut self, subject: &str, refusal: Refusal) -> ControlFlow<()> {
-        if self.rejected == 0 {
-            self.first.clone_from(&refusal.reason);
-        }
+        self.first.get_or_insert_with(|| refusal.reason.clone());
         self.rejected += 1;
         self.send(SourceEvent::Rejected(refusal.into_rejection(subject)))
+    }
+
+    /// A record whose photo is there and whose text was refused.
+    pub fn refuse_text(
+        &mut self,
+        (id, image, origin): (&str, ImageRef, &str),
+        refusal: Refusal,
+    ) -> ControlFlow<()> {
+        if !refusal.is_for_want_of_text() {
+            return self.refuse(id, refusal);
+        }
+        self.first.get_or_insert_with(|| refusal.reason.clone());
+        self.rejected += 1;
+        let (id, origin) = (id.to_owned(), origin.to_owned());
+        let rejection = refusal.into_rejection(&id);
+        let (description, descriptions) = (String::new(), Vec::new());
+        let record = SourceRecord { id, image, description, descriptions, origin };
+        self.send(SourceEvent::Undescribed(record, rejection))
     }
 
     /// The end of a source that was read to its end: an error when nothing was of use.
@@ -82,7 +104,7 @@ impl<'a, 'b> Outlet<'a, 'b> {
         match (self.records, self.rejected) {
             (0, 0) => Err(SourceError::Empty { path, expected }),
             (0, rejected) => {
-                let first = self.first.clone();
+                let first = self.first.clone().unwrap_or_default();
                 Err(SourceError::NoUsableItem { path, rejected, first, expected })
             }
             _ => Ok(()),

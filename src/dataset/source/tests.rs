@@ -22,7 +22,7 @@ impl Said {
     pub fn records(&self) -> Vec<&SourceRecord> {
         let records = self.events.iter().filter_map(|event| match event {
             SourceEvent::Record(record) => Some(record),
-            SourceEvent::Rejected(_) => None,
+            SourceEvent::Undescribed(..) | SourceEvent::Rejected(_) => None,
         });
         records.collect()
     }
@@ -31,7 +31,9 @@ impl Said {
     pub fn codes(&self) -> Vec<String> {
         let rejections = self.events.iter().filter_map(|event| match event {
             SourceEvent::Record(_) => None,
-            SourceEvent::Rejected(rejection) => Some(rejection),
+            SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection) => {
+                Some(rejection)
+            }
         });
         rejections.map(|r| format!("{} {}", r.subject, r.code)).collect()
     }
@@ -39,7 +41,11 @@ impl Said {
     /// The reason of the rejection with this code; the test fails when there is not exactly one.
     pub fn reason(&self, code: &str) -> &str {
         let mut found = self.events.iter().filter_map(|event| match event {
-            SourceEvent::Rejected(rejection) if rejection.code == code => Some(rejection),
+            SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection)
+                if rejection.code == code =>
+            {
+                Some(rejection)
+            }
             _ => None,
         });
         let rejection = found.next().expect("a rejection with this code");
@@ -105,6 +111,24 @@ fn the_path_tells_the_kind() {
     assert_eq!(kind("a.TSV"), Ok("csv"));
     assert_eq!(kind("a.xml"), Err("source_unknown_kind"));
     assert_eq!(kind("none"), Err("source_not_found"));
+}
+
+#[test]
+fn a_limit_takes_the_first_photos() {
+    let line = |n: u32| format!("{{\"image\": \"{n}.jpg\", \"caption\": \"Number {n}.\"}}\n");
+    let text = format!("{}not JSON\n{}{}", line(1), line(2), line(3));
+    let folder = folder(&[("a.jsonl", text.as_bytes())]);
+    let said = |limit| {
+        let options = SourceOptions { limit, ..SourceOptions::default() };
+        Said::of(&*open(&folder.path().join("a.jsonl"), &options).expect("a manifest"))
+    };
+    let all = said(None);
+    assert_eq!((all.records().len(), all.codes().len()), (3, 1));
+    assert_eq!(said(Some(0)).events, all.events);
+    let two = said(Some(2));
+    assert_eq!((two.records().len(), two.codes().len()), (2, 1));
+    assert!(all.events.starts_with(&two.events));
+    assert_eq!(said(Some(9)).events, all.events);
 }
 
 #[test]

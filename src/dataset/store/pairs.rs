@@ -1,23 +1,27 @@
 //! Drawn pairs as their readers get them: the answer stage, benchmarks, the service, the report
 //! and the exports look at the tables through one view.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Row, params};
 
 use super::answers::{ANSWER, answer};
+use super::photo_replies::{grounded, written};
 use super::{Store, image};
 use crate::base::db::{DbError, json_column, optional_json};
 use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 
 /// What the rows of [`PAIRS`] hold, in the order in which [`pair`] reads it.
-pub(super) const PAIR: &str =
+pub(super) const PAIR: &str = concat!(
     "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
     i.description, n.key, n.id, n.text, n.category, n.requires, p.rank, p.similarity, p.score,
-    p.probability, i.descriptions";
+    p.probability, i.descriptions, ",
+    written!()
+);
 
 /// How many columns that is: what a reader adds comes behind them.
-pub(super) const ADDED: usize = 19;
+pub(super) const ADDED: usize = 20;
 
 /// The pairs of the photos that the last reading of the source saw.
 pub(super) const PAIRS: &str = "pairs p
@@ -29,6 +33,12 @@ pub(super) const PAIRS: &str = "pairs p
 pub(super) const ACCEPTED: &str = "JOIN answers a ON a.answer_key = (
     SELECT answer_key FROM answers b WHERE b.pair_key = p.pair_key AND b.conf = ?2
         AND b.verdict = 'accepted' ORDER BY b.attempt LIMIT 1)";
+
+/// What exports leave out because a benchmark holds it out.
+pub(super) const NOT_HELD_OUT: &str = "NOT EXISTS (SELECT 1 FROM held_out h
+        WHERE h.kind = 'image' AND h.key = i.image_sha256)
+    AND NOT EXISTS (SELECT 1 FROM held_out h
+        WHERE h.kind = 'instruction' AND h.key = p.instruction_key)";
 
 /// A pair and the answer that counts for it: the first accepted one, else the last refused one.
 pub type AnsweredPair = (Pair, Option<AnswerRow>);
@@ -46,7 +56,32 @@ pub struct SampleContext<'a> {
     pub image_root: Option<&'a Path>,
 }
 
+/// Whether a pair matched under `?1` is to be asked for under `?2`, `?3` attempts in all.
+const IS_OPEN: &str = "p.conf = ?1
+    AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2
+        AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
+    AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
+    AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
+        AND r.key = p.pair_key AND r.conf = ?2)";
+
 impl Store {
+    /// How many pairs [`Self::pairs_to_answer`] would bring in all, and those whose calls failed in
+    /// this run.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_to_answer(
+        &self,
+        match_conf: &str,
+        conf: &str,
+        attempts: u32,
+    ) -> Result<u64, DbError> {
+        let sql = format!("SELECT count(*) FROM {PAIRS} WHERE {IS_OPEN}");
+        let open: u64 = self.db.value(&sql, params![match_conf, conf, attempts])?;
+        let failed: u64 = self.db.value("SELECT count(*) FROM failures", [])?;
+        Ok(open + failed)
+    }
+
     /// The next pairs to answer, in order, after (`seq`, `rank`) `after`, each with the number of
     /// the attempt to make now, from 1: matched under `match_conf`, with no accepted answer under
     /// `conf`, fewer than `attempts` made, and no refusal or failure in this run.
@@ -66,13 +101,7 @@ impl Store {
                 "SELECT {PAIR},
                     (SELECT count(*) FROM answers a WHERE a.pair_key = p.pair_key AND a.conf = ?2)
                  FROM {PAIRS}
-                 WHERE p.conf = ?1 AND (p.seq, p.rank) > (?4, ?5)
-                   AND NOT EXISTS (SELECT 1 FROM answers a WHERE a.pair_key = p.pair_key
-                       AND a.conf = ?2
-                       AND (a.verdict IN ('accepted', 'inapplicable') OR a.attempt >= ?3))
-                   AND NOT EXISTS (SELECT 1 FROM failures f WHERE f.pair_key = p.pair_key)
-                   AND NOT EXISTS (SELECT 1 FROM rejections r WHERE r.stage = 'answer'
-                       AND r.key = p.pair_key AND r.conf = ?2)
+                 WHERE {IS_OPEN} AND (p.seq, p.rank) > (?4, ?5)
                  ORDER BY p.seq, p.rank LIMIT ?6"
             ),
             params![match_conf, conf, attempts, after.0, after.1, limit],
@@ -148,7 +177,8 @@ impl Store {
     }
 
     /// Gives every accepted sample to `each`, in source order, with constant memory: the earliest
-    /// attempt at each pair that passed every filter. What a benchmark holds out is left out.
+    /// attempt at each pair that passed every filter. What a benchmark holds out is left out. Without
+    /// what measures say.
     ///
     /// # Errors
     /// SQLite's, or the first error of `each`.
@@ -157,23 +187,51 @@ impl Store {
         context: &SampleContext<'_>,
         each: impl FnMut(Sample) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.each_measured_sample(context, &[], each)
+    }
+
+    /// Whether there is any accepted sample that no benchmark holds out.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_samples(&self, context: &SampleContext<'_>) -> Result<bool, DbError> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {PAIRS} {ACCEPTED} WHERE p.conf = ?1 AND {NOT_HELD_OUT})"
+        );
+        self.db.value(&sql, [context.match_conf, context.answer_conf])
+    }
+
+    /// As [`Store::each_sample`], with what these measures say.
+    ///
+    /// # Errors
+    /// As [`Store::each_sample`].
+    pub fn each_measured_sample<E: From<DbError>>(
+        &self,
+        context: &SampleContext<'_>,
+        measures: &[&str],
+        mut each: impl FnMut(Sample) -> Result<(), E>,
+    ) -> Result<(), E> {
         let sql = format!(
             "SELECT {PAIR}, m.candidates, {ANSWER} FROM {PAIRS}
              JOIN matches m ON m.seq = p.seq
              {ACCEPTED}
-             WHERE p.conf = ?1
-               AND NOT EXISTS (SELECT 1 FROM held_out h
-                   WHERE h.kind = 'image' AND h.key = i.image_sha256)
-               AND NOT EXISTS (SELECT 1 FROM held_out h
-                   WHERE h.kind = 'instruction' AND h.key = p.instruction_key)
+             WHERE p.conf = ?1 AND {NOT_HELD_OUT}
              ORDER BY p.seq, p.rank"
         );
         let values = params![context.match_conf, context.answer_conf];
-        self.db.each(&sql, values, |row| sample(row, context), each)
+        let read = |row: &Row<'_>| sample(row, context);
+        self.db.each(&sql, values, read, |(answer_key, mut sample)| {
+            if !measures.is_empty() {
+                self.add_measures(&answer_key, measures, &mut sample)?;
+            }
+            each(sample)
+        })
     }
 }
 
 pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
+    let captions = optional_json(row, 18)?.unwrap_or_default();
+    let (description, captions) = grounded(row.get(19)?, row.get(8)?, captions);
     Ok(Pair {
         key: row.get(0)?,
         seq: row.get(1)?,
@@ -183,7 +241,7 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         width: row.get(5)?,
         height: row.get(6)?,
         format: row.get(7)?,
-        description: row.get(8)?,
+        description,
         instruction_key: row.get(9)?,
         instruction_id: row.get(10)?,
         instruction: row.get(11)?,
@@ -193,13 +251,14 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         similarity: row.get(15)?,
         score: row.get(16)?,
         probability: row.get(17)?,
-        captions: optional_json(row, 18)?.unwrap_or_default(),
+        captions,
     })
 }
 
-fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample> {
+/// A sample, and the key of its answer.
+fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<(String, Sample)> {
     let (pair, answer) = (pair(row)?, answer(row, ADDED + 1)?);
-    Ok(Sample {
+    let sample = Sample {
         id: format!("{}-{}", pair.item_id, pair.rank),
         image: pair.image.export_name(context.image_root),
         instruction: pair.instruction,
@@ -230,5 +289,8 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<Sample
             filters_passed: answer.filters,
             reasoning: answer.reasoning,
         },
-    })
+        measures: BTreeMap::new(),
+        measure_details: BTreeMap::new(),
+    };
+    Ok((answer.answer_key, sample))
 }

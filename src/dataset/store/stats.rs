@@ -7,6 +7,7 @@ use crate::base::db::DbError;
 use crate::dataset::ImageRef;
 use crate::dataset::record::{Stage, Verdict};
 use crate::dataset::sink::SinkSummary;
+use crate::llm::Spent;
 
 /// How often one code refused something in one stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,27 @@ pub struct ExportRow {
 }
 
 impl Store {
+    /// What the answers that are kept took, by model, those of settings of the past included.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn spent_on_answers(&self) -> Result<Vec<(String, Spent)>, DbError> {
+        self.db.rows(
+            "SELECT llm, count(*), sum(prompt_tokens), sum(completion_tokens) FROM answers
+             GROUP BY llm",
+            [],
+            |row| {
+                let spent = Spent {
+                    calls: row.get(1)?,
+                    prompt_tokens: row.get(2)?,
+                    completion_tokens: row.get(3)?,
+                    ..Spent::default()
+                };
+                Ok((row.get(0)?, spent))
+            },
+        )
+    }
+
     /// Refusals by stage and code, most frequent first: of the source, the photos, the matching,
     /// the LLM, and of the filters under `answer_conf`. What the LLM declined is counted by its
     /// answers, as what the filters refused: only those of present pairs count.
@@ -57,7 +79,9 @@ impl Store {
     ) -> Result<Vec<RejectionCount>, DbError> {
         self.db.rows(
             "SELECT stage, code, count(*) AS n FROM rejections
-             WHERE (stage = 'image' OR conf IN ('', ?1, ?2)) AND code <> 'inapplicable'
+             WHERE (stage = 'image' OR conf IN ('', ?1, ?2) OR (stage = 'describe'
+                 AND conf = (SELECT value FROM meta WHERE name = 'described')))
+               AND code <> 'inapplicable'
              GROUP BY stage, code
              UNION ALL
              SELECT CASE a.verdict WHEN 'inapplicable' THEN 'answer' ELSE 'filter' END,

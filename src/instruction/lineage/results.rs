@@ -6,6 +6,7 @@ use super::GenerationStore;
 use crate::base::db::{DbError, json_text};
 use crate::instruction::descriptions::Description;
 use crate::instruction::seeds::Seed;
+use crate::llm::Spent;
 
 /// How a reply could be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,6 +307,24 @@ impl GenerationStore {
              ORDER BY 1 DESC, 3 DESC, 2";
         self.db.rows(sql, [], |row| {
             Ok(Count { of: row.get(0)?, code: row.get(1)?, count: row.get(2)? })
+        })
+    }
+
+    /// What the replies that are kept took, by role and model.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn spent(&self) -> Result<Vec<(String, String, Spent)>, DbError> {
+        let sql = "SELECT role, model, count(*), sum(prompt_tokens), sum(completion_tokens)
+             FROM calls GROUP BY role, model";
+        self.db.rows(sql, [], |row| {
+            let spent = Spent {
+                calls: row.get(2)?,
+                prompt_tokens: row.get(3)?,
+                completion_tokens: row.get(4)?,
+                ..Spent::default()
+            };
+            Ok((row.get(0)?, row.get(1)?, spent))
         })
     }
 

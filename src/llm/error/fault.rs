@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::ErrorKind;
 use crate::base::check::{Problem, Problems};
+use crate::base::db::DbError;
 use crate::base::failure::Failure;
 
 /// Every code that [`LlmFault::code`] returns, so that counters exist before the first fault.
-pub const CODES: [&str; 17] = [
+pub const CODES: [&str; 23] = [
     "llm_unreachable",
     "llm_disconnected",
     "llm_timeout",
@@ -20,12 +21,18 @@ pub const CODES: [&str; 17] = [
     "llm_bad_request",
     "llm_context_too_long",
     "llm_content_policy",
+    "llm_cannot_see",
+    "llm_photo_too_large",
+    "llm_blind",
     "llm_unsupported_parameter",
     "llm_garbage",
     "llm_cancelled",
     "llm_local_server",
     "llm_missing",
     "llm_config",
+    "llm_batch",
+    "spending_cap",
+    "llm_ledger",
 ];
 
 /// The reason of a failure, as one attempt (or the set-up) met it.
@@ -142,6 +149,32 @@ pub enum LlmFault {
         /// Start of the answer's body, which usually gives both numbers.
         excerpt: String,
     },
+    /// The server takes no photos for this model.
+    #[error(
+        "the LLM server takes no photos for this model: name one that sees, or set `see` to description: {excerpt}"
+    )]
+    CannotSee {
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The photo that goes with the call is more than the server takes.
+    #[error(
+        "the LLM server takes no photo of this size; lower llm.photo_max_side or llm.photo_max_bytes: {excerpt}"
+    )]
+    PhotoTooLarge {
+        /// Start of the answer's body.
+        excerpt: String,
+    },
+    /// The model was shown a known picture and did not say what is on it.
+    #[error(
+        "the model {model:?} does not see what it is shown: asked for the colours of four squares it said {said:?}. Name a model that sees, set `see` to description, or skip this question with llm.probe = false"
+    )]
+    Blind {
+        /// The model asked.
+        model: String,
+        /// Start of its reply.
+        said: String,
+    },
     /// HTTP 200 with something that is no chat completion.
     #[error("the LLM server's answer is not a chat completion: {what}: {excerpt:?}")]
     Garbage {
@@ -149,6 +182,36 @@ pub enum LlmFault {
         what: String,
         /// Start of the answer's body.
         excerpt: String,
+    },
+    /// A batch ended without an answer to the call, which costs nothing.
+    #[error("batch {id} of the LLM server {state}: {excerpt}")]
+    Batch {
+        /// The server's name for the batch.
+        id: String,
+        /// What became of it: `failed`, `expired`, `cancelled`, or what the server said.
+        state: String,
+        /// Start of what the server said of it.
+        excerpt: String,
+    },
+    /// The call was not made: it could spend more than the settings allow.
+    #[error(
+        "the spending cap {setting} = {cap} is reached: {spent} is spent, and the next call may take {next}; with a higher cap the same command goes on"
+    )]
+    SpendingCap {
+        /// The setting's path in the configuration.
+        setting: String,
+        /// Its value.
+        cap: String,
+        /// What this folder of work has spent by the same settings, in all sessions.
+        spent: String,
+        /// The most that the call may take.
+        next: String,
+    },
+    /// What calls spend cannot be kept any more, so none is made.
+    #[error("what the LLM calls spend, and their batches, cannot be kept: {reason}")]
+    Ledger {
+        /// What the disk or the database said.
+        reason: String,
     },
     /// The caller gave up.
     #[error("the LLM call was cancelled")]
@@ -195,6 +258,13 @@ impl From<Problems> for LlmFault {
     }
 }
 
+impl From<DbError> for LlmFault {
+    /// Of the ledger, the only database that a model has.
+    fn from(error: DbError) -> Self {
+        Self::Ledger { reason: error.to_string() }
+    }
+}
+
 impl LlmFault {
     /// A wrong setting.
     pub(in crate::llm) fn config(field: &str, reason: impl Into<String>) -> Self {
@@ -233,16 +303,23 @@ impl Failure for LlmFault {
             | Self::RateLimited { .. }
             | Self::Server { .. }
             | Self::Garbage { .. } => ErrorKind::Unavailable,
+            // Somebody has cancelled it: the same call is not made again by itself.
+            Self::Batch { state, .. } if state == "cancelled" => ErrorKind::FailedPrecondition,
+            Self::Batch { .. } => ErrorKind::Unavailable,
             Self::Timeout { .. } => ErrorKind::DeadlineExceeded,
-            Self::QuotaExhausted { .. } | Self::ContextTooLong { .. } => {
-                ErrorKind::ResourceExhausted
-            }
+            Self::QuotaExhausted { .. }
+            | Self::ContextTooLong { .. }
+            | Self::SpendingCap { .. } => ErrorKind::ResourceExhausted,
             Self::Auth { .. } => ErrorKind::PermissionDenied,
             Self::NotFound { .. } | Self::Missing { .. } => ErrorKind::NotFound,
-            Self::ContentPolicy { .. } | Self::Unsupported { .. } | Self::Config { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::ContentPolicy { .. }
+            | Self::Unsupported { .. }
+            | Self::CannotSee { .. }
+            | Self::Blind { .. }
+            | Self::PhotoTooLarge { .. }
+            | Self::Config { .. } => ErrorKind::InvalidInput,
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Ledger { .. } => ErrorKind::Internal,
             // Whether the request is at fault, or the server in its present state, is not known.
             Self::BadRequest { .. } | Self::LocalServer { .. } => ErrorKind::FailedPrecondition,
         }
@@ -262,11 +339,17 @@ impl Failure for LlmFault {
             Self::ContextTooLong { .. } => "llm_context_too_long",
             Self::ContentPolicy { .. } => "llm_content_policy",
             Self::Unsupported { .. } => "llm_unsupported_parameter",
+            Self::CannotSee { .. } => "llm_cannot_see",
+            Self::PhotoTooLarge { .. } => "llm_photo_too_large",
+            Self::Blind { .. } => "llm_blind",
             Self::Garbage { .. } => "llm_garbage",
             Self::Cancelled => "llm_cancelled",
             Self::LocalServer { .. } => "llm_local_server",
             Self::Missing { .. } => "llm_missing",
             Self::Config { .. } => "llm_config",
+            Self::Batch { .. } => "llm_batch",
+            Self::SpendingCap { .. } => "spending_cap",
+            Self::Ledger { .. } => "llm_ledger",
         }
     }
 }

@@ -21,6 +21,11 @@ pub struct LlmError {
 }
 
 impl LlmError {
+    /// Whether the call was not made since it could have spent more than the settings allow.
+    pub fn is_spending_cap(&self) -> bool {
+        matches!(self.fault, LlmFault::SpendingCap { .. })
+    }
+
     /// See [`LlmFault::is_retryable`].
     pub fn is_retryable(&self) -> bool {
         self.fault.is_retryable()

@@ -61,6 +61,11 @@ impl Dialect {
         Spelling { omit: self.omit, changed, newer: self.newer }
     }
 
+    /// As calls were written before anything was learnt.
+    pub(super) fn at_first(&self) -> Spelling {
+        Spelling { omit: self.omit, changed: Parameters::default(), newer: self.newer }
+    }
+
     /// Takes note that a call written as `used` was refused for `parameter`; the call may be made
     /// again at once, as [`Dialect::now`] writes it then.
     ///

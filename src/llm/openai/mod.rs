@@ -5,6 +5,7 @@
 //! refusals are told apart by what they say ([`refusal`]).
 
 mod attempts;
+mod batches;
 mod dialect;
 mod events;
 mod key;
@@ -28,7 +29,9 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{ChatModel, ChatReply, ChatRequest, FinishReason, Usage};
+use super::chat::{
+    BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage,
+};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
@@ -179,10 +182,13 @@ impl OpenAiChat {
         loop {
             let used = self.dialect.now();
             let wire = WireRequest::new(request, &self.peer.model, used, outlet.is_some())?;
-            let refused = match self.ask(request, &wire, outlet).await {
+            let mut refused = match self.ask(request, &wire, outlet).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
+            if let Some(fault) = refused.photo.take().filter(|_| request.shows_photo()) {
+                return Err(fault);
+            }
             if outlet.is_some_and(Outlet::is_used) {
                 return Err(refused.fault);
             }
@@ -213,7 +219,7 @@ impl OpenAiChat {
         wire: &WireRequest<'_>,
         used: Spelling,
     ) -> Result<(), LlmFault> {
-        let Refused { fault, parameter } = refused;
+        let Refused { fault, parameter, .. } = refused;
         match parameter.filter(|parameter| wire.says(*parameter)) {
             Some(parameter) => self.dialect.learn(parameter, used, fault.excerpt().to_owned()),
             None => Err(fault),
@@ -240,14 +246,17 @@ impl OpenAiChat {
         let at_limit = partial.usage.completion_tokens >= u64::from(request.settings.max_tokens);
         let unsaid = if at_limit { FinishReason::Length } else { FinishReason::Stop };
         partial.finish.get_or_insert(unsaid);
-        let (answer, lone) = partial.end(&self.peer)?;
+        let (mut answer, lone) = partial.end(&self.peer)?;
+        if request.prompt_logprobs {
+            answer.prompt_logprobs = reply::prompt_logprobs(value);
+        }
         self.dialect.saw_opening(lone);
         Ok(answer)
     }
 
     /// Wraps up a successful call.
     fn reply(&self, answer: Answer, attempts: u32, start: Instant) -> ChatReply {
-        let Answer { text, reasoning, finish, usage, model } = answer;
+        let Answer { text, reasoning, finish, usage, model, prompt_logprobs } = answer;
         self.stats.finish_call(usage);
         let model = model.unwrap_or_else(|| self.peer.model.clone());
         let thought = reasoning::thought(reasoning);
@@ -260,6 +269,7 @@ impl OpenAiChat {
             model,
             attempts,
             elapsed: start.elapsed(),
+            prompt_logprobs,
         }
     }
 }
@@ -287,6 +297,8 @@ struct Answer {
     finish: FinishReason,
     usage: Usage,
     model: Option<String>,
+    /// None unless they were asked for.
+    prompt_logprobs: Vec<TokenLogprob>,
 }
 
 #[async_trait]
@@ -323,6 +335,10 @@ impl ChatModel for OpenAiChat {
 
     fn stats(&self) -> StatsSnapshot {
         self.stats.snapshot()
+    }
+
+    fn batches(&self) -> Option<&dyn BatchServer> {
+        Some(self)
     }
 
     fn adaptations(&self) -> Vec<Adaptation> {

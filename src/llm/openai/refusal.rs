@@ -31,6 +31,14 @@ pub(super) enum Reason {
     Unknown,
 }
 
+/// What is wrong with the photo of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AboutPhoto {
+    /// The model, or its server, takes none.
+    NotTaken,
+    TooLarge,
+}
+
 /// What a refusal says.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
@@ -185,6 +193,17 @@ impl Refusal {
             }
         }
         Self::by_status(status)
+    }
+
+    /// What a refusal of a call with a photo says of the photo, where it says anything. Servers
+    /// that fail on a photo they cannot take say so in the same words.
+    pub(super) fn about_photo(&self, status: u16) -> Option<AboutPhoto> {
+        if self.matches(&words::NO_SIGHT) {
+            return Some(AboutPhoto::NotTaken);
+        }
+        let large =
+            status == 413 || self.says(words::PHOTO_SIZE) || self.is(&["request_too_large"]);
+        large.then_some(AboutPhoto::TooLarge)
     }
 
     fn by_status(status: u16) -> Reason {

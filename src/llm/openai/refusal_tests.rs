@@ -220,11 +220,76 @@ fn pages_are_shown_without_their_tags() {
     assert_eq!(readable("<a"), "");
 }
 
+/// What servers say of a photo that they do not take, or of one that is too large.
+#[test]
+fn refusals_of_photos_are_told_from_others() {
+    use AboutPhoto as A;
+    for (expected, status, body) in [
+        (
+            Some(A::NotTaken),
+            500,
+            r#"{"error":{"code":500,"message":"image input is not supported - hint: if this is unexpected, you may need to provide the mmproj","type":"server_error"}}"#,
+        ),
+        (
+            Some(A::NotTaken),
+            400,
+            r#"{"object":"error","message":"org/model is not a multimodal model None","type":"BadRequestError","code":400}"#,
+        ),
+        (
+            Some(A::NotTaken),
+            400,
+            r#"{"error":{"message":"At most 0 image(s) may be provided in one prompt.","type":"BadRequestError"}}"#,
+        ),
+        (
+            Some(A::NotTaken),
+            422,
+            "Failed to deserialize the JSON body into the target type: messages[1]: unknown variant `image_url`, expected `text` at line 1 column 99",
+        ),
+        (
+            Some(A::NotTaken),
+            400,
+            r#"{"error":{"message":"Invalid content type. image_url is only supported by certain models.","type":"invalid_request_error"}}"#,
+        ),
+        (
+            Some(A::NotTaken),
+            404,
+            r#"{"error":{"message":"No endpoints found that support image input","code":404}}"#,
+        ),
+        (
+            Some(A::NotTaken),
+            400,
+            r#"{"error":{"message":"This model does not support vision","type":"invalid_request_error"}}"#,
+        ),
+        (Some(A::TooLarge), 413, "<html><h1>413 Request Entity Too Large</h1></html>"),
+        (
+            Some(A::TooLarge),
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.0.content.0.image.source.base64: image exceeds 5 MB maximum: 5602816 bytes > 5242880 bytes"}}"#,
+        ),
+        (Some(A::TooLarge), 400, "Failed to buffer the request body: length limit exceeded"),
+        (
+            None,
+            400,
+            r#"{"error":{"message":"This model's maximum context length is 4096 tokens.","code":"context_length_exceeded"}}"#,
+        ),
+        (
+            None,
+            400,
+            r#"{"error":{"message":"Unsupported parameter: 'max_tokens'.","param":"max_tokens","code":"unsupported_parameter"}}"#,
+        ),
+        (None, 429, r#"{"error":{"message":"Rate limit reached"}}"#),
+        (None, 500, ""),
+    ] {
+        assert_eq!(Refusal::read(body).about_photo(status), expected, "{status} {body}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_refusal_is_read_without_panic(status in 100u16..1000, body in "\\PC*") {
         let refusal = Refusal::read(&body);
         refusal.reason(status);
+        refusal.about_photo(status);
         refusal.retry_after(&HeaderMap::new());
         readable(&body);
         readable(&format!("<{body}"));

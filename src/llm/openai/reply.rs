@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::llm::chat::{FinishReason, Usage};
+use crate::llm::chat::{FinishReason, TokenLogprob, Usage};
 
 /// A piece of a reply: the whole of it, or what one event of a stream brings.
 #[derive(Debug, Default)]
@@ -153,6 +153,23 @@ impl Piece {
             }
         }
     }
+}
+
+/// The tokens of the conversation, as vLLM tells them: a list with an object for each token, by the
+/// token's number; the first token has none. Where it tells of other tokens, too, the one that stands
+/// there is the least likely of them.
+pub(super) fn prompt_logprobs(value: &Value) -> Vec<TokenLogprob> {
+    let told = value.get("prompt_logprobs").and_then(Value::as_array);
+    let token = |told: &Value| {
+        let logprob = |one: &Value| one.get("logprob").and_then(Value::as_f64);
+        let tokens = told.as_object()?.values();
+        let token = tokens.min_by(|one, other| {
+            logprob(one).partial_cmp(&logprob(other)).unwrap_or(std::cmp::Ordering::Equal)
+        })?;
+        let text = token.get("decoded_token").and_then(Value::as_str)?.to_owned();
+        Some(TokenLogprob { text, logprob: logprob(token)? })
+    };
+    told.into_iter().flatten().filter_map(token).collect()
 }
 
 /// The choice numbered 0, or the first.

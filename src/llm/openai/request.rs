@@ -40,6 +40,17 @@ pub(super) struct WireRequest<'a> {
     /// vLLM's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     repetition_penalty: Option<f32>,
+    #[serde(flatten)]
+    likelihood: Option<Likelihood>,
+}
+
+/// Has vLLM tell how likely the conversation is whose last message is the model's.
+#[derive(Serialize)]
+struct Likelihood {
+    /// How many other tokens are told of beside each.
+    prompt_logprobs: u8,
+    continue_final_message: bool,
+    add_generation_prompt: bool,
 }
 
 #[derive(Serialize)]
@@ -124,6 +135,11 @@ impl<'a> WireRequest<'a> {
             top_p: has(Parameter::TopP).then_some(settings.top_p),
             repeat_penalty: repeat(Parameter::RepeatPenalty),
             repetition_penalty: repeat(Parameter::RepetitionPenalty),
+            likelihood: request.prompt_logprobs.then_some(Likelihood {
+                prompt_logprobs: 0,
+                continue_final_message: true,
+                add_generation_prompt: false,
+            }),
         })
     }
 

@@ -189,7 +189,8 @@ impl Partial {
             return Err(peer.broken(&cause));
         };
         reasoning.push_str(&thought.unwrap_or_default());
-        Ok((Answer { text, reasoning, finish, usage, model }, lone))
+        let prompt_logprobs = Vec::new();
+        Ok((Answer { text, reasoning, finish, usage, model, prompt_logprobs }, lone))
     }
 }
 

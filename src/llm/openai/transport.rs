@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Response};
 use serde::Serialize;
 
 use super::key::ApiKey;
-use super::refusal::{Reason, Refusal, readable};
+use super::refusal::{AboutPhoto, Reason, Refusal, readable};
 use crate::llm::error::{LlmFault, excerpt};
 use crate::llm::parameter::Parameter;
 
@@ -32,11 +32,13 @@ pub(super) struct Refused {
     pub(super) fault: LlmFault,
     /// The parameter that the server does not take, where that is why.
     pub(super) parameter: Option<Parameter>,
+    /// The fault that it is where a photo goes with the call, if that is another one.
+    pub(super) photo: Option<LlmFault>,
 }
 
 impl From<LlmFault> for Refused {
     fn from(fault: LlmFault) -> Self {
-        Self { fault, parameter: None }
+        Self { fault, parameter: None, photo: None }
     }
 }
 
@@ -54,6 +56,14 @@ impl Peer {
             .map_err(|error| LlmFault::config("messages", error.to_string()))?;
         let request = self.http.post(self.url(path)).header(CONTENT_TYPE, "application/json");
         self.send(request.body(json)).await
+    }
+
+    pub(super) async fn post_form(
+        &self,
+        path: &str,
+        form: reqwest::multipart::Form,
+    ) -> Result<Response, Refused> {
+        self.send(self.http.post(self.url(path)).multipart(form)).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -87,6 +97,10 @@ impl Peer {
         let excerpt = excerpt(&self.redact(&shown));
         let reason = refusal.reason(status);
         let parameter = if let Reason::Parameter(one) = reason { Some(one) } else { None };
+        let photo = refusal.about_photo(status).map(|about| match about {
+            AboutPhoto::NotTaken => LlmFault::CannotSee { excerpt: excerpt.clone() },
+            AboutPhoto::TooLarge => LlmFault::PhotoTooLarge { excerpt: excerpt.clone() },
+        });
         let fault = match reason {
             Reason::ContentPolicy => LlmFault::ContentPolicy { status, excerpt },
             Reason::Quota => LlmFault::QuotaExhausted { status, excerpt },
@@ -110,7 +124,7 @@ impl Peer {
                 LlmFault::Server { status, retry_after, excerpt }
             }
         };
-        Refused { fault, parameter }
+        Refused { fault, parameter, photo }
     }
 
     /// The whole body of a good answer, as text.

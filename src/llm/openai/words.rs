@@ -198,6 +198,68 @@ pub(super) const CONTEXT: Words = Words {
     ],
 };
 
+/// That a model takes no photos: of a call that carries one.
+pub(super) const NO_SIGHT: Words = Words {
+    codes: &["unsupported_image", "image_input_not_supported"],
+    phrases: &[
+        "image input is not supported",
+        "image input is not enabled",
+        "image input is disabled",
+        "image input not supported",
+        "support image input",
+        "support image",
+        "support vision",
+        "support multimodal",
+        "support multi-modal",
+        "images are not supported",
+        "image is not supported",
+        "image inputs are not supported",
+        "vision is not supported",
+        "vision is not enabled",
+        "not a multimodal model",
+        "not a vision model",
+        "not multimodal",
+        "text-only model",
+        "at most 0 image",
+        "image_url is only supported by certain models",
+        "unknown variant `image_url`",
+        "unknown variant 'image_url'",
+        "'image_url' is not supported",
+        "\"image_url\" is not supported",
+        "image_url is not supported",
+        "unsupported content type: image_url",
+        "unsupported content part type",
+        "invalid content type. image_url",
+        "content must be a string",
+        "content' : value must be a string",
+        "missing data required for image input",
+        "mmproj",
+        "no endpoints found that support image",
+    ],
+};
+
+/// That a photo is too large: of a call that carries one.
+pub(super) const PHOTO_SIZE: &[&str] = &[
+    "image too large",
+    "image is too large",
+    "image size",
+    "image exceeds",
+    "image dimensions",
+    "image file is too large",
+    "images are too large",
+    "maximum image",
+    "total size of images",
+    "photo is too large",
+    "request too large",
+    "request entity too large",
+    "request body too large",
+    "payload too large",
+    "body too large",
+    "length limit exceeded",
+    "maximum allowed number of bytes",
+    "content too large",
+];
+
 pub(super) const AUTH: Words = Words {
     codes: &[
         "invalid_api_key",

@@ -10,10 +10,14 @@ use crate::answer::{Generator, PromptSet};
 use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::config::Config;
+use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
-use crate::llm::{BuiltInSet, ChatModel, PromptSource, SamplingSettings};
+use crate::llm::{
+    BuiltInSet, ChatModel, LlmError, PromptSource, SamplingSettings, See, probe_sight,
+};
 
 use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
+use super::super::describing::DescribeStage;
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
@@ -86,7 +90,7 @@ impl Job {
         backend: &Backend,
         matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
-        let mut pairs = 0;
+        let (mut pairs, mut gave_up) = (0, None);
         while let Some(model) = self.model_or_end(backend, matched.clone()).await? {
             let pass = self.answer(backend, model, matched.clone()).await?;
             pairs += pass.pairs;
@@ -95,12 +99,14 @@ impl Job {
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
             // What waiting does not mend: wrong settings, or nothing but refusals.
-            let refused = pass.gave_up.is_some_and(|error| Whose::fault(&error) != Whose::Server);
-            if complete || hopeless || refused || self.stop.is_asked() {
+            gave_up = pass.gave_up.filter(|error| Whose::fault(error) != Whose::Server);
+            if complete || hopeless || gave_up.is_some() || self.stop.is_asked() {
                 break;
             }
         }
-        Ok(AnswerOutcome { pairs, gave_up: None })
+        // Refusals are told by the failures that are kept; a cap leaves none.
+        gave_up.take_if(|error| !error.is_spending_cap());
+        Ok(AnswerOutcome { pairs, gave_up })
     }
 
     /// The model once it is there; `None` when the job is stopped or nothing is left to ask.
@@ -195,14 +201,20 @@ impl Job {
     fn prompts(&self, store: &Store) -> Result<PromptSet, Error> {
         let Config { answer, llm, .. } = &*self.config;
         let (set, folder) = PromptSource::resolve(answer.prompts.as_ref(), &llm.target);
-        let name = PromptSource::kept_as(answer.prompts.as_ref(), "answer prompts");
+        let see = answer.see;
+        let base = match see {
+            See::Description => "answer prompts".to_owned(),
+            See::Image | See::Both => format!("answer prompts that see {}", see.name()),
+        };
+        let name = PromptSource::kept_as(answer.prompts.as_ref(), &base);
         // Release 0.1.0 kept no texts; its runs that have asked something asked with the small set.
         let today = || {
             let begun = Settings::read(store)?.answering.is_some();
             let chosen = answer.prompts.as_ref();
             let old =
                 begun && PromptSource::may_be_unnamed(chosen, "answer prompts", store.database())?;
-            Ok::<_, DbError>(BuiltIn::of(if old { BuiltInSet::Small } else { set }))
+            let old = old && see == See::Description;
+            Ok::<_, DbError>(BuiltIn::seeing(if old { BuiltInSet::Small } else { set }, see))
         };
         let built_in = store.database().began_with_or(&name, today)?;
         let shown = match answer.examples_per_prompt {
@@ -212,11 +224,13 @@ impl Job {
                 store.database().began_with(&name, answer.resolved_examples(&llm.target))?
             }
         };
-        Ok(PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?)
+        let prompts = PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?;
+        let described = self.describe_stage(store)?.map(|stage| stage.key());
+        Ok(PromptSet { described, ..prompts })
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
-    fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
+    pub(super) fn sampling(&self, store: &Store) -> Result<SamplingSettings, Error> {
         let Config { answer, llm, .. } = &*self.config;
         if let Some(settings) = &answer.settings {
             return Ok(settings.clone());
@@ -232,6 +246,12 @@ impl Job {
         matched: Feed,
     ) -> Result<AnswerOutcome, Error> {
         let store = self.folder.store()?;
+        if self.config.answer.see.shows_photo()
+            && let Some(error) = self.lacks_sight(&store, backend, &*model).await?
+        {
+            return Ok(AnswerOutcome { gave_up: Some(error), ..AnswerOutcome::default() });
+        }
+        let model = self.on_account(model, ("llm", "answer"), &self.config.llm)?;
         let before = model.stats();
         let stage = Arc::new(self.answer_stage(&store, backend, Arc::clone(&model))?);
         let mut settings = stage.settings(&self.config.llm);
@@ -241,6 +261,7 @@ impl Job {
         let started = Instant::now();
         let outcome = stage.run(&store, matched, &self.stop, &*self.progress).await?;
         let seconds = started.elapsed().as_secs_f64();
+        self.ledger()?.flush();
         store.add_stage_time(Phase::Answer.name(), outcome.pairs, seconds)?;
         let learnt = model.adaptations().into_iter().map(|learnt| learnt.to_string());
         settings.adaptations.extend(learnt);
@@ -250,6 +271,45 @@ impl Job {
         let after = model.stats();
         store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
         Ok(outcome)
+    }
+
+    /// What shows photos to the models of this job.
+    pub(super) fn viewer(&self) -> Arc<PhotoViewer> {
+        let Config { image, llm, .. } = &*self.config;
+        let photos = Arc::new(self.resources.access.clone());
+        Arc::new(PhotoViewer::new(photos, image.decode_options(), llm))
+    }
+
+    /// What describes photos, where that is asked for.
+    pub(super) fn describe_stage(&self, store: &Store) -> Result<Option<DescribeStage>, Error> {
+        DescribeStage::prepare(&self.config, store, self.viewer())
+    }
+
+    /// Why the model is not to be shown photos: asked before anything else, once for each server and
+    /// model of a run.
+    pub(super) async fn lacks_sight(
+        &self,
+        store: &Store,
+        backend: &Backend,
+        model: &dyn ChatModel,
+    ) -> Result<Option<LlmError>, Error> {
+        let llm = backend.config();
+        let name = format!("sight of {} at {}", model.name(), llm.target);
+        if !llm.probe || store.database().meta(&name)?.is_some() {
+            return Ok(None);
+        }
+        match probe_sight(model, &self.stop.abort_token()).await {
+            Ok(()) => {
+                backend.report_success();
+                store.database().set_meta(&name, "sees")?;
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::error!(code = error.code(), "no photos are shown: {error}");
+                backend.report_failure(&error);
+                Ok(Some(error))
+            }
+        }
     }
 
     fn answer_stage(
@@ -267,6 +327,7 @@ impl Job {
             match_conf: Settings::read(store)?.match_conf().to_owned(),
             filter_conf: filters.key(),
             attempts: answer.attempts,
+            viewer: answer.see.shows_photo().then(|| self.viewer()),
             generator: Arc::new(Generator {
                 model,
                 prompts: Arc::new(prompts),

@@ -24,7 +24,8 @@ impl Job {
         let folder = GenerationFolder::take(&self.generation_folder())?;
         let config = (*self.config).clone();
         let generation = Generation::new(folder, config, self.progress.clone(), self.stop.clone())
-            .with_access(self.resources.access.clone());
+            .with_access(self.resources.access.clone())
+            .with_ledger(self.ledger()?);
         if let Err(down) = backend.model().await {
             if !self.generation_folder().join(LIBRARY).is_file() {
                 return Err(GenerateError::Llm(down.reason).into());

@@ -108,21 +108,21 @@ fn attempt(answer: AnswerRow) -> report::Attempt {
 }
 
 /// Makes the small photos of the page.
-struct Thumbnails<'a> {
+pub(super) struct Thumbnails<'a> {
     photos: &'a dyn Photos,
     preprocessor: Preprocessor,
     side: u32,
 }
 
 impl<'a> Thumbnails<'a> {
-    fn new(config: &Config, photos: &'a dyn Photos) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, photos: &'a dyn Photos) -> Result<Self, Error> {
         let decode = config.image.decode_options();
         let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
         Ok(Self { photos, preprocessor, side: config.report.thumbnail })
     }
 
     /// `None` when the photo is gone or no longer decodes: the card says so.
-    fn make(&self, photo: &ImageRef) -> Option<report::Thumbnail> {
+    pub(super) fn make(&self, photo: &ImageRef) -> Option<report::Thumbnail> {
         let bytes = self.photos.read(photo, &self.preprocessor.options().limits).ok()?;
         let small = self.preprocessor.thumbnail(&bytes, self.side, QUALITY).ok()?;
         report::Thumbnail::from_encoded(&small).ok()

@@ -131,7 +131,7 @@ fn order(
         Some(other) => return Err(Fault::range("options.max_attempts", other, 1, MAX_ATTEMPTS)),
     };
     let seed = validate::seed("options.seed", seed.or(Some(app.config.seed)))?;
-    Ok(Order { task: AnswerTask { description, instruction }, attempts, seed })
+    Ok(Order { task: AnswerTask { description, instruction, photo: None }, attempts, seed })
 }
 
 async fn write(

@@ -99,6 +99,7 @@ impl ChatModel for Scripted {
                     model: "scripted".into(),
                     attempts: 1,
                     elapsed: Duration::ZERO,
+                    prompt_logprobs: Vec::new(),
                 });
             }
             Act::TooLong => LlmFault::ContextTooLong { excerpt: String::new() },

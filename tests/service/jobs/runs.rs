@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pairwright::Failure;
+use pairwright::dataset::store::AnsweredPair;
 use pairwright::index::IndexConfig;
 use pairwright::jobs::{JobManager, ManagerOptions};
 use pairwright::matching::{PhotoQuery, PhotoSearch, PhotosFound};
@@ -54,10 +55,10 @@ fn photos_are_found_and_pairs_read_page_by_page() {
         assert!(!one.description.is_empty());
     }
 
-    let (mut pairs, mut token) = (Vec::new(), String::new());
+    let (mut pairs, mut token) = (Vec::<AnsweredPair>::new(), String::new());
     loop {
         let page = server.block(manager.pairs("read", 5, &token)).expect("a run");
-        pairs.extend(page.pairs);
+        pairs.extend(page.pairs.into_iter().map(|(pair, _)| pair));
         let Some(next) = page.next_token else { break };
         token = next;
     }

@@ -1,26 +1,27 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::super::Sample;
+use super::super::{ExtraColumns, MeasureColumn, Sample};
 use crate::dataset::record::CandidateScore;
 
 /// Samples held until they make a row group.
 pub(super) struct Columns {
     schema: SchemaRef,
-    with_reasoning: bool,
+    extra: ExtraColumns,
     held: Vec<Sample>,
     bytes: usize,
 }
 
 impl Columns {
-    pub fn new(with_reasoning: bool) -> Self {
-        let columns = arrays(&[], with_reasoning);
-        let fields: Vec<Field> = columns.into_iter().map(|column| column.field()).collect();
+    pub fn new(extra: &ExtraColumns) -> Self {
+        let columns = arrays(&[], extra).into_iter();
+        let fields: Vec<Field> = columns.map(|column| column.field()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { schema, with_reasoning, held: Vec::new(), bytes: 0 }
+        Self { schema, extra: extra.clone(), held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -46,8 +47,8 @@ impl Columns {
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let columns = arrays(&self.held, self.with_reasoning);
-        let arrays = columns.into_iter().map(|column| column.values).collect();
+        let columns = arrays(&self.held, &self.extra).into_iter();
+        let arrays = columns.map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
         RecordBatch::try_new(self.schema(), arrays)
@@ -55,20 +56,41 @@ impl Columns {
 }
 
 struct Column {
-    name: &'static str,
+    name: Cow<'static, str>,
     nullable: bool,
     values: ArrayRef,
 }
 
 impl Column {
     fn field(&self) -> Field {
-        Field::new(self.name, self.values.data_type().clone(), self.nullable)
+        Field::new(&*self.name, self.values.data_type().clone(), self.nullable)
     }
 }
 
 /// Every column in the order of the file.
-fn arrays(samples: &[Sample], with_reasoning: bool) -> Vec<Column> {
-    let mut columns = vec![
+fn arrays(samples: &[Sample], extra: &ExtraColumns) -> Vec<Column> {
+    let mut columns = fields(samples);
+    if extra.reasoning {
+        columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
+    }
+    columns.extend(extra.measures.iter().map(|one| measure(one, samples)));
+    columns
+}
+
+/// What a measure says, null where it says nothing.
+fn measure(column: &MeasureColumn, samples: &[Sample]) -> Column {
+    let values = || samples.iter().map(|sample| sample.measures.get(&column.measure));
+    let values: ArrayRef = if column.is_word {
+        Arc::new(values().map(|value| value?.word()).collect::<StringArray>())
+    } else {
+        Arc::new(values().map(|value| value?.number()).collect::<Float64Array>())
+    };
+    Column { name: format!("measure_{}", column.measure).into(), nullable: true, values }
+}
+
+/// The columns that every export has.
+fn fields(samples: &[Sample]) -> Vec<Column> {
+    vec![
         text("id", samples, |s| &s.id),
         text("image", samples, |s| &s.image),
         text("instruction", samples, |s| &s.instruction),
@@ -95,15 +117,11 @@ fn arrays(samples: &[Sample], with_reasoning: bool) -> Vec<Column> {
         text("encoder", samples, |s| &s.lineage.encoder),
         text("encoder_hash", samples, |s| &s.lineage.encoder_hash),
         required("filters_passed", texts(samples, |s| &s.lineage.filters_passed)),
-    ];
-    if with_reasoning {
-        columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
-    }
-    columns
+    ]
 }
 
 fn required(name: &'static str, values: ArrayRef) -> Column {
-    Column { name, nullable: false, values }
+    Column { name: name.into(), nullable: false, values }
 }
 
 fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {
@@ -116,7 +134,7 @@ fn optional(
     get: impl Fn(&Sample) -> Option<&str>,
 ) -> Column {
     Column {
-        name,
+        name: name.into(),
         nullable: true,
         values: Arc::new(samples.iter().map(get).collect::<StringArray>()),
     }

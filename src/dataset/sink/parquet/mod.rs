@@ -12,7 +12,7 @@ use ::parquet::file::properties::WriterProperties;
 use self::columns::Columns;
 use super::guard::Guard;
 use super::staged::StagedFile;
-use super::{Sample, Sink, SinkError, SinkSummary};
+use super::{ExtraColumns, Sample, Sink, SinkError, SinkSummary};
 
 /// The most rows of one row group.
 pub const ROW_GROUP_ROWS: usize = 1_000;
@@ -24,8 +24,9 @@ const ROW_GROUP_BYTES: usize = 16 << 20;
 ///
 /// Columns: `id`, `image`, `instruction`, `answer`, then each field of the lineage under its own
 /// name but for `requires` and what checks found; `candidates` is a list of structs, `examples` and `filters_passed` are lists of strings;
-/// `category` and `probability` may be null. `reasoning`, which may be null too, is there only where
-/// the file is to have it. Holds at most one row group.
+/// `category` and `probability` may be null. Behind them stand those that not every file has:
+/// `reasoning`, which may be null, and `measure_` with its name for each measure that was taken, a
+/// number or a string, null where it says nothing. Holds at most one row group.
 pub struct ParquetSink {
     writer: ArrowWriter<StagedFile>,
     columns: Columns,
@@ -38,7 +39,7 @@ impl ParquetSink {
     ///
     /// # Errors
     /// The temporary file beside it cannot be made.
-    pub fn create(path: &Path, with_reasoning: bool) -> Result<Self, SinkError> {
+    pub fn create(path: &Path, extra: &ExtraColumns) -> Result<Self, SinkError> {
         let file = StagedFile::create(path)?;
         let properties = WriterProperties::builder()
             // A crate version here would change the bytes of equal datasets.
@@ -46,7 +47,7 @@ impl ParquetSink {
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let columns = Columns::new(with_reasoning);
+        let columns = Columns::new(extra);
         let writer = ArrowWriter::try_new(file, columns.schema(), Some(properties))
             .map_err(|error| failure(path, error))?;
         Ok(Self { writer, columns, guard: Guard::default(), rows: 0 })

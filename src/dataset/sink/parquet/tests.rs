@@ -3,11 +3,13 @@ use std::collections::BTreeSet;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::super::tests::sample;
+use super::super::MeasureColumn;
+use super::super::tests::{reasoned, sample};
 use super::*;
+use crate::dataset::record::MeasureValue;
 
 fn write(path: &Path, samples: impl IntoIterator<Item = Sample>) -> SinkSummary {
-    let mut sink = Box::new(ParquetSink::create(path, true).expect("a writable folder"));
+    let mut sink = Box::new(ParquetSink::create(path, &reasoned()).expect("a writable folder"));
     for sample in samples {
         sink.push(&sample).expect("a good sample");
     }
@@ -46,10 +48,51 @@ fn every_field_of_a_sample_has_its_column() {
     let top = fields.as_object_mut().expect("an object");
     let lineage = top.remove("lineage").expect("the lineage");
     let lineage = lineage.as_object().expect("an object");
+    // Parquet has a column for each measure; see the next test.
     let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
-    let schema = Columns::new(true).schema();
+    let schema = Columns::new(&reasoned()).schema();
     let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn measures_have_columns_with_nulls_where_they_say_nothing() {
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Float64Type;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("samples.parquet");
+    let column = |measure: &str, is_word| MeasureColumn { measure: measure.into(), is_word };
+    let measures =
+        vec![column("blind_gap", false), column("language", true), column("never", false)];
+    let extra = ExtraColumns { measures, ..ExtraColumns::default() };
+    let mut sink = Box::new(ParquetSink::create(&path, &extra).expect("a writable folder"));
+    let values = [
+        vec![
+            ("blind_gap", MeasureValue::Number(0.5)),
+            ("language", MeasureValue::Text("de".into())),
+        ],
+        vec![
+            ("blind_gap", MeasureValue::Text("much".into())),
+            ("other", MeasureValue::Number(1.0)),
+        ],
+    ];
+    for (number, values) in (0..).zip(values) {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let sample = Sample { measures: values.collect(), ..sample(number) };
+        sink.push(&sample).expect("a good sample");
+    }
+    sink.finish().expect("room on the disk");
+    let file = std::fs::File::open(&path).expect("the export");
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
+    let batch = builder.build().expect("a reader").next().expect("a batch").expect("readable");
+    let column = |name: &str| batch.column_by_name(name).expect("a column");
+    let gaps = column("measure_blind_gap").as_primitive::<Float64Type>();
+    assert_eq!(gaps.iter().collect::<Vec<_>>(), [Some(0.5), None]);
+    let languages = column("measure_language").as_string::<i32>();
+    assert_eq!(languages.iter().collect::<Vec<_>>(), [Some("de"), None]);
+    assert_eq!(column("measure_never").null_count(), 2);
+    assert!(batch.column_by_name("measure_other").is_none());
 }
 
 #[test]

@@ -117,7 +117,11 @@ impl CocoSource {
         for image in table.images() {
             match self.record(table, image) {
                 Ok(record) => out.record(record)?,
-                Err(refusal) => out.refuse(table.id(image), refusal)?,
+                Err(refusal) => {
+                    let photo = photo(&self.images, &image.file_name);
+                    let origin = format!("{}: image {}", self.name, table.id(image));
+                    out.refuse_text((table.id(image), photo, &origin), refusal)?;
+                }
             }
         }
         for (place, (id, count)) in table.unlisted().enumerate() {

@@ -198,13 +198,21 @@ impl Walk<'_, '_> {
         let name = stem(&place);
         let told = match self.told(folder, photo, beside) {
             Ok(told) => told,
+            Err((None, refusal)) if refusal.is_for_want_of_text() => {
+                if let Err(refusal) = self.claim(name, &place) {
+                    return self.out.refuse(name, refusal.at(&place));
+                }
+                let image = ImageRef::file(folder.path.join(photo));
+                let refusal = refusal.at(&place);
+                return self.out.refuse_text((name, image, &place), refusal);
+            }
             Err((file, refusal)) => {
                 let file = file.map_or_else(|| place.clone(), |file| folder.below(&file));
                 return self.out.refuse(name, refusal.at(&file));
             }
         };
         let id = told.id.as_deref().unwrap_or(name);
-        if let Err(refusal) = self.ids.claim(id, place.as_str().into(), |place| place.to_string()) {
+        if let Err(refusal) = self.claim(id, &place) {
             return self.out.refuse(name, refusal.at(&told.place));
         }
         let image = ImageRef::file(folder.path.join(photo));
@@ -216,8 +224,15 @@ impl Walk<'_, '_> {
                 descriptions,
                 origin: place,
             }),
-            Err(refusal) => self.out.refuse(id, refusal.at(&told.place)),
+            Err(refusal) => {
+                let refusal = refusal.at(&told.place);
+                self.out.refuse_text((id, image, &place), refusal)
+            }
         }
+    }
+
+    fn claim(&mut self, id: &str, place: &str) -> Result<(), Refusal> {
+        self.ids.claim(id, place.into(), |place| place.to_string())
     }
 
     /// What is said of a photo: beside it, else in the metadata of a folder.
