@@ -62,21 +62,23 @@ runtime/bench-venv: benches/requirements.txt
 FUZZ := $(abspath fuzz)
 FUZZ_FLAGS := -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -detect_leaks=0 -print_final_stats=1
 
-fuzz: setup ## fuzz photos, files and requests (TIME=600 seconds)
+fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 	@cd fuzz && RUSTC_WRAPPER=$(FUZZ)/rustc.sh CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) \
 		$(abspath $(TIMED)) "fuzz, build" cargo build --release --locked
 	@mkdir -p fuzz/artifacts
-	@for kind in image file request; do \
+	@for kind in image file reply request; do \
 		PAIRWRIGHT_FUZZ_SEEDS=fuzz/corpus/$$kind $(TARGET_DIR)/release/$$kind || exit; done
 	@echo "== fuzz: $(TIME) s; logs in fuzz/artifacts"
 	@$(TARGET_DIR)/release/image $(FUZZ_FLAGS) -max_len=65536 -malloc_limit_mb=64 \
 		-artifact_prefix=fuzz/artifacts/image- fuzz/corpus/image >fuzz/artifacts/image.log 2>&1 & image=$$!; \
 	$(TARGET_DIR)/release/file $(FUZZ_FLAGS) -max_len=65536 -malloc_limit_mb=64 \
 		-artifact_prefix=fuzz/artifacts/file- fuzz/corpus/file >fuzz/artifacts/file.log 2>&1 & file=$$!; \
+	$(TARGET_DIR)/release/reply $(FUZZ_FLAGS) -max_len=8192 \
+		-artifact_prefix=fuzz/artifacts/reply- fuzz/corpus/reply >fuzz/artifacts/reply.log 2>&1 & reply=$$!; \
 	$(TARGET_DIR)/release/request $(FUZZ_FLAGS) -max_len=8192 \
 		-artifact_prefix=fuzz/artifacts/request- fuzz/corpus/request >fuzz/artifacts/request.log 2>&1; request=$$?; \
-	wait $$image; image=$$?; wait $$file; file=$$?; \
-	tail -n 12 fuzz/artifacts/*.log; test $$image$$file$$request = 000
+	wait $$image; image=$$?; wait $$file; file=$$?; wait $$reply; reply=$$?; \
+	tail -n 12 fuzz/artifacts/*.log; test $$image$$file$$reply$$request = 0000
 
 lint: ## formatting and clippy, warnings denied
 	@$(TIMED) "formatting" cargo fmt --check

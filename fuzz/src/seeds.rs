@@ -22,6 +22,7 @@ pub fn write_if_asked(kind: Kind) {
         Kind::Images => images(),
         Kind::Requests => requests(),
         Kind::Files => files(),
+        Kind::Replies => replies(),
     };
     let saved = inputs.and_then(|inputs| save(Path::new(&folder), inputs));
     saved.expect("the seeds are written");
@@ -34,6 +35,7 @@ pub enum Kind {
     Images,
     Requests,
     Files,
+    Replies,
 }
 
 fn save(folder: &Path, inputs: Vec<Vec<u8>>) -> std::io::Result<()> {
@@ -54,6 +56,17 @@ fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format).expect("encoding to memory");
     bytes.into_inner()
+}
+
+/// What each kind of server sends under each condition, from the tests of the client.
+fn replies() -> std::io::Result<Vec<Vec<u8>>> {
+    let rows = std::fs::read_to_string(project().join("tests/llm/shapes.jsonl"))?;
+    let sent = |line: &str| -> std::io::Result<Vec<u8>> {
+        let row: serde_json::Value = serde_json::from_str(line)?;
+        let text = ["stream", "raw"].iter().find_map(|name| row[*name].as_str());
+        Ok(text.map_or_else(|| row["body"].to_string(), str::to_owned).into_bytes())
+    };
+    rows.lines().map(sent).collect()
 }
 
 /// A sound file of each kind.

@@ -57,7 +57,8 @@ impl Exit {
         let none_left = |error: &GenerateError| {
             matches!(error, GenerateError::Cluster { error: ClusterError::TooFew { found: 0 }, .. })
         };
-        if error.code() == "source_no_usable_item" || error.get().is_some_and(none_left) {
+        let nothing = ["source_no_usable_item", "evaluation_no_replies"].contains(&error.code());
+        if nothing || error.get().is_some_and(none_left) {
             return Self::Nothing;
         }
         match error.kind() {

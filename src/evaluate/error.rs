@@ -44,6 +44,8 @@ pub enum EvaluationError {
     NoResults { path: PathBuf, file: &'static str },
     #[error("{path}: {message}")]
     OtherResults { path: PathBuf, message: String },
+    #[error("nothing was made: the judge gave no reply: {why}")]
+    NoReplies { why: String },
     #[error("cannot be ranked: {message}")]
     Ranking { message: String },
     #[error("{path}: {message}")]
@@ -74,6 +76,7 @@ impl Failure for EvaluationError {
             | Self::Align { .. }
             | Self::Images { .. }
             | Self::Prompt { .. }
+            | Self::NoReplies { .. }
             | Self::Ranking { .. }
             | Self::Setting { .. } => ErrorKind::InvalidInput,
         }
@@ -93,6 +96,7 @@ impl Failure for EvaluationError {
             Self::Lock(error) => error.code(),
             Self::NoResults { .. } => "evaluation_no_results",
             Self::OtherResults { .. } => "evaluation_other_results",
+            Self::NoReplies { .. } => "evaluation_no_replies",
             Self::Ranking { .. } => "evaluation_ranking",
             Self::Benchmark { .. } => "evaluation_benchmark",
             Self::Page(_) => "evaluation_page",

@@ -24,7 +24,8 @@ const ELO: f64 = 400.0 / std::f64::consts::LN_10;
 /// `report.html` into `folder`.
 ///
 /// # Errors
-/// As [`super::judge`]; [`EvaluationError::Ranking`] where the games link nobody.
+/// As [`super::judge`]; [`EvaluationError::Ranking`] where the games link nobody, and
+/// [`EvaluationError::NoReplies`] where there are none.
 pub async fn leaderboard(
     request: &LeaderboardRequest,
     folder: &EvaluationFolder,
@@ -46,9 +47,29 @@ pub async fn leaderboard(
         rule: request.options.rule,
     };
     let facts = prepared.judge_facts(&judge, &request.options.llm);
+    if let Some(why) = why_nothing(&games) {
+        // What may pass at the next start is the reason, where there is such.
+        return Err(match worked.gave_up {
+            Some(error) => error.into(),
+            None => EvaluationError::NoReplies { why }.into(),
+        });
+    }
     let results = assemble(&games, request, &prepared, facts)?;
     output::write_leaderboard(folder, &results)?;
     Ok(Finished { results, worked })
+}
+
+/// Why no game was played, where no question of any pair has a reply or a forfeit.
+fn why_nothing(games: &Games) -> Option<String> {
+    let all = || games.verdicts.iter().flatten();
+    let forfeits: u64 =
+        games.verdicts.iter().map(|pair| Tally::of(pair, games.rule).forfeits).sum();
+    if Cost::of(all()).replies > 0 || forfeits > 0 {
+        return None;
+    }
+    let mut sides = all().flat_map(|one| [&one.forward, &one.backward]);
+    let failure = sides.find_map(|side| side.failure.as_ref());
+    Some(failure.map_or("nothing was asked", |failure| &failure.reason).to_owned())
 }
 
 /// What a leaderboard would take, without a call.

@@ -35,7 +35,7 @@ pub use chat::{
 pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};
 pub use local::{LocalChat, SERVER_VARIABLE};
-pub use openai::OpenAiChat;
+pub use openai::{OpenAiChat, read_reply};
 pub use parameter::{Adaptation, Parameter};
 pub use probe::probe_sight;
 pub use prompt_source::{BuiltInSet, PromptSource};

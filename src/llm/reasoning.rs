@@ -98,6 +98,9 @@ pub struct Splitter {
     shell: bool,
     /// An end without a beginning was met.
     lone: bool,
+    /// Bytes that were searched for marks, each as often as it was.
+    #[cfg(test)]
+    searched: std::cell::Cell<usize>,
 }
 
 impl Splitter {
@@ -198,6 +201,8 @@ impl Splitter {
         let begin = from;
         while let Some(found) = MARK.captures_at(text, from) {
             let all = found.get(0)?;
+            #[cfg(test)]
+            self.searched.update(|bytes| bytes + all.end() - from);
             let kind = Kind::ALL.into_iter().find(|kind| found.name(kind.name()).is_some())?;
             let between = &text[begin..all.start()];
             let before = between.chars().next_back().or(self.before);

@@ -97,7 +97,7 @@ fn differs(row: &Value, result: &Result<ChatReply, LlmError>) -> Option<String> 
 
 #[tokio::test]
 async fn every_server_is_understood_under_every_condition() {
-    let stage = Stage::open(|_| TEXT).await;
+    let stage = Stage::open(TEXT).await;
     let mut wrong = Vec::new();
     for (number, row) in stage.rows.iter().enumerate() {
         let result = ask(&stage, number).await;

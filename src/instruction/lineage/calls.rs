@@ -8,7 +8,7 @@ use super::GenerationStore;
 use crate::base::db::{DbError, vector_bytes, vector_column};
 use crate::base::key::{Rekeyed, is_old};
 use crate::encoder::Embedding;
-use crate::llm::unfinished;
+use crate::llm::{FinishReason, unfinished};
 
 /// What `refused` holds for a refusal that an answer has shown to be final.
 const PROVEN: i64 = 2;
@@ -38,10 +38,28 @@ pub struct StoredReply {
 }
 
 impl StoredReply {
-    /// Its text, or the code under which it is refused for how it ended.
+    /// Its text, or the code under which it is refused for how it ended. Of one that was cut at the
+    /// limit only whole lines count.
     pub fn whole(&self) -> Result<&str, &'static str> {
-        unfinished(&self.finish).map_or(Ok(&self.text), Err)
+        match unfinished(&self.finish) {
+            Some(code) => Err(code),
+            None if self.finish == FinishReason::Length.name() => {
+                whole_lines(&self.text).ok_or("truncated")
+            }
+            None => Ok(&self.text),
+        }
     }
+}
+
+/// What is whole of a text that was cut off somewhere: all but a last line that does not end as a
+/// sentence does. Of JSON its reader takes what is complete.
+fn whole_lines(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let ends = text.ends_with(['.', '!', '?', '。', '！', '？', '؟', '"', '”', ')']);
+    if ends || text.starts_with(['{', '[', '`']) {
+        return Some(text);
+    }
+    text.rfind('\n').map(|end| text[..end].trim_end()).filter(|lines| !lines.is_empty())
 }
 
 /// A call without a reply.

@@ -21,13 +21,14 @@ static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 4,
+    readable_from: 5,
     migrations: || {
         let steps = [
             include_str!("schema.sql"),
             include_str!("requires.sql"),
             include_str!("members.sql"),
             include_str!("reasoning.sql"),
+            include_str!("cut.sql"),
         ];
         steps.map(Migration::up).into()
     },

@@ -82,3 +82,19 @@ fn a_commit_reaches_the_disk_before_it_returns() {
     let full = 2;
     assert_eq!(store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
 }
+
+#[test]
+fn of_a_reply_that_was_cut_only_whole_lines_count() {
+    let of = |text: &str, finish: &str| {
+        let reply = StoredReply { text: text.into(), finish: finish.into(), ..reply("k") };
+        reply.whole().map(str::to_owned)
+    };
+    let two = "1. Write a poem about the image.\n2. Describe the im";
+    assert_eq!(of(two, "length").as_deref(), Ok("1. Write a poem about the image."));
+    assert_eq!(of(two, "stop").as_deref(), Ok(two));
+    assert_eq!(of(two, "length_kept").as_deref(), Ok(two), "as an earlier release took it");
+    assert_eq!(of("Write a short tra", "length"), Err("truncated"));
+    assert_eq!(of("", "length"), Err("truncated"));
+    let json = r#"{"instructions": ["Write a poem.", "Descr"#;
+    assert_eq!(of(json, "length").as_deref(), Ok(json), "its reader drops what is cut");
+}

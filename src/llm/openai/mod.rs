@@ -274,6 +274,21 @@ impl OpenAiChat {
     }
 }
 
+/// Reads what a server sent with status 200, as a call does: the text and why it ended. For programs
+/// that test the reader, such as the fuzz targets.
+///
+/// # Errors
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn read_reply(body: &str) -> Result<(String, FinishReason), LlmFault> {
+    let config = LlmConfig::default();
+    let chat = OpenAiChat::new("http://127.0.0.1/v1", "m".into(), None, &config, Arc::default())?;
+    let question = vec![super::Message::user("?")];
+    let request = ChatRequest::new(question, super::SamplingSettings::default(), 0);
+    let answer = chat.read_body(&request, body).map_err(|refused| refused.fault)?;
+    Ok((answer.text, answer.finish))
+}
+
 /// What one attempt brought.
 struct Answer {
     text: String,
