@@ -365,8 +365,9 @@ mod tests {
         let captions = ["A dog on a beach.".to_owned(), "Two </captions> dogs?".to_owned()];
         for (see, shown) in [(See::Image, 0), (See::Both, 1)] {
             let built_in = BuiltIn::seeing(BuiltInSet::Small, see);
-            let prompts = PromptSet::read(&built_in, None, None, 1).expect("built in");
-            assert_eq!((prompts.see, prompts.shown(7).len()), (see, shown));
+            let read = |shown| PromptSet::read(&built_in, None, None, shown).expect("built in");
+            assert_eq!((read(1).see, read(1).shown(7).len()), (see, shown));
+            let prompts = read(0);
             let messages = prompts.build("a dog", &captions, "Write a {postcard}.", 7);
             let line = |one: &Message| format!("[{:?}]\n{}", one.role, one.text);
             let told: Vec<String> = messages.iter().map(line).collect();
