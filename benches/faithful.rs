@@ -202,7 +202,7 @@ fn precision_at(rows: &[&Row], way: usize, objects: bool) -> Option<(f64, usize)
             found.extend(hits.iter().filter(|(_, one)| wanted(one)).map(|(span, _)| (*at, *span)));
         }
         if total > 0 && found.len() as f64 >= RECALL * total as f64 {
-            return Some((f64::from(right) / taken as f64, taken));
+            return Some((right as f64 / taken as f64, taken));
         }
     }
     None

@@ -247,7 +247,7 @@ impl Describer {
     /// What is said of a reply.
     pub fn verdict(&self, reply: &ChatReply) -> Verdict {
         let text = reply.text.trim();
-        match no_answer(text, reply.finish.name(), reply.reasoning.is_some()) {
+        match no_answer(text, reply.finish.name(), reply.reasoned) {
             Some(refused) => Verdict::Reject(refused),
             None => self.filters.check(&SampleView {
                 text,
@@ -313,7 +313,9 @@ mod tests {
         let code = |text: &str, finish, reasoning: Option<&str>| {
             let reply = ChatReply {
                 text: text.into(),
+                reasoned: reasoning.is_some(),
                 reasoning: reasoning.map(str::to_owned),
+                prompt_logprobs: Vec::new(),
                 finish,
                 usage: Usage::default(),
                 model: "m".into(),

@@ -65,6 +65,7 @@ pub fn look_distance(one: u64, other: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures;
     use super::*;
 
     fn flat(value: u8) -> Pixels {
@@ -73,16 +74,18 @@ mod tests {
 
     #[test]
     fn brightness_hardly_changes_a_look_and_another_picture_does() {
-        let card = Pixels::test_card(224);
-        let darker =
-            Pixels { side: 224, rgb: card.rgb.iter().map(|value| value / 2 + 10).collect() };
-        let smaller = Pixels::test_card(64);
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/photos/moose.jpg");
+        let bytes = fs_err::read(path).expect("a sample");
+        let card = fixtures::preprocessor().prepare(&bytes).expect("decodes").0;
+        let rgb = card.rgb.iter().map(|value| value / 2 + 10).collect();
+        let darker = Pixels { side: card.side, rgb };
         assert!(look_distance(card.look(), darker.look()) <= 2);
         let mut turned = card.clone();
         turned.rgb.reverse();
         assert!(look_distance(card.look(), turned.look()) > 20);
         assert_eq!((flat(0).look(), flat(200).look()), (0, 0));
         // Sides below 32 leave fields empty.
-        let _ = (smaller.look(), Pixels::test_card(1).look(), Pixels::test_card(20).look());
+        let _ = (Pixels::test_card(1).look(), Pixels::test_card(20).look());
     }
 }

@@ -57,6 +57,11 @@ pub(super) fn detect(text: &str) -> Option<&'static str> {
     (letters == TELLING || alone).then(|| found.lang().code())
 }
 
+/// Whether a text is surely in another language than English. Of a short one nothing is sure.
+pub(super) fn is_surely_foreign(text: &str) -> bool {
+    DETECTOR.detect(text).is_some_and(|found| found.lang() != Lang::Eng && found.is_reliable())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

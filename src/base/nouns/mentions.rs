@@ -452,7 +452,7 @@ mod tests {
         let mentions = mentions(text);
         let said: Vec<&str> = mentions.iter().map(|one| &text[one.span.clone()]).collect();
         assert!(said.contains(&"Fire Hydrants"), "{said:?}");
-        assert_eq!(parts("a rock-and-roll and Or or b").len(), 3);
+        assert_eq!(parts("a rock-and-roll and b, c").len(), 3);
         assert_eq!(parts("")[..], [vec![]]);
     }
 

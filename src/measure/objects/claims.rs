@@ -132,15 +132,15 @@ fn is_placed(text: &str, words: &[Word], end: usize) -> bool {
     let next = words.partition_point(|word| word.span.start < end);
     let clause = text[end..].find(['.', '!', '?', ';', ':', ',', '\n']);
     let clause = clause.map_or(text.len(), |length| end + length);
-    let mut after = words[next..].iter().take_while(|word| word.span.start < clause);
+    let after = words[next..].iter().take_while(|word| word.span.start < clause);
     let known = |word: &Word| {
         let word = word.text.as_str();
         DEFINITE.contains(&word) || KNOWN.contains(&word)
     };
-    let after: Vec<&Word> = after.by_ref().take(2 * AFTER).collect();
+    let after: Vec<&Word> = after.take(2 * AFTER).collect();
     after.iter().take(AFTER).enumerate().any(|(at, word)| {
         let by = after[at + 1..].iter().take(AFTER - 1);
-        PLACES.contains(&word.text.as_str()) && by.into_iter().any(|word| known(word))
+        PLACES.contains(&word.text.as_str()) && by.copied().any(known)
     })
 }
 

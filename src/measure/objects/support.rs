@@ -143,7 +143,7 @@ mod tests {
             ("couch", Relation::Same, "sofa"),
             ("bicycle", Relation::Same, "bicycle"),
             ("gull", Relation::Special, "bird"),
-            ("pedal", Relation::Part, "bicycle"),
+            ("wheel", Relation::Part, "bicycle"),
             ("clock", Relation::Apart, "bicycle"),
         ] {
             let nearest = described.nearest(noun);
