@@ -6,11 +6,12 @@
 Made from Debian's wordnet-base 1:3.0-37; the same files give the same bytes. Proper names are left
 out. Only the Python standard library is used.
 
-The file has three parts, parted by empty lines:
+The file has four parts, parted by empty lines:
   1. a line for each synset, numbered from 0: the numbers of its hypernyms, all of them smaller;
   2. a line for each noun: the noun, how it is used, how many of its senses are usual, and its
      senses, the usual ones first, as numbers of synsets;
-  3. a line for each irregular plural: the plural and its noun.
+  3. a line for each irregular plural: the plural and its noun;
+  4. a line for each synset that has parts, substances or members: its number and theirs.
 How a noun is used: `n` as a noun; `g` as a verb's -ing form; `v` mostly as a verb, `a` mostly as an
 adjective, so that only an article before it makes it a noun (`v`) or nothing does (`a`).
 """
@@ -46,7 +47,7 @@ def lines(path):
 
 
 def synsets(folder):
-    """Offset: (lemmas, offsets of the hypernyms, file)."""
+    """Offset: (lemmas, offsets of the hypernyms, file, offsets of the meronyms)."""
     found = {}
     for line in lines(folder / "data.noun"):
         fields = line.split(" | ")[0].split(" ")
@@ -54,7 +55,8 @@ def synsets(folder):
         at = 4 + 2 * count
         pointers = [fields[at + 1 + 4 * i : at + 5 + 4 * i] for i in range(int(fields[at]))]
         up = [offset for kind, offset, part, _ in pointers if kind in ("@", "@i") and part == "n"]
-        found[fields[0]] = (fields[4 : 4 + 2 * count : 2], up, fields[1])
+        parts = [offset for kind, offset, _, _ in pointers if kind in ("%p", "%s", "%m")]
+        found[fields[0]] = (fields[4 : 4 + 2 * count : 2], up, fields[1], parts)
     return found
 
 
@@ -151,6 +153,11 @@ def main():
             if form in nouns and plural.isascii() and (form != plural):
                 text.append(f"{plural} {form}")
                 break
+    text.append("")
+    for offset in number:
+        parts = sorted(number[part] for part in nets[offset][3] if part in number)
+        if parts:
+            text.append(" ".join(map(str, [number[offset], *parts])))
     data = "\n".join(text).encode() + b"\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(gzip.compress(data, 9, mtime=0))

@@ -121,11 +121,11 @@ impl Generator {
         settings: &SamplingSettings,
         seed: u64,
     ) -> String {
-        let key = Key::new("answer", 2).field("prompts", prompts.hash.as_str()).unless(
-            "see",
-            prompts.see.name(),
-            See::Description.name(),
-        );
+        let usual = See::Description.name();
+        let key = Key::new("answer", 2)
+            .field("prompts", prompts.hash.as_str())
+            .unless("see", prompts.see.name(), usual)
+            .optional("described", prompts.described.as_deref());
         settings.add_to(key.field("model", model)).field("seed", seed).done()
     }
 

@@ -1,6 +1,7 @@
 //! Answers: the prompt as the paper builds it, the call, and the filters behind it.
 
 pub mod decline;
+pub mod describe;
 mod error;
 pub mod filter;
 pub mod generate;

@@ -49,6 +49,8 @@ pub struct PromptSet {
     pub retry: Option<String>,
     /// Key over templates, examples and `per_prompt`.
     pub hash: String,
+    /// Key over the descriptions that a model has written, where such stand in the prompts.
+    pub described: Option<String>,
 }
 
 /// The built-in texts: those compiled into the binary, or those that a run began with.
@@ -160,7 +162,7 @@ impl PromptSet {
         }
         let per_prompt = if see.shows_text() { per_prompt } else { 0 };
         let hash = prompt_hash(&system, &user, &examples, per_prompt, retry.as_deref());
-        Ok(Self { system, user, see, examples, per_prompt, retry, hash })
+        Ok(Self { system, user, see, examples, per_prompt, retry, hash, described: None })
     }
 
     /// Builds the prompt for one pair. `seed` decides which examples are shown.

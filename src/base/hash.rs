@@ -53,6 +53,23 @@ pub fn seed(run_seed: u64, parts: &[&str]) -> u64 {
     digest.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
+/// A key of a sequence of texts that is too long to hold: SHA-256 over each one's length and bytes.
+#[derive(Default)]
+pub struct Sequence(Sha256);
+
+impl Sequence {
+    /// Adds the next text.
+    pub fn add(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    pub fn done(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
 /// Lower-case hexadecimal digits of a digest.
 pub fn hex(digest: &[u8]) -> String {
     use std::fmt::Write;

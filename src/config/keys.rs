@@ -56,6 +56,7 @@ pub fn settings(config: &Config) -> BTreeMap<String, Value> {
 fn filled() -> Config {
     let mut config = Config::default();
     config.answer.settings = Some(Default::default());
+    config.describe.settings = Some(Default::default());
     config.generate.settings = Some(Default::default());
     config.generate.llm = Some(Default::default());
     config.summarize.settings = Some(Default::default());
@@ -93,6 +94,7 @@ fn given(mut config: Config) -> Config {
     (cluster.k, cluster.k_min, cluster.k_max) = (Some(1), Some(1), Some(1));
     let stages = [
         &mut config.answer.settings,
+        &mut config.describe.settings,
         &mut config.generate.settings,
         &mut config.summarize.settings,
         &mut config.measure.judge.settings,

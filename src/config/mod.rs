@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorKind;
+use crate::answer::describe::DescribeConfig;
 use crate::answer::filter::FilterConfig;
 use crate::answer::generate::AnswerConfig;
 use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
 use crate::dataset::sink::ExportFormat;
-use crate::dataset::source::{FieldNames, SourceKind};
+use crate::dataset::source::{FieldNames, SourceKind, TwinPhotos};
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
 use crate::index::IndexConfig;
@@ -25,7 +26,7 @@ use crate::instruction::cluster::ClusterConfig;
 use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{BuiltInSet, LlmConfig, LlmTarget, PromptSource, See};
 use crate::matching::MatchingConfig;
-use crate::matching::check::CheckKind;
+use crate::matching::check::llm::CheckConfig;
 use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
 use crate::measure::{MeasureConfig, MeasureName};
 use crate::model::catalog::{self, Catalog};
@@ -59,7 +60,9 @@ pub struct Config {
     pub summarize: SummarizeConfig,
     pub index: IndexConfig,
     pub matching: MatchingConfig,
+    pub check: CheckConfig,
     pub llm: LlmConfig,
+    pub describe: DescribeConfig,
     pub answer: AnswerConfig,
     pub filters: FilterConfig,
     pub measure: MeasureConfig,
@@ -82,7 +85,9 @@ pub struct SourceConfig {
     pub images: Option<PathBuf>,
     /// How the fields of manifests and sidecars are called, where not as usual.
     pub fields: FieldNames,
-    /// Read only so many photos, the first ones: a preview, whose rows count later. None or 0:
+    /// What becomes of photos that are nearly the same as one that the run has.
+    pub twins: TwinPhotos,
+    /// Read only so many records, the first ones: a preview, whose rows count later. None or 0:
     /// all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -242,7 +247,8 @@ impl Config {
     /// Whether a photo of which nothing is said can be worked on: it is shown to a model, which
     /// describes it or answers from what it sees.
     pub fn takes_photos_without_text(&self) -> bool {
-        self.answer.see == See::Image
+        let described = self.describe.is_on() && self.describe.see.shows_photo();
+        described || self.answer.see == See::Image
     }
 
     /// Checks every range at once.
@@ -265,6 +271,10 @@ impl Settings for Config {
         checks.range("encoder.decode_threads", decode_threads, 0, 1024);
         checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
         sees(checks, "answer.see", self.answer.see, self);
+        if self.describe.is_on() {
+            sees(checks, "describe.see", self.describe.see, self);
+        }
+        checks.section("describe", &self.describe);
         let small = self.answer.prompts == Some(PromptSource::Set(BuiltInSet::Small));
         let fits = !small || !self.answer.see.shows_photo();
         let expected = "description with answer.prompts = small, which speaks of captions";
@@ -283,9 +293,8 @@ impl Settings for Config {
         checks.section("summarize", &self.summarize);
         checks.section("index", &self.index);
         checks.section("matching", &self.matching);
-        let llm = self.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm);
-        let expected = "text or encoder: only a request to the service asks a language model";
-        checks.require(!llm, "matching.check", "llm", expected);
+        sees(checks, "check.see", self.check.see, self);
+        checks.section("check", &self.check);
         checks.section("llm", &self.llm);
         checks.section("answer.settings", &self.answer.settings);
         checks.section("filters", &self.filters);
@@ -315,10 +324,10 @@ mod tests {
         let mut config = Config::default();
         config.encoder.batch_size = 0;
         config.answer.attempts = 11;
-        config.matching.check = Some(vec![CheckKind::Text, CheckKind::Llm]);
+        config.check.attempts = 0;
         let text = config.validate().expect_err("three problems").to_string();
         assert!(text.contains("encoder.batch_size is 0, must be 1 to 256"), "{text}");
         assert!(text.contains("answer.attempts is 11, must be 1 to 10"), "{text}");
-        assert!(text.contains("matching.check is llm, must be text or encoder"), "{text}");
+        assert!(text.contains("check.attempts is 0, must be 1 to 10"), "{text}");
     }
 }

@@ -28,6 +28,8 @@ pub enum Stage {
     Source,
     /// Decoding and preparing the photo.
     Image,
+    /// Having a model describe the photo.
+    Describe,
     /// Embedding, searching and sampling instructions.
     Match,
     /// Asking the LLM for the answer.
@@ -42,6 +44,7 @@ impl Stage {
         match self {
             Self::Source => "source",
             Self::Image => "image",
+            Self::Describe => "describe",
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Filter => "filter",

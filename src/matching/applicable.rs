@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::check::llm::MOST_ASKED;
 use super::check::{Asked, CheckVerdict, Checker, PhotoView};
 use super::config::MOST;
-use super::{Candidate, MatchError, Matcher, Query};
+use super::{Candidate, MatchError, MatchRules, Matcher, Query, Strategy};
 
 /// How often a pool is widened for a photo of whose candidates too few apply.
 const WIDENINGS: usize = 2;
@@ -118,6 +119,27 @@ pub(super) fn find_candidates(
         }
     }
     Ok(found)
+}
+
+/// Keeps, of the candidates that nothing refused so far, the best ones, as many as a language model is
+/// asked about, and those that were refused. Returns the places of the former.
+pub fn keep_askable(list: &mut Vec<Candidate>, rules: &MatchRules) -> Vec<usize> {
+    let config = rules.config();
+    let most = match config.strategy {
+        // It draws from the whole pool, whatever top_k is.
+        Strategy::Mmr => MOST_ASKED,
+        _ => config.top_k.max(config.per_image).min(MOST_ASKED),
+    };
+    list.sort_by(Candidate::best_first);
+    let mut open = 0;
+    list.retain(|one| {
+        if !one.is_open(rules) {
+            return true;
+        }
+        open += 1;
+        open <= most
+    });
+    (0..list.len()).filter(|&at| list[at].is_open(rules)).collect()
 }
 
 /// Takes over what is known of those that were checked before.

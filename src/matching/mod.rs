@@ -26,7 +26,7 @@ mod strategy;
 mod tests;
 
 pub use crate::model::manifest::ModelDefaults;
-pub use applicable::{CandidateCheck, Wording, Wordings};
+pub use applicable::{CandidateCheck, Wording, Wordings, keep_askable};
 pub use config::{DEFAULT_CHECKS, Hubness, MatchRules, MatchingConfig};
 pub use error::MatchError;
 pub use hubness::{HubnessFit, HubnessStats, InstructionStats};

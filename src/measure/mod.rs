@@ -1,12 +1,16 @@
-//! Measures: numbers about finished samples, each looked at whole.
+//! Measures: what can be said about finished samples, each looked at whole.
 //!
 //! A filter refuses an answer before it is a sample; a measure refuses nothing. Its values are rows
 //! beside the samples, taken once for each answer and version. Every measure is opt-in, since some
 //! ask a model. A new one is a file here and a name in [`MeasureName`].
 
+pub mod duplicates;
 pub mod judged;
 pub mod keep;
+mod language;
+mod objects;
 mod similarity;
+mod words;
 
 use std::sync::Arc;
 
@@ -56,6 +60,16 @@ pub enum MeasureName {
     SentenceSimilarityMin,
     /// The mean cosine of the photo and the answer's sentences.
     SentenceSimilarityMean,
+    /// Things that the answer takes for there and no description names.
+    ObjectsUnsupported,
+    /// How much of the answer an earlier sample has, word for word.
+    NearDuplicateOf,
+    /// How near the photo is to an earlier one that is nearly the same.
+    ImageTwinOf,
+    /// Words of the answer.
+    LengthWords,
+    /// Language of the answer.
+    Language,
     /// By the judge, 1 to 5: how far the answer does what the instruction asks.
     Relevance,
     /// By the judge, 1 to 5: how well the instruction suits the photo.
@@ -76,11 +90,49 @@ pub enum MeasureName {
     BlindGap,
 }
 
+/// Which values of a measure are better ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    Higher,
+    Lower,
+    /// It tells something, and nothing about quality.
+    Neither,
+}
+
+/// What a measure must have to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The sample alone.
+    Nothing,
+    /// The encoder that embedded the run's photos.
+    Encoder,
+    /// All samples of the run: it is taken anew when they change.
+    Samples,
+    /// A language model: [`MeasureName::question`].
+    LanguageModel,
+}
+
+/// What people and programs are told of a measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// In configuration, stores and reports.
+    pub name: &'static str,
+    /// In a few words, with its range.
+    pub meaning: &'static str,
+    pub better: Better,
+    pub needs: Needs,
+}
+
 impl MeasureName {
     /// Every measure.
-    pub const ALL: &[Self] = &[
+    pub const ALL: [Self; 15] = [
         Self::SentenceSimilarityMin,
         Self::SentenceSimilarityMean,
+        Self::ObjectsUnsupported,
+        Self::NearDuplicateOf,
+        Self::ImageTwinOf,
+        Self::LengthWords,
+        Self::Language,
         Self::Relevance,
         Self::ImageCorrespondence,
         Self::VisualDependency,
@@ -93,39 +145,114 @@ impl MeasureName {
 
     /// The measure of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.name() == name)
+        Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
     /// Whether its values are words, not numbers.
     pub fn is_word(self) -> bool {
+        self == Self::Language
+    }
+
+    /// What there is to know of it.
+    pub fn about(self) -> About {
+        let about = |name, meaning, better, needs| About { name, meaning, better, needs };
         match self {
-            Self::SentenceSimilarityMin
-            | Self::SentenceSimilarityMean
-            | Self::Relevance
-            | Self::ImageCorrespondence
-            | Self::VisualDependency
-            | Self::Formatting
-            | Self::Inapplicable
-            | Self::UnsupportedShare
-            | Self::ContradictedShare
-            | Self::BlindGap => false,
+            Self::SentenceSimilarityMin => about(
+                "sentence_similarity_min",
+                "smallest cosine of the photo and a sentence of the answer, -1 to 1",
+                Better::Higher,
+                Needs::Encoder,
+            ),
+            Self::SentenceSimilarityMean => about(
+                "sentence_similarity_mean",
+                "mean cosine of the photo and the sentences of the answer, -1 to 1",
+                Better::Higher,
+                Needs::Encoder,
+            ),
+            Self::ObjectsUnsupported => about(
+                "objects_unsupported",
+                "things that the answer takes for there and no description names, 0 or more",
+                Better::Lower,
+                Needs::Nothing,
+            ),
+            Self::NearDuplicateOf => about(
+                "near_duplicate_of",
+                "share of runs of five words in common with the most alike earlier answer, 0 to 1",
+                Better::Lower,
+                Needs::Samples,
+            ),
+            Self::ImageTwinOf => about(
+                "image_twin_of",
+                "cosine of the photo and an earlier one that is nearly the same, 0 to 1; 0 without",
+                Better::Lower,
+                Needs::Encoder,
+            ),
+            Self::LengthWords => about(
+                "length_words",
+                "words of the answer, 0 or more",
+                Better::Neither,
+                Needs::Nothing,
+            ),
+            Self::Language => about(
+                "language",
+                "language of the answer, as its ISO 639-3 code",
+                Better::Neither,
+                Needs::Nothing,
+            ),
+            Self::Relevance => about(
+                "relevance",
+                "how far the answer does what the instruction asks, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::ImageCorrespondence => about(
+                "image_correspondence",
+                "how well the instruction suits the photo, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::VisualDependency => about(
+                "visual_dependency",
+                "how much of the photo the instruction needs, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::Formatting => about(
+                "formatting",
+                "how well the answer is written and laid out, by the judge, 1 to 5",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
+            Self::Inapplicable => about(
+                "inapplicable",
+                "1 where what the instruction takes for granted is not in the photo, by the judge; else 0",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::UnsupportedShare => about(
+                "unsupported_share",
+                "share of the claims about the photo that nothing supports, by the judge, 0 to 1",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::ContradictedShare => about(
+                "contradicted_share",
+                "share of those claims that cannot be true, by the judge, 0 to 1",
+                Better::Lower,
+                Needs::LanguageModel,
+            ),
+            Self::BlindGap => about(
+                "blind_gap",
+                "how much of the answer needs the photo, by the run's LLM, 0 or so to 1, or nats a token",
+                Better::Higher,
+                Needs::LanguageModel,
+            ),
         }
     }
 
     /// The name in configuration, stores and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::SentenceSimilarityMin => "sentence_similarity_min",
-            Self::SentenceSimilarityMean => "sentence_similarity_mean",
-            Self::Relevance => "relevance",
-            Self::ImageCorrespondence => "image_correspondence",
-            Self::VisualDependency => "visual_dependency",
-            Self::Formatting => "formatting",
-            Self::Inapplicable => "inapplicable",
-            Self::UnsupportedShare => "unsupported_share",
-            Self::ContradictedShare => "contradicted_share",
-            Self::BlindGap => "blind_gap",
-        }
+        self.about().name
     }
 
     /// The question to the judge that gives it; `None` where no language model is asked.
@@ -133,29 +260,30 @@ impl MeasureName {
         Question::ALL.into_iter().find(|question| question.measures().contains(&self))
     }
 
-    /// The measure itself, over the encoder that embedded the run's photos; `None` where a language
-    /// model is asked ([`MeasureName::question`]).
+    /// The measure itself, over the encoder that embedded the run's photos; `None` for one that
+    /// is told from what else the run has.
     pub fn build(self, encoder: Arc<dyn Encoder>) -> Option<Box<dyn Measure>> {
-        match self {
-            Self::SentenceSimilarityMin => {
-                Some(Box::new(similarity::SentenceSimilarity::min(encoder)))
-            }
-            Self::SentenceSimilarityMean => {
-                Some(Box::new(similarity::SentenceSimilarity::mean(encoder)))
-            }
-            Self::Relevance
+        Some(match self {
+            Self::SentenceSimilarityMin => Box::new(similarity::SentenceSimilarity::min(encoder)),
+            Self::SentenceSimilarityMean => Box::new(similarity::SentenceSimilarity::mean(encoder)),
+            Self::ObjectsUnsupported => Box::new(objects::ObjectsUnsupported),
+            Self::LengthWords => Box::new(words::LengthWords),
+            Self::Language => Box::new(words::Language),
+            Self::NearDuplicateOf
+            | Self::ImageTwinOf
+            | Self::Relevance
             | Self::ImageCorrespondence
             | Self::VisualDependency
             | Self::Formatting
             | Self::Inapplicable
             | Self::UnsupportedShare
             | Self::ContradictedShare
-            | Self::BlindGap => None,
-        }
+            | Self::BlindGap => return None,
+        })
     }
 }
 
-/// A number about a sample.
+/// Something that can be said of a sample by itself.
 pub trait Measure: Send + Sync {
     /// Changes when the same sample would be measured otherwise: values of another version are
     /// taken anew.
@@ -166,4 +294,17 @@ pub trait Measure: Send + Sync {
     /// # Errors
     /// A model that the measure asks failed.
     fn values(&self, samples: &[SampleView<'_>]) -> Result<Vec<Measured>, Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_the_one_of_the_configuration() {
+        for name in MeasureName::ALL {
+            let text = serde_json::to_value(name).expect("a name");
+            assert_eq!(text, name.name(), "{name:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The embed stage: decode, prepare and embed photos, in source order.
 
 use crate::base::failure::Failure;
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -9,13 +10,15 @@ use crate::base::key::Key;
 use crate::dataset::Photos;
 use crate::dataset::names::Names;
 use crate::dataset::record::{Rejection, Stage};
-use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store};
+use crate::dataset::source::TwinPhotos;
+use crate::dataset::store::{DecodedItem, ImageOutcome, NewItem, Store, Twin};
 use crate::encoder::{
     Embedding, Encoder, EncoderError, EncoderOptions, OrderedPool, in_order, whole_or_one_by_one,
 };
 use crate::image::{DecodeOptions, ImageError, ImageInfo, ImageLimits, Pixels};
 use crate::{Error, ErrorKind};
 
+use super::twins::Twins;
 use crate::work::{Feeder, Phase, Progress, Stop, Throttle};
 
 /// Items read from the store at once: large, since decoding runs dry at the end of each page.
@@ -31,6 +34,8 @@ pub struct EmbedStage<'a> {
     /// Whether descriptions are embedded too, because the score uses them.
     pub captions: bool,
     pub pass: i64,
+    /// What becomes of photos that are nearly the same as others.
+    pub twins: TwinPhotos,
     pub photos: &'a dyn Photos,
     /// What a photo's name may have meant that is not there.
     pub names: Names<'a>,
@@ -42,13 +47,14 @@ struct Downstream<'a> {
     store: &'a Store,
     embedded: &'a Feeder,
     progress: &'a dyn Progress,
+    twins: RefCell<Twins>,
 }
 
 /// An item and its photo as it comes from the decoding threads.
 type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
 
 /// What of a decoded photo outlives its pixels, or why there is none.
-type Facts = Result<(ImageInfo, String), Rejection>;
+type Facts = Result<(ImageInfo, String, u64), Rejection>;
 
 struct ReadyPhoto {
     pixels: Pixels,
@@ -75,7 +81,8 @@ impl EmbedStage<'_> {
         progress.expect(Phase::Embed, store.count_new(self.pass)?);
         let mut batch = Vec::with_capacity(self.options.batch_size);
         let (mut worked, mut after) = (0, 0);
-        let next = Downstream { store, embedded, progress };
+        let twins = RefCell::new(Twins::read(store, self.pass)?);
+        let next = Downstream { store, embedded, progress, twins };
         loop {
             let page = store.new_items(self.pass, after, PAGE)?;
             let Some(last) = page.last() else { break };
@@ -138,6 +145,7 @@ impl EmbedStage<'_> {
             .field("max_decoded_bytes", *max_decoded_bytes)
             .field("exif_orientation", *exif_orientation)
             .unless("photos", self.photos.key(), String::new())
+            .unless("twins", self.twins.name(), TwinPhotos::Keep.name())
             .done()
     }
 
@@ -170,11 +178,32 @@ impl EmbedStage<'_> {
             return Ok(0);
         }
         let worked = batch.len() as u64;
-        let outcomes = self.embed(batch)?;
+        let mut outcomes = self.embed(batch)?;
+        self.mark_twins(next, &mut outcomes)?;
         next.store.put_images(self.pass, self.encoder.hash(), &self.conf(), &outcomes)?;
         next.embedded.more();
         next.progress.advance(Phase::Embed, worked);
         Ok(worked)
+    }
+
+    /// Says of each photo whether the run has one that is nearly the same.
+    fn mark_twins(
+        &self,
+        next: &Downstream<'_>,
+        outcomes: &mut [(NewItem, ImageOutcome)],
+    ) -> Result<(), Error> {
+        let mut twins = next.twins.borrow_mut();
+        for at in 0..outcomes.len() {
+            let (before, rest) = outcomes.split_at_mut(at);
+            let Some((item, ImageOutcome::Ready(decoded))) = rest.first_mut() else { continue };
+            let found = twins.find(next.store, self.encoder.hash(), decoded, before)?;
+            let skip = self.twins == TwinPhotos::Skip;
+            decoded.twin = found.map(|(of, similarity)| Twin { of, similarity, skip });
+            if decoded.twin.is_none() || !skip {
+                twins.add(item.seq, decoded.look);
+            }
+        }
+        Ok(())
     }
 
     fn embed(&self, batch: Vec<Decoded>) -> Result<Vec<(NewItem, ImageOutcome)>, Error> {
@@ -182,8 +211,9 @@ impl EmbedStage<'_> {
         let mut rows = Vec::with_capacity(batch.len());
         for (item, photo) in batch {
             let row = photo.map(|photo| {
+                let look = photo.pixels.look();
                 pixels.push(photo.pixels);
-                (photo.info, photo.sha256)
+                (photo.info, photo.sha256, look)
             });
             rows.push((item, row));
         }
@@ -195,9 +225,7 @@ impl EmbedStage<'_> {
                 let outcome = match row {
                     Err(rejection) => ImageOutcome::Rejected(rejection),
                     // One vector and one caption stand ready for each decoded row.
-                    Ok((info, sha256)) => {
-                        ready(&item, info, sha256, vectors.next(), captions.next().flatten())
-                    }
+                    Ok(facts) => ready(&item, facts, vectors.next(), captions.next().flatten()),
                 };
                 (item, outcome)
             })
@@ -233,8 +261,7 @@ impl EmbedStage<'_> {
 
 fn ready(
     item: &NewItem,
-    info: ImageInfo,
-    sha256: String,
+    (info, sha256, look): (ImageInfo, String, u64),
     vector: Option<Result<Embedding, EncoderError>>,
     caption: Option<Embedding>,
 ) -> ImageOutcome {
@@ -251,6 +278,8 @@ fn ready(
         format: info.format.to_string(),
         vector,
         caption,
+        look,
+        twin: None,
     })
 }
 

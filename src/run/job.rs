@@ -1,6 +1,7 @@
 //! A job: the stages of one run, side by side.
 
 mod answers;
+mod describing;
 mod judge;
 mod library;
 mod money;
@@ -17,10 +18,11 @@ use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
 use crate::encoder::{Encoder, OnnxEncoder};
-use crate::llm::Ledger;
+use crate::llm::{Ledger, LlmError};
 use crate::measure::keep::KeepError;
 
 use super::answering::AnswerOutcome;
+use super::describing::DescribeStage;
 use super::embedding::EmbedStage;
 use super::exporting::Exported;
 use super::matching::MatchStage;
@@ -78,24 +80,30 @@ impl Job {
         let (ingest, encoder) = (prepared.ingest, Arc::clone(&prepared.encoder));
         let backend = connecting.backend().clone();
         let (feeder, matched) = feed();
-        let matching = self.clone().match_all(prepared, feeder);
+        let matching = self.clone().match_all(prepared, feeder, Some(backend.clone()));
         let answering = self.answer_when_connected(connecting, matched);
         let (matching, answering) = tokio::join!(matching, answering);
-        matching?;
-        let answered = answering?;
+        let described = matching?;
+        let mut answered = answering?;
+        answered.gave_up = answered.gave_up.or(described);
         self.finish(ingest, answered, &encoder, &backend).await
     }
 
-    /// Source, embed and match only; no LLM is asked, so instructions are not generated either.
+    /// Source, embed and match only; an LLM is asked only where `matching.check` names it: which
+    /// candidates apply, and before that for descriptions, if there are to be any. Instructions are not
+    /// generated.
     ///
     /// # Errors
     /// As [`Job::run`].
     pub async fn match_only(&self) -> Result<Summary, Error> {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
-        self.clone().match_all(prepared, feed().0).await?;
+        let asks = prepared.stage.asks_llm();
+        let backend = asks.then(|| self.connect().backend().clone());
+        let gave_up = self.clone().match_all(prepared, feed().0, backend).await?;
+        let outcome = AnswerOutcome { gave_up, ..AnswerOutcome::default() };
         let store = self.folder.store()?;
-        self.summary(&store, Some(ingest), AnswerOutcome::default(), Exported::default())
+        self.summary(&store, Some(ingest), outcome, Exported::default())
     }
 
     /// Answers for the pairs that are there.
@@ -240,16 +248,18 @@ impl Job {
             ingest.records,
             started.elapsed().as_secs_f64(),
         )?;
+        let describe = self.describe_stage(&store)?;
         let stage = MatchStage::prepare(
             &self.config,
             encoder.clone(),
             library,
             &store,
             self.folder.path(),
+            describe.as_ref().map(DescribeStage::key),
         )?;
         stage.settings(&*source).write(&store)?;
         self.write_run_file(&stage)?;
-        Ok(Prepared { encoder, stage, store, ingest })
+        Ok(Prepared { encoder, describe, stage, store, ingest })
     }
 
     fn open_source(&self, path: &Path) -> Result<Box<dyn Source>, Error> {
@@ -281,8 +291,15 @@ impl Job {
     }
 
     /// Embeds and matches, each in its own thread; drops `matched` when no pair can come any more.
-    async fn match_all(self, prepared: Prepared, matched: Feeder) -> Result<(), Error> {
-        let Prepared { encoder, stage, store, .. } = prepared;
+    /// Where photos are described, they are so as they are embedded, by the model behind `backend`,
+    /// and matched after. Returns why describing ended early, if it did.
+    async fn match_all(
+        self,
+        prepared: Prepared,
+        matched: Feeder,
+        backend: Option<Backend>,
+    ) -> Result<Option<LlmError>, Error> {
+        let Prepared { encoder, describe, stage, store, .. } = prepared;
         let (embedded, mut photos) = feed();
         let embed_store = store.reopen()?;
         let job = self.clone();
@@ -295,18 +312,40 @@ impl Job {
             result
         });
         let job = self.clone();
-        let matching = blocking(move || {
-            let started = Instant::now();
-            let result = stage.run(&store, &mut photos, &matched, &job.stop, &*job.progress);
-            if result.is_err() {
-                job.stop.ask();
+        let described_store = store.reopen()?;
+        let describing = job.describe(describe, &described_store, backend.clone(), photos.clone());
+        let job = self.clone();
+        let describing_and_matching = async {
+            let described = describing.await?;
+            let (asker, sightless) = job.check_asker(&stage, &described_store, backend).await?;
+            let asks = stage.asks_llm();
+            // Without the model, nothing more can be matched.
+            if asks && asker.is_none() {
+                return Ok(described.or(sightless));
             }
-            drop(matched);
-            let count = result?;
-            store.add_stage_time(Phase::Match.name(), count, started.elapsed().as_secs_f64())?;
-            Ok(())
-        });
-        let (embedding, matching) = tokio::join!(embedding, matching);
+            let matching = blocking(move || {
+                let started = Instant::now();
+                let feeds = (&mut photos, &matched);
+                let result = stage.run(&store, feeds, asker.as_ref(), &job.stop, &*job.progress);
+                if result.is_err() {
+                    job.stop.ask();
+                }
+                drop(matched);
+                let (count, gave_up) = result?;
+                store.add_stage_time(
+                    Phase::Match.name(),
+                    count,
+                    started.elapsed().as_secs_f64(),
+                )?;
+                Ok(gave_up)
+            });
+            let gave_up = matching.await?;
+            if asks {
+                self.ledger()?.flush();
+            }
+            Ok(described.or(gave_up))
+        };
+        let (embedding, matching) = tokio::join!(embedding, describing_and_matching);
         embedding?;
         matching
     }
@@ -325,6 +364,7 @@ impl Job {
             options: self.config.encoder,
             captions,
             pass: store.pass()?,
+            twins: self.config.source.twins,
             photos: &self.resources.access,
             names: Names::new(&self.resources.access, root.as_deref()),
             throttle: self.resources.throttle.clone(),
@@ -343,6 +383,7 @@ fn waits_for_a_measure(error: &Error) -> bool {
 /// What the stages before the answers need.
 struct Prepared {
     encoder: Arc<dyn Encoder>,
+    describe: Option<DescribeStage>,
     stage: MatchStage,
     store: Store,
     ingest: IngestSummary,

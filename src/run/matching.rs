@@ -10,20 +10,23 @@ use crate::Error;
 use crate::base::hash;
 use crate::base::key::Key;
 use crate::config::Config;
-use crate::dataset::record::{CandidateScore, CheckFinding, Rejection, Stage};
+use crate::dataset::record::{CandidateScore, CheckFinding, Refused, Rejection, Stage};
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
 use crate::index::VectorSearch;
 use crate::instruction::{Instruction, Library};
+use crate::llm::{LlmError, See};
 use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
 use crate::matching::{
     Candidate, CandidateCheck, DEFAULT_CHECKS, Drawing, Hubness, HubnessFit, HubnessStats,
-    MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, combined_query,
-    match_queries,
+    MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, Wordings, checked_candidates,
+    combined_query, match_queries,
 };
 
 use self::library::{facts, library_index};
+use super::checking::{CheckAsker, Checked, Checking};
+use super::photo_calls::PhotoRole;
 use super::settings::{MatchSettings, Settings};
 use super::{RunError, old_keys};
 use crate::work::{Feed, Feeder, Phase, Progress, Stop};
@@ -47,7 +50,8 @@ pub struct MatchStage {
 
 impl MatchStage {
     /// Embeds the library (or reads its index from the run folder) and settles the rules. Call it
-    /// after the source was listed: quotas are shares of all pairs planned.
+    /// after the source was listed: quotas are shares of all pairs planned. `described` is the key of
+    /// descriptions that a model writes.
     ///
     /// # Errors
     /// Encoder, index or store failed, or the matching settings contradict each other.
@@ -57,6 +61,7 @@ impl MatchStage {
         library: Library,
         store: &Store,
         folder: &Path,
+        described: Option<String>,
     ) -> Result<Self, Error> {
         // A model's entry may change; this run goes on with what it said when the run began.
         let began = format!("matching defaults of {}", encoder.hash());
@@ -76,11 +81,26 @@ impl MatchStage {
         let planned = store.count_items(pass)? * rules.config().per_image as u64;
         let hashes = (library.wording.as_str(), library.requires_key());
         let conf = match_key(encoder.hash(), hashes, &rules, config.seed);
+        let asks = rules.checks().contains(&CheckKind::Llm);
+        let see = Some(config.check.see).filter(|see| asks && *see != See::Description);
+        let conf = match see {
+            Some(see) => Key::new("match", 3).field("match", conf).field("see", see.name()).done(),
+            None => conf,
+        };
+        let conf = match described {
+            Some(key) => Key::new("match", 3).field("match", conf).field("described", key).done(),
+            None => conf,
+        };
         let old = old_keys::matching(encoder.hash(), &library.wording, &rules, config.seed);
         store.rekey_matches(&old, &conf)?.report("photos' draws");
         let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
         let (config, index) = (config.clone(), Arc::from(index));
         Ok(Self { config, encoder, library, rules, index, conf, quota, planned, pass })
+    }
+
+    /// Whether a language model is asked which candidates apply.
+    pub fn asks_llm(&self) -> bool {
+        self.rules.checks().contains(&CheckKind::Llm)
     }
 
     /// Whether the score uses descriptions.
@@ -118,28 +138,31 @@ impl MatchStage {
     }
 
     /// Matches every embedded item that has no match under these settings, while embedding still
-    /// brings new ones; `matched` hears of each page. Returns how many were matched in this session.
+    /// brings new ones; `matched` hears of each page. Where a language model is to be asked which
+    /// candidates apply, `asker` does so. Returns how many were matched in this session, and why the
+    /// calls ended early, if they did.
     ///
     /// # Errors
     /// The store or the index failed. A stop ends early without an error.
     pub fn run(
         &self,
         store: &Store,
-        embedded: &mut Feed,
-        matched: &Feeder,
+        (embedded, matched): (&mut Feed, &Feeder),
+        asker: Option<&CheckAsker>,
         stop: &Stop,
         progress: &dyn Progress,
-    ) -> Result<u64, Error> {
+    ) -> Result<(u64, Option<LlmError>), Error> {
         progress.expect(Phase::Match, store.count_items(self.pass)?);
-        let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok(0) };
+        let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok((0, None)) };
         let matcher = Matcher::new(self.rules.clone(), Arc::clone(&self.index), hubness.stats)?;
         let matcher = match self.rules.checks() {
             [] => matcher,
             kinds => matcher.with_check(self.check(kinds)),
         };
         let mut quota = self.restored_quota(store)?;
-        let (mut after, mut count) = (0, 0);
-        while !stop.is_asked() {
+        store.clear_photo_failures(Checking::NAME)?;
+        let (mut after, mut count, mut gave_up) = (0, 0, None);
+        while gave_up.is_none() && !stop.is_asked() {
             let last_look = embedded.begin_look();
             let items =
                 store.items_to_match(self.pass, &self.conf, self.encoder.hash(), after, PAGE)?;
@@ -152,13 +175,33 @@ impl MatchStage {
                 continue;
             };
             after = last.seq;
-            let rows = self.match_items(&matcher, &mut quota, &items)?;
+            let items = self.with_written(items)?;
+            let rows;
+            (rows, gave_up) =
+                self.match_items(&matcher, &mut quota, &items, (store, asker, stop))?;
             store.put_matches(&self.conf, &rows)?;
             matched.more();
             count += rows.len() as u64;
             progress.advance(Phase::Match, rows.len() as u64);
         }
-        Ok(count)
+        Ok((count, gave_up))
+    }
+
+    /// The items with the embedding of what a model wrote about them as their caption's.
+    fn with_written(&self, mut items: Vec<ItemToMatch>) -> Result<Vec<ItemToMatch>, Error> {
+        if !self.uses_captions() {
+            return Ok(items);
+        }
+        let texts: Vec<&str> = items.iter().filter_map(|item| item.written.as_deref()).collect();
+        let embedded = match texts.is_empty() {
+            true => Vec::new(),
+            false => self.encoder.embed_texts(&texts)?,
+        };
+        let mut embedded = embedded.into_iter();
+        for item in items.iter_mut().filter(|item| item.written.is_some()) {
+            item.caption = embedded.next().map(|text| text.vector);
+        }
+        Ok(items)
     }
 
     fn match_items(
@@ -166,7 +209,8 @@ impl MatchStage {
         matcher: &Matcher,
         quota: &mut QuotaBook,
         items: &[ItemToMatch],
-    ) -> Result<Vec<MatchRow>, Error> {
+        (store, asker, stop): (&Store, Option<&CheckAsker>, &Stop),
+    ) -> Result<(Vec<MatchRow>, Option<LlmError>), Error> {
         let keys: HashMap<&str, &Instruction> =
             self.library.instructions.iter().map(|one| (one.id.as_str(), one)).collect();
         let drawings = items.iter().map(|item| {
@@ -175,23 +219,46 @@ impl MatchStage {
             let caption = caption.as_deref();
             Drawing { subject, caption, descriptions, is_photo: true, seed }
         });
-        let outcomes = match_queries(matcher, quota, &drawings.collect::<Vec<_>>())?;
-        let rows = items.iter().zip(outcomes);
-        rows.map(|(item, outcome)| Ok(match_row(item, outcome?, &keys))).collect()
+        let drawings: Vec<_> = drawings.collect();
+        let Some(asker) = asker else {
+            let outcomes = match_queries(matcher, quota, &drawings)?;
+            let rows = items.iter().zip(outcomes);
+            let rows = rows.map(|(item, outcome)| Ok(match_row(item, outcome?, &keys)));
+            return Ok((rows.collect::<Result<_, Error>>()?, None));
+        };
+        let mut found = checked_candidates(matcher, &drawings)?;
+        let asking = (&self.rules, &self.wordings());
+        let (checked, gave_up) = asker.settle(store, items, &mut found, asking, stop)?;
+        let mut rows = Vec::with_capacity(items.len());
+        for (((item, drawing), found), checked) in
+            items.iter().zip(&drawings).zip(found).zip(checked)
+        {
+            let row = match checked {
+                Checked::Waiting => continue,
+                Checked::Refused(refused) => refused_row(item, refused),
+                Checked::Ready => {
+                    match_row(item, matcher.draw(found?, quota, drawing.seed)?, &keys)
+                }
+            };
+            rows.push(row);
+        }
+        Ok((rows, gave_up))
     }
 
     /// The candidates' check, by the words of the library.
     fn check(&self, kinds: &[CheckKind]) -> CandidateCheck {
+        let checker = Checker::new(kinds, Some(Arc::clone(&self.encoder)));
+        CandidateCheck { checker, wordings: self.wordings() }
+    }
+
+    fn wordings(&self) -> Wordings {
         let wording = |one: &Instruction| {
             let requires = one.requires.as_deref().map(Arc::from);
             (one.id.clone(), Wording { text: one.text.as_str().into(), requires })
         };
         let words: HashMap<String, Wording> =
             self.library.instructions.iter().map(wording).collect();
-        CandidateCheck {
-            checker: Checker::new(kinds, Some(Arc::clone(&self.encoder))),
-            wordings: Arc::new(move |id| words.get(id).cloned()),
-        }
+        Arc::new(move |id| words.get(id).cloned())
     }
 
     fn restored_quota(&self, store: &Store) -> Result<QuotaBook, Error> {
@@ -225,7 +292,7 @@ impl MatchStage {
             let last_look = embedded.begin_look();
             let (items, full) = store.calibration_items(self.pass, hash, limit)?;
             if full || last_look {
-                return self.fit(store, &items).map(Some);
+                return self.fit(store, &self.with_written(items)?).map(Some);
             }
             embedded.more_blocking(stop);
         }
@@ -275,6 +342,19 @@ pub(super) fn match_key(
     let key = Key::new("match", 2).field("encoder", encoder).field("library", wording);
     let requires = requires.filter(|_| !rules.checks().is_empty());
     rules.add_to(key).optional("requires", requires).field("seed", seed).done()
+}
+
+/// A photo of whose candidates the language model has said nothing that can be used.
+fn refused_row(item: &ItemToMatch, Refused { code, reason }: Refused) -> MatchRow {
+    let (stage, subject) = (Stage::Match, item.id.clone());
+    MatchRow {
+        seq: item.seq,
+        item_key: item.item_key.clone(),
+        candidates: Vec::new(),
+        refused_by: None,
+        pairs: Vec::new(),
+        rejection: Some(Rejection { stage, code, reason, subject }),
+    }
 }
 
 fn match_row(

@@ -5,6 +5,8 @@
 //! and a killed run goes on where each stage stood.
 
 mod answering;
+mod checking;
+mod describing;
 mod dry_run;
 mod embedding;
 mod exporting;
@@ -17,9 +19,11 @@ mod matching;
 mod measuring;
 mod nothing;
 mod old_keys;
+mod photo_calls;
 mod reporting;
 mod settings;
 mod summary;
+mod twins;
 mod verify;
 
 use std::path::PathBuf;

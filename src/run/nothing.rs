@@ -24,7 +24,7 @@ impl LostAt {
     fn stages(self) -> &'static [&'static str] {
         match self {
             Self::Photos => &["source", "image"],
-            Self::Pairs => &["match"],
+            Self::Pairs => &["describe", "match"],
             Self::Answers => &["answer", "filter"],
             Self::Export => &[],
         }

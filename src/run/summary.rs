@@ -27,6 +27,8 @@ pub struct Summary {
     pub ready: u64,
     /// Photos that were refused.
     pub rejected_photos: u64,
+    /// Photos among the embedded ones that are nearly the same as an earlier one.
+    pub twins: u64,
     pub pairs: u64,
     /// Candidates that each check refused, by its name; none where nothing was checked.
     pub checks: Vec<(String, u64)>,
@@ -100,6 +102,7 @@ impl Summary {
             ingest,
             ready,
             rejected_photos,
+            twins: store.count_twins(pass)?,
             pairs,
             checks: store.check_refusals(matching)?.1,
             tokens,
@@ -176,6 +179,13 @@ impl fmt::Display for Summary {
             )?;
         }
         writeln!(f, "photos    {} embedded, {} refused", self.ready, self.rejected_photos)?;
+        if self.twins > 0 {
+            writeln!(
+                f,
+                "twins     {:>6}  photos are nearly the same as an earlier one",
+                self.twins
+            )?;
+        }
         writeln!(f, "pairs     {}", self.pairs)?;
         for (check, count) in &self.checks {
             writeln!(f, "check     {count:>6}  candidates do not apply: {check}")?;
@@ -186,7 +196,7 @@ impl fmt::Display for Summary {
             "answers   {accepted} accepted of {answers} written ({prompt_tokens} prompt + \
              {completion_tokens} completion tokens)"
         )?;
-        if self.gave_up.is_some() {
+        if self.gave_up.is_some() && self.left > 0 {
             writeln!(f, "left      {} pairs to ask for", self.left)?;
         }
         if self.spending.total().calls > 0 {

@@ -7,14 +7,16 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::Error;
-use crate::dataset::record::{AnswerRow, Instruction, Measured, SampleView, SourceRecord, Verdict};
+use crate::dataset::record::{
+    AnswerRow, Instruction, MeasureValue, Measured, SampleView, SourceRecord, Verdict,
+};
 use crate::dataset::source::{Emit, Source, SourceError, SourceEvent};
 use crate::dataset::store::{
     DecodedItem, HeldBenchmark, ImageOutcome, MatchRow, PairRow, SampleContext, Store,
 };
 use crate::dataset::{ImageRef, Photos};
 use crate::image::{ImageError, ImageLimits};
-use crate::measure::Measure;
+use crate::measure::{Measure, MeasureName};
 use crate::work::{Silent, Stop};
 
 const ENCODER: &str = "encoder";
@@ -141,6 +143,8 @@ fn embedded(vectors: &[(&'static str, [f32; 2])]) -> (Store, tempfile::TempDir) 
             format: "jpeg".into(),
             vector: vector.to_vec(),
             caption: None,
+            look: 0,
+            twin: None,
         };
         (item, ImageOutcome::Ready(decoded))
     };
@@ -250,4 +254,20 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
     assert_eq!((left("1").len(), left("2").len()), (0, 3), "another version is taken anew");
     let totals = store.measure_totals(MATCH, ANSWER).expect("totals");
     assert_eq!((totals[0].count, totals[0].min, totals[0].max), (3, 110.25, 220.5));
+
+    let name = MeasureName::NearDuplicateOf;
+    let duplicates = || measuring::near_duplicates(&store, &context, name).expect("measured");
+    assert_eq!((duplicates(), duplicates()), (3, 0), "taken once for a set of samples");
+    let said = |key: &str| {
+        let measured = store.measures_of(&format!("answer-{key}")).expect("measured");
+        let Measured { value, detail } = measured["near_duplicate_of"].clone();
+        let of = detail.map_or(String::new(), |detail| detail["of"].to_string());
+        (value.expect("a value"), of)
+    };
+    // All three answers are the same; the first of the export is the original.
+    let same = (MeasureValue::Number(1.0), "\"cat-1\"".to_owned());
+    assert_eq!(said("cat-1"), (MeasureValue::Number(0.0), String::new()));
+    assert_eq!((said("cat-2"), said("dog-1")), (same.clone(), same));
+    let twins = measuring::twins(&store, &context, &left("2")).expect("measured");
+    assert!(twins.iter().all(|(_, one)| *one == Measured::number(Some(0.0))), "{twins:?}");
 }

@@ -14,7 +14,6 @@ use crate::dataset::source::SourceKind;
 use crate::instruction::store::InstructionFilter;
 use crate::jobs::{JobSpec, JobTask};
 use crate::matching::MatchRules;
-use crate::matching::check::CheckKind;
 use crate::measure::MeasureName;
 use crate::measure::keep::Keep;
 
@@ -68,11 +67,6 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     let asked = request.options.as_ref().unwrap_or(&default);
     let mut config = (*app.config).clone();
     config.matching = options::matching(asked, &config.matching, &app.limits)?;
-    if config.matching.check.iter().flatten().any(|kind| *kind == CheckKind::Llm) {
-        let why =
-            "a job asks no language model about its candidates, only Match and MatchStream do";
-        return Err(Fault::invalid("options.check.kinds", why));
-    }
     if let Some(hubness) = options::hubness(request.hubness)? {
         config.matching.hubness = hubness;
     }

@@ -10,19 +10,12 @@ use tonic::Code;
 use super::app::App;
 use super::fault::Fault;
 use crate::base::hash;
-use crate::instruction::store::StoredInstruction;
-use crate::llm::{ChatModel, SamplingSettings};
+use crate::llm::{ChatModel, See};
 use crate::matching::check::{Asked, CheckKind, Finding, llm};
-use crate::matching::{Candidate, MatchRules, Strategy};
-
-/// The most candidates of one photo that are asked about.
-const MOST_ASKED: usize = 32;
+use crate::matching::{Candidate, MatchRules, keep_askable};
 
 /// Questions for one photo until its reply can be read.
-const ATTEMPTS: u64 = 2;
-
-/// Tokens of a reply, and as many more for each candidate.
-const TOKENS: (u32, u32) = (64, 24);
+const ATTEMPTS: u32 = 2;
 
 /// What was found for a photo.
 pub(super) struct Candidates {
@@ -87,7 +80,12 @@ impl App {
         found: &mut Candidates,
         asking: &Asking<'_>,
     ) -> Result<(), Fault> {
-        let mut worded = self.keep_asked(&mut found.list, asking.rules);
+        let places = keep_askable(&mut found.list, asking.rules);
+        let stored = places.into_iter().filter_map(|at| {
+            let stored = self.library.by_key(&found.list[at].id)?;
+            Some((at, stored))
+        });
+        let mut worded: Vec<_> = stored.collect();
         worded.retain(|(_, one)| one.requires.as_ref().is_none_or(|requires| !requires.is_empty()));
         if worded.is_empty() {
             return Ok(());
@@ -114,36 +112,6 @@ impl App {
         Ok(())
     }
 
-    /// Keeps, of the candidates that nothing refused so far, the best ones, and those that were
-    /// refused: the places of the former, with their instructions.
-    fn keep_asked(
-        &self,
-        list: &mut Vec<Candidate>,
-        rules: &MatchRules,
-    ) -> Vec<(usize, StoredInstruction)> {
-        let config = rules.config();
-        let most = match config.strategy {
-            // It draws from the whole pool, whatever top_k is.
-            Strategy::Mmr => MOST_ASKED,
-            _ => config.top_k.max(config.per_image).min(MOST_ASKED),
-        };
-        list.sort_by(Candidate::best_first);
-        let (mut open, mut worded) = (0, Vec::new());
-        list.retain(|one| {
-            if !one.is_open(rules) {
-                return true;
-            }
-            open += 1;
-            open <= most
-        });
-        for (at, one) in list.iter().enumerate() {
-            if one.is_open(rules) {
-                worded.extend(self.library.by_key(&one.id).map(|stored| (at, stored)));
-            }
-        }
-        worded
-    }
-
     /// The verdicts on the instructions, in their order.
     async fn verdicts(
         &self,
@@ -156,15 +124,12 @@ impl App {
         // Dropped with this future when the client goes away, which gives the call up.
         let cancel = CancellationToken::new();
         let _gone = cancel.clone().drop_guard();
-        let most_tokens = TOKENS.0 + TOKENS.1 * u32::try_from(asked.len()).unwrap_or(u32::MAX / 64);
         let mut unread = None;
         for attempt in 0..ATTEMPTS {
-            let seed = hash::seed(asking.seed + attempt, &["check", id]);
-            let sampled = SamplingSettings { max_tokens: most_tokens, ..Default::default() };
-            // Later attempts sample: the same reply again would not help.
-            let temperature = if attempt == 0 { 0.0 } else { sampled.temperature };
-            let settings = SamplingSettings { temperature, ..sampled };
-            let question = llm::question(descriptions, asked, settings, seed);
+            let seed = hash::seed(asking.seed + u64::from(attempt), &["check", id]);
+            let settings = llm::sampling(asked.len(), attempt + 1);
+            let see = See::Description;
+            let question = llm::question(see, descriptions, asked, None, settings, seed);
             let reply = model.chat(&question, &cancel).await;
             self.answers.note(&reply);
             match llm::read(&reply.map_err(Fault::from)?.text, asked.len()) {

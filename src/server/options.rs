@@ -109,8 +109,15 @@ pub fn matching(
         hubness_weight: base.hubness_weight,
         calibration: base.calibration,
         max_share: base.max_share,
-        check: checks(options)?.or_else(|| base.check.clone()),
+        check: checks(options)?.or_else(|| without_llm(base.check.clone())),
     })
+}
+
+/// A language model is asked only where a request says so.
+fn without_llm(check: Option<Vec<CheckKind>>) -> Option<Vec<CheckKind>> {
+    let without =
+        |kinds: Vec<CheckKind>| kinds.into_iter().filter(|kind| *kind != CheckKind::Llm).collect();
+    check.map(without)
 }
 
 fn strategy(number: i32) -> Result<Option<Strategy>, Fault> {

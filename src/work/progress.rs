@@ -11,6 +11,7 @@ use crate::llm::Spending;
 pub enum Phase {
     Source,
     Embed,
+    Describe,
     Match,
     Answer,
     Export,
@@ -26,6 +27,7 @@ impl Phase {
         match self {
             Self::Source => "source",
             Self::Embed => "embed",
+            Self::Describe => "describe",
             Self::Match => "match",
             Self::Answer => "answer",
             Self::Export => "export",

@@ -56,16 +56,17 @@ fn measures_are_taken_once_and_add_columns_only() {
     let out = world.path("out");
     let (calls, before) = (llm.stub.calls(), exports(&out));
     world.configure(
-        "measure.enabled = [\"sentence_similarity_min\", \"sentence_similarity_mean\"]\n",
+        "measure.enabled = [\"sentence_similarity_min\", \"sentence_similarity_mean\", \
+         \"objects_unsupported\", \"near_duplicate_of\", \"length_words\", \"language\"]\n",
     );
     again(&world, &llm, &[]);
     let taken = || query(&out, "SELECT answer_key, measure, version, value FROM measures");
     let first = taken();
-    assert_eq!(first.len(), 2 * exported_ids(&out).len());
+    assert_eq!(first.len(), 6 * exported_ids(&out).len());
     let ordered = "SELECT count(*) FROM measures a JOIN measures b USING (answer_key)
         WHERE a.measure = 'sentence_similarity_min' AND b.measure = 'sentence_similarity_mean'
         AND a.value <= b.value + 1e-9 AND abs(b.value) <= 1";
-    assert_eq!(2 * count(&out, ordered), first.len());
+    assert_eq!(6 * count(&out, ordered), first.len());
     let page = fs_err::read_to_string(out.join("report.html")).expect("a report");
     assert!(page.contains("sentence_similarity_mean"));
     again(&world, &llm, &[]);

@@ -16,5 +16,6 @@ mod kill;
 mod money;
 mod old_folders;
 mod prompts;
+mod seeing;
 mod source;
 mod thresholds;

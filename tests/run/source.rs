@@ -248,3 +248,43 @@ fn a_wrong_configuration_is_refused_by_key() {
     let text = refused(&world, &["--source", &source, "--strategy", "best"]);
     assert!(text.contains("best"), "{text}");
 }
+
+/// A copy of a sample at four fifths of its size, with a text of its own.
+fn add_copy(world: &World, sample: &str, name: &str) {
+    let path = root().join(format!("samples/photos/{sample}.jpg"));
+    let photo = image::open(path).expect("a sample");
+    let (width, height) = (photo.width() * 4 / 5, photo.height() * 4 / 5);
+    let smaller = photo.resize_exact(width, height, image::imageops::FilterType::Triangle);
+    smaller.save(world.path(&format!("photos/{name}.jpg"))).expect("saved");
+    world.write(&format!("photos/{name}.txt"), "Another text for this photo.");
+}
+
+#[test]
+fn nearly_the_same_photo_is_kept_and_marked_or_refused() {
+    let world = World::with_photos(&PHOTOS[..3]);
+    add_copy(&world, PHOTOS[0], "zz-copy");
+    let (llm, twins) = (Llm::default(), "SELECT id, twin_of FROM items WHERE twin_of IS NOT NULL");
+    world.configure("measure.enabled = [\"image_twin_of\"]\n");
+    let kept = world.run("kept", &llm);
+    assert_code(&kept, 0);
+    let out = world.path("kept");
+    assert_eq!(query(&out, twins), [format!("zz-copy | {}", PHOTOS[0])]);
+    assert_eq!(query(&out, REJECTIONS), [""; 0]);
+    assert!(said(&kept).contains("1  photos are nearly the same"), "{}", said(&kept));
+    let measured = "SELECT detail FROM measures WHERE measure = 'image_twin_of' AND value > 0.9";
+    assert_eq!(query(&out, measured), [format!("{{\"of\":\"{}\"}}", PHOTOS[0])]);
+
+    world.configure("source.twins = \"skip\"\n");
+    assert_code(&world.run("skipped", &llm), 0);
+    let out = world.path("skipped");
+    assert_eq!(query(&out, REJECTIONS), ["image | image_twin | zz-copy"]);
+    assert_eq!(exported_ids(&out).len(), 3);
+    // Its twin leaves the source.
+    for ending in ["jpg", "txt"] {
+        let path = world.path(&format!("photos/{}.{ending}", PHOTOS[0]));
+        fs_err::remove_file(path).expect("removed");
+    }
+    assert_code(&world.run("skipped", &llm), 0);
+    assert_eq!(query(&out, REJECTIONS), [""; 0]);
+    assert!(exported_ids(&out).contains("zz-copy-1"));
+}

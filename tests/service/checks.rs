@@ -221,11 +221,7 @@ async fn the_language_model_refuses_candidates_when_a_request_asks_for_it() {
     assert!(refused.starts_with("LLM_"), "{refused}");
     matched(&mut client, dogs(), options(Some(&[LLM]), &[])).await;
 
-    let source = Some(pb::Source { path: "two-dogs.jpg".into(), ..Default::default() });
     let options = Some(options(Some(&[LLM]), &[]));
-    let batch = pb::BatchMatchRequest { source, options: options.clone(), ..Default::default() };
-    assert_eq!(reason(&client.batch_match(batch).await.expect_err("refused")), "FIELD_INVALID");
-
     // A stream's head comes at once, so that only the question itself can keep the deadline.
     stub.always(Fault::Hang);
     let message = pb::MatchStreamRequest { options, query: Some(dogs()), lane: 0 };

@@ -50,6 +50,8 @@ pub fn make(folder: &Path, photos: usize) {
                     format: "jpeg".into(),
                     vector: vec![1.0, 0.0],
                     caption: None,
+                    look: 0,
+                    twin: None,
                 });
                 (item, outcome)
             })

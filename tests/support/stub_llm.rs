@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 #[path = "stub_batches.rs"]
 mod batches;
+#[path = "stub_eyes.rs"]
+pub mod eyes;
 #[path = "stub_replies.rs"]
 mod replies;
 #[path = "stub_text.rs"]
@@ -73,13 +75,27 @@ pub struct StubOptions {
     pub key: Option<String>,
     /// Time each answer takes.
     pub delay: Duration,
+    pub eyes: Eyes,
 }
 
 impl Default for StubOptions {
     fn default() -> Self {
         let models = vec!["stub-model".to_owned()];
-        Self { port: 0, models, key: None, delay: Duration::ZERO }
+        Self { port: 0, models, key: None, delay: Duration::ZERO, eyes: Eyes::Good }
     }
+}
+
+/// What the stub does with a photo that it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eyes {
+    /// It knows what is on the picture of the question that is asked first, and takes photos.
+    Good,
+    /// It takes photos and does not look.
+    Blind,
+    /// It refuses calls with photos.
+    None,
+    /// Good, for photos of at most so many pixels on their longer side; it refuses others with 413.
+    UpTo(u32),
 }
 
 /// A running stub; it ends when dropped.
@@ -259,6 +275,11 @@ async fn chat(State(stub): State<Arc<Stub>>, headers: HeaderMap, body: Bytes) ->
     };
     stub.remember(&request);
     tokio::time::sleep(stub.options.delay).await;
+    if let Some(shown) = eyes::shown(&request)
+        && let Some(response) = eyes::look(stub.options.eyes, &request, &shown)
+    {
+        return response;
+    }
     play(stub.next_fault(), &request).await
 }
 

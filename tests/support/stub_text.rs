@@ -262,7 +262,10 @@ impl Reply {
 /// Which of the numbered instructions of a request apply: those that speak of no boat.
 fn verdicts(request: &Value) -> Value {
     let messages = request["messages"].as_array().into_iter().flatten();
-    let asked = messages.last().and_then(|message| message["content"].as_str());
+    let content = messages.last().map(|message| &message["content"]);
+    let parts = content.and_then(Value::as_array).into_iter().flatten();
+    let text = parts.filter_map(|part| part["text"].as_str()).next_back();
+    let asked = text.or_else(|| content.and_then(Value::as_str));
     let numbered = asked.unwrap_or_default().lines().filter_map(|line| {
         let (number, text) = line.split_once(". ")?;
         number.parse::<u32>().ok()?;

@@ -1,5 +1,7 @@
 //! The nouns that a text mentions.
 
+use std::ops::Range;
+
 use super::{Nouns, Use};
 
 /// How a text speaks of a thing.
@@ -19,6 +21,21 @@ pub struct Mention {
     /// The singular; the words of a name are joined by `_`.
     pub noun: String,
     pub likeness: Likeness,
+    /// Where its words stand in the text, in bytes.
+    pub span: Range<usize>,
+    /// Where its phrase stands, from the determiner or the first adjective on.
+    pub phrase: Range<usize>,
+    /// The article, number or the like before it, in lower case.
+    pub determiner: Option<String>,
+}
+
+/// A word of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// In lower case.
+    pub text: String,
+    /// Where it stands, in bytes.
+    pub span: Range<usize>,
 }
 
 const ARTICLES: &[&str] = &[
@@ -273,12 +290,9 @@ pub fn sentences(text: &str) -> impl Iterator<Item = &str> {
 /// No grammar is read: a word is taken for a noun by how it is mostly used and by the word before
 /// it.
 pub fn mentions(text: &str) -> Vec<Mention> {
-    let text = text.to_lowercase();
-    let text = text.replace(" and ", ", ").replace(" or ", ", ");
     let mut found = Vec::new();
-    for part in text.split(['.', '!', '?', '\n', ';', ':', ',']) {
-        let words: Vec<&str> =
-            part.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    for part in parts(text) {
+        let words: Vec<&str> = part.iter().map(|word| word.text.as_str()).collect();
         let spans = spans(&words);
         for (at, (begin, end, noun)) in spans.iter().enumerate() {
             let followed = spans.get(at + 1).is_some_and(|(next, ..)| next == end);
@@ -292,10 +306,63 @@ pub fn mentions(text: &str) -> Vec<Mention> {
                 (_, true) => Likeness::Modifier,
                 _ => Likeness::Thing,
             };
-            found.push(Mention { noun: (*noun).to_owned(), likeness });
+            let (first, determiner) = phrase(&words, *begin);
+            let place = |first: usize| part[first].span.start..part[*end - 1].span.end;
+            found.push(Mention {
+                noun: (*noun).to_owned(),
+                likeness,
+                span: place(*begin),
+                phrase: place(first),
+                determiner,
+            });
         }
     }
     found
+}
+
+/// Where the phrase of the noun at `begin` begins, and its determiner.
+fn phrase(words: &[&str], begin: usize) -> (usize, Option<String>) {
+    for first in (begin.saturating_sub(LONGEST)..begin).rev() {
+        let word = words[first];
+        if ARTICLES.contains(&word) {
+            return (first, Some(word.to_owned()));
+        }
+        if NO_THINGS.contains(&word) || PREPOSITIONS.contains(&word) {
+            return (first + 1, None);
+        }
+    }
+    (begin.saturating_sub(LONGEST), None)
+}
+
+/// The words of a text, parted where no noun phrase goes on: at marks, and at " and " and " or ".
+pub fn parts(text: &str) -> Vec<Vec<Word>> {
+    let mut parts = vec![Vec::new()];
+    let mut rest = text;
+    while let Some(begin) = rest.find(char::is_alphanumeric) {
+        let length = rest[begin..].find(|c: char| !c.is_alphanumeric());
+        let (between, word) = rest.split_at(begin);
+        let (word, after) = word.split_at(length.unwrap_or(word.len()));
+        if between.contains(['.', '!', '?', '\n', ';', ':', ',']) {
+            parts.push(Vec::new());
+        }
+        let start = text.len() - rest.len() + begin;
+        let lower = word.to_lowercase();
+        if between.ends_with(' ') && after.starts_with(' ') && (lower == "and" || lower == "or") {
+            parts.push(Vec::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(Word { text: lower, span: start..start + word.len() });
+        }
+        rest = after;
+    }
+    parts
+}
+
+/// Whether a word that begins a sentence may well be a verb that tells the reader what to do.
+pub fn is_verbal(word: &str) -> bool {
+    let common = [NO_THINGS, ARTICLES, PREPOSITIONS].iter().any(|list| list.contains(&word));
+    let nouns = Nouns::english();
+    let used = nouns.singular(word).map(|noun| nouns.used(noun));
+    !common && !word.ends_with("ly") && matches!(used, None | Some(Some(Use::Verb)))
 }
 
 /// Where nouns begin and end, and their singulars.
@@ -377,6 +444,16 @@ mod tests {
         assert_eq!(of("a coffee shop", Likeness::Modifier), Vec::<String>::new());
         assert_eq!(of("a giraffe enclosure", Likeness::Modifier), ["giraffe"]);
         assert_eq!(of("an orange", Likeness::Thing), ["orange"]);
+    }
+
+    #[test]
+    fn a_mention_says_where_it_stands() {
+        let text = "Ein Ärger: Two Fire Hydrants and the İce cream, please.";
+        let mentions = mentions(text);
+        let said: Vec<&str> = mentions.iter().map(|one| &text[one.span.clone()]).collect();
+        assert!(said.contains(&"Fire Hydrants"), "{said:?}");
+        assert_eq!(parts("a rock-and-roll and b, c").len(), 3);
+        assert_eq!(parts("")[..], [vec![]]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use flate2::read::GzDecoder;
 
-pub use mentions::{Likeness, Mention, mentions, sentences};
+pub use mentions::{Likeness, Mention, Word, is_verbal, mentions, parts, sentences};
 
 const ENGLISH: &[u8] = include_bytes!("english.txt.gz");
 
@@ -43,6 +43,8 @@ pub struct Nouns {
     above: Vec<Vec<Sense>>,
     entries: HashMap<String, Entry>,
     irregular: HashMap<String, String>,
+    /// Parts, substances and members.
+    parts: HashMap<Sense, Vec<Sense>>,
 }
 
 static NOUNS: LazyLock<Nouns> = LazyLock::new(|| {
@@ -95,7 +97,12 @@ impl Nouns {
             line.split_once(' ').map(|(plural, noun)| (plural.to_owned(), noun.to_owned()))
         };
         let irregular: Option<HashMap<_, _>> = parts.next()?.lines().map(pair).collect();
-        Some(Self { above: above?, entries: entries?, irregular: irregular? })
+        let whole = |line: &str| {
+            let mut numbers = numbers(line)?.into_iter();
+            Some((numbers.next()?, numbers.collect()))
+        };
+        let wholes: Option<HashMap<_, _>> = parts.next()?.lines().map(whole).collect();
+        Some(Self { above: above?, entries: entries?, irregular: irregular?, parts: wholes? })
     }
 
     /// The singular of a word in lower case, words of a name joined by `_`; `None` for what is no
@@ -117,6 +124,11 @@ impl Nouns {
     /// The senses that captions mean by a singular.
     pub fn usual(&self, noun: &str) -> &[Sense] {
         self.entries.get(noun).map_or(&[], |entry| &entry.senses[..entry.usual])
+    }
+
+    /// How many senses a singular has, rare ones included.
+    pub fn senses(&self, noun: &str) -> usize {
+        self.entries.get(noun).map_or(0, |entry| entry.senses.len())
     }
 
     /// The sense of a name such as `animal.1`: a singular, and the place among its senses.
@@ -145,6 +157,13 @@ impl Nouns {
         }
         found.sort_unstable();
         found
+    }
+
+    /// The parts, substances and members that things of a sense have as such: of a bicycle, those
+    /// of wheeled vehicles, too.
+    pub fn parts(&self, sense: Sense) -> Vec<Sense> {
+        let kinds = self.kinds(sense).into_iter();
+        kinds.filter_map(|kind| self.parts.get(&kind)).flatten().copied().collect()
     }
 
     pub(super) fn used(&self, noun: &str) -> Option<Use> {
@@ -181,6 +200,17 @@ mod tests {
         {
             assert!(!is(word, kind), "{word} is a {kind}");
         }
+    }
+
+    #[test]
+    fn things_have_the_parts_of_their_kinds() {
+        let nouns = Nouns::english();
+        let has = |whole: &str, part: &str| {
+            let part = nouns.usual(part)[0];
+            nouns.usual(whole).iter().any(|sense| nouns.parts(*sense).contains(&part))
+        };
+        assert!(has("bicycle", "wheel") && has("forest", "tree") && has("house", "room"));
+        assert!(!has("bicycle", "tree"));
     }
 
     #[test]

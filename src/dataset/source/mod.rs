@@ -94,6 +94,27 @@ pub enum SourceKind {
     Coco,
 }
 
+/// What becomes of a photo that is nearly the same as one that the run has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TwinPhotos {
+    /// It is kept, and marked.
+    #[default]
+    Keep,
+    /// It is refused before it is matched.
+    Skip,
+}
+
+impl TwinPhotos {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Skip => "skip",
+        }
+    }
+}
+
 /// A kind of source: how it is told, and how one is opened. A new kind is a file with one of these,
 /// a variant of [`SourceKind`] and a line in [`READERS`].
 struct Reader {

@@ -3,6 +3,7 @@
 use rusqlite::{Row, params};
 
 use super::Store;
+use super::photo_replies::written;
 use crate::base::db::{DbError, json_column};
 use crate::dataset::record::{AnswerRow, Refused, Rejection, Stage, Verdict};
 
@@ -189,12 +190,13 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Forgets failed calls, so that they are tried again.
+    /// Forgets failed calls for answers, so that they are tried again.
     ///
     /// # Errors
     /// SQLite's.
     pub fn clear_failures(&self) -> Result<usize, DbError> {
-        self.db.execute("DELETE FROM failures", [])
+        // Those of other roles have the role before their key.
+        self.db.execute("DELETE FROM failures WHERE instr(pair_key, ':') = 0", [])
     }
 
     /// Answers under `conf` that other filter settings judged, after `after`.
@@ -209,11 +211,15 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<AnswerToCheck>, DbError> {
         self.db.rows(
-            "SELECT a.answer_key, a.text, a.finish, n.text, i.description
+            concat!(
+                "SELECT a.answer_key, a.text, a.finish, n.text, coalesce(",
+                written!(),
+                ", i.description)
              FROM answers a JOIN pairs p ON p.pair_key = a.pair_key
              JOIN items i ON i.seq = p.seq JOIN instructions n ON n.key = p.instruction_key
              WHERE a.conf = ?1 AND a.filter_conf <> ?2 AND a.answer_key > ?3
-             ORDER BY a.answer_key LIMIT ?4",
+             ORDER BY a.answer_key LIMIT ?4"
+            ),
             params![conf, filter_conf, after, limit],
             |row| {
                 Ok(AnswerToCheck {

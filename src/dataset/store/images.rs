@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Store, image, insert_rejection};
-use crate::base::db::{DbError, vector_bytes};
+use crate::base::db::{DbError, vector_bytes, vector_column};
 use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, Stage};
 
@@ -29,6 +29,29 @@ pub struct DecodedItem {
     pub vector: Vec<f32>,
     /// Unit vector of the description, where the score uses it.
     pub caption: Option<Vec<f32>>,
+    /// Perceptual hash of the photo.
+    pub look: u64,
+    /// The photo that the run has already and that is nearly the same.
+    pub twin: Option<Twin>,
+}
+
+/// Of a photo that is nearly the same as one that the run has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Twin {
+    /// Id of that one's item.
+    pub of: String,
+    /// Cosine of the two photos.
+    pub similarity: f64,
+    /// Whether it is refused as an `image_twin`.
+    pub skip: bool,
+}
+
+/// What the photo of an item looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    pub seq: i64,
+    /// Perceptual hash.
+    pub look: u64,
 }
 
 /// What became of one item in the image stage.
@@ -68,6 +91,9 @@ impl Store {
                           AND r.key = items.id AND r.conf <> ?2)
                       OR (item_key IS NOT NULL AND NOT EXISTS (
                           SELECT 1 FROM items t WHERE t.item_key = items.item_key
+                          AND t.state = 'ready' AND t.pass = ?1))
+                      OR (twin_of IS NOT NULL AND NOT EXISTS (
+                          SELECT 1 FROM items t WHERE t.id = items.twin_of
                           AND t.state = 'ready' AND t.pass = ?1)))",
                 params![pass, conf],
             )?;
@@ -98,6 +124,61 @@ impl Store {
                 })
             },
         )
+    }
+
+    /// The looks of all photos that are embedded, in source order.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn looks(&self, pass: i64) -> Result<Vec<Look>, DbError> {
+        self.db.rows(
+            "SELECT seq, look FROM items
+             WHERE state = 'ready' AND pass = ?1 AND look IS NOT NULL ORDER BY seq",
+            [pass],
+            |row| Ok(Look { seq: row.get(0)?, look: row.get::<_, i64>(1)?.cast_unsigned() }),
+        )
+    }
+
+    /// The id and the photo's unit vector of an item, where it is embedded.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn ready_item(
+        &self,
+        seq: i64,
+        encoder: &str,
+    ) -> Result<Option<(String, Vec<f32>)>, DbError> {
+        self.db.row(
+            "SELECT i.id, e.vector FROM items i
+             JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?2
+             WHERE i.seq = ?1 AND i.state = 'ready'",
+            params![seq, encoder],
+            |row| Ok((row.get(0)?, vector_column(row, 1)?)),
+        )
+    }
+
+    /// The item whose photo is nearly the same as this one's: its id and its photo's SHA-256, where
+    /// it is still there.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn twin_of(&self, seq: i64) -> Result<Option<(String, String)>, DbError> {
+        self.db.row(
+            "SELECT t.id, t.image_sha256 FROM items i JOIN items t ON t.id = i.twin_of
+             WHERE i.seq = ?1 AND t.state = 'ready'",
+            [seq],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
+    /// How many photos are nearly the same as another that the run has, and are kept.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_twins(&self, pass: i64) -> Result<u64, DbError> {
+        let sql = "SELECT count(*) FROM items
+             WHERE state = 'ready' AND pass = ?1 AND twin_of IS NOT NULL";
+        self.db.value(sql, [pass])
     }
 
     /// How many items wait for the image stage.
@@ -145,7 +226,8 @@ fn put_ready(
     item: &NewItem,
     decoded: &DecodedItem,
 ) -> rusqlite::Result<u64> {
-    let DecodedItem { image_sha256, item_key, width, height, format, vector, caption } = decoded;
+    let DecodedItem { image_sha256, item_key, width, height, format, vector, caption, .. } =
+        decoded;
     if let Some(first) = earlier_twin(transaction, pass, item.seq, item_key)? {
         let reason = format!("same photo and description as item {first:?}");
         let code = "duplicate_item".to_owned();
@@ -157,6 +239,20 @@ fn put_ready(
         transaction.execute("UPDATE items SET item_key = ?2 WHERE seq = ?1", key)?;
         return Ok(0);
     }
+    let twin_of = decoded.twin.as_ref().map(|twin| twin.of.as_str());
+    if let Some(Twin { of, similarity, skip: true }) = &decoded.twin {
+        let reason = format!(
+            "{}: nearly the same photo as that of item {of:?} (cosine {similarity:.3})",
+            item.image
+        );
+        let (code, subject) = ("image_twin".to_owned(), item.id.clone());
+        let rejection = Rejection { stage: Stage::Image, code, reason, subject };
+        reject(transaction, item, conf, &rejection)?;
+        // The id is what finds it again when the other leaves.
+        let twin = params![item.seq, twin_of];
+        transaction.execute("UPDATE items SET twin_of = ?2 WHERE seq = ?1", twin)?;
+        return Ok(0);
+    }
     put_embedding(transaction, &format!("image:{image_sha256}"), encoder, vector)?;
     if let Some(vector) = caption {
         put_embedding(transaction, &format!("text:{item_key}"), encoder, vector)?;
@@ -164,9 +260,18 @@ fn put_ready(
     transaction
         .prepare_cached(
             "UPDATE items SET state = 'ready', image_sha256 = ?2, item_key = ?3, width = ?4,
-             height = ?5, format = ?6 WHERE seq = ?1",
+             height = ?5, format = ?6, look = ?7, twin_of = ?8 WHERE seq = ?1",
         )?
-        .execute(params![item.seq, image_sha256, item_key, width, height, format])?;
+        .execute(params![
+            item.seq,
+            image_sha256,
+            item_key,
+            width,
+            height,
+            format,
+            decoded.look.cast_signed(),
+            twin_of
+        ])?;
     Ok(1)
 }
 

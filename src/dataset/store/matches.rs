@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Transaction, params};
 
-use super::{Store, insert_rejection};
+use super::photo_replies::{IS_DESCRIBED, written};
+use super::{Store, image, insert_rejection};
 use crate::base::db::{DbError, json_column, json_text, vector_column};
+use crate::dataset::ImageRef;
 use crate::dataset::record::{CandidateScore, Instruction, Rejection};
 
 /// An embedded item that has no match under the present configuration.
@@ -15,11 +17,16 @@ pub struct ItemToMatch {
     pub seq: i64,
     pub id: String,
     pub item_key: String,
-    /// What people say is in the photo.
+    pub photo: ImageRef,
+    /// SHA-256 of the photo's bytes.
+    pub image_sha256: String,
+    /// What people, and first of all a model that was asked to, say is in the photo.
     pub descriptions: Vec<String>,
+    /// What a model wrote about it.
+    pub written: Option<String>,
     /// Unit vector of the photo.
     pub image: Vec<f32>,
-    /// Unit vector of the description, where one is stored.
+    /// Unit vector of the source's description, where it says something and one is stored.
     pub caption: Option<Vec<f32>>,
 }
 
@@ -66,8 +73,8 @@ impl Store {
         })
     }
 
-    /// The next items to match, in source order, after `after`: those that are embedded, have no
-    /// match under `conf`, and come before the first item the image stage still has to do. The
+    /// The next items to match, in source order, after `after`: those that are embedded, described
+    /// if they are to be, have no match under `conf`, and come before the first item the image stage still has to do. The
     /// last condition keeps the order of draws, and so quotas, the same however a run is cut up.
     ///
     /// # Errors
@@ -81,8 +88,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ItemToMatch>, DbError> {
         self.db.rows(
-            "SELECT i.seq, i.id, i.item_key, e.vector, c.vector,
-                 coalesce(i.descriptions, json_array(i.description))
+            &format!(
+                "SELECT i.seq, i.id, i.item_key, e.vector, c.vector,
+                 coalesce(i.descriptions, json_array(i.description)), i.image, i.image_sha256, {}
              FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
              LEFT JOIN embeddings c ON c.key = 'text:' || i.item_key AND c.encoder = ?3
@@ -91,7 +99,10 @@ impl Store {
                AND i.seq < ifnull((SELECT min(seq) FROM items WHERE state = 'new' AND pass = ?1),
                                   9223372036854775807)
                AND (m.seq IS NULL OR m.conf <> ?2 OR m.item_key <> i.item_key)
+               AND {IS_DESCRIBED}
              ORDER BY i.seq LIMIT ?5",
+                written!()
+            ),
             params![pass, conf, encoder, after, limit],
             item_to_match,
         )
@@ -183,13 +194,19 @@ impl Store {
 }
 
 fn item_to_match(row: &Row<'_>) -> rusqlite::Result<ItemToMatch> {
+    let captions = spoken(json_column(row, 5)?);
+    let has_vector = !captions.is_empty() && row.get_ref(4)? != ValueRef::Null;
+    let written: Option<String> = row.get(8)?;
     Ok(ItemToMatch {
         seq: row.get(0)?,
         id: row.get(1)?,
         item_key: row.get(2)?,
-        descriptions: spoken(json_column(row, 5)?),
+        photo: image(row, 6)?,
+        image_sha256: row.get(7)?,
+        descriptions: written.iter().cloned().chain(captions).collect(),
+        written,
         image: vector_column(row, 3)?,
-        caption: (row.get_ref(4)? != ValueRef::Null).then(|| vector_column(row, 4)).transpose()?,
+        caption: has_vector.then(|| vector_column(row, 4)).transpose()?,
     })
 }
 

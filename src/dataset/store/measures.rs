@@ -49,6 +49,52 @@ impl Store {
         )
     }
 
+    /// Gives the key, the sample's id and the text of every accepted answer to `each`, in the order
+    /// of the exports, one at a time.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn each_answer(
+        &self,
+        context: &SampleContext<'_>,
+        mut each: impl FnMut(&str, &str, &str),
+    ) -> Result<(), DbError> {
+        self.db.each(
+            &format!(
+                "SELECT a.answer_key, i.id || '-' || p.rank, a.text FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} ORDER BY p.seq, p.rank"
+            ),
+            params![context.match_conf, context.answer_conf],
+            |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+            },
+            |(key, id, text)| {
+                each(&key, &id, &text);
+                Ok(())
+            },
+        )
+    }
+
+    /// Whether a sample of an export lacks this measure in this version.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn lacks_measure(
+        &self,
+        context: &SampleContext<'_>,
+        measure: &str,
+        version: &str,
+    ) -> Result<bool, DbError> {
+        self.db.value(
+            &format!(
+                "SELECT EXISTS (SELECT 1 FROM {PAIRS} {ACCEPTED}
+                 WHERE p.conf = ?1 AND {NOT_HELD_OUT} AND NOT EXISTS (SELECT 1 FROM measures m
+                     WHERE m.answer_key = a.answer_key AND m.measure = ?3 AND m.version = ?4))"
+            ),
+            params![context.match_conf, context.answer_conf, measure, version],
+        )
+    }
+
     /// The unit vector of a photo by this encoder, where it is embedded.
     ///
     /// # Errors

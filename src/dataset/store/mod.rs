@@ -9,6 +9,7 @@ mod judged;
 mod matches;
 mod measures;
 mod pairs;
+mod photo_replies;
 mod rekey;
 mod serving;
 mod showing;
@@ -24,12 +25,13 @@ use crate::base::db::{Database, DbError, Migration, Schema};
 
 pub use answers::AnswerToCheck;
 pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
-pub use images::{DecodedItem, ImageOutcome, NewItem};
+pub use images::{DecodedItem, ImageOutcome, Look, NewItem, Twin};
 pub use ingest::{IngestSummary, StampedRecord};
 pub use judged::{JudgeReply, Judged, JudgedUnder};
 pub use matches::{ItemToMatch, MatchRow, PairRow};
 pub use measures::MeasureTotals;
 pub use pairs::{AnsweredPair, SampleContext};
+pub use photo_replies::{DESCRIBE, ItemToDescribe, PhotoReply};
 pub use serving::ImageRow;
 pub use showing::InstructionUse;
 pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
@@ -41,7 +43,7 @@ pub static SCHEMA: Schema = Schema {
     code: "run_store",
     when_full: "free some space and run the same command again: finished work is kept",
     when_other_version: "; use a new --out folder",
-    readable_from: 8,
+    readable_from: 10,
     migrations: || {
         vec![
             Migration::up(include_str!("schema.sql")),
@@ -52,6 +54,8 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("measure_details.sql")),
             Migration::up(include_str!("reasoning.sql")),
             Migration::up(include_str!("judged.sql")),
+            Migration::up(include_str!("looks.sql")),
+            Migration::up(include_str!("photo_replies.sql")),
         ]
     },
 };

@@ -7,18 +7,21 @@ use std::path::Path;
 use rusqlite::{Row, params};
 
 use super::answers::{ANSWER, answer};
+use super::photo_replies::{grounded, written};
 use super::{Store, image};
 use crate::base::db::{DbError, json_column, optional_json};
 use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 
 /// What the rows of [`PAIRS`] hold, in the order in which [`pair`] reads it.
-pub(super) const PAIR: &str =
+pub(super) const PAIR: &str = concat!(
     "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
     i.description, n.key, n.id, n.text, n.category, n.requires, p.rank, p.similarity, p.score,
-    p.probability, i.descriptions";
+    p.probability, i.descriptions, ",
+    written!()
+);
 
 /// How many columns that is: what a reader adds comes behind them.
-pub(super) const ADDED: usize = 19;
+pub(super) const ADDED: usize = 20;
 
 /// The pairs of the photos that the last reading of the source saw.
 pub(super) const PAIRS: &str = "pairs p
@@ -227,6 +230,8 @@ impl Store {
 }
 
 pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
+    let captions = optional_json(row, 18)?.unwrap_or_default();
+    let (description, captions) = grounded(row.get(19)?, row.get(8)?, captions);
     Ok(Pair {
         key: row.get(0)?,
         seq: row.get(1)?,
@@ -236,7 +241,7 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         width: row.get(5)?,
         height: row.get(6)?,
         format: row.get(7)?,
-        description: row.get(8)?,
+        description,
         instruction_key: row.get(9)?,
         instruction_id: row.get(10)?,
         instruction: row.get(11)?,
@@ -246,7 +251,7 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         similarity: row.get(15)?,
         score: row.get(16)?,
         probability: row.get(17)?,
-        captions: optional_json(row, 18)?.unwrap_or_default(),
+        captions,
     })
 }
 

@@ -79,7 +79,9 @@ impl Store {
     ) -> Result<Vec<RejectionCount>, DbError> {
         self.db.rows(
             "SELECT stage, code, count(*) AS n FROM rejections
-             WHERE (stage = 'image' OR conf IN ('', ?1, ?2)) AND code <> 'inapplicable'
+             WHERE (stage = 'image' OR conf IN ('', ?1, ?2) OR (stage = 'describe'
+                 AND conf = (SELECT value FROM meta WHERE name = 'described')))
+               AND code <> 'inapplicable'
              GROUP BY stage, code
              UNION ALL
              SELECT CASE a.verdict WHEN 'inapplicable' THEN 'answer' ELSE 'filter' END,

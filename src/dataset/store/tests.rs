@@ -40,6 +40,8 @@ fn ready(item: &NewItem, image: &str) -> ImageOutcome {
         format: "JPEG".into(),
         vector: vec![1.0, 0.0],
         caption: None,
+        look: 0,
+        twin: None,
     })
 }
 

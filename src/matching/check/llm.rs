@@ -4,14 +4,47 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Asked, CheckKind, Finding};
+use crate::base::check::{Checks, Settings};
+use crate::base::hash;
 use crate::llm::template::render;
-use crate::llm::{ChatRequest, Message, SamplingSettings, captions};
+use crate::llm::{ChatRequest, ImageAttachment, Message, SamplingSettings, See, captions};
 
 const SYSTEM: &str = include_str!("../../../prompts/check.system.txt");
 const USER: &str = include_str!("../../../prompts/check.user.txt");
+const USER_IMAGE: &str = include_str!("../../../prompts/check.image.user.txt");
+const USER_BOTH: &str = include_str!("../../../prompts/check.both.user.txt");
+
+/// The most candidates of one photo that are asked about.
+pub const MOST_ASKED: usize = 32;
+
+/// Tokens of a reply, and as many more for each candidate.
+const TOKENS: (u32, u32) = (64, 24);
+
+/// How the language model is asked which instructions apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckConfig {
+    /// What it gets to know of a photo.
+    pub see: See,
+    /// Askings per photo until a reply can be read, 1 to 10.
+    pub attempts: u32,
+}
+
+impl Default for CheckConfig {
+    fn default() -> Self {
+        Self { see: See::Description, attempts: 2 }
+    }
+}
+
+impl Settings for CheckConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("attempts", self.attempts, 1, 10);
+    }
+}
 
 /// Why a reply tells nothing of some instruction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,20 +57,48 @@ pub enum Unread {
     Missing(Vec<usize>),
 }
 
-/// The question which instructions apply to a photo that people describe so, its answer bound to a
-/// JSON schema.
+/// How the reply about `count` instructions is sampled: the first `attempt` takes the likeliest words;
+/// later ones sample, since the same reply again would not help.
+pub fn sampling(count: usize, attempt: u32) -> SamplingSettings {
+    let usual = SamplingSettings::default();
+    let count = u32::try_from(count.min(MOST_ASKED)).unwrap_or(u32::MAX);
+    let max_tokens = TOKENS.0 + TOKENS.1 * count;
+    let temperature = if attempt <= 1 { 0.0 } else { usual.temperature };
+    SamplingSettings { max_tokens, temperature, ..usual }
+}
+
+/// Key over the texts of the question.
+pub fn prompt_hash(see: See) -> String {
+    hash::key(&["check prompts", SYSTEM, user(see)])
+}
+
+fn user(see: See) -> &'static str {
+    match see {
+        See::Description => USER,
+        See::Image => USER_IMAGE,
+        See::Both => USER_BOTH,
+    }
+}
+
+/// The question which instructions apply to a photo that people describe so, that is shown, or both,
+/// its answer bound to a JSON schema.
 pub fn question(
+    see: See,
     descriptions: &[String],
     instructions: &[Asked<'_>],
+    photo: Option<ImageAttachment>,
     settings: SamplingSettings,
     seed: u64,
 ) -> ChatRequest {
+    // Nobody says anything of a photo that is shown without descriptions.
+    let see = if descriptions.is_empty() && see.shows_photo() { See::Image } else { see };
     let said = captions::of(descriptions, "");
     let asked = instructions.iter().zip(1..);
     let asked = asked.map(|(one, number)| format!("{number}. {}", one.text.trim()));
     let asked = asked.collect::<Vec<_>>().join("\n");
-    let user = render(USER.trim(), &[("descriptions", &said), ("instructions", &asked)]);
-    let messages = vec![Message::system(SYSTEM.trim()), Message::user(user)];
+    let user = render(user(see).trim(), &[("descriptions", &said), ("instructions", &asked)]);
+    let user = Message { images: photo.into_iter().collect(), ..Message::user(user) };
+    let messages = vec![Message::system(SYSTEM.trim()), user];
     ChatRequest::new(messages, settings, seed).with_json_schema(schema(instructions.len()))
 }
 
@@ -244,7 +305,11 @@ mod tests {
     fn the_question_holds_all_that_is_asked() {
         let descriptions = ["A dog.".to_owned(), "A {collie}.".to_owned()];
         let asked = [Asked { text: "Write a poem.", requires: None }; 2];
-        let request = question(&descriptions, &asked, SamplingSettings::default(), 1);
+        let ask = |see| question(see, &descriptions, &asked, None, sampling(2, 1), 1);
+        let request = ask(See::Description);
+        let seen = &ask(See::Image).messages[1].text;
+        assert!(!seen.contains("collie") && seen.contains("1. Write a poem."), "{seen}");
+        assert!(ask(See::Both).messages[1].text.contains("- A {collie}."));
         let text = &request.messages[1].text;
         for part in ["- A dog.\n- A {collie}.", "1. Write a poem.\n2. Write a poem."] {
             assert!(text.contains(part), "{text}");

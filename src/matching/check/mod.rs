@@ -23,6 +23,7 @@ use requirement::Requirement;
 use sight::Sight;
 use text::Seen;
 
+pub use requirement::is_any;
 pub use requirements::Requirements;
 
 /// A way to find out whether what an instruction presupposes is there.

@@ -170,7 +170,7 @@ impl Requirement {
 }
 
 /// Whether every photo has what a word names.
-pub(super) fn is_any(word: &str) -> bool {
+pub fn is_any(word: &str) -> bool {
     ANY.contains(&word) || word.strip_suffix('s').is_some_and(|word| ANY.contains(&word))
 }
 

@@ -118,6 +118,14 @@ impl Question {
         }
     }
 
+    /// Whether the judge is asked; else the run's own LLM.
+    pub fn is_judges(self) -> bool {
+        match self {
+            Self::Ratings | Self::Claims => true,
+            Self::Blind | Self::LogProbabilities => false,
+        }
+    }
+
     /// The measures that its reply gives.
     pub fn measures(self) -> &'static [MeasureName] {
         match self {

@@ -72,7 +72,7 @@ impl Subject {
 
     /// Every measure and field.
     pub fn all() -> impl Iterator<Item = Self> {
-        let measures = MeasureName::ALL.iter().copied().map(Self::Measure);
+        let measures = MeasureName::ALL.into_iter().map(Self::Measure);
         measures.chain(Field::ALL.into_iter().map(Self::Field))
     }
 

@@ -17,6 +17,7 @@ use crate::llm::{
 };
 
 use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
+use super::super::describing::DescribeStage;
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
@@ -223,7 +224,9 @@ impl Job {
                 store.database().began_with(&name, answer.resolved_examples(&llm.target))?
             }
         };
-        Ok(PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?)
+        let prompts = PromptSet::read(&built_in, folder, answer.examples.as_deref(), shown)?;
+        let described = self.describe_stage(store)?.map(|stage| stage.key());
+        Ok(PromptSet { described, ..prompts })
     }
 
     /// The sampling settings as they are set; where they are not, those that this run began with.
@@ -275,6 +278,11 @@ impl Job {
         let Config { image, llm, .. } = &*self.config;
         let photos = Arc::new(self.resources.access.clone());
         Arc::new(PhotoViewer::new(photos, image.decode_options(), llm))
+    }
+
+    /// What describes photos, where that is asked for.
+    pub(super) fn describe_stage(&self, store: &Store) -> Result<Option<DescribeStage>, Error> {
+        DescribeStage::prepare(&self.config, store, self.viewer())
     }
 
     /// Why the model is not to be shown photos: asked before anything else, once for each server and

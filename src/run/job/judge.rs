@@ -23,6 +23,8 @@ struct AskedOf<'a> {
     store: &'a Store,
     samples: &'a Samples,
     backend: &'a Backend,
+    /// The table of the configuration that the backend's settings are.
+    section: &'static str,
     encoder: &'a Arc<dyn Encoder>,
 }
 
@@ -51,11 +53,9 @@ impl Job {
         let (mut asked, started) = (0, Instant::now());
         let mut gave_up = None;
         for (question, measures) in questions {
-            let backend = match question {
-                Question::Blind | Question::LogProbabilities => shared,
-                Question::Ratings | Question::Claims => own.as_ref().unwrap_or(shared),
-            };
-            let asked_of = AskedOf { store, samples: &samples, backend, encoder };
+            let own = own.as_ref().filter(|_| question.is_judges());
+            let (backend, section) = own.map_or((shared, "llm"), |own| (own, "measure.judge.llm"));
+            let asked_of = AskedOf { store, samples: &samples, backend, section, encoder };
             let worked = self.put(question, &measures, asked_of, asked).await?;
             asked += worked.done;
             gave_up = worked.gave_up;
@@ -114,6 +114,8 @@ impl Job {
                     model
                 }
             };
+            let section = (asked_of.section, "measure");
+            let model = self.on_account(model, section, backend.config())?;
             let question = match question {
                 Question::Blind => match self.blind_by(store, backend, &*model).await? {
                     Ok(question) => question,
@@ -128,10 +130,16 @@ impl Job {
                 return Ok(Worked { gave_up: Some(blind), ..all });
             }
             self.remember(&judge, model.name(), backend.config(), store)?;
+            let section = match (question, &self.config.measure.judge.llm) {
+                (Question::Ratings | Question::Claims, Some(_)) => "measure.judge.llm",
+                _ => "llm",
+            };
+            let model = self.on_account(model, (section, "measure"), backend.config())?;
             let before = model.stats();
             let (stop, progress) = (&self.stop, &*self.progress);
             let session = Session { store, backend, stop, progress, done: done + all.done };
             let worked = judge.run(samples, Arc::clone(&model), session).await?;
+            self.ledger()?.flush();
             let after = model.stats();
             store.add_llm_calls(after.calls - before.calls, after.retries - before.retries)?;
             all.done += worked.done;
@@ -217,16 +225,11 @@ impl Job {
         let prompts = JudgePrompts::read(config.judge.prompts.as_deref(), &built_in)?;
         let settings = match &config.judge.settings {
             // As the answers are written.
-            _ if matches!(question, Question::Blind | Question::LogProbabilities) => {
-                self.sampling(store)?
-            }
+            _ if !question.is_judges() => self.sampling(store)?,
             Some(settings) => settings.clone(),
             None => db.began_with("measure.judge.settings", config.judge.resolved_settings())?,
         };
-        let see = match question {
-            Question::Blind | Question::LogProbabilities => See::Description,
-            Question::Ratings | Question::Claims => config.judge.see,
-        };
+        let see = if question.is_judges() { config.judge.see } else { See::Description };
         let seed = self.config.seed;
         let conf = question.conf_key(&prompts, model, &settings, see, seed);
         let (photos, decode) =
