@@ -98,6 +98,6 @@ fn photos_are_found_as_they_come_and_pairs_without_answers_are_shown() {
     assert_eq!((late.searched, photos.added()), (6, 6));
     let page = server.block(manager.pairs("grow", 100, "")).expect("a run");
     assert_eq!((page.pairs.len(), page.next_token), (6, None));
-    assert!(page.pairs.iter().all(|(pair, answer)| answer.is_none() && pair.rank == 1));
+    assert!(page.pairs.iter().all(|((pair, answer), _)| answer.is_none() && pair.rank == 1));
     server.close(manager);
 }
