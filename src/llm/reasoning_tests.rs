@@ -126,7 +126,9 @@ fn many_marks_are_searched_once_each() {
     for (unit, kept) in [("<think></think>x", 1), ("`<think>`x", 10), ("<answer>", 8)] {
         let text = unit.repeat(20_000);
         let splitter = Splitter::of(&text);
-        assert!(splitter.searched.get() <= text.len(), "{unit}: {}", splitter.searched.get());
+        // What may be the beginning of a mark is looked at once more.
+        let most = text.len() + unit.len();
+        assert!(splitter.searched.get() <= most, "{unit}: {}", splitter.searched.get());
         assert_eq!(splitter.into_parts().1.len(), 20_000 * kept, "{unit}");
     }
 }

@@ -56,9 +56,10 @@ fn command(line: &str) -> Option<Vec<String>> {
     if !line.starts_with("pairwright ") {
         return None;
     }
-    let end = Regex::new(r" #| \| | && | > |; ").expect("sound");
-    let line = end.find(line).map_or(line, |found| &line[..found.start()]);
-    let words = line.split_whitespace().filter(|word| *word != "...");
+    let word = Regex::new(r#""[^"]*"|'[^']*'|\S+"#).expect("sound");
+    let ends = |word: &str| ["#", "|", "&&", ">"].contains(&word);
+    let words = word.find_iter(line).map(|found| found.as_str());
+    let words = words.take_while(|word| !ends(word)).filter(|word| *word != "...");
     // Of `[a|b]` and `--format a|b` the first choice.
     let first = |word: &str| {
         let word = word.trim_matches(['[', ']', '"', '\'']);

@@ -94,7 +94,7 @@ fn ids_are_unique() {
     ]);
     assert_eq!(lines(&said), ["a = of a"]);
     assert_eq!(said.codes(), ["a duplicate_id", "c duplicate_id"]);
-    let SourceEvent::Undescribed(_, first) = &said.events[1] else { panic!("a.png is refused") };
+    let SourceEvent::Rejected(first) = &said.events[1] else { panic!("a.png is refused") };
     assert_eq!(first.reason, "a.txt: a.png has the id `a` that a.jpg already has");
 }
 

@@ -195,7 +195,7 @@ fn rows_without_an_id_get_one() {
         said.records().iter().map(|r| format!("{} {:?}", r.id, r.descriptions)).collect();
     let expected = ["a [\"one\", \"two\"]", "sub/a []", "a#2 [\"four\", \"five\"]", "c []"];
     assert_eq!(seen, expected);
-    assert_eq!(said.codes(), ["m.jsonl:5 missing_description", "a duplicate_id"]);
+    assert_eq!(said.codes(), ["a#3 missing_description", "a duplicate_id"]);
     assert_eq!(said.records()[0].origin, "m.jsonl:1");
     assert_eq!(said.records()[0].description, "one. two.");
 }
