@@ -95,7 +95,7 @@ fn main() {
         pairs.extend(known[..at].iter().map(|other| apart(one, other)));
     }
     println!("| {} pairs of different photos | {} |", pairs.len(), counts(&pairs, &bounds));
-    pairs.sort_by(|one, other| one.0.cmp(&other.0));
+    pairs.sort_by_key(|one| one.0);
     println!("the nearest looks: {:?}", &pairs[..5.min(pairs.len())]);
     pairs.sort_by(|one, other| other.1.total_cmp(&one.1));
     println!("the nearest embeddings: {:?}", &pairs[..5.min(pairs.len())]);

@@ -19,11 +19,14 @@ use crate::work::{Backend, Calls, Phase, Silent, Stop};
 
 use super::photo_calls::{PhotoCalls, PhotoRole, PhotoTask, is_settled};
 
+/// The text of an instruction, and what it requires where that is known.
+type Worded = (Arc<str>, Option<Arc<[String]>>);
+
 /// What is asked about a photo.
 #[derive(Clone)]
 pub struct About {
     descriptions: Vec<String>,
-    instructions: Vec<(Arc<str>, Option<Arc<[String]>>)>,
+    instructions: Vec<Worded>,
 }
 
 impl About {

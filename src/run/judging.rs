@@ -23,6 +23,9 @@ use crate::work::{
     blocking,
 };
 
+/// Where a sample stands in its source: the number of its photo, and its rank.
+type Place = (i64, u32);
+
 /// Samples read from the store at once.
 const PAGE: usize = 256;
 
@@ -106,7 +109,7 @@ struct Reading {
     samples: Samples,
     store: Arc<Mutex<Store>>,
     /// Place and rank of the last sample that was read.
-    after: (i64, u32),
+    after: Place,
 }
 
 impl Judge {
@@ -195,8 +198,8 @@ impl Judge {
         &self,
         store: &Store,
         samples: &Samples,
-        after: (i64, u32),
-    ) -> Result<Option<(Vec<Task>, (i64, u32))>, Error> {
+        after: Place,
+    ) -> Result<Option<(Vec<Task>, Place)>, Error> {
         let names: Vec<&str> = self.measures.iter().map(|name| name.name()).collect();
         let Samples { match_conf, answer_conf } = samples;
         let confs = [match_conf.as_str(), answer_conf];
@@ -415,7 +418,7 @@ impl Reading {
         let (samples, after) = (self.samples.clone(), self.after);
         let found = blocking(move || {
             let store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(judge.page(&store, &samples, after)?)
+            judge.page(&store, &samples, after)
         });
         Ok(found.await?.map(|(tasks, last)| {
             self.after = last;

@@ -123,7 +123,7 @@ impl Page<'_> {
             notices.push(format!("{waiting} photos wait to be embedded; to go on: {resume}"));
         }
         let (matching, answering) = (&self.matching.conf, self.answer_conf());
-        notices.extend(judging::notices(&self.store, matching, answering)?);
+        notices.extend(judging::notices(self.store, matching, answering)?);
         Ok(notices)
     }
 

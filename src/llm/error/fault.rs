@@ -199,13 +199,13 @@ pub enum LlmFault {
     )]
     SpendingCap {
         /// The setting's path in the configuration.
-        setting: String,
+        setting: Box<str>,
         /// Its value.
-        cap: String,
+        cap: Box<str>,
         /// What this folder of work has spent by the same settings, in all sessions.
-        spent: String,
+        spent: Box<str>,
         /// The most that the call may take.
-        next: String,
+        next: Box<str>,
     },
     /// What calls spend cannot be kept any more, so none is made.
     #[error("what the LLM calls spend, and their batches, cannot be kept: {reason}")]

@@ -207,7 +207,7 @@ impl BatchServer for OpenAiChat {
         };
         let photo = photo.filter(|_| request.shows_photo());
         let (fault, parameter) = match photo {
-            Some(of_photo) => (of_photo, None),
+            Some(of_photo) => (*of_photo, None),
             None => (fault, parameter),
         };
         self.stats.fault(&fault);

@@ -187,7 +187,7 @@ impl OpenAiChat {
                 Err(refused) => refused,
             };
             if let Some(fault) = refused.photo.take().filter(|_| request.shows_photo()) {
-                return Err(fault);
+                return Err(*fault);
             }
             if outlet.is_some_and(Outlet::is_used) {
                 return Err(refused.fault);

@@ -33,7 +33,7 @@ pub(super) struct Refused {
     /// The parameter that the server does not take, where that is why.
     pub(super) parameter: Option<Parameter>,
     /// The fault that it is where a photo goes with the call, if that is another one.
-    pub(super) photo: Option<LlmFault>,
+    pub(super) photo: Option<Box<LlmFault>>,
 }
 
 impl From<LlmFault> for Refused {
@@ -97,9 +97,11 @@ impl Peer {
         let excerpt = excerpt(&self.redact(&shown));
         let reason = refusal.reason(status);
         let parameter = if let Reason::Parameter(one) = reason { Some(one) } else { None };
-        let photo = refusal.about_photo(status).map(|about| match about {
-            AboutPhoto::NotTaken => LlmFault::CannotSee { excerpt: excerpt.clone() },
-            AboutPhoto::TooLarge => LlmFault::PhotoTooLarge { excerpt: excerpt.clone() },
+        let photo = refusal.about_photo(status).map(|about| {
+            Box::new(match about {
+                AboutPhoto::NotTaken => LlmFault::CannotSee { excerpt: excerpt.clone() },
+                AboutPhoto::TooLarge => LlmFault::PhotoTooLarge { excerpt: excerpt.clone() },
+            })
         });
         let fault = match reason {
             Reason::ContentPolicy => LlmFault::ContentPolicy { status, excerpt },

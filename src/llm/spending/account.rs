@@ -119,7 +119,8 @@ impl Account {
     /// The cap that `sum` is over, if it is over one.
     fn over_cap(&self, spent: Spent, expected: Spent, sum: Spent) -> Option<LlmFault> {
         let fault = |setting: &str, cap: String, spent: String, next: String| {
-            let setting = format!("{}.{setting}", self.section());
+            let setting = format!("{}.{setting}", self.section()).into();
+            let (cap, spent, next) = (cap.into(), spent.into(), next.into());
             LlmFault::SpendingCap { setting, cap, spent, next }
         };
         if let Some(cap) = self.config.max_tokens_total.filter(|cap| sum.tokens() > *cap) {
