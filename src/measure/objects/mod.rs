@@ -156,7 +156,7 @@ mod tests {
     fn what_is_described_asked_for_wished_or_felt_is_no_fault() {
         let description = "A man rides a bicycle down a street.";
         for text in [
-            "The man is on the bike in the road.",
+            "The man is on the bicycle in the road.",
             "The joy of the ride grows on the street.",
             "Bring sunscreen, water and a map on your ride.",
             "If you fell, you could use a bandage on the knee.",
