@@ -82,8 +82,12 @@ fn measures_are_taken_once_and_add_columns_only() {
     };
     let mut measured = lines(&samples);
     for sample in &mut measured {
-        let measures = sample.as_object_mut().expect("an object").remove("measures");
-        assert_eq!(measures.expect("measured").as_object().map(serde_json::Map::len), Some(2));
+        let sample = sample.as_object_mut().expect("an object");
+        let measures = sample.remove("measures").expect("measured");
+        for name in ["sentence_similarity_min", "near_duplicate_of", "length_words"] {
+            assert!(measures[name].is_number(), "{measures}");
+        }
+        sample.remove("measure_details");
     }
     assert_eq!(measured, lines(&before[1]));
     // Without the setting the exports are what they were.

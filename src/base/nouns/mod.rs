@@ -126,9 +126,9 @@ impl Nouns {
         self.entries.get(noun).map_or(&[], |entry| &entry.senses[..entry.usual])
     }
 
-    /// How many senses a singular has, rare ones included.
-    pub fn senses(&self, noun: &str) -> usize {
-        self.entries.get(noun).map_or(0, |entry| entry.senses.len())
+    /// All senses of a singular, rare ones included, the commonest first.
+    pub fn senses(&self, noun: &str) -> &[Sense] {
+        self.entries.get(noun).map_or(&[], |entry| &entry.senses)
     }
 
     /// The sense of a name such as `animal.1`: a singular, and the place among its senses.

@@ -116,7 +116,7 @@ fn scored<'a>(claims: &'a [Claim], described: &'a Described, asked: &Described) 
             + relation
             + if beside { BESIDE } else { 0.0 }
             + if all > 0.0 { GROUNDED * known / all } else { 0.0 }
-            + COMMON * (Nouns::english().senses(noun).max(1) as f64).ln()
+            + COMMON * (Nouns::english().senses(noun).len().max(1) as f64).ln()
             - BOUND;
         scored.push((claim, 1.0 / (1.0 + (-odds).exp()), nearest));
     }

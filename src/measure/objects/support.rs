@@ -92,8 +92,11 @@ impl Thing {
     }
 
     fn supports(&self, asked: &Self) -> (Relation, f64) {
-        // "Clock" after "alarm clock", and the other way round.
-        if head(&self.noun) == head(&asked.noun) {
+        // "Clock" after "alarm clock", and the other way round; or a word that can mean the same, be
+        // it rarely, as "bike" for a bicycle.
+        let nouns = Nouns::english();
+        let means = |sense| nouns.senses(&asked.noun).contains(sense);
+        if head(&self.noun) == head(&asked.noun) || nouns.senses(&self.noun).iter().any(means) {
             return (Relation::Same, 1.0);
         }
         let pairs = self.senses.iter().flat_map(|own| asked.senses.iter().map(move |it| (own, it)));
@@ -142,6 +145,7 @@ mod tests {
             ("dog", Relation::Same, "collie"),
             ("couch", Relation::Same, "sofa"),
             ("bicycle", Relation::Same, "bicycle"),
+            ("bike", Relation::Same, "bicycle"),
             ("gull", Relation::Special, "bird"),
             ("wheel", Relation::Part, "bicycle"),
             ("clock", Relation::Apart, "bicycle"),
