@@ -133,7 +133,6 @@ fn a_photo_that_cannot_be_shown_is_its_own_failure() {
     let llm = Llm::default();
     let answer = |world: &World| {
         let mut command = crate::support::run::pairwright(&["answer", "--llm", &llm.target()]);
-        command.arg("--config").arg(world.path("config.toml"));
         finish(command.arg("--out").arg(world.path("out")))
     };
     assert_code(&answer(&world), 3);

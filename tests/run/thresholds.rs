@@ -103,7 +103,7 @@ fn a_threshold_that_cannot_be_held_is_refused_before_anything_is_asked() {
     let out = world.path("out");
     let file = out.join("run.toml");
     let text = fs_err::read_to_string(&file).expect("a file");
-    let text = text.replace("[measure]\nenabled = []", &format!("[measure]\n{}", &MEASURED[8..]));
+    let text = text.replace("\nenabled = []\n", &format!("\n{}", &MEASURED[8..]));
     fs_err::write(&file, text).expect("written");
     for command in ["export", "filter"] {
         let told = say(command, &out, &["--keep", "sentence_similarity_min > 0"], 2);
