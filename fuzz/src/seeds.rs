@@ -271,6 +271,8 @@ fn matching(content: &[u8]) -> Vec<Vec<u8>> {
         generate_answers: false,
         run_id: String::new(),
         request_id: "once".into(),
+        measures: vec!["length_words".into()],
+        keep: vec!["length_words > 3".into()],
     };
     let method = |name: &str| format!("/pairwright.v1.MatchingService/{name}");
     vec![
