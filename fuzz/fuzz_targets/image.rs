@@ -39,8 +39,8 @@ fuzz_target!(
                 assert!(tensor.iter().all(|value| value.is_finite()));
             }
             Err(error) => {
-                assert!(error.code().starts_with("image_"), "{error:?}");
-                assert_ne!(error.code(), "image_internal", "{error:?}");
+                assert!(pairwright::Failure::code(&error).starts_with("image_"), "{error:?}");
+                assert_ne!(pairwright::Failure::code(&error), "image_internal", "{error:?}");
                 assert!(!error.to_string().is_empty());
             }
         }

@@ -11,7 +11,8 @@ use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::ShowError;
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings, unfinished,
+    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, Role, SamplingSettings,
+    unfinished,
 };
 use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop, Worked};
 
@@ -313,7 +314,10 @@ pub(super) fn unshown(error: &Error) -> Option<FailedCall> {
 
 pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {
     let (code, reason) = (error.code().to_owned(), error.to_string());
-    FailedCall { code, reason, attempts: error.attempts, refused: fate == Fate::Refused }
+    // Smaller photos, by a setting that is in no key, may pass later.
+    let is_too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
+    let refused = fate == Fate::Refused && !is_too_large;
+    FailedCall { code, reason, attempts: error.attempts, refused }
 }
 
 /// A reply with its verdict, as it is kept.

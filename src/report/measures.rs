@@ -79,7 +79,7 @@ impl<'a> MeasureView<'a> {
             cuts.filter_map(|one| Some((one.cut?, short(&one.expression)))).collect();
         let (chart, words) = match &data.values {
             MeasuredValues::Numbers(histogram) => (Some(chart::measure(histogram, &cuts)), 0),
-            MeasuredValues::Words(counts) => (None, counts.iter().map(|(_, count)| count).sum()),
+            MeasuredValues::Words(_) => (None, data.samples - data.missing),
         };
         Self { data, chart, words }
     }

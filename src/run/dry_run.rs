@@ -359,7 +359,7 @@ impl Effect {
                         format!("{name} {number}")
                     }
                     MeasureValue::Number(number) => format!("{name} {number:.4}"),
-                    MeasureValue::Text(word) => format!("{name} {word}"),
+                    MeasureValue::Text(word) => format!("{name} {}", excerpt(word)),
                 });
                 let values: Vec<String> = values.collect();
                 writeln!(f, "  {group}: {id}  {}", values.join(", "))?;

@@ -77,6 +77,9 @@ impl EmbedStage<'_> {
         progress: &dyn Progress,
     ) -> Result<u64, Error> {
         store.reset_unembedded(self.encoder.hash(), self.captions)?;
+        if self.twins == TwinPhotos::Skip {
+            store.reset_twins(self.pass)?;
+        }
         store.reset_refused(self.pass, &self.conf())?;
         progress.expect(Phase::Embed, store.count_new(self.pass)?);
         let mut batch = Vec::with_capacity(self.options.batch_size);
@@ -196,7 +199,7 @@ impl EmbedStage<'_> {
         for at in 0..outcomes.len() {
             let (before, rest) = outcomes.split_at_mut(at);
             let Some((item, ImageOutcome::Ready(decoded))) = rest.first_mut() else { continue };
-            let found = twins.find(next.store, self.encoder.hash(), decoded, before)?;
+            let found = twins.find(next.store, self.encoder.hash(), (&item.id, decoded), before)?;
             let skip = self.twins == TwinPhotos::Skip;
             decoded.twin = found.map(|(of, similarity)| Twin { of, similarity, skip });
             if decoded.twin.is_none() || !skip {

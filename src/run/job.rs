@@ -25,6 +25,7 @@ use super::answering::AnswerOutcome;
 use super::describing::DescribeStage;
 use super::embedding::EmbedStage;
 use super::exporting::Exported;
+use super::holding::hold_near_duplicates;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
@@ -98,7 +99,7 @@ impl Job {
     pub async fn match_only(&self) -> Result<Summary, Error> {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
-        let asks = prepared.stage.asks_llm();
+        let asks = prepared.stage.asks_llm() || prepared.describe.is_some();
         let backend = asks.then(|| self.connect().backend().clone());
         let gave_up = self.clone().match_all(prepared, feed().0, backend).await?;
         let outcome = AnswerOutcome { gave_up, ..AnswerOutcome::default() };
@@ -161,6 +162,8 @@ impl Job {
         let store = self.folder.store()?;
         let mut exported = Ok(Exported::default());
         if let Some(context) = Settings::read(&store)?.sample_context() {
+            // What is held out is neither measured nor judged.
+            hold_near_duplicates(&store, context.encoder_hash)?;
             let started = Instant::now();
             let config = &self.config.measure;
             let taken = measuring::measure(&store, &context, config, encoder, &self.stop)?;

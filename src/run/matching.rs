@@ -162,10 +162,14 @@ impl MatchStage {
         let mut quota = self.restored_quota(store)?;
         store.clear_photo_failures(Checking::NAME)?;
         let (mut after, mut count, mut gave_up) = (0, 0, None);
+        // A page's questions go by the batch together, and the next page waits for their answers.
+        let llm = &self.config.llm;
+        let asks = self.asks_llm() && llm.batch;
+        let page = if asks { llm.batch_max_requests.max(PAGE) } else { PAGE };
         while gave_up.is_none() && !stop.is_asked() {
             let last_look = embedded.begin_look();
             let items =
-                store.items_to_match(self.pass, &self.conf, self.encoder.hash(), after, PAGE)?;
+                store.items_to_match(self.pass, &self.conf, self.encoder.hash(), after, page)?;
             let Some(last) = items.last() else {
                 if last_look {
                     progress.finish(Phase::Match);

@@ -39,7 +39,11 @@ pub fn measure(
                 page_by_page(store, context, name.name(), &measure.version(), each, stop)?
             }
             (MeasureName::ImageTwinOf, None) => {
-                let version = hash::key(&["image_twin_of", "1", context.encoder_hash]);
+                // Taken anew when photos come or go, for what a photo is a twin of may be gone.
+                let mut twins_now = hash::Sequence::default();
+                store.each_twin(|pair| twins_now.add(pair))?;
+                let now = twins_now.done();
+                let version = hash::key(&["image_twin_of", "2", context.encoder_hash, &now]);
                 let each = |samples: &[_]| Ok(twins(store, context, samples)?);
                 page_by_page(store, context, name.name(), &version, each, stop)?
             }
@@ -60,12 +64,11 @@ fn page_by_page(
     each: impl Fn(&[(Pair, AnswerRow)]) -> Result<Vec<(String, Measured)>, Error>,
     stop: &Stop,
 ) -> Result<u64, Error> {
-    let mut taken = 0;
+    let (mut taken, mut after) = (0, -1);
     while !stop.is_asked() {
-        let samples = store.samples_to_measure(context, name, version, PHOTOS)?;
-        if samples.is_empty() {
-            break;
-        }
+        let samples = store.samples_to_measure(context, name, version, (after, PHOTOS))?;
+        let Some((last, _)) = samples.last() else { break };
+        after = last.seq;
         let values = each(&samples)?;
         store.put_measures(name, version, &values)?;
         taken += values.len() as u64;

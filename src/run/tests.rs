@@ -243,7 +243,8 @@ fn a_measure_sees_the_photo_the_draw_and_the_siblings() {
         encoder_hash: ENCODER,
         image_root: None,
     };
-    let left = |version| store.samples_to_measure(&context, "shown", version, 9).expect("samples");
+    let left =
+        |version| store.samples_to_measure(&context, "shown", version, (-1, 9)).expect("samples");
     let values = measuring::values(&store, &context, &Shown, &left("1")).expect("measured");
     let expected = [("cat-1", 210.5), ("cat-2", 220.5), ("dog-1", 110.25)];
     assert_eq!(

@@ -12,6 +12,10 @@ const LOOKS: u32 = 16;
 /// Least cosine of the embeddings of twins.
 const NEAR: f64 = 0.9;
 
+/// Photos of like looks whose embeddings are compared, those of the likest looks first: in sources
+/// of like layout (scans, products on white) most looks are alike.
+const COMPARED: usize = 64;
+
 /// The photos of a run so far: 16 bytes each.
 pub(super) struct Twins {
     known: Vec<Look>,
@@ -35,20 +39,27 @@ impl Twins {
         &self,
         store: &Store,
         encoder: &str,
-        decoded: &DecodedItem,
+        (id, decoded): (&str, &DecodedItem),
         batch: &[(NewItem, ImageOutcome)],
     ) -> Result<Option<(String, f64)>, DbError> {
-        let alike = |one: &&Look| look_distance(one.look, decoded.look) <= LOOKS;
-        let mut alike: Vec<i64> = self.known.iter().filter(alike).map(|one| one.seq).collect();
+        let mut alike: Vec<(u32, i64)> = self
+            .known
+            .iter()
+            .map(|one| (look_distance(one.look, decoded.look), one.seq))
+            .filter(|(bits, _)| *bits <= LOOKS)
+            .collect();
         alike.sort_unstable();
-        for seq in alike {
+        alike.truncate(COMPARED);
+        alike.sort_unstable_by_key(|(_, seq)| *seq);
+        for (_, seq) in alike {
             let pending = batch.iter().find(|(item, _)| item.seq == seq);
             let known = match pending {
-                Some((item, ImageOutcome::Ready(other))) => {
+                // As in the store.
+                Some((item, ImageOutcome::Ready(other))) if !other.is_twin_of(id) => {
                     Some((item.id.clone(), other.vector.clone()))
                 }
                 Some(_) => None,
-                None => store.ready_item(seq, encoder)?,
+                None => store.ready_item(seq, encoder, id)?,
             };
             if let Some((id, vector)) = known {
                 let similarity = cosine(&vector, &decoded.vector);

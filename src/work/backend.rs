@@ -160,7 +160,7 @@ impl Backend {
     /// Calls worth having under way at once. A local server has no more places than its slots; one
     /// that was down is tried with a single call first.
     pub fn in_flight(&self) -> usize {
-        if lock(&self.shared.health).setbacks > 0 { 1 } else { self.shared.config.in_flight() }
+        if lock(&self.shared.health).setbacks > 0 { 1 } else { self.shared.config.under_way() }
     }
 
     /// The model to call. Connects, and asks whether it answers, the first time.

@@ -33,6 +33,8 @@ impl Whose {
             | LlmFault::Blind { .. }
             | LlmFault::SpendingCap { .. }
             | LlmFault::Ledger { .. } => Self::Caller,
+            // It is not made again before somebody starts the work anew.
+            LlmFault::Batch { ref state, .. } if state == "cancelled" => Self::Caller,
             LlmFault::ContextTooLong { .. }
             | LlmFault::ContentPolicy { .. }
             | LlmFault::PhotoTooLarge { .. } => Self::Prompt,

@@ -260,7 +260,7 @@ async fn a_run_keeps_whole_texts_and_asks_again_for_the_others() {
 
 /// One instruction for every description: the generation ends when all were asked for, as there is
 /// nothing to cluster.
-const INSTRUCTION: &str = "Write a short travel note about the place in the image.";
+const INSTRUCTION: &str = "Explain to a child which sounds belong to the scene in the image.";
 
 /// `proven`: the codes that were seen to be asked again, which is looked at once for each.
 async fn generated(stage: &Stage, proven: &Mutex<HashSet<String>>, row: usize) -> Outcome {

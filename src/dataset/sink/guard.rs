@@ -5,7 +5,7 @@ use super::{Sample, SinkError};
 use crate::base::hash::sha256_hex;
 use crate::base::tokens;
 
-/// Refuses samples that would make rows no trainer takes (asks.md 17).
+/// Refuses samples that would make rows no trainer takes.
 ///
 /// Remembers every id by the first 128 bits of its SHA-256: about 30 bytes a sample, whatever the
 /// id's length.

@@ -35,6 +35,13 @@ pub struct DecodedItem {
     pub twin: Option<Twin>,
 }
 
+impl DecodedItem {
+    /// Whether it is taken for nearly the same as the item of this id.
+    pub fn is_twin_of(&self, id: &str) -> bool {
+        self.twin.as_ref().is_some_and(|twin| twin.of == id)
+    }
+}
+
 /// Of a photo that is nearly the same as one that the run has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Twin {
@@ -75,6 +82,19 @@ impl Store {
         self.db.execute(
             &format!("UPDATE items SET state = 'new' WHERE state = 'ready' AND {condition}"),
             [encoder],
+        )
+    }
+
+    /// Sends photos back to the image stage that were kept though they are nearly the same as
+    /// others, once such photos are to be refused.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn reset_twins(&self, pass: i64) -> Result<usize, DbError> {
+        self.db.execute(
+            "UPDATE items SET state = 'new', item_key = NULL, look = NULL, twin_of = NULL
+             WHERE state = 'ready' AND pass = ?1 AND twin_of IS NOT NULL",
+            [pass],
         )
     }
 
@@ -139,7 +159,8 @@ impl Store {
         )
     }
 
-    /// The id and the photo's unit vector of an item, where it is embedded.
+    /// The id and the photo's unit vector of an item, where it is embedded and not itself taken for
+    /// nearly the same as the item of id `twin`.
     ///
     /// # Errors
     /// SQLite's.
@@ -147,12 +168,13 @@ impl Store {
         &self,
         seq: i64,
         encoder: &str,
+        twin: &str,
     ) -> Result<Option<(String, Vec<f32>)>, DbError> {
         self.db.row(
             "SELECT i.id, e.vector FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?2
-             WHERE i.seq = ?1 AND i.state = 'ready'",
-            params![seq, encoder],
+             WHERE i.seq = ?1 AND i.state = 'ready' AND i.twin_of IS NOT ?3",
+            params![seq, encoder, twin],
             |row| Ok((row.get(0)?, vector_column(row, 1)?)),
         )
     }
@@ -165,10 +187,27 @@ impl Store {
     pub fn twin_of(&self, seq: i64) -> Result<Option<(String, String)>, DbError> {
         self.db.row(
             "SELECT t.id, t.image_sha256 FROM items i JOIN items t ON t.id = i.twin_of
-             WHERE i.seq = ?1 AND t.state = 'ready'",
+             WHERE i.seq = ?1 AND t.state = 'ready' AND t.pass = i.pass",
             [seq],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
+    }
+
+    /// Gives each photo that is nearly the same as another to `each`, in source order: ids of both
+    /// and the other's SHA-256.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn each_twin(&self, mut each: impl FnMut(&str)) -> Result<(), DbError> {
+        let pairs = self.db.rows(
+            "SELECT json_array(i.id, t.id, t.image_sha256)
+             FROM items i JOIN items t ON t.id = i.twin_of AND t.pass = i.pass
+             WHERE i.state = 'ready' AND t.state = 'ready' ORDER BY i.seq",
+            [],
+            |row| row.get::<_, String>(0),
+        )?;
+        pairs.iter().for_each(|pair| each(pair));
+        Ok(())
     }
 
     /// How many photos are nearly the same as another that the run has, and are kept.
@@ -176,8 +215,9 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn count_twins(&self, pass: i64) -> Result<u64, DbError> {
-        let sql = "SELECT count(*) FROM items
-             WHERE state = 'ready' AND pass = ?1 AND twin_of IS NOT NULL";
+        let sql =
+            "SELECT count(*) FROM items i JOIN items t ON t.id = i.twin_of AND t.pass = i.pass
+             WHERE i.state = 'ready' AND t.state = 'ready' AND i.pass = ?1";
         self.db.value(sql, [pass])
     }
 
@@ -250,7 +290,8 @@ fn put_ready(
         reject(transaction, item, conf, &rejection)?;
         // The id is what finds it again when the other leaves.
         let twin = params![item.seq, twin_of];
-        transaction.execute("UPDATE items SET twin_of = ?2 WHERE seq = ?1", twin)?;
+        let sql = "UPDATE items SET twin_of = ?2, item_key = NULL WHERE seq = ?1";
+        transaction.execute(sql, twin)?;
         return Ok(0);
     }
     put_embedding(transaction, &format!("image:{image_sha256}"), encoder, vector)?;

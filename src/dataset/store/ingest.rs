@@ -117,7 +117,8 @@ fn put_record(
              ON CONFLICT (id) DO UPDATE SET
                  image = ?2, description = ?3, origin = ?4, pass = ?5, stamp = ?6, state = 'new',
                  descriptions = ?7,
-                 image_sha256 = NULL, item_key = NULL, width = NULL, height = NULL, format = NULL",
+                 image_sha256 = NULL, item_key = NULL, width = NULL, height = NULL, format = NULL,
+                 look = NULL, twin_of = NULL",
         )?
         .execute(params![id, image, description, origin, pass, stamp, descriptions])?;
     Ok(1)

@@ -22,8 +22,8 @@ pub struct MeasureTotals {
 }
 
 impl Store {
-    /// The accepted samples of up to `photos` photos, in source order, photo by photo and all of a
-    /// photo's: those photos of which a sample lacks this measure in this version.
+    /// The accepted samples of up to `photos` photos behind number `after`, in source order, photo by
+    /// photo and all of a photo's: those photos of which a sample lacks this measure in this version.
     ///
     /// # Errors
     /// SQLite's.
@@ -32,19 +32,19 @@ impl Store {
         context: &SampleContext<'_>,
         measure: &str,
         version: &str,
-        photos: usize,
+        (after, photos): (i64, usize),
     ) -> Result<Vec<(Pair, AnswerRow)>, DbError> {
         self.db.rows(
             &format!(
                 "SELECT {PAIR}, {ANSWER} FROM {PAIRS} {ACCEPTED}
                  WHERE p.conf = ?1 AND p.seq IN (
                      SELECT DISTINCT p.seq FROM {PAIRS} {ACCEPTED}
-                     WHERE p.conf = ?1 AND NOT EXISTS (SELECT 1 FROM measures m
+                     WHERE p.conf = ?1 AND p.seq > ?6 AND NOT EXISTS (SELECT 1 FROM measures m
                          WHERE m.answer_key = a.answer_key AND m.measure = ?3 AND m.version = ?4)
                      ORDER BY p.seq LIMIT ?5)
                  ORDER BY p.seq, p.rank"
             ),
-            params![context.match_conf, context.answer_conf, measure, version, photos],
+            params![context.match_conf, context.answer_conf, measure, version, photos, after],
             |row| Ok((pair(row)?, answer(row, ADDED)?)),
         )
     }

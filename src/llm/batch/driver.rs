@@ -133,6 +133,12 @@ impl Shared {
         (count, full)
     }
 
+    /// Tells all whose calls are in no batch yet.
+    fn tell_gathered(&self, told: &Told) {
+        let calls = std::mem::take(&mut *lock(&self.gathered)).calls;
+        calls.iter().for_each(|call| self.tell(&call.key, told));
+    }
+
     /// As many calls as one batch takes, of those that somebody still waits for.
     fn take(&self) -> Vec<Call> {
         let (mut gathered, config) = (lock(&self.gathered), &self.account.config);
@@ -382,6 +388,10 @@ impl Batch {
             let wait = policy.next_wait(failures, &fault, rand::random());
             if wait.is_none() {
                 tracing::warn!("a batch cannot be followed now: {fault}");
+                if !fault.is_retryable() {
+                    // Calls that wait for this batch's place would wait as long.
+                    shared.tell_gathered(&Told::Failed(fault.clone()));
+                }
                 self.tell_all(shared, &Told::Failed(fault)).await;
                 failures = 0;
             }

@@ -154,7 +154,9 @@ impl BatchServer for OpenAiChat {
 
     async fn lines(&self, file: &str) -> Result<BoxStream<'_, Result<String, LlmFault>>, LlmFault> {
         let path = format!("files/{}/content", self.named(file)?);
-        let response = self.peer.get(&path).await.map_err(|refused| refused.fault)?;
+        let got = tokio::time::timeout(self.deadline, self.peer.get(&path)).await;
+        let got = got.map_err(|_| self.timed_out(self.deadline))?;
+        let response = got.map_err(|refused| refused.fault)?;
         let reading = (response.bytes_stream(), Vec::<u8>::new(), false);
         let lines =
             stream::try_unfold(reading, move |(mut bytes, mut held, mut ended)| async move {
@@ -165,7 +167,8 @@ impl BatchServer for OpenAiChat {
                         None if ended && held.is_empty() => return Ok(None),
                         None if ended => std::mem::take(&mut held),
                         None => {
-                            match bytes.next().await {
+                            let next = tokio::time::timeout(self.deadline, bytes.next()).await;
+                            match next.map_err(|_| self.timed_out(self.deadline))? {
                                 Some(Ok(more)) => held.extend_from_slice(&more),
                                 Some(Err(error)) => return Err(self.peer.network_fault(&error)),
                                 None => ended = true,

@@ -220,8 +220,9 @@ fn whole(value: &Value) -> u64 {
         Value::String(text) => text.trim().parse().unwrap_or_default(),
         other => other.as_f64().unwrap_or_default(),
     };
-    // Saturates, and takes NaN for 0.
-    value.as_u64().unwrap_or(float as u64)
+    // Saturates, and takes NaN for 0. No reply has as many tokens as the bound says, and sums of
+    // such counts can be kept.
+    value.as_u64().unwrap_or(float as u64).min(1 << 40)
 }
 
 /// What a server's word for the end of a reply means; none when it says nothing. Only words that

@@ -66,9 +66,9 @@ impl Ledger {
         before: impl FnOnce() -> Result<Vec<SpentBefore>, DbError>,
     ) -> Result<Arc<Self>, DbError> {
         let path = folder.join(FILE);
-        let earlier = if path.is_file() { Vec::new() } else { before()? };
         let db = Database::create(&path, &SCHEMA)?;
         let (mut book, mut committed) = (Book::read(&db)?, BTreeMap::<String, Spent>::new());
+        let earlier = if book.spent.is_empty() { before()? } else { Vec::new() };
         for (section, role, model, spent) in earlier {
             let line = (section.to_owned(), role.to_owned(), model);
             db.write(|transaction| write_line(transaction, &line, &spent))?;

@@ -101,7 +101,8 @@ pub(super) fn claims(text: &str) -> Vec<Claim> {
 
 fn commitment(mention: &Mention, text: &str, words: &[Word], sentence: &Range<usize>) -> f64 {
     let begin = words.partition_point(|word| word.span.start < sentence.start);
-    let at = words.partition_point(|word| word.span.start < mention.phrase.start);
+    // A phrase may begin before its sentence: "…" ends a sentence and parts no phrase.
+    let at = words.partition_point(|word| word.span.start < mention.phrase.start).max(begin);
     let before: Vec<&str> = words[begin..at].iter().map(|word| word.text.as_str()).collect();
     let near = &before[before.len().saturating_sub(NEAR)..];
     let determiner = mention.determiner.as_deref();

@@ -125,6 +125,8 @@ fn scored<'a>(claims: &'a [Claim], described: &'a Described, asked: &Described) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::dataset::record::MeasureValue;
 
@@ -150,6 +152,19 @@ mod tests {
         let place = |name: &str| first[name].as_u64().expect("a place") as usize;
         assert_eq!(&text[place("begin")..place("end")], "clock");
         assert_eq!(first["phrase"], "the clock");
+    }
+
+    #[test]
+    fn a_phrase_that_begins_before_its_sentence_is_looked_at() {
+        let found = of("The night is calm… stars gleam over the sea.", "Write.", "A calm sea.");
+        assert!(number(&found) <= 2.0, "{found:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a-z …。！.,’\\n]{0,60}( (the|a) (dog|sea|clock)[…. ]){0,4}") {
+            of(&text, &text, "A dog by the sea.");
+        }
     }
 
     #[test]

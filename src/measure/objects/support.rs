@@ -92,11 +92,11 @@ impl Thing {
     }
 
     fn supports(&self, asked: &Self) -> (Relation, f64) {
-        // "Clock" after "alarm clock", and the other way round; or a word that can mean the same, be
-        // it rarely, as "bike" for a bicycle.
-        let nouns = Nouns::english();
-        let means = |sense| nouns.senses(&asked.noun).contains(sense);
-        if head(&self.noun) == head(&asked.noun) || nouns.senses(&self.noun).iter().any(means) {
+        // "Clock" after "alarm clock", and the other way round; or a word whose second meaning is the
+        // same, as that of "bike" is a bicycle. Rarer ones are no help: a wheel can be a bicycle, too.
+        let common = |noun: &str| Nouns::english().senses(noun).iter().take(2);
+        let means = |sense| common(&asked.noun).any(|one| one == sense);
+        if head(&self.noun) == head(&asked.noun) || common(&self.noun).any(means) {
             return (Relation::Same, 1.0);
         }
         let pairs = self.senses.iter().flat_map(|own| asked.senses.iter().map(move |it| (own, it)));

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::base::failure::Failure;
+use crate::Error;
 use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
 use crate::encoder::Encoder;
-use crate::llm::{ChatModel, ChatRequest, LlmConfig, LlmError, Message, SamplingSettings, See};
+use crate::llm::{
+    ChatModel, ChatRequest, LlmConfig, LlmError, LlmFault, Message, SamplingSettings, See,
+};
 use crate::measure::judged::JudgePrompts;
 use crate::measure::{MeasureName, Question};
 use crate::work::{Backend, Phase, ProbePolicy, SchemaUse, Whose, Worked};
-use crate::{Error, ErrorKind};
 
 use super::super::judging::{Judge, JudgeSettings, Samples, Session};
 use super::super::settings::Settings;
@@ -130,11 +131,6 @@ impl Job {
                 return Ok(Worked { gave_up: Some(blind), ..all });
             }
             self.remember(&judge, model.name(), backend.config(), store)?;
-            let section = match (question, &self.config.measure.judge.llm) {
-                (Question::Ratings | Question::Claims, Some(_)) => "measure.judge.llm",
-                _ => "llm",
-            };
-            let model = self.on_account(model, (section, "measure"), backend.config())?;
             let before = model.stats();
             let (stop, progress) = (&self.stop, &*self.progress);
             let session = Session { store, backend, stop, progress, done: done + all.done };
@@ -175,9 +171,10 @@ impl Job {
                 request.prompt_logprobs = true;
                 let gives = match model.chat(&request, &self.stop.abort_token()).await {
                     Ok(reply) => !reply.prompt_logprobs.is_empty(),
-                    Err(error) if Whose::fault(&error) == Whose::Server => return Ok(Err(error)),
-                    Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(Err(error)),
-                    Err(_) => false,
+                    Err(error) => match error.fault {
+                        LlmFault::BadRequest { .. } | LlmFault::Unsupported { .. } => false,
+                        _ => return Ok(Err(error)),
+                    },
                 };
                 store.database().set_meta(&name, if gives { "yes" } else { "no" })?;
                 gives
