@@ -60,6 +60,27 @@ fn values(out: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_judge_that_reaches_its_cap_ends_the_run_and_is_counted_once() {
+    let world = World::with_photos(&FOUR);
+    let judge = JudgeStub::start(Script::Writes(good), Weather::Fine);
+    let (llm, measures) = (Llm::default(), format!("{RATINGS}, {CLAIMS}"));
+    configure(&world, &judge, &measures, "measure.judge.llm.max_tokens_total = 3000\n");
+    let output = world.run("out", &llm);
+    assert_code(&output, 6);
+    assert!(said(&output).contains("measure.judge.llm.max_tokens_total"), "{}", said(&output));
+    let out = world.path("out");
+    let samples = exported_ids(&out).len();
+    assert!(samples > 0 && judge.calls() < 2 * samples, "{} calls", judge.calls());
+    configure(&world, &judge, &measures, "");
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!(judge.calls(), 2 * samples);
+    let ledger = rusqlite::Connection::open(out.join("llm.sqlite")).expect("a ledger");
+    let sql = "SELECT sum(calls) FROM spending WHERE role = 'measure'";
+    let counted: usize = ledger.query_row(sql, [], |row| row.get(0)).expect("a sum");
+    assert_eq!(counted, judge.calls(), "each call once");
+}
+
+#[test]
 fn each_sample_is_judged_once_and_a_second_run_asks_nothing() {
     let (world, judge, output) = run(Script::Writes(good), &format!("{RATINGS}, {CLAIMS}"), "");
     let out = world.path("out");

@@ -274,7 +274,17 @@ fn nearly_the_same_photo_is_kept_and_marked_or_refused() {
     let measured = "SELECT detail FROM measures WHERE measure = 'image_twin_of' AND value > 0.9";
     assert_eq!(query(&out, measured), [format!("{{\"of\":\"{}\"}}", PHOTOS[0])]);
 
+    // The first one is looked at anew, and does not become a twin of its own copy.
+    world.write(&format!("photos/{}.txt", PHOTOS[0]), "A new text for the first photo.");
+    assert_code(&world.run("kept", &llm), 0);
+    assert_eq!(query(&out, twins), [format!("zz-copy | {}", PHOTOS[0])]);
+    // A run that has kept it lets it go once such photos are to be refused.
     world.configure("source.twins = \"skip\"\n");
+    assert_code(&world.run("kept", &llm), 0);
+    assert_eq!(query(&out, REJECTIONS), ["image | image_twin | zz-copy"]);
+    assert_code(&world.run("kept", &llm), 0);
+    assert_eq!(query(&out, REJECTIONS), ["image | image_twin | zz-copy"], "and is not asked again");
+
     assert_code(&world.run("skipped", &llm), 0);
     let out = world.path("skipped");
     assert_eq!(query(&out, REJECTIONS), ["image | image_twin | zz-copy"]);
