@@ -10,7 +10,7 @@ use crate::image::look_distance;
 const LOOKS: u32 = 16;
 
 /// Least cosine of the embeddings of twins.
-const NEAR: f64 = 0.9;
+const NEAR: f64 = 0.8;
 
 /// Photos of like looks whose embeddings are compared, those of the likest looks first: in sources
 /// of like layout (scans, products on white) most looks are alike.
