@@ -182,7 +182,15 @@ async fn twenty_kills_lose_nothing_and_change_no_pair() {
         let over = Arc::new(AtomicBool::new(false));
         let writing =
             tokio::spawn(write(server.address.clone(), ledger.clone(), over.clone(), round));
+        let known = ledger.lock().expect("ledger").len();
         tokio::time::sleep(Duration::from_millis(draws.random_range(10..400))).await;
+        // On a busy machine nothing may have been acknowledged by then.
+        let patience = std::time::Instant::now();
+        while ledger.lock().expect("ledger").len() == known
+            && patience.elapsed() < Duration::from_secs(10)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         server.kill();
         over.store(true, Ordering::Release);
         writing.await.expect("the writer");

@@ -28,7 +28,7 @@ fn filters() -> Filters {
 
 /// What the filters refuse of a published answer file, and how many answers it has.
 fn refused(answers: &str) -> Option<(Vec<Refused>, usize)> {
-    let folder = Path::new("/work/shared/data/mm-instruct-eval");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mm-instruct-eval");
     let questions = rows(&folder.join("MM-Instruct-Eval-question.json"))?;
     let answers = rows(&folder.join(answers))?;
     let filters = filters();
