@@ -53,6 +53,12 @@ pub fn seed(run_seed: u64, parts: &[&str]) -> u64 {
     digest.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
+/// [`seed`] for a call to a language model, below 2^31: servers take 32-bit seeds, and llama.cpp
+/// reads the largest as "random".
+pub fn call_seed(run_seed: u64, parts: &[&str]) -> u64 {
+    seed(run_seed, parts) & 0x7fff_ffff
+}
+
 /// A key of a sequence of texts that is too long to hold: SHA-256 over each one's length and bytes.
 #[derive(Default)]
 pub struct Sequence(Sha256);

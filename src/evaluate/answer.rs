@@ -291,7 +291,7 @@ impl Asking for Scribe {
         let question = &pad.questions[task.question];
         let images = pad.view.attachments(question, task.question)?;
         let message = Message { images, ..Message::user(break_up(&pad.text(question))) };
-        let seed = hash::seed(pad.seed, &["evaluate answer", &task.key]) & 0x7fff_ffff;
+        let seed = hash::call_seed(pad.seed, &["evaluate answer", &task.key]);
         Ok(ChatRequest::new(vec![message], pad.settings.clone(), seed))
     }
 

@@ -11,8 +11,7 @@ use crate::base::hash;
 use crate::base::key::Key;
 use crate::dataset::ShowError;
 use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, Role, SamplingSettings,
-    unfinished,
+    ChatModel, ChatReply, ChatRequest, LlmError, Message, Role, SamplingSettings, unfinished,
 };
 use crate::work::{Asking, Backend, Calls, Fate, Outcome, Phase, Progress, Stop, Worked};
 
@@ -180,9 +179,8 @@ impl Judge {
             ..Message::user(self.prompts.turn(turn))
         };
         let messages = vec![Message::system(self.prompts.system.trim()), user];
-        let seed = hash::seed(self.seed, &["judge", &task.key, &task.attempt.to_string()]);
-        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        Ok(ChatRequest::new(messages, self.settings.clone(), seed & 0x7fff_ffff))
+        let seed = hash::call_seed(self.seed, &["judge", &task.key, &task.attempt.to_string()]);
+        Ok(ChatRequest::new(messages, self.settings.clone(), seed))
     }
 
     /// Judges all that is not judged yet. Each reply is kept when it comes.
@@ -314,10 +312,7 @@ pub(super) fn unshown(error: &Error) -> Option<FailedCall> {
 
 pub(super) fn failure(error: &LlmError, fate: Fate) -> FailedCall {
     let (code, reason) = (error.code().to_owned(), error.to_string());
-    // Smaller photos, by a setting that is in no key, may pass later.
-    let is_too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
-    let refused = fate == Fate::Refused && !is_too_large;
-    FailedCall { code, reason, attempts: error.attempts, refused }
+    FailedCall { code, reason, attempts: error.attempts, refused: fate == Fate::Refused }
 }
 
 /// A reply with its verdict, as it is kept.

@@ -217,8 +217,7 @@ impl Sheet {
     /// The call without a schema and without what is told of an attempt before it.
     fn plain(&self, question: usize, number: u32) -> ChatRequest {
         let Question { messages, seed, .. } = &self.questions[question];
-        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        let seed = hash::seed(*seed, &["attempt", &number.to_string()]) & 0x7fff_ffff;
+        let seed = hash::call_seed(*seed, &["attempt", &number.to_string()]);
         ChatRequest::new(messages.clone(), self.questioning.settings.clone(), seed)
     }
 

@@ -14,7 +14,7 @@ use crate::base::failure::Failure;
 use crate::dataset::record::{AnswerRow, Pair, Rejection, Stage};
 use crate::dataset::store::Store;
 use crate::dataset::{PhotoViewer, ShowError};
-use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmFault, LlmTarget};
+use crate::llm::{ChatReply, ChatRequest, FinishReason, LlmConfig, LlmError, LlmTarget};
 use crate::work::{Asking, Backend, Calls, Fate, Feed, Outcome, Phase, Progress, Stop, blocking};
 
 use super::settings::AnswerSettings;
@@ -271,9 +271,6 @@ impl Asking for Asker {
 
     fn failure(&self, Attempt { pair, .. }: &Attempt, error: &LlmError, fate: Fate) -> Row {
         let failure = rejection(pair, error.code(), &error.to_string());
-        // Another size may pass, which is a setting that no key rests on.
-        let too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
-        let fate = if too_large { Fate::Later } else { fate };
         Row::Failed { pair_key: pair.key.clone(), failure, attempts: error.attempts, fate }
     }
 }

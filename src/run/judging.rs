@@ -15,9 +15,7 @@ use crate::dataset::record::{AnswerRow, Measured, Pair};
 use crate::dataset::store::{JudgeReply, Judged, JudgedUnder, MeasureTotals, Store};
 use crate::dataset::{PhotoViewer, ShowError};
 use crate::encoder::Encoder;
-use crate::llm::{
-    ChatModel, ChatReply, ChatRequest, LlmError, LlmFault, Message, SamplingSettings, See,
-};
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings, See};
 use crate::measure::judged::{JudgePrompts, Shown, blind};
 use crate::measure::{MeasureName, Question};
 use crate::work::{
@@ -281,8 +279,7 @@ impl Judge {
         }
         let attempt = (task.replies.len() + 1).to_string();
         let parts = ["judged", self.question.name(), &answer.answer_key, &attempt];
-        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        let seed = hash::seed(self.seed, &parts) & 0x7fff_ffff;
+        let seed = hash::call_seed(self.seed, &parts);
         let mut request = ChatRequest::new(messages, self.settings.clone(), seed);
         if !self.schema.is_refused() {
             request.json_schema = self.question.schema();
@@ -366,9 +363,6 @@ impl Asking for Bench {
 
     fn failure(&self, task: &Task, error: &LlmError, fate: Fate) -> Row {
         let (_, answer) = &*task.sample;
-        // Smaller photos, by a setting that is in no key, may pass later.
-        let is_too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
-        let fate = if is_too_large { Fate::Later } else { fate };
         Row::Ended(match fate {
             Fate::Later => failure(task, error.code(), error.to_string()),
             Fate::Refused => self.0.values(answer, self.0.question.refused(error.code())),

@@ -10,7 +10,7 @@ use crate::base::hash;
 use crate::dataset::record::{Refused, Rejection, Stage, Verdict};
 use crate::dataset::store::{PhotoReply, Store};
 use crate::dataset::{ImageRef, PhotoViewer, ShowError};
-use crate::llm::{ChatReply, ChatRequest, ImageAttachment, LlmError, LlmFault, See};
+use crate::llm::{ChatReply, ChatRequest, ImageAttachment, LlmError, See};
 use crate::work::{Asking, Fate, Outcome};
 
 /// Says that the server refused a question for good: such a reply has no text.
@@ -110,8 +110,7 @@ impl<R: PhotoRole> PhotoCalls<R> {
     }
 
     fn seed(&self, task: &PhotoTask<R::About>) -> u64 {
-        // Servers take 32-bit seeds, and llama.cpp reads the largest as "random".
-        hash::seed(self.seed, &[R::NAME, &task.key, &task.attempt.to_string()]) & 0x7fff_ffff
+        hash::call_seed(self.seed, &[R::NAME, &task.key, &task.attempt.to_string()])
     }
 
     fn row(&self, task: &PhotoTask<R::About>, seed: u64, verdict: Verdict) -> PhotoReply {
@@ -194,9 +193,7 @@ impl<R: PhotoRole> Asking for PhotoCalls<R> {
     fn failure(&self, task: &Self::Task, error: &LlmError, fate: Fate) -> PhotoRow {
         let (code, reason) = (error.code(), error.to_string());
         let rejection = self.rejection(task, code, &reason);
-        // Another size may pass, which is a setting that no key rests on.
-        let too_large = matches!(error.fault, LlmFault::PhotoTooLarge { .. });
-        if fate == Fate::Later || too_large {
+        if fate == Fate::Later {
             let (key, attempts) = (task.key.clone(), error.attempts);
             return PhotoRow::Failed { key, failure: rejection, attempts };
         }

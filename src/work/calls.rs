@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::base::failure::{Error, ErrorKind, Failure};
-use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError};
+use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, LlmFault};
 
 use super::backend::Backend;
 use super::breaker::Whose;
@@ -337,7 +337,12 @@ impl<A: Asking> Working<'_, A> {
     }
 
     fn refused(&mut self, task: &A::Task, error: &LlmError) {
-        let row = self.calls.asking.failure(task, error, Fate::Refused);
+        let fate = match error.fault {
+            // A smaller photo may pass, by a setting that no key rests on.
+            LlmFault::PhotoTooLarge { .. } => Fate::Later,
+            _ => Fate::Refused,
+        };
+        let row = self.calls.asking.failure(task, error, fate);
         self.keep(Outcome::done(row), After::Done);
     }
 
