@@ -7,6 +7,7 @@ mod app;
 pub mod auth;
 mod batch;
 mod call;
+pub mod callers;
 mod convert;
 pub mod error;
 pub mod fault;

@@ -11,6 +11,7 @@ use tonic_health::server::HealthReporter;
 
 use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
+use super::callers::{Accounts, QuotaLayer, TrustedProxies};
 use super::layers::{
     CallLimitLayer, DeadlineLayer, DrainLayer, ExplainLayer, Incoming, PanicLayer, Shutdown, bind,
 };
@@ -104,6 +105,8 @@ async fn open<H: Health>(
     if let Some(ring) = &ring {
         ring.follow();
     }
+    let accounts = Accounts::new(&config.serve.callers, metrics.clone());
+    let proxies = TrustedProxies::new(&config.serve.callers.trusted_proxies);
     let requests = usize::try_from(limits.max_requests).unwrap_or(usize::MAX);
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
@@ -117,6 +120,7 @@ async fn open<H: Health>(
         .layer(ObserveLayer::new(metrics.clone(), METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(AuthLayer::new(ring))
+        .layer(QuotaLayer::new(accounts, proxies, METHODS, limits.stream_idle()))
         .layer(CallLimitLayer::new(requests, limits.stream_idle()))
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
         .layer(ExplainLayer)
@@ -143,6 +147,7 @@ impl Running {
         let mut tasks = JoinSet::new();
         let every = Duration::from_secs(app.config.serve.prober.interval_seconds);
         tasks.spawn(health::probe(Arc::clone(&app), reporter, shutdown.clone(), every));
+        tasks.spawn(start::sweep_data(Arc::clone(&app), metrics.clone(), shutdown.clone()));
         tasks.spawn(telemetry::sample(Arc::clone(&app), metrics, shutdown.clone()));
         tasks.spawn(start::maintain_library(Arc::clone(&app), shutdown.clone()));
         let served = serving.await;

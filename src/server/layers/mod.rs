@@ -14,6 +14,7 @@ pub(super) mod testing;
 pub use connections::{Connection, Incoming, bind};
 pub use deadline::{Deadline, DeadlineLayer};
 pub use explain::{Explain, ExplainLayer};
+pub(crate) use held::hold;
 pub use limits::CallLimitLayer;
 pub use panics::PanicLayer;
 pub use shutdown::{DrainLayer, Shutdown};
