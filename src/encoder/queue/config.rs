@@ -27,7 +27,9 @@ pub struct QueueConfig {
     pub bulk_batch_size: usize,
     /// Texts per inference call at most, 1 to 1024.
     pub text_batch_size: usize,
-    /// Padded tokens per inference call at most, 1 to 1,048,576; one text always goes.
+    /// Padded tokens per inference call at most, 1 to 1,048,576; one text always goes. A running
+    /// batch cannot be interrupted: this is how long a word may have to wait. On processors larger
+    /// ones win nothing.
     pub text_batch_tokens: usize,
     /// Batches that may be decoded ahead of inference, per lane, 1 to 64.
     pub batches_ahead: usize,
@@ -52,7 +54,7 @@ impl Default for QueueConfig {
             batch_bytes: 256 << 20,
             bulk_batch_size: 2,
             text_batch_size: 32,
-            text_batch_tokens: 2048,
+            text_batch_tokens: 256,
             batches_ahead: 4,
             max_queue_items: 512,
             max_queue_bytes: 512 << 20,

@@ -14,7 +14,7 @@ use crate::model::manifest::Padding;
 /// One tower: the queue is the same for both.
 pub(super) trait Tower: Send + Sync + 'static {
     /// An item as the caller gives it.
-    type Raw: Send + 'static;
+    type Raw: Clone + Send + Sync + 'static;
     /// An item as the graph gets it.
     type Ready: Send + 'static;
     /// What preparing found out about the item.

@@ -66,19 +66,30 @@ impl<T: Tower> TowerQueue<T> {
     /// Embeds the items of one call; answers are in item order.
     pub(super) async fn embed(
         self: &Arc<Self>,
-        raws: Vec<T::Raw>,
+        mut raws: Vec<T::Raw>,
         call: &CallContext,
     ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
         if raws.is_empty() {
             return Ok(Vec::new());
         }
-        let ticket = self.ticket(call, false);
-        if ticket.is_late(Instant::now()) {
+        if call.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(QueueError::DeadlineExceeded);
         }
         within(call.deadline, async {
-            let places = self.admit(&raws, call).await?;
-            self.attend(raws, ticket, places).await
+            loop {
+                let places = self.admit(&raws, call).await?;
+                let count = raws.len();
+                // One that waits for its places waits again when they are taken for others.
+                let kept = (call.admission == Admission::Wait).then(|| raws.clone());
+                match (self.attend(raws, self.ticket(call, false), places).await?, kept) {
+                    (Some(answers), _) => return Ok(answers),
+                    (None, Some(kept)) => raws = kept,
+                    (None, None) => {
+                        let full = self.places[call.lane].none_free(count);
+                        return Err(self.overloaded(call.lane, count, full));
+                    }
+                }
+            }
         })
         .await
     }
@@ -90,7 +101,7 @@ impl<T: Tower> TowerQueue<T> {
     ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
         let ticket = self.ticket(&CallContext::default(), true);
         let places = self.places[Lane::Interactive].free_pass();
-        self.attend(vec![raw], ticket, places).await
+        self.attend(vec![raw], ticket, places).await?.ok_or(QueueError::Closed)
     }
 
     fn ticket(&self, call: &CallContext, urgent: bool) -> Arc<Ticket> {
@@ -135,12 +146,13 @@ impl<T: Tower> TowerQueue<T> {
         QueueError::Overloaded { what, wanted, free, limit, retry_after }
     }
 
+    /// The answers; none where the places were taken for others.
     async fn attend(
         self: &Arc<Self>,
         raws: Vec<T::Raw>,
         ticket: Arc<Ticket>,
         places: Reservation,
-    ) -> Result<Vec<Answer<T::Facts>>, QueueError> {
+    ) -> Result<Option<Vec<Answer<T::Facts>>>, QueueError> {
         let count = raws.len();
         let (replies, mut answers) = unbounded_channel();
         let mut attended = CallGuard::new(self, &ticket);
@@ -155,8 +167,7 @@ impl<T: Tower> TowerQueue<T> {
             };
             let Some(answer) = answer else {
                 if ticket.is_shed() {
-                    let full = self.places[ticket.lane].none_free(count);
-                    return Err(self.overloaded(ticket.lane, count, full));
+                    return Ok(None);
                 }
                 let late = ticket.is_late(Instant::now());
                 return Err(if late { QueueError::DeadlineExceeded } else { QueueError::Closed });
@@ -165,7 +176,7 @@ impl<T: Tower> TowerQueue<T> {
         }
         attended.complete = true;
         answered.sort_by_key(|answer| answer.index);
-        Ok(answered)
+        Ok(Some(answered))
     }
 
     fn enqueue(

@@ -100,7 +100,9 @@ fn every_series() -> Vec<String> {
             series.push(format!("pw_queue_size{{tower=\"{tower}\",lane=\"{lane}\"}}"));
         }
     }
-    series.extend(["cancelled", "deadline", "closed"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
+    series.extend(["cancelled", "deadline", "closed", "shed"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
+    series.extend(["calls", "items", "bytes", "streams", "jobs"].map(|it| format!("pw_quota_refused{{quota=\"{it}\"}}")));
+    series.extend(["runs", "libraries", "databases"].map(|it| format!("pw_data_bytes{{part=\"{it}\"}}")));
     let states = ["queued", "running", "succeeded", "failed", "cancelled"];
     series.extend(states.map(|state| format!("pw_jobs{{state=\"{state}\"}}")));
     series.extend(CODES.map(|code| format!("pw_llm_failures{{code=\"{code}\"}}")));
