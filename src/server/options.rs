@@ -4,6 +4,7 @@ use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
+use crate::base::check::{self, Problems};
 use crate::instruction::store::InstructionFilter;
 use crate::matching::check::CheckKind;
 use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
@@ -18,6 +19,8 @@ pub struct Draw {
     pub rules: MatchRules,
     pub seed: u64,
     pub filter: InstructionFilter,
+    /// The recall@10 wished for of the search, where it is not the server's.
+    pub recall: Option<f64>,
 }
 
 /// What a request's options come to over the server's own settings.
@@ -39,7 +42,10 @@ pub fn draw(
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     let filter = filter(options)?;
-    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)?, filter })
+    let recall = options.target_recall;
+    let recall = recall.map(|recall| check::range("options.target_recall", recall, 0.5, 1.0));
+    let recall = recall.transpose().map_err(|problem| Fault::from(Problems(vec![problem])))?;
+    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)?, filter, recall })
 }
 
 /// Which instructions a request lets be drawn.
