@@ -4,7 +4,7 @@ use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
-use crate::base::check::{self, Problems};
+use crate::base::check;
 use crate::instruction::store::InstructionFilter;
 use crate::matching::check::CheckKind;
 use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
@@ -42,10 +42,17 @@ pub fn draw(
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     let filter = filter(options)?;
-    let recall = options.target_recall;
-    let recall = recall.map(|recall| check::range("options.target_recall", recall, 0.5, 1.0));
-    let recall = recall.transpose().map_err(|problem| Fault::from(Problems(vec![problem])))?;
-    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)?, filter, recall })
+    let (seed, recall) = (validate::seed("options.seed", options.seed)?, recall(options)?);
+    Ok(Draw { rules, seed, filter, recall })
+}
+
+/// The recall@10 that a request wishes for.
+///
+/// # Errors
+/// It is out of range.
+pub fn recall(options: &pb::MatchOptions) -> Result<Option<f64>, Fault> {
+    let checked = |recall| check::range("options.target_recall", recall, 0.5, 1.0);
+    options.target_recall.map(checked).transpose().map_err(Fault::from)
 }
 
 /// Which instructions a request lets be drawn.
