@@ -48,7 +48,7 @@ pub struct Recall {
     pub of: Modality,
     /// Queries measured with.
     pub queries: usize,
-    /// Vectors in the index at that time.
+    /// Vectors in the index at that time, those held back among them.
     pub vectors: usize,
     /// Widths, rising, and the recall@10 in [0, 1] found with each; at least one.
     pub curve: Vec<(usize, f64)>,
@@ -121,6 +121,8 @@ pub struct RecallFacts {
 pub struct Measurement {
     of: Modality,
     queries: Vec<Vec<f32>>,
+    /// Vectors that are added right after.
+    held_back: usize,
     /// The similarities of each query's nearest vectors, most similar first.
     truth: Vec<Vec<f32>>,
     next_row: usize,
@@ -136,7 +138,8 @@ impl Measurement {
     pub fn new(of: Modality, mut queries: Vec<Vec<f32>>) -> Self {
         queries.truncate(SAMPLE);
         let truth = vec![Vec::new(); queries.len()];
-        Self { of, queries, truth, next_row: 0, curve: Vec::new(), searched: 0, found: 0 }
+        let (held_back, curve) = (0, Vec::new());
+        Self { of, queries, held_back, truth, next_row: 0, curve, searched: 0, found: 0 }
     }
 
     /// The whole measurement at once; the index keeps what it gives. An exact index has nothing to
@@ -172,7 +175,7 @@ impl Measurement {
         match next.filter(|width| !enough || graph.set_width().is_some_and(|set| *width <= set)) {
             Some(width) => self.search(graph, width)?,
             None => {
-                graph.keep(self.result(graph.len()));
+                graph.keep(self.result(graph.len() + self.held_back));
                 return Ok(true);
             }
         }
@@ -260,7 +263,8 @@ impl HeldBack {
         let unit = |vector: &Vec<f32>| super::unit(vector, index.dim(), || "a vector".to_owned());
         let queries = self.items.iter().map(|(_, vector)| Ok(unit(vector)?.0));
         let queries = queries.collect::<Result<_, IndexError>>()?;
-        Measurement::new(of, queries).run(index)?;
+        let held_back = self.items.len();
+        Measurement { held_back, ..Measurement::new(of, queries) }.run(index)?;
         self.items.iter().try_for_each(|(id, vector)| index.add(id, vector))
     }
 }
