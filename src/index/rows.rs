@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use numkong::bf16;
+use numkong::{bf16, cast};
 
-use super::scan::shortened;
 use super::vector::{clamp, dot};
 
 /// A row-major f32 matrix of vectors of length 1.
@@ -95,4 +94,12 @@ impl Rows {
     pub(super) fn values(&self, rows: Range<usize>) -> &[f32] {
         &self.values[rows.start * self.dim..rows.end * self.dim]
     }
+}
+
+/// Values in 16 bits.
+pub(super) fn shortened(values: &[f32]) -> Vec<bf16> {
+    let mut short = vec![bf16::ZERO; values.len()];
+    // They are equally many, which is all that it asks for.
+    let _done = cast(values, &mut short);
+    short
 }

@@ -7,11 +7,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use numkong::{
-    Dot, PackedMatrix, Tensor, TensorError, available, bf16, cap, cast, configure_thread,
-};
+use numkong::{Dot, PackedMatrix, Tensor, TensorError, available, bf16, cap, configure_thread};
 
-use super::rows::Rows;
+use super::rows::{Rows, shortened};
 
 /// From this many queries on, a matrix product is quicker.
 const MANY: usize = 4;
@@ -62,14 +60,6 @@ pub(super) fn nearest(
 /// Rows in 16 bits.
 fn short(rows: &Rows, range: Range<usize>) -> Cow<'_, [bf16]> {
     rows.short(range.clone()).map_or_else(|| shortened(rows.values(range)).into(), Cow::Borrowed)
-}
-
-/// Values in 16 bits.
-pub(super) fn shortened(values: &[f32]) -> Vec<bf16> {
-    let mut short = vec![bf16::ZERO; values.len()];
-    // They are equally many, which is all that it asks for.
-    let _done = cast(values, &mut short);
-    short
 }
 
 /// Queries to be compared with tiles of rows.

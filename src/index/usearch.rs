@@ -22,20 +22,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use ::usearch::Index;
 use ::usearch::ffi::Matches;
-use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::ask::{Ask, Modality};
 use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind, inconsistent};
 use super::exact::{check_k, distinct};
+use super::graph::{check_payload, create, split_payload};
 use super::ids::IdMap;
 use super::recall::{Recall, RecallFacts, SearchFacts, UNMEASURED};
 use super::rows::Rows;
 use super::threads::{self, Gate};
 use super::vector::{check_id, check_many, unit};
-use super::{
-    Hit, IndexConfig, IndexError, IndexKind, LocalIndex, Scalar, VectorSearch, VectorStore, scan,
-};
+use super::{Hit, IndexConfig, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, scan};
 use crate::base::check::{Problem, Problems, Settings};
 
 /// Places reserved at first.
@@ -486,60 +485,7 @@ impl LocalIndex for UsearchIndex {
     }
 }
 
-fn create(dim: usize, config: &IndexConfig) -> Result<Index, IndexError> {
-    let options = IndexOptions {
-        dimensions: dim,
-        metric: metric(config.scalar),
-        quantization: match config.scalar {
-            Scalar::F32 => ScalarKind::F32,
-            Scalar::F16 => ScalarKind::F16,
-            Scalar::Bf16 => ScalarKind::BF16,
-            Scalar::I8 => ScalarKind::I8,
-        },
-        connectivity: config.connectivity,
-        expansion_add: config.expansion_add,
-        // Each search says how wide it is.
-        expansion_search: 1,
-        multi: false,
-    };
-    Index::new(&options).map_err(|error| IndexError::backend("make an index", error))
-}
-
-/// Of vectors of length 1 the inner product is the cosine, without the division. In 8 bits their
-/// length is lost.
-fn metric(scalar: Scalar) -> MetricKind {
-    match scalar {
-        Scalar::F32 | Scalar::F16 | Scalar::Bf16 => MetricKind::IP,
-        Scalar::I8 => MetricKind::Cos,
-    }
-}
-
 /// Squared Euclidean distance.
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
-}
-
-/// The vectors of `next_key` keys, and the graph behind them.
-fn split_payload(payload: &[u8], dim: usize, next_key: u64) -> Option<(Rows, &[u8])> {
-    let count = usize::try_from(next_key).ok()?;
-    let (rows, graph) = payload.split_at_checked(Rows::size(dim, count)?)?;
-    Some((Rows::from_bytes(dim, count, rows)?, graph))
-}
-
-/// Compares the graph's own header with ours before `usearch` reads the rest.
-fn check_payload(
-    path: &Path,
-    payload: &[u8],
-    index: &Index,
-    nodes: usize,
-) -> Result<(), IndexError> {
-    let found = Index::metadata_from_buffer(payload)
-        .map_err(|error| inconsistent(path, format!("unreadable graph: {error}")))?;
-    let agrees = found.dimensions == index.dimensions() as u64
-        && found.quantization == index.scalar_kind()
-        && found.metric == index.metric_kind()
-        && found.count_present == nodes as u64
-        && found.count_deleted == 0
-        && !found.multi;
-    if agrees { Ok(()) } else { Err(inconsistent(path, format!("the graph holds {found:?}"))) }
 }
