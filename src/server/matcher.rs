@@ -133,6 +133,7 @@ impl App {
     fn instruction_matcher(&self, draw: &Draw) -> Result<Matcher, Fault> {
         let index = self.library.filtered_index(&draw.filter);
         let matcher = Matcher::new(draw.rules.clone(), index, None).map_err(Fault::from)?;
+        let matcher = matcher.with_recall(draw.recall);
         if draw.rules.checks().is_empty() {
             return Ok(matcher);
         }

@@ -32,7 +32,7 @@ pub use read::{Found, InstructionPage, LibraryExport};
 pub use write::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
 
 use crate::base::lock::FolderLock;
-use crate::index::{IndexConfig, IndexKind, VectorSearch};
+use crate::index::{IndexConfig, IndexKind, SearchFacts, VectorSearch};
 use live::SharedLock;
 use live::{Live, LiveIndex};
 use open::Snapshot;
@@ -116,6 +116,11 @@ impl InstructionStore {
     /// The kind of index in use: never [`IndexKind::Auto`].
     pub fn index_kind(&self) -> IndexKind {
         self.live.read().index.kind()
+    }
+
+    /// How the index searches now, and how much that finds.
+    pub fn search_facts(&self) -> SearchFacts {
+        self.live.read().facts()
     }
 
     /// The index as it is at each call, for a [`Matcher`](crate::matching::Matcher) as long-lived

@@ -100,6 +100,11 @@ fn every_series() -> Vec<String> {
             series.push(format!("pw_queue_size{{tower=\"{tower}\",lane=\"{lane}\"}}"));
         }
     }
+    for modality in ["text", "image"] {
+        for name in ["index_recall", "index_width"] {
+            series.push(format!("pw_{name}{{modality=\"{modality}\"}}"));
+        }
+    }
     series.extend(["cancelled", "deadline", "closed"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
     let states = ["queued", "running", "succeeded", "failed", "cancelled"];
     series.extend(states.map(|state| format!("pw_jobs{{state=\"{state}\"}}")));
