@@ -13,3 +13,4 @@ mod kill;
 mod layers;
 mod llm_jobs;
 mod ops;
+mod page;

@@ -47,6 +47,27 @@ impl Server {
         Self { child, address, metrics, flags, folder, _temporary: None }
     }
 
+    /// A server by a line of words as a reader types it in `folder`, on free ports.
+    pub fn by_words(folder: &Path, words: &[String]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
+        let mut words = words.iter();
+        let mut host = "127.0.0.1".to_owned();
+        while let Some(word) = words.next() {
+            if word == "--listen" {
+                let listen = words.next().expect("an address");
+                host = listen.rsplit_once(':').expect("IP:PORT").0.to_owned();
+            } else {
+                command.arg(word);
+            }
+        }
+        command.args(["--metrics-listen", "127.0.0.1:0", "--lame-duck-seconds", "0"]);
+        command.current_dir(folder);
+        let listen = format!("{host}:0");
+        let (child, address, metrics) = launch(command, folder, &listen);
+        let (folder, flags) = (folder.to_owned(), Vec::new());
+        Self { child, address, metrics, flags, folder, _temporary: None }
+    }
+
     /// The folder that holds `data`, `photos` and `server.log`.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -143,7 +164,7 @@ pub async fn connect(address: &str) -> Channel {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
     command
-        .args(["serve", "--metrics-listen", "127.0.0.1:0", "--data"])
+        .args(["serve", "--metrics-listen", "127.0.0.1:0", "--lame-duck-seconds", "0", "--data"])
         .arg(folder.join("data"))
         .arg("--image-root")
         .arg(samples())
@@ -154,10 +175,15 @@ pub fn command(folder: &Path) -> Command {
 }
 
 fn spawn(folder: &Path, flags: &[String]) -> (Child, String, String) {
+    let mut command = command(folder);
+    command.args(flags);
+    launch(command, folder, "127.0.0.1:0")
+}
+
+fn launch(mut command: Command, folder: &Path, listen: &str) -> (Child, String, String) {
     let log = fs_err::OpenOptions::new().create(true).append(true).open(folder.join("server.log"));
-    let mut child = command(folder)
-        .args(["--listen", "127.0.0.1:0"])
-        .args(flags)
+    let mut child = command
+        .args(["--listen", listen])
         .stdout(Stdio::piped())
         .stderr(log.expect("log").into_file())
         .spawn()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pairwright::config::TlsConfig;
-use pairwright::server::tls::server_tls;
+use pairwright::server::tls::LiveTls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tonic::Status;
@@ -50,7 +50,7 @@ async fn fixture(mutual: bool) -> Fixture {
         key: Some(write("key.pem", key)),
         client_ca: mutual.then(|| write("ca.pem", clients.pem())),
     };
-    let tls = server_tls(&config).expect("good files");
+    let tls = LiveTls::open(&config).expect("good files");
     assert!(tls.is_some());
     let running = start(Options { tls, ..Options::default() }).await;
     Fixture { _folder: folder, servers, clients, running }
