@@ -34,7 +34,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub type Fetched = (Bytes, Vec<OwnedSemaphorePermit>);
 
 /// Finds the addresses of a name.
-type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// Fetches files over http and https. Cheap to clone.
 #[derive(Clone)]
@@ -57,7 +57,8 @@ impl Fetcher {
         Self::with_policy(config, max_file_bytes, is_public, lookup)
     }
 
-    fn with_policy(
+    /// As [`Self::new`], by other rules about who may be asked.
+    pub(super) fn with_policy(
         config: &UrlsConfig,
         max_file_bytes: u64,
         allowed: fn(IpAddr) -> bool,

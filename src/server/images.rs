@@ -153,3 +153,64 @@ impl ImageLoader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::routing::get;
+
+    use super::*;
+    use crate::config::UrlsConfig;
+    use crate::server::fetch::Lookup;
+
+    /// Photos at addresses of this machine, a thousand bytes each, and how many were asked for at
+    /// once.
+    async fn photos() -> (String, Arc<AtomicUsize>) {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let answer = move || {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                vec![7u8; 1000]
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let router = Router::new().fallback(get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (format!("http://{address}"), seen)
+    }
+
+    fn loader(budget: u64) -> ImageLoader {
+        let config = UrlsConfig { enabled: true, ..UrlsConfig::default() };
+        let names: Lookup =
+            Arc::new(|_| Box::pin(std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, 1])]))));
+        let fetcher = Fetcher::with_policy(&config, 32 << 20, |_| true, names).expect("client");
+        ImageLoader::new(None, Some(fetcher), 32 << 20, budget)
+    }
+
+    #[tokio::test]
+    async fn many_small_photos_of_one_call_are_fetched_side_by_side() {
+        let (base, most) = photos().await;
+        let loader = loader(512 << 20);
+        let image = |at: usize| {
+            let uri = format!("{base}/{at}.jpg");
+            pb::Image { source: Some(pb::image::Source::Uri(uri)) }
+        };
+        let mut loaded = loader.load((0..64).map(image).collect(), "images").await.expect("loaded");
+        let images = loaded.take_images();
+        assert_eq!(images.len(), 64);
+        assert!(images.iter().all(|one| one.as_ref().is_ok_and(|bytes| bytes.len() == 1000)));
+        assert!((2..=SIDE_BY_SIDE).contains(&most.load(Ordering::SeqCst)));
+        let all = loader.budget.available_permits();
+        drop(loaded);
+        assert_eq!(loader.budget.available_permits(), all + 64, "a grain for each");
+    }
+}

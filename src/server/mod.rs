@@ -27,7 +27,7 @@ pub mod observe;
 mod options;
 mod pages;
 mod probe;
-mod reload;
+pub mod reload;
 mod routes;
 mod serve;
 mod services;

@@ -119,7 +119,8 @@ mod tests {
         let path = folder.path().join("file");
         fs_err::write(&path, "one").expect("written");
         let text = Arc::new(Text { path: path.clone(), read: Mutex::default() });
-        follow_every(vec![text.clone()], Duration::from_millis(5));
+        let all: Vec<Arc<dyn Reload>> = vec![text.clone()];
+        follow_every(all, Duration::from_millis(5));
         fs_err::write(&path, "another").expect("written");
         for _ in 0..2000 {
             tokio::time::sleep(Duration::from_millis(5)).await;

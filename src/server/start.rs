@@ -117,6 +117,9 @@ fn open_library(
     stop: &dyn Fn() -> bool,
 ) -> Result<InstructionStore, Error> {
     let embed = |texts: &[&str]| -> Result<Vec<Vec<f32>>, EncoderError> {
+        if stop() {
+            return Err(EncoderError::Closed);
+        }
         Ok(encoder.embed_texts(texts)?.into_iter().map(|text| text.vector).collect())
     };
     let folder = config.serve.data_folder();

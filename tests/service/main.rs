@@ -14,3 +14,4 @@ mod layers;
 mod llm_jobs;
 mod ops;
 mod page;
+mod strangers;

@@ -60,7 +60,7 @@ impl Server {
                 command.arg(word);
             }
         }
-        command.args(["--metrics-listen", "127.0.0.1:0", "--lame-duck-seconds", "0"]);
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
         command.current_dir(folder);
         let listen = format!("{host}:0");
         let (child, address, metrics) = launch(command, folder, &listen);
@@ -101,6 +101,15 @@ impl Server {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Bytes of memory that are resident now.
+    pub fn resident(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>();
+        kib.expect("a number") << 10
     }
 
     /// Waits for the end.
@@ -164,7 +173,8 @@ pub async fn connect(address: &str) -> Channel {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
     command
-        .args(["serve", "--metrics-listen", "127.0.0.1:0", "--lame-duck-seconds", "0", "--data"])
+        .env("PAIRWRIGHT__SERVE__LIMITS__LAME_DUCK_SECONDS", "0")
+        .args(["serve", "--metrics-listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
         .arg("--image-root")
         .arg(samples())

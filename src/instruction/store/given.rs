@@ -6,7 +6,6 @@ use super::EmbedTexts;
 use super::error::LibraryStoreError;
 use super::rows::{self, Rows};
 use crate::base::Stopped;
-use crate::index::IndexConfig;
 
 /// What becomes of vectors that callers supplied when another model is used from now on. Those that
 /// were made from the text are made anew whatever is said here.
@@ -79,6 +78,7 @@ pub(super) fn refusing(embed: EmbedTexts<'_>) -> Opening<'_> {
 mod tests {
     use super::*;
     use crate::base::failure::Failure;
+    use crate::index::IndexConfig;
     use crate::instruction::store::{InstructionStore, NewInstruction};
     use std::path::Path;
 

@@ -11,7 +11,6 @@ mod reply;
 mod request;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 

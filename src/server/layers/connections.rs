@@ -18,7 +18,7 @@ use tower::{Layer, Service};
 
 use super::connection::Connection;
 use super::held::Keep;
-use super::places::{Place, Places};
+use super::places::Places;
 use super::{Answer, refuse};
 use crate::server::ServerError;
 use crate::server::fault::Fault;
