@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tonic::Request;
 
-use super::layers::Deadline;
+use super::layers::{CallBytes, Deadline};
 use crate::encoder::queue::{Admission, CallContext, Lane};
 
 /// A call: when it began and when it must end.
@@ -13,13 +13,20 @@ pub struct Call {
     /// When the handler was entered.
     pub began: Instant,
     deadline: Option<Instant>,
+    bytes: Option<CallBytes>,
 }
 
 impl Call {
     /// The call a request belongs to.
     pub fn of<T>(request: &Request<T>) -> Self {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        Self { began: Instant::now(), deadline }
+        let bytes = request.extensions().get::<CallBytes>().cloned();
+        Self { began: Instant::now(), deadline, bytes }
+    }
+
+    /// What the call's messages hold of the memory for messages; none without a port.
+    pub fn bytes(&self) -> Option<CallBytes> {
+        self.bytes.clone()
     }
 
     /// When the client stops waiting.

@@ -75,7 +75,7 @@ impl App {
     ) -> Result<MatchQuery, Fault> {
         let caption = Some(query.caption).filter(|caption| !caption.trim().is_empty());
         if let Some(caption) = &caption {
-            validate::text(&format!("{field}.caption"), caption, &self.limits)?;
+            validate::shown_text(&format!("{field}.caption"), caption, &self.limits)?;
         }
         match (query.image_source, photo, caption) {
             (Some(ImageSource::ImageEmbedding(given)), _, caption) => {

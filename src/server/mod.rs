@@ -6,6 +6,7 @@
 mod app;
 pub mod auth;
 mod batch;
+mod bounds;
 mod call;
 mod convert;
 pub mod error;
@@ -24,7 +25,9 @@ mod matcher;
 pub mod methods;
 pub mod observe;
 mod options;
+mod pages;
 mod probe;
+pub mod reload;
 mod routes;
 mod serve;
 mod services;

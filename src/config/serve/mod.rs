@@ -14,8 +14,8 @@ use crate::encoder::queue::QueueConfig;
 
 pub use limits::ServeLimits;
 pub use parts::{
-    AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
-    ServeLibraryConfig, TlsConfig, UrlsConfig, WarmupConfig,
+    AuthConfig, ConnectionsConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen,
+    OtelConfig, ProberConfig, ServeLibraryConfig, TlsConfig, UrlsConfig, WarmupConfig,
 };
 
 /// Where the service keeps its data when nothing else is said, below the current folder.
@@ -35,6 +35,7 @@ pub struct ServeConfig {
     /// Serve other machines without keys and without TLS.
     pub allow_insecure: bool,
     pub limits: ServeLimits,
+    pub connections: ConnectionsConfig,
     pub queue: QueueConfig,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
@@ -55,6 +56,7 @@ impl Default for ServeConfig {
             image_roots: Vec::new(),
             allow_insecure: false,
             limits: ServeLimits::default(),
+            connections: ConnectionsConfig::default(),
             queue: QueueConfig::default(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
@@ -72,6 +74,7 @@ impl Default for ServeConfig {
 impl Settings for ServeConfig {
     fn check(&self, checks: &mut Checks) {
         checks.section("limits", &self.limits);
+        checks.section("connections", &self.connections);
         checks.section("queue", &self.queue);
         checks.section("tls", &self.tls);
         checks.section("otel", &self.otel);
@@ -89,7 +92,6 @@ impl ServeConfig {
         self.data.clone().unwrap_or_else(|| PathBuf::from(DATA))
     }
 
-    /// Every wrong value: its name, the value, what is allowed.
     /// The paths that are made absolute when the configuration is resolved.
     pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let options = [
@@ -98,6 +100,7 @@ impl ServeConfig {
             &mut self.tls.key,
             &mut self.tls.client_ca,
             &mut self.auth.keys_file,
+            &mut self.otel.ca,
         ];
         let seed = match &mut self.library.seed {
             LibrarySeed::File(path) => Some(path),

@@ -11,6 +11,7 @@
 
 mod error;
 mod filter;
+mod given;
 mod live;
 mod open;
 mod read;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::{CreateError, LibraryStoreError, NoInstruction};
 pub use filter::InstructionFilter;
+pub use given::{GivenVectors, Opening};
 pub use live::StoredInstruction;
 pub use open::EmbedTexts;
 pub use read::{Found, InstructionPage, LibraryExport};

@@ -12,7 +12,7 @@ use super::{InstructionStore, locked};
 use crate::index::{self, HeldBack, LocalIndex, Measurement, Modality};
 
 /// Vectors added in one step; 1,536 bytes each at width 384.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
 
 /// From this many vectors on, they are added by many threads. Below, the graph is the same each
 /// time.
