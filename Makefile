@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test clients bench fuzz lint clean distclean
+.PHONY: help setup build demo test clients bench fuzz lint sbom clean distclean
 
 # For example: make setup SETUP_ARGS=--offline
 SETUP_ARGS ?=
@@ -84,6 +84,10 @@ fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 lint: ## formatting and clippy, warnings denied
 	@$(TIMED) "formatting" cargo fmt --check
 	@$(TIMED) "clippy" cargo clippy --profile quick --all-targets --locked -- -D warnings
+
+sbom: ## write a software bill of materials (CycloneDX) to target/sbom.cdx.json
+	@mkdir -p $(TARGET_DIR)
+	@$(TIMED) sbom python3 scripts/sbom.py $(TARGET_DIR)/sbom.cdx.json
 
 clean: ## remove the build and the demo's run folder; keep what set-up fetched
 	cargo clean

@@ -41,4 +41,4 @@ pub use limits::{DecodeOptions, ImageLimits};
 pub use look::look_distance;
 pub use pixels::Pixels;
 pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
-pub use shown::{jpeg_within, longer_side};
+pub use shown::{jpeg_within, longer_side, pixels};

@@ -1,5 +1,7 @@
 //! Photos made small enough to be sent to a model.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageReader};
 
@@ -44,8 +46,19 @@ pub fn jpeg_within(
 
 /// The longer side of an encoded image in pixels, by its header; `None` where it has none.
 pub fn longer_side(bytes: &[u8]) -> Option<u32> {
+    dimensions(bytes).map(|(width, height)| width.max(height))
+}
+
+/// How many pixels an encoded image has, by its header; `None` where it has none.
+pub fn pixels(bytes: &[u8]) -> Option<u64> {
+    // A hostile file is refused when it is decoded; here it only has no header.
+    let found = catch_unwind(AssertUnwindSafe(|| dimensions(bytes))).ok()?;
+    found.map(|(width, height)| u64::from(width) * u64::from(height))
+}
+
+fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
-    reader.into_dimensions().ok().map(|(width, height)| width.max(height))
+    reader.into_dimensions().ok()
 }
 
 fn encode(photo: &DynamicImage, quality: u8) -> Result<Vec<u8>, ImageError> {
@@ -72,7 +85,8 @@ mod tests {
         let photo = fixtures::jpeg_with_orientation(&fixtures::gradient(300, 200), 6);
         let shown = jpeg_within(&photo, &options, 150, 1 << 20).expect("valid");
         assert_eq!(size(&shown), (100, 150));
-        assert_eq!(longer_side(&shown), Some(150));
+        assert_eq!((longer_side(&shown), pixels(&shown)), (Some(150), Some(15_000)));
+        assert_eq!(pixels(b"no image"), None);
         assert_eq!(size(&jpeg_within(&photo, &options, 1024, 1 << 20).expect("valid")), (200, 300));
 
         // Noise is what JPEG cannot make small.

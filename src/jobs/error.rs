@@ -37,6 +37,8 @@ pub enum ManagerError {
     RequestIdReused { request_id: String, job: String },
     #[error("{limit} jobs wait already, which is the limit; submit again later")]
     QueueFull { limit: usize },
+    #[error("{limit} jobs of {owner} wait already, which is its quota; submit again later")]
+    OwnerQueueFull { owner: String, limit: usize },
     #[error("job {id} is {}, so it cannot be {action}", state.name())]
     WrongState { id: String, state: JobState, action: &'static str },
     #[error(transparent)]
@@ -76,7 +78,7 @@ impl Failure for ManagerError {
             | Self::WrongState { .. } => ErrorKind::FailedPrecondition,
             Self::Lock(error) => error.kind(),
             Self::RequestIdReused { .. } => ErrorKind::AlreadyExists,
-            Self::QueueFull { .. } => ErrorKind::ResourceExhausted,
+            Self::QueueFull { .. } | Self::OwnerQueueFull { .. } => ErrorKind::ResourceExhausted,
             Self::Stopping => ErrorKind::Unavailable,
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Died { .. } => ErrorKind::Internal,
@@ -98,6 +100,7 @@ impl Failure for ManagerError {
             Self::JobKind { .. } => "job_of_another_kind",
             Self::RequestIdReused { .. } => "request_id_reused",
             Self::QueueFull { .. } => "job_queue_full",
+            Self::OwnerQueueFull { .. } => "quota_exceeded",
             Self::WrongState { .. } => "wrong_job_state",
             Self::Lock(error) => error.code(),
             Self::Stopping => "stopping",

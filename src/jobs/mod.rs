@@ -11,6 +11,7 @@ mod progress;
 mod queue;
 mod record;
 mod results;
+mod retention;
 mod runs;
 mod store;
 mod summary;
@@ -34,8 +35,9 @@ use crate::run::Resources;
 pub use error::ManagerError;
 pub use failure::JobFailure;
 pub use progress::{AnswersPaused, JobProgress, PhaseProgress, Rejected};
-pub use record::{JobKind, JobPage, JobRecord, JobSpec, JobState, JobTask};
+pub use record::{JobKind, JobOwner, JobPage, JobRecord, JobSpec, JobState, JobTask};
 pub use results::RowPage;
+pub use retention::{DataPart, Retention};
 pub use runs::{Measures, PairPage};
 pub use summary::{Export, FailedCalls, JobSummary};
 
@@ -119,13 +121,25 @@ impl JobManager {
     /// `InvalidRunId`, `InvalidRequestId`, `RequestIdReused`, `Busy` (an active job has the run),
     /// `RunKind`, `QueueFull`, `Stopping`, or the store's.
     pub async fn submit(&self, spec: JobSpec) -> Result<JobRecord, ManagerError> {
+        self.submit_for(spec, None).await
+    }
+
+    /// As [`JobManager::submit`], counted for its owner.
+    ///
+    /// # Errors
+    /// As [`JobManager::submit`], and `OwnerQueueFull`.
+    pub async fn submit_for(
+        &self,
+        spec: JobSpec,
+        owner: Option<JobOwner>,
+    ) -> Result<JobRecord, ManagerError> {
         spec.run_id.as_deref().map_or(Ok(()), runs::check_run_id)?;
         let found = spec.request_id.as_ref().map_or(1, String::len);
         if !(1..=MAX_REQUEST_ID).contains(&found) {
             return Err(ManagerError::InvalidRequestId { found, limit: MAX_REQUEST_ID });
         }
         let limit = self.inner.options.max_queued;
-        self.queue(move |store| store.submit(&spec, limit)).await
+        self.queue(move |store| store.submit(&spec, owner.as_ref(), limit)).await
     }
 
     /// Queues a failed or cancelled job again; it goes on where it stood.
@@ -235,11 +249,17 @@ impl JobManager {
             Ok(away)
         };
         let Some(away) = self.inner.clone().stored(delete).await? else { return Ok(()) };
-        // What is left of it goes at the next start.
-        blocking(move || fs_err::remove_dir_all(away)).await?.unwrap_or_else(|error| {
-            tracing::warn!("a deleted run is not gone yet: {error}");
-        });
-        Ok(())
+        let inner = self.inner.clone();
+        blocking(move || {
+            // What is left of it goes at the next start.
+            if let Err(error) = fs_err::remove_dir_all(away) {
+                tracing::warn!("a deleted run is not gone yet: {error}");
+            }
+            if let Err(error) = retention::sweep_libraries(&inner) {
+                tracing::warn!("a library that no job needs is not gone yet: {error}");
+            }
+        })
+        .await
     }
 
     /// Stops the jobs that run, which lets what is in flight finish, and waits for them until

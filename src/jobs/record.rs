@@ -21,6 +21,14 @@ pub struct JobSpec {
     pub spec_json: String,
 }
 
+/// Whom a job is counted for while it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOwner {
+    pub name: String,
+    /// Jobs of this owner that may wait; 0 sets no bound.
+    pub max_queued: usize,
+}
+
 /// What a job does, with everything it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::app::App;
+use super::call::Call;
 use super::fault::Fault;
 use super::pb::{self, source::Format};
 use super::{jobs, options, validate};
@@ -22,9 +23,13 @@ use crate::measure::keep::Keep;
 /// # Errors
 /// The request is wrong, the source is not below an image root, the library is empty, or the
 /// manager refuses the job.
-pub async fn submit(app: &Arc<App>, request: pb::BatchMatchRequest) -> Result<pb::Job, Fault> {
+pub async fn submit(
+    app: &Arc<App>,
+    call: &Call,
+    request: pb::BatchMatchRequest,
+) -> Result<pb::Job, Fault> {
     let request_id = request.request_id.clone();
-    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
+    jobs::submit(app, call, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::BatchMatchRequest) -> Result<JobSpec, Fault> {

@@ -1,19 +1,26 @@
 //! What a handler knows of its call beside the request.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tonic::Request;
 
+use super::callers::Account;
+use super::fault::Fault;
 use super::layers::{CallBytes, Deadline};
-use crate::encoder::queue::{Admission, CallContext, Lane};
+use crate::config::QuotaConfig;
+use crate::encoder::queue::{Admission, CallContext, Lane, Origin};
+use crate::jobs::{JobOwner, ManagerError};
 
 /// A call: when it began and when it must end.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Call {
     /// When the handler was entered.
     pub began: Instant,
     deadline: Option<Instant>,
     bytes: Option<CallBytes>,
+    origin: Origin,
+    account: Option<Arc<Account>>,
 }
 
 impl Call {
@@ -21,7 +28,9 @@ impl Call {
     pub fn of<T>(request: &Request<T>) -> Self {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let bytes = request.extensions().get::<CallBytes>().cloned();
-        Self { began: Instant::now(), deadline, bytes }
+        let origin = request.extensions().get::<Origin>().copied().unwrap_or_default();
+        let account = request.extensions().get::<Arc<Account>>().cloned();
+        Self { began: Instant::now(), deadline, bytes, origin, account }
     }
 
     /// What the call's messages hold of the memory for messages; none without a port.
@@ -36,11 +45,50 @@ impl Call {
 
     /// A call that is refused when the queue is full.
     pub fn unary(&self, lane: Lane) -> CallContext {
-        CallContext { lane, deadline: self.deadline, admission: Admission::Reject }
+        self.context(lane, Admission::Reject)
     }
 
     /// A stream's item, which waits for its place.
     pub fn stream(&self, lane: Lane) -> CallContext {
-        CallContext { lane, deadline: self.deadline, admission: Admission::Wait }
+        self.context(lane, Admission::Wait)
+    }
+
+    fn context(&self, lane: Lane, admission: Admission) -> CallContext {
+        CallContext { lane, deadline: self.deadline, admission, origin: self.origin }
+    }
+
+    /// Counts items that a call asks for.
+    ///
+    /// # Errors
+    /// `QUOTA_EXCEEDED`.
+    pub fn items(&self, count: usize) -> Result<(), Fault> {
+        self.account.as_ref().map_or(Ok(()), |account| account.items(count))
+    }
+
+    /// Counts an item of a stream, which waits until it may be asked for.
+    pub async fn stream_item(&self) {
+        if let Some(account) = &self.account {
+            account.item_when_allowed().await;
+        }
+    }
+
+    /// Whose jobs the call's are, and how many of them may wait.
+    pub fn owner(&self) -> Option<JobOwner> {
+        let account = self.account.as_ref()?;
+        let max_queued = usize::try_from(account.quotas.queued_jobs).unwrap_or(usize::MAX);
+        Some(JobOwner { name: account.caller.owner()?, max_queued })
+    }
+
+    /// Why a job was not queued.
+    pub fn job_refused(&self, error: ManagerError) -> Fault {
+        match (&self.account, &error) {
+            (Some(account), ManagerError::OwnerQueueFull { .. }) => account.job_refused(),
+            _ => Fault::from(error),
+        }
+    }
+
+    /// What the caller may take.
+    pub fn quotas(&self) -> QuotaConfig {
+        self.account.as_ref().map(|account| account.quotas).unwrap_or_default()
     }
 }

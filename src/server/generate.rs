@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::app::App;
+use super::call::Call;
 use super::convert::{count, requirements};
 use super::fault::Fault;
 use super::{batch, jobs, pb, validate};
@@ -24,9 +25,13 @@ const MAX_MEMBERS: usize = 10;
 ///
 /// # Errors
 /// The request is wrong, the source is not below an image root, or the manager refuses the job.
-pub async fn submit(app: &Arc<App>, request: pb::GenerateRequest) -> Result<pb::Job, Fault> {
+pub async fn submit(
+    app: &Arc<App>,
+    call: &Call,
+    request: pb::GenerateRequest,
+) -> Result<pb::Job, Fault> {
     let request_id = request.request_id.clone();
-    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
+    jobs::submit(app, call, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::GenerateRequest) -> Result<JobSpec, Fault> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::app::App;
+use super::call::Call;
 use super::convert::{JOBS, instruction_name, requirements, timestamp, whole};
 use super::fault::Fault;
 use super::pb;
@@ -22,12 +23,14 @@ use crate::measure::keep::{ExpressionCounts, KeepCounts};
 /// The request id is too long, `spec`'s, or the manager refuses the job.
 pub async fn submit(
     app: &Arc<App>,
+    call: &Call,
     request_id: &str,
     spec: impl FnOnce(&App) -> Result<JobSpec, Fault> + Send + 'static,
 ) -> Result<pb::Job, Fault> {
     validate::echo_id("request_id", request_id)?;
     let spec = app.blocking(spec).await?;
-    let record = app.jobs.submit(spec).await.map_err(Fault::from)?;
+    let queued = app.jobs.submit_for(spec, call.owner()).await;
+    let record = queued.map_err(|error| call.job_refused(error))?;
     Ok(job(app, &record))
 }
 

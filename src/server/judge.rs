@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::app::App;
+use super::call::Call;
 use super::convert::{JOBS, whole};
 use super::fault::Fault;
 use super::{batch, jobs, pb, validate};
@@ -26,9 +27,13 @@ const OUTCOMES: [Outcome; 3] = [Outcome::First, Outcome::Tie, Outcome::Second];
 ///
 /// # Errors
 /// The request is wrong, a file is not below an image root, or the manager refuses the job.
-pub async fn submit(app: &Arc<App>, request: pb::JudgeRequest) -> Result<pb::Job, Fault> {
+pub async fn submit(
+    app: &Arc<App>,
+    call: &Call,
+    request: pb::JudgeRequest,
+) -> Result<pb::Job, Fault> {
     let request_id = request.request_id.clone();
-    jobs::submit(app, &request_id, move |app| spec(app, &request)).await
+    jobs::submit(app, call, &request_id, move |app| spec(app, &request)).await
 }
 
 fn spec(app: &App, request: &pb::JudgeRequest) -> Result<JobSpec, Fault> {

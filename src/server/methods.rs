@@ -82,6 +82,7 @@ pub const METHODS: Methods = Methods {
         "/pairwright.v1.InstructionService/ListInstructions",
         "/pairwright.v1.InstructionService/SearchInstructions",
         "/pairwright.v1.JobService/CancelJob",
+        "/pairwright.v1.JobService/DeleteJob",
         "/pairwright.v1.JobService/GetJob",
         "/pairwright.v1.JobService/ListJobInstructions",
         "/pairwright.v1.JobService/ListJobPairs",

@@ -8,6 +8,7 @@ pub mod auth;
 mod batch;
 mod bounds;
 mod call;
+pub mod callers;
 mod convert;
 pub mod error;
 pub mod fault;

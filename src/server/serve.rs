@@ -11,6 +11,7 @@ use tonic_health::server::HealthReporter;
 
 use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
+use super::callers::{Accounts, QuotaLayer, TrustedProxies};
 use super::layers::{
     BudgetLayer, CallLimitLayer, ConnectionBounds, ConnectionLayer, DeadlineLayer, DrainLayer,
     ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer, bind,
@@ -108,6 +109,8 @@ async fn open<H: Health>(
     let places = Places::new(ConnectionBounds::from(&config.serve));
     let incoming = Incoming::new(listener, places.clone(), tls, metrics.clone());
     let switch = Switch::default();
+    let accounts = Accounts::new(&config.serve.callers, metrics.clone());
+    let proxies = TrustedProxies::new(&config.serve.callers.trusted_proxies);
     let (calls, idle) = (Limits::from(limits), limits.stream_idle());
     let budget = MessageBudget::new(limits.max_messages_bytes);
     let mut server = Server::builder()
@@ -119,6 +122,7 @@ async fn open<H: Health>(
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(ConnectionLayer::new(places, idle))
         .layer(AuthLayer::new(ring))
+        .layer(QuotaLayer::new(accounts, proxies, METHODS, idle))
         .layer(CallLimitLayer::new(calls.max_requests, calls.max_watches, idle))
         .layer(SilenceLayer::new(idle))
         .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))
@@ -151,6 +155,7 @@ impl Running {
         let mut tasks = JoinSet::new();
         let every = Duration::from_secs(app.config.serve.prober.interval_seconds);
         tasks.spawn(health::probe(Arc::clone(&app), reporter, shutdown.clone(), every));
+        tasks.spawn(start::sweep_data(Arc::clone(&app), metrics.clone(), shutdown.clone()));
         tasks.spawn(telemetry::sample(Arc::clone(&app), metrics, shutdown.clone()));
         tasks.spawn(start::maintain_library(Arc::clone(&app), shutdown.clone()));
         let served = serving.await;

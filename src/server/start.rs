@@ -17,7 +17,7 @@ use crate::encoder::queue::{BulkThrottle, EncoderService};
 use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
 use crate::instruction::Library;
 use crate::instruction::store::{InstructionStore, LibraryStoreError, Opening};
-use crate::jobs::{JobManager, ManagerOptions};
+use crate::jobs::{JobManager, ManagerOptions, Retention};
 use crate::llm::LlmTarget;
 use crate::matching::PhotoSearch;
 use crate::matching::check::Checker;
@@ -192,6 +192,30 @@ async fn warm_up(app: &App) -> Result<(), Error> {
     let warm = app.queue.warm_up(batch).await?;
     tracing::info!(batch, vision = warm.vision_seconds, text = warm.text_seconds, "warmed up");
     Ok(())
+}
+
+/// How often the data folder is measured and swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Tells the metrics what the data folder takes on the disk, and removes the runs that the rules of
+/// retention let go.
+pub async fn sweep_data(app: Arc<App>, metrics: Metrics, shutdown: Shutdown) {
+    let jobs = &app.config.serve.jobs;
+    let given = |value: u64| Some(value).filter(|value| *value > 0);
+    let keep = given(jobs.keep_days).map(|days| Duration::from_secs(days * 24 * 3600));
+    let rules = Retention { keep, max_bytes: given(jobs.keep_bytes) };
+    loop {
+        if let Err(error) = app.jobs.retain(rules).await {
+            tracing::warn!(%error, "runs that are done were not removed");
+        }
+        if let Ok(parts) = app.jobs.disk_use().await {
+            parts.into_iter().for_each(|(part, bytes)| metrics.disk(part, bytes));
+        }
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
 }
 
 /// Brings the library's index to the kind that suits its size, and writes it out when enough has

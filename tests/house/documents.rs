@@ -17,7 +17,7 @@ fn root() -> &'static Path {
 fn documents() -> Vec<(PathBuf, String)> {
     let in_docs = fs_err::read_dir(root().join("docs")).expect("docs");
     let in_docs = in_docs.map(|entry| entry.expect("readable").path());
-    let at_root = ["README.md", "CONTRIBUTING.md"].map(|name| root().join(name));
+    let at_root = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
     let pages =
         in_docs.chain(at_root).filter(|path| path.extension().is_some_and(|end| end == "md"));
     pages.map(|path| (path.clone(), fs_err::read_to_string(path).expect("text"))).collect()
@@ -156,4 +156,20 @@ fn every_test_binary_and_benchmark_that_is_told_to_run_exists() {
             assert!(there, "{}: --{kind} {name}", path.display());
         }
     }
+}
+
+#[test]
+fn every_test_that_shows_a_bound_exists() {
+    let page = fs_err::read_to_string(root().join("docs/security.md")).expect("the page");
+    let named =
+        Regex::new(r"`((?:src|tests)/[a-z_/]+\.rs)`: ((?:`[a-z_]+`(?:, )?)+)").expect("sound");
+    let mut count = 0;
+    for found in named.captures_iter(&page) {
+        let code = fs_err::read_to_string(root().join(&found[1])).expect("the file");
+        for test in found[2].split('`').filter(|name| name.contains('_')) {
+            assert!(code.contains(&format!("fn {test}(")), "{}: {test}", &found[1]);
+            count += 1;
+        }
+    }
+    assert!(count > 8, "only {count} tests are named");
 }

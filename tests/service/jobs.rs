@@ -4,5 +4,6 @@ mod confine;
 mod kill;
 mod pause;
 mod queue;
+mod retention;
 mod runs;
 mod server;

@@ -4,6 +4,7 @@
 mod support;
 
 mod agree;
+mod callers;
 mod checks;
 mod clients;
 mod contract;

@@ -1,5 +1,6 @@
 //! The `[serve]` table: how the gRPC service runs.
 
+mod callers;
 mod limits;
 mod parts;
 
@@ -12,6 +13,7 @@ use super::ConfigError;
 use crate::base::check::{Checks, Problem, Problems, Settings};
 use crate::encoder::queue::QueueConfig;
 
+pub use callers::{CallersConfig, Network, QuotaConfig};
 pub use limits::ServeLimits;
 pub use parts::{
     AuthConfig, ConnectionsConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen,
@@ -36,6 +38,7 @@ pub struct ServeConfig {
     pub allow_insecure: bool,
     pub limits: ServeLimits,
     pub connections: ConnectionsConfig,
+    pub callers: CallersConfig,
     pub queue: QueueConfig,
     pub tls: TlsConfig,
     pub auth: AuthConfig,
@@ -57,6 +60,7 @@ impl Default for ServeConfig {
             allow_insecure: false,
             limits: ServeLimits::default(),
             connections: ConnectionsConfig::default(),
+            callers: CallersConfig::default(),
             queue: QueueConfig::default(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
@@ -75,12 +79,12 @@ impl Settings for ServeConfig {
     fn check(&self, checks: &mut Checks) {
         checks.section("limits", &self.limits);
         checks.section("connections", &self.connections);
+        checks.section("callers", &self.callers);
         checks.section("queue", &self.queue);
         checks.section("tls", &self.tls);
         checks.section("otel", &self.otel);
         checks.section("urls", &self.urls);
-        checks.range("jobs.max_running", self.jobs.max_running, 1, 64);
-        checks.range("jobs.max_queued", self.jobs.max_queued, 1, 100_000);
+        checks.section("jobs", &self.jobs);
         checks.range("warmup.batch", self.warmup.batch, 0, 256);
         checks.range("prober.interval_seconds", self.prober.interval_seconds, 1, 3600);
     }

@@ -218,11 +218,25 @@ pub struct JobsConfig {
     pub max_running: u64,
     /// Jobs that may wait, 1 to 100000.
     pub max_queued: u64,
+    /// Days after which a job that is done and its run are removed, 0 to 36500; 0 keeps them.
+    pub keep_days: u64,
+    /// Bytes of run folders beyond which the oldest that are done are removed, 0 to 1 PiB; 0 keeps
+    /// them.
+    pub keep_bytes: u64,
 }
 
 impl Default for JobsConfig {
     fn default() -> Self {
-        Self { max_running: 1, max_queued: 100 }
+        Self { max_running: 1, max_queued: 100, keep_days: 0, keep_bytes: 0 }
+    }
+}
+
+impl Settings for JobsConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("max_running", self.max_running, 1, 64);
+        checks.range("max_queued", self.max_queued, 1, 100_000);
+        checks.range("keep_days", self.keep_days, 0, 36_500);
+        checks.range("keep_bytes", self.keep_bytes, 0, 1 << 50);
     }
 }
 

@@ -1,11 +1,12 @@
 //! The places of a queue: a bound on the items and the bytes that one lane of a tower holds.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::error::{QueueError, Resource};
+use super::fair::{FairQueue, Origin, Path};
 
 /// Places, wanted or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,24 +15,24 @@ pub(super) struct Size {
     pub bytes: usize,
 }
 
-/// All places of a lane, and who waits for them, first come first served.
-#[derive(Debug)]
+/// All places of a lane, who holds them, and who waits for them: callers in turn, the calls of one
+/// first come first served.
 pub(super) struct Places {
     limit: Size,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     used: Size,
-    waiters: VecDeque<Waiter>,
+    held: HashMap<Origin, Size>,
+    waiters: FairQueue<Waiter>,
     next: u64,
     closed: bool,
 }
 
-#[derive(Debug)]
 struct Waiter {
-    id: u64,
+    origin: Origin,
     want: Size,
     grant: oneshot::Sender<Reservation>,
 }
@@ -58,7 +59,11 @@ impl Places {
     }
 
     /// All places or none, at once. Does not overtake a call that waits.
-    pub(super) fn try_reserve(self: &Arc<Self>, want: Size) -> Result<Reservation, Refused> {
+    pub(super) fn try_reserve(
+        self: &Arc<Self>,
+        origin: Origin,
+        want: Size,
+    ) -> Result<Reservation, Refused> {
         self.check(want).map_err(Refused::Never)?;
         let mut state = self.lock();
         if state.closed {
@@ -67,11 +72,40 @@ impl Places {
         if !state.waiters.is_empty() || !fits(state.used, want, self.limit) {
             return Err(Refused::Full(full(state.used, want, self.limit)));
         }
-        Ok(self.take(&mut state, want))
+        Ok(self.take(&mut state, origin, want))
+    }
+
+    /// Places as soon as `make_room` has brought others to let go of theirs, in turn with those who
+    /// wait already. It is given who holds most and is called until there is room, and must tell
+    /// whether anything was let go. Nobody lets go for one who would then hold more.
+    pub(super) fn reserve_by_force(
+        self: &Arc<Self>,
+        origin: Origin,
+        want: Size,
+        mut make_room: impl FnMut(Origin) -> bool,
+    ) -> Option<Reservation> {
+        let (_waiting, mut granted) = {
+            let mut state = self.lock();
+            heaviest(&state.held, origin, want, self.limit).filter(|_| !state.closed)?;
+            self.wait_in(&mut state, origin, want)
+        };
+        loop {
+            if let Ok(reservation) = granted.try_recv() {
+                return Some(reservation);
+            }
+            let heaviest = heaviest(&self.lock().held, origin, want, self.limit)?;
+            if !make_room(heaviest) {
+                return granted.try_recv().ok();
+            }
+        }
     }
 
     /// All places, when those who came before have theirs. Dropping the future gives up the wait.
-    pub(super) async fn reserve(self: &Arc<Self>, want: Size) -> Result<Reservation, QueueError> {
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        origin: Origin,
+        want: Size,
+    ) -> Result<Reservation, QueueError> {
         self.check(want)?;
         let (waiting, granted) = {
             let mut state = self.lock();
@@ -79,9 +113,9 @@ impl Places {
                 return Err(QueueError::Closed);
             }
             if state.waiters.is_empty() && fits(state.used, want, self.limit) {
-                return Ok(self.take(&mut state, want));
+                return Ok(self.take(&mut state, origin, want));
             }
-            self.wait_in(&mut state, want)
+            self.wait_in(&mut state, origin, want)
         };
         let reservation = granted.await.map_err(|_| QueueError::Closed);
         drop(waiting);
@@ -90,7 +124,12 @@ impl Places {
 
     /// A reservation of nothing, which is never refused.
     pub(super) fn free_pass(self: &Arc<Self>) -> Reservation {
-        Reservation { places: self.clone(), size: Size::default() }
+        Reservation { places: self.clone(), origin: Origin::default(), size: Size::default() }
+    }
+
+    /// What one is told whose places of `items` items were taken for others.
+    pub(super) fn none_free(&self, items: usize) -> Full {
+        Full { what: Resource::Items, wanted: items, free: 0, limit: self.limit.items }
     }
 
     /// What is held now.
@@ -108,13 +147,15 @@ impl Places {
     fn wait_in(
         self: &Arc<Self>,
         state: &mut State,
+        origin: Origin,
         want: Size,
     ) -> (Waiting, oneshot::Receiver<Reservation>) {
         let (grant, granted) = oneshot::channel();
         let id = state.next;
         state.next += 1;
-        state.waiters.push_back(Waiter { id, want, grant });
-        (Waiting { places: self.clone(), id }, granted)
+        let path = [origin.caller, origin.connection, id];
+        state.waiters.push(path, want.items, Waiter { origin, want, grant });
+        (Waiting { places: self.clone(), path }, granted)
     }
 
     fn check(&self, want: Size) -> Result<(), QueueError> {
@@ -125,16 +166,22 @@ impl Places {
         Err(QueueError::TooLarge { what, wanted: wanted as u64, limit: limit as u64 })
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, want: Size) -> Reservation {
-        state.used.items += want.items;
-        state.used.bytes += want.bytes;
-        Reservation { places: self.clone(), size: want }
+    fn take(self: &Arc<Self>, state: &mut State, origin: Origin, want: Size) -> Reservation {
+        state.used = state.used.and(want);
+        let held = state.held.entry(origin).or_default();
+        *held = held.and(want);
+        Reservation { places: self.clone(), origin, size: want }
     }
 
-    fn give_back(self: &Arc<Self>, size: Size) {
+    fn give_back(self: &Arc<Self>, origin: Origin, size: Size) {
         let mut state = self.lock();
-        state.used.items -= size.items;
-        state.used.bytes -= size.bytes;
+        state.used = state.used.less(size);
+        if let Some(held) = state.held.get_mut(&origin) {
+            *held = held.less(size);
+            if *held == Size::default() {
+                state.held.remove(&origin);
+            }
+        }
         self.grant(state);
     }
 
@@ -142,15 +189,14 @@ impl Places {
     /// which is why grants are sent with the lock released.
     fn grant(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let mut grants = Vec::new();
-        while let Some(waiter) = state.waiters.pop_front() {
-            if waiter.grant.is_closed() {
-                continue;
-            }
-            if !fits(state.used, waiter.want, self.limit) {
-                state.waiters.push_front(waiter);
+        while let Some(next) = state.waiters.peek() {
+            if !next.grant.is_closed() && !fits(state.used, next.want, self.limit) {
                 break;
             }
-            grants.push((waiter.grant, self.take(&mut state, waiter.want)));
+            let Some((_, Waiter { origin, want, grant })) = state.waiters.pop() else { break };
+            if !grant.is_closed() {
+                grants.push((grant, self.take(&mut state, origin, want)));
+            }
         }
         drop(state);
         for (grant, reservation) in grants {
@@ -161,6 +207,55 @@ impl Places {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Size {
+    fn and(self, more: Self) -> Self {
+        Self { items: self.items + more.items, bytes: self.bytes + more.bytes }
+    }
+
+    fn less(self, part: Self) -> Self {
+        Self { items: self.items - part.items, bytes: self.bytes - part.bytes }
+    }
+
+    /// The part of `limit` that it is, by what is scarcer.
+    fn share(self, limit: Self) -> f64 {
+        let part = |of: usize, all: usize| of as f64 / all.max(1) as f64;
+        part(self.items, limit.items).max(part(self.bytes, limit.bytes))
+    }
+}
+
+/// Who is to let go for a call that wants places: the heaviest connection of the heaviest caller;
+/// where that is the call's own caller, the heaviest of its other connections. None where all hold
+/// less than the call's own would then.
+fn heaviest(
+    held: &HashMap<Origin, Size>,
+    origin: Origin,
+    want: Size,
+    limit: Size,
+) -> Option<Origin> {
+    let mut callers = HashMap::<u64, Size>::new();
+    for (one, size) in held {
+        let sum = callers.entry(one.caller).or_default();
+        *sum = sum.and(*size);
+    }
+    let own = callers.remove(&origin.caller).unwrap_or_default().and(want).share(limit);
+    let order = |one: f64, other: f64| one.total_cmp(&other);
+    let connection = |of: u64, above: f64| {
+        let theirs = held.iter().filter(|(one, _)| one.caller == of && **one != origin);
+        let shares = theirs.map(|(one, size)| (*one, size.share(limit)));
+        shares.filter(|(_, share)| *share > above).max_by(|a, b| order(a.1, b.1))
+    };
+    let others = callers.iter().map(|(caller, size)| (*caller, size.share(limit)));
+    let other = others.filter(|(_, share)| *share > own).max_by(|a, b| order(a.1, b.1));
+    let found = match other {
+        Some((caller, _)) => connection(caller, 0.0),
+        None => {
+            let mine = held.get(&origin).copied().unwrap_or_default().and(want).share(limit);
+            connection(origin.caller, mine)
+        }
+    };
+    found.map(|(origin, _)| origin)
 }
 
 fn fits(used: Size, want: Size, limit: Size) -> bool {
@@ -180,22 +275,28 @@ fn full(used: Size, want: Size, limit: Size) -> Full {
 /// A wait in the line; dropped, it leaves, so that nobody waits behind a caller who went away.
 struct Waiting {
     places: Arc<Places>,
-    id: u64,
+    path: Path,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.places.lock();
-        state.waiters.retain(|waiter| waiter.id != self.id);
+        state.waiters.remove(&self.path);
         self.places.grant(state);
     }
 }
 
 /// Places held; dropped, they are free again.
-#[derive(Debug)]
 pub(super) struct Reservation {
     places: Arc<Places>,
+    origin: Origin,
     size: Size,
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Reservation").field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 impl Reservation {
@@ -205,7 +306,7 @@ impl Reservation {
         let bytes = part.bytes.min(self.size.bytes);
         self.size.items -= items;
         self.size.bytes -= bytes;
-        Self { places: self.places.clone(), size: Size { items, bytes } }
+        Self { places: self.places.clone(), origin: self.origin, size: Size { items, bytes } }
     }
 
     /// Gives back bytes (at most all) that are no longer held.
@@ -217,7 +318,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.size != Size::default() {
-            self.places.give_back(self.size);
+            self.places.give_back(self.origin, self.size);
         }
     }
 }

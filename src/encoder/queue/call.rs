@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::admission::Reservation;
 use super::error::{ItemError, ProbeError};
+use super::fair::{Origin, Path};
 use super::lane::Lane;
 use super::observe::DropReason;
 use super::tower::TextFacts;
@@ -31,6 +33,7 @@ pub struct CallContext {
     /// When the answer is no longer wanted; `None` waits as long as it takes.
     pub deadline: Option<Instant>,
     pub admission: Admission,
+    pub origin: Origin,
 }
 
 /// Where the time of an item went. Of a call: the longest of each among its items, so that the
@@ -77,19 +80,53 @@ pub(super) struct Ticket {
     pub id: u64,
     pub lane: Lane,
     pub deadline: Option<Instant>,
+    pub origin: Origin,
     /// Goes before all others: a health probe.
     pub urgent: bool,
     over: AtomicBool,
+    shed: AtomicBool,
+    told: Notify,
 }
 
 impl Ticket {
-    pub(super) fn new(id: u64, lane: Lane, deadline: Option<Instant>, urgent: bool) -> Self {
-        Self { id, lane, deadline, urgent, over: AtomicBool::new(false) }
+    pub(super) fn new(id: u64, call: &CallContext, urgent: bool) -> Self {
+        let CallContext { lane, deadline, origin, .. } = *call;
+        Self {
+            id,
+            lane,
+            deadline,
+            origin,
+            urgent,
+            over: AtomicBool::new(false),
+            shed: AtomicBool::new(false),
+            told: Notify::new(),
+        }
+    }
+
+    /// Where its items wait.
+    pub(super) fn path(&self) -> Path {
+        [self.origin.caller, self.origin.connection, self.id]
     }
 
     /// Nobody waits for the answer any more.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::Release);
+    }
+
+    /// Its places are wanted by callers who hold less.
+    pub(super) fn shed(&self) {
+        self.shed.store(true, Ordering::Release);
+        self.end();
+        self.told.notify_one();
+    }
+
+    /// Waits until its places are taken for others.
+    pub(super) async fn until_shed(&self) {
+        self.told.notified().await;
+    }
+
+    pub(super) fn is_shed(&self) -> bool {
+        self.shed.load(Ordering::Acquire)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -102,7 +139,11 @@ impl Ticket {
 
     /// Why items of this call are dropped now: a caller whose time ran out is not one that left.
     pub(super) fn drop_reason(&self) -> DropReason {
-        if self.is_late(Instant::now()) { DropReason::Deadline } else { DropReason::Cancelled }
+        match self.is_late(Instant::now()) {
+            true => DropReason::Deadline,
+            false if self.is_shed() => DropReason::Shed,
+            false => DropReason::Cancelled,
+        }
     }
 }
 

@@ -17,6 +17,8 @@
 //! - Two lanes share the decode threads and the sessions by weight ([`Lane`]). Jobs run their own
 //!   batches through [`EncoderService::bulk_encoder`] and let callers go first when they decode
 //!   ([`BulkThrottle`]).
+//! - Within a lane callers are served in turn, weighed by what their items cost ([`Origin`]): who
+//!   sends much waits for itself, and a small call for a few batches at most, whatever others send.
 //! - Texts of like length share a batch. When a batch fails its items are tried one by one.
 
 mod admission;
@@ -24,6 +26,7 @@ mod bulk_throttle;
 mod call;
 mod config;
 mod error;
+mod fair;
 mod lane;
 mod observe;
 mod service;
@@ -44,6 +47,7 @@ pub use call::{
 };
 pub use config::QueueConfig;
 pub use error::{ItemError, ProbeError, QueueError, Resource, StartError};
+pub use fair::Origin;
 pub use lane::{Lane, TowerKind};
 pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Unobserved};
 pub use service::{EncoderService, WarmUp};

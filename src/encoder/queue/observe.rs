@@ -16,18 +16,21 @@ pub enum DropReason {
     Deadline,
     /// The service closed.
     Closed,
+    /// The places were wanted by callers who hold less.
+    Shed,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Cancelled, Self::Deadline, Self::Closed];
+    pub const ALL: [Self; 4] = [Self::Cancelled, Self::Deadline, Self::Closed, Self::Shed];
 
-    /// A name for labels: `cancelled`, `deadline` or `closed`.
+    /// A name for labels: `cancelled`, `deadline`, `closed` or `shed`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
             Self::Closed => "closed",
+            Self::Shed => "shed",
         }
     }
 }

@@ -8,7 +8,7 @@ use super::admission::Size;
 use super::error::ItemError;
 use super::lane::TowerKind;
 use crate::encoder::{Embedding, EncoderError, StagedEncoder, Tokens};
-use crate::image::{ImageInfo, Pixels};
+use crate::image::{ImageInfo, Pixels, pixels};
 use crate::model::manifest::Padding;
 
 /// One tower: the queue is the same for both.
@@ -30,6 +30,8 @@ pub(super) trait Tower: Send + Sync + 'static {
     fn size(&self, raw: &Self::Raw) -> Size {
         Size { items: 1, bytes: self.raw_bytes(raw) + self.ready_bytes() }
     }
+    /// What preparing an item costs, in a unit of its own: so that callers have alike of it.
+    fn raw_cost(&self, raw: &Self::Raw) -> usize;
     /// Decodes or tokenises.
     fn prepare(&self, raw: &Self::Raw) -> Result<(Self::Ready, Self::Facts), ItemError>;
     /// Cost of an item in a batch. A batch costs its dearest item times its items.
@@ -54,6 +56,11 @@ impl Tower for Photos {
 
     fn ready_bytes(&self) -> usize {
         self.0.preprocessor().tensor_len()
+    }
+
+    /// Pixels, as the header tells them; the length of what has none.
+    fn raw_cost(&self, raw: &Bytes) -> usize {
+        pixels(raw).map_or(raw.len(), |pixels| usize::try_from(pixels).unwrap_or(usize::MAX)).max(1)
     }
 
     fn prepare(&self, raw: &Bytes) -> Result<(Pixels, ImageInfo), ItemError> {
@@ -93,6 +100,11 @@ impl Tower for Texts {
     fn ready_bytes(&self) -> usize {
         // An id and a mask of four bytes for each token.
         self.0.manifest().text.context_length * 8
+    }
+
+    /// Bytes.
+    fn raw_cost(&self, raw: &String) -> usize {
+        raw.len().max(1)
     }
 
     fn prepare(&self, raw: &String) -> Result<(Tokens, TextFacts), ItemError> {

@@ -12,6 +12,7 @@ use super::admission::{Full, Places, Refused, Reservation, Size};
 use super::bulk_throttle::{BulkThrottle, Caller};
 use super::call::{Admission, Answer, CallContext, Item, Ticket};
 use super::error::QueueError;
+use super::fair::Origin;
 use super::lane::{Lane, PerLane};
 use super::observe::{DropReason, LaneSnapshot, QueueObserver};
 use super::session_loan::SessionLoan;
@@ -94,7 +95,7 @@ impl<T: Tower> TowerQueue<T> {
 
     fn ticket(&self, call: &CallContext, urgent: bool) -> Arc<Ticket> {
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Ticket::new(id, call.lane, call.deadline, urgent))
+        Arc::new(Ticket::new(id, call, urgent))
     }
 
     async fn admit(&self, raws: &[T::Raw], call: &CallContext) -> Result<Reservation, QueueError> {
@@ -102,12 +103,25 @@ impl<T: Tower> TowerQueue<T> {
         let want = Size { items: raws.len(), bytes };
         let places = &self.places[call.lane];
         match call.admission {
-            Admission::Wait => places.reserve(want).await,
-            Admission::Reject => places.try_reserve(want).map_err(|refused| match refused {
-                Refused::Never(error) => error,
-                Refused::Full(full) => self.overloaded(call.lane, raws.len(), full),
-            }),
+            Admission::Wait => places.reserve(call.origin, want).await,
+            Admission::Reject => match places.try_reserve(call.origin, want) {
+                Ok(places) => Ok(places),
+                Err(Refused::Never(error)) => Err(error),
+                Err(Refused::Full(full)) => {
+                    let shed = |heaviest| self.shed(call.lane, heaviest);
+                    let forced = places.reserve_by_force(call.origin, want, shed);
+                    forced.ok_or_else(|| self.overloaded(call.lane, raws.len(), full))
+                }
+            },
         }
+    }
+
+    /// Drops what waits of the newest call of a connection, whose caller is told to come back.
+    fn shed(&self, lane: Lane, origin: Origin) -> bool {
+        let dropped = self.lock().shed(lane, origin);
+        self.dropped(lane, DropReason::Shed, dropped);
+        self.wake();
+        dropped > 0
     }
 
     fn overloaded(&self, lane: Lane, items: usize, full: Full) -> QueueError {
@@ -133,7 +147,17 @@ impl<T: Tower> TowerQueue<T> {
         self.enqueue(raws, &ticket, places, replies)?;
         let mut answered = Vec::with_capacity(count);
         while answered.len() < count {
-            let Some(answer) = answers.recv().await else {
+            let answer = tokio::select! {
+                biased;
+                answer = answers.recv() => answer,
+                // What runs of it still comes to its end; nobody waits for that.
+                () = ticket.until_shed() => None,
+            };
+            let Some(answer) = answer else {
+                if ticket.is_shed() {
+                    let full = self.places[ticket.lane].none_free(count);
+                    return Err(self.overloaded(ticket.lane, count, full));
+                }
                 let late = ticket.is_late(Instant::now());
                 return Err(if late { QueueError::DeadlineExceeded } else { QueueError::Closed });
             };
@@ -152,18 +176,17 @@ impl<T: Tower> TowerQueue<T> {
         replies: UnboundedSender<Answer<T::Facts>>,
     ) -> Result<(), QueueError> {
         let since = Instant::now();
+        // Before the lock: the header of a photo tells what it will cost.
+        let raws: Vec<_> = raws.into_iter().map(|raw| (self.tower.raw_cost(&raw), raw)).collect();
         let mut state = self.lock();
         if state.draining || state.closed {
             return Err(QueueError::Closed);
         }
-        let queue = &mut state.raw[ticket.lane];
-        for (index, body) in raws.into_iter().enumerate() {
+        for (index, (cost, body)) in raws.into_iter().enumerate() {
             let (ticket, replies) = (ticket.clone(), replies.clone());
             let place = places.split(self.tower.size(&body));
             let timings = Default::default();
-            let urgent = ticket.urgent;
-            let item = Item { ticket, index, place, replies, timings, since, body };
-            if urgent { queue.push_front(item) } else { queue.push_back(item) }
+            state.push_raw(cost, Item { ticket, index, place, replies, timings, since, body });
         }
         drop(state);
         self.prepare.notify_all();

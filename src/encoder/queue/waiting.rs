@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::call::{Item, Ticket};
+use super::fair::{FairQueue, Origin};
 use super::lane::{Claim, Lane, PerLane, Share};
 use super::session_loan::SessionLoan;
 use super::throughput::Throughput;
 use super::tower::Tower;
 
-/// Waiting items that a batch is chosen from.
-const LOOK_AHEAD: usize = 256;
+/// Items of up to this cost are alike, however many times one costs the other: a token more or less
+/// is nothing beside the call itself.
+const ALIKE: usize = 16;
 
 pub(super) type RawItem<T> = Item<<T as Tower>::Raw, <T as Tower>::Facts>;
 pub(super) type ReadyItem<T> =
@@ -34,8 +36,8 @@ pub(super) enum Work<T: Tower> {
 }
 
 pub(super) struct State<T: Tower> {
-    pub raw: PerLane<VecDeque<RawItem<T>>>,
-    pub ready: PerLane<VecDeque<ReadyItem<T>>>,
+    pub raw: PerLane<FairQueue<RawItem<T>>>,
+    pub ready: PerLane<FairQueue<ReadyItem<T>>>,
     pub loans: VecDeque<SessionLoan>,
     pub preparing: PerLane<usize>,
     pub running: PerLane<usize>,
@@ -55,8 +57,8 @@ pub(super) struct State<T: Tower> {
 impl<T: Tower> State<T> {
     pub(super) fn new(weights: PerLane<usize>) -> Self {
         Self {
-            raw: PerLane { interactive: VecDeque::new(), bulk: VecDeque::new() },
-            ready: PerLane { interactive: VecDeque::new(), bulk: VecDeque::new() },
+            raw: PerLane { interactive: FairQueue::new(), bulk: FairQueue::new() },
+            ready: PerLane { interactive: FairQueue::new(), bulk: FairQueue::new() },
             loans: VecDeque::new(),
             preparing: PerLane::default(),
             running: PerLane::default(),
@@ -81,9 +83,12 @@ impl<T: Tower> State<T> {
         self.loans.is_empty() && Lane::ALL.into_iter().all(nothing)
     }
 
-    pub(super) fn push_ready(&mut self, item: ReadyItem<T>) {
-        let queue = &mut self.ready[item.ticket.lane];
-        if item.ticket.urgent { queue.push_front(item) } else { queue.push_back(item) }
+    pub(super) fn push_raw(&mut self, cost: usize, item: RawItem<T>) {
+        push(&mut self.raw[item.ticket.lane], cost, item);
+    }
+
+    pub(super) fn push_ready(&mut self, cost: usize, item: ReadyItem<T>) {
+        push(&mut self.ready[item.ticket.lane], cost, item);
     }
 
     /// The next item to prepare, of the lane whose turn it is and that has room to put it.
@@ -96,7 +101,7 @@ impl<T: Tower> State<T> {
         let lane = self.prepare_share.choose(claim, bulk.then_some(1))?;
         self.prepare_share.took(lane, 1, if lane == Lane::Bulk { interactive } else { bulk });
         self.preparing[lane] += 1;
-        self.raw[lane].pop_front()
+        self.raw[lane].pop().map(|(_, item)| item)
     }
 
     fn may_prepare(&self, lane: Lane, limits: &Limits) -> bool {
@@ -105,7 +110,7 @@ impl<T: Tower> State<T> {
     }
 
     /// The next batch for a session, or a loan to a job.
-    pub(super) fn take_work(&mut self, tower: &T, limits: &Limits) -> Option<Work<T>> {
+    pub(super) fn take_work(&mut self, limits: &Limits) -> Option<Work<T>> {
         let claim = match self.ready.interactive.len() {
             0 if self.before_inference(Lane::Interactive) == 0 => Claim::None,
             0 => Claim::Coming,
@@ -117,8 +122,8 @@ impl<T: Tower> State<T> {
         });
         let lane = self.run_share.choose(claim, bulk)?;
         let work = match lane {
-            Lane::Interactive => Work::Batch(lane, self.take_batch(lane, tower, limits)),
-            Lane::Bulk => self.take_bulk(tower, limits)?,
+            Lane::Interactive => Work::Batch(lane, self.take_batch(lane, limits)),
+            Lane::Bulk => self.take_bulk(limits)?,
         };
         let other = if lane == Lane::Bulk { claim != Claim::None } else { bulk.is_some() };
         self.run_share.took(lane, work.items(), other);
@@ -135,38 +140,30 @@ impl<T: Tower> State<T> {
     }
 
     /// Jobs and bulk calls by age.
-    fn take_bulk(&mut self, tower: &T, limits: &Limits) -> Option<Work<T>> {
-        let oldest = self.ready.bulk.front().map(|item| item.since);
+    fn take_bulk(&mut self, limits: &Limits) -> Option<Work<T>> {
+        let oldest = self.ready.bulk.peek().map(|item| item.since);
         let loan_first = |loan: &SessionLoan| oldest.is_none_or(|since| loan.since <= since);
         if self.loans.front().is_some_and(loan_first) {
             return self.loans.pop_front().map(Work::Loan);
         }
-        Some(Work::Batch(Lane::Bulk, self.take_batch(Lane::Bulk, tower, limits)))
+        Some(Work::Batch(Lane::Bulk, self.take_batch(Lane::Bulk, limits)))
     }
 
-    fn take_batch(&mut self, lane: Lane, tower: &T, limits: &Limits) -> Vec<ReadyItem<T>> {
+    fn take_batch(&mut self, lane: Lane, limits: &Limits) -> Vec<ReadyItem<T>> {
         let queue = &mut self.ready[lane];
-        let costs: Vec<usize> =
-            queue.iter().take(LOOK_AHEAD).map(|item| tower.cost(&item.body.0)).collect();
         // What waits is shared between the sessions that are free: none idles beside a full one.
-        let share = costs.len().div_ceil(self.idle + 1);
+        let share = queue.len().div_ceil(self.idle + 1);
         let BatchLimits { items, cost } = limits.batch[lane];
-        let chosen = choose(&costs, BatchLimits { items: items.min(share), cost });
-        // From the back, so that the places before stay valid.
-        let mut batch: Vec<_> =
-            chosen.into_iter().rev().filter_map(|place| queue.remove(place)).collect();
-        batch.reverse();
-        batch
+        fill(queue, BatchLimits { items: items.min(share), cost })
     }
 
     /// Drops the prepared items whose deadline has passed; returns how many of each lane.
     pub(super) fn drop_late(&mut self, now: Instant) -> PerLane<usize> {
         let mut late = PerLane::default();
         for lane in Lane::ALL {
-            late[lane] = drop_where(&mut self.ready[lane], |ticket| ticket.is_late(now));
-            while self.raw[lane].front().is_some_and(|item| item.ticket.is_late(now)) {
-                self.raw[lane].pop_front();
-                late[lane] += 1;
+            late[lane] = self.ready[lane].drop_where(|item| item.ticket.is_late(now));
+            while self.raw[lane].peek().is_some_and(|item| item.ticket.is_late(now)) {
+                late[lane] += usize::from(self.raw[lane].pop().is_some());
             }
         }
         late
@@ -174,27 +171,42 @@ impl<T: Tower> State<T> {
 
     /// Drops what is left of a call that is over; returns how many items.
     pub(super) fn drop_call(&mut self, call: &Ticket) -> usize {
-        let same = |ticket: &Ticket| ticket.id == call.id;
-        drop_where(&mut self.raw[call.lane], same) + drop_where(&mut self.ready[call.lane], same)
+        let (lane, path) = (call.lane, call.path());
+        let urgent = if call.urgent {
+            let same = |ticket: &Ticket| ticket.id == call.id;
+            self.raw[lane].drop_where(|item| same(&item.ticket))
+                + self.ready[lane].drop_where(|item| same(&item.ticket))
+        } else {
+            0
+        };
+        urgent + self.raw[lane].remove(&path) + self.ready[lane].remove(&path)
+    }
+
+    /// Drops what waits of a connection's newest call and tells the call; returns how many items.
+    pub(super) fn shed(&mut self, lane: Lane, Origin { caller, connection }: Origin) -> usize {
+        let raw = self.raw[lane].newest(caller, connection).map(|item| &item.ticket);
+        let ready = || self.ready[lane].newest(caller, connection).map(|item| &item.ticket);
+        let Some(ticket) = raw.or_else(ready).cloned() else { return 0 };
+        ticket.shed();
+        self.drop_call(&ticket)
     }
 
     /// Drops everything that waits; returns how many items of each lane.
     pub(super) fn drop_all(&mut self) -> PerLane<usize> {
         let mut dropped = PerLane::default();
         for lane in Lane::ALL {
-            dropped[lane] = self.raw[lane].len() + self.ready[lane].len();
-            self.raw[lane].clear();
-            self.ready[lane].clear();
+            dropped[lane] = self.raw[lane].clear() + self.ready[lane].clear();
         }
         self.loans.clear();
         dropped
     }
 }
 
-fn drop_where<B, F>(queue: &mut VecDeque<Item<B, F>>, gone: impl Fn(&Ticket) -> bool) -> usize {
-    let before = queue.len();
-    queue.retain(|item| !gone(&item.ticket));
-    before - queue.len()
+fn push<B, F>(queue: &mut FairQueue<Item<B, F>>, cost: usize, item: Item<B, F>) {
+    match item.ticket.urgent {
+        true => queue.push_urgent(cost, item),
+        false => queue.push(item.ticket.path(), cost, item),
+    }
 }
 
 impl<T: Tower> Work<T> {
@@ -215,25 +227,25 @@ pub(super) struct BatchLimits {
     pub cost: usize,
 }
 
-/// The places, ascending, of the items that make a batch: the oldest, and those whose cost is
-/// closest to its own, since a batch is padded to its dearest item. Among equals the older goes.
-/// Each batch holds the oldest, so nothing waits for ever.
-pub(super) fn choose(costs: &[usize], limits: BatchLimits) -> Vec<usize> {
-    let Some(oldest) = costs.first().copied() else { return Vec::new() };
-    let mut others: Vec<usize> = (1..costs.len()).collect();
-    others.sort_by_key(|place| costs[*place].abs_diff(oldest));
-    let mut chosen = vec![0];
-    let mut dearest = oldest;
-    for place in others {
-        let padded = dearest.max(costs[place]);
-        if chosen.len() == limits.items || padded.saturating_mul(chosen.len() + 1) > limits.cost {
-            break;
+/// A batch: the item whose turn it is, and others in turn whose costs are like its own, first those
+/// that are closest, since a batch is padded to its dearest item. So what is cheap never waits in a
+/// batch for what is dear, and each batch holds the item whose turn it is, so that nothing waits
+/// for ever.
+pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits) -> Vec<T> {
+    let Some((first, item)) = queue.pop() else { return Vec::new() };
+    let (mut batch, mut dearest) = (vec![item], first);
+    let close = (first - first / 4, first + first / 4);
+    let like = (first / 2, (2 * first).max(ALIKE));
+    for (least, most) in [close, like] {
+        while batch.len() < limits.items {
+            let room = limits.cost / (batch.len() + 1);
+            let fits = |cost: usize| (least..=most).contains(&cost) && dearest.max(cost) <= room;
+            let Some((cost, item)) = queue.pop_fitting(fits) else { break };
+            dearest = dearest.max(cost);
+            batch.push(item);
         }
-        dearest = padded;
-        chosen.push(place);
     }
-    chosen.sort_unstable();
-    chosen
+    batch
 }
 
 /// Share of a batch that is padding, 0 to 1.
@@ -252,15 +264,42 @@ mod tests {
 
     use super::*;
 
+    /// A queue of calls with one item each, the item its number.
+    fn queue(costs: &[usize]) -> FairQueue<usize> {
+        let mut queue = FairQueue::new();
+        for (number, cost) in costs.iter().enumerate() {
+            queue.push([0, 0, number as u64], *cost, number);
+        }
+        queue
+    }
+
     #[test]
     fn like_lengths_go_together() {
         let limits = BatchLimits { items: 3, cost: 1000 };
-        assert_eq!(choose(&[10, 77, 11, 5, 10, 76], limits), [0, 2, 4]);
+        let mut queue = queue(&[20, 77, 25, 5, 20, 76]);
+        assert_eq!(fill(&mut queue, limits), [0, 2, 4]);
+        assert_eq!(fill(&mut queue, limits), [1, 5]);
+        assert_eq!(fill(&mut queue, limits), [3]);
     }
 
     #[test]
     fn equals_go_in_order() {
-        assert_eq!(choose(&[4; 9], BatchLimits { items: 5, cost: 100 }), [0, 1, 2, 3, 4]);
+        let limits = BatchLimits { items: 5, cost: 100 };
+        assert_eq!(fill(&mut queue(&[4; 9]), limits), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_word_does_not_wait_for_long_texts_in_its_own_batch() {
+        let limits = BatchLimits { items: 32, cost: 2048 };
+        assert_eq!(fill(&mut queue(&[3, 128, 128, 16, 128]), limits), [0, 3]);
+    }
+
+    #[test]
+    fn callers_fill_a_batch_in_turn() {
+        let mut queue = FairQueue::new();
+        (0..20).for_each(|_| queue.push([1, 1, 1], 100, 1));
+        (0..2).for_each(|_| queue.push([2, 2, 2], 100, 2));
+        assert_eq!(fill(&mut queue, BatchLimits { items: 6, cost: 2000 }), [1, 2, 1, 2, 1, 1]);
     }
 
     #[test]
@@ -271,17 +310,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_batch_keeps_its_limits_and_takes_the_oldest(
+        fn a_batch_keeps_its_limits_and_takes_whose_turn_it_is(
             costs in prop::collection::vec(1usize..200, 1..40),
             items in 1usize..20,
             cost in 1usize..2000,
         ) {
-            let chosen = choose(&costs, BatchLimits { items, cost });
-            let dearest = chosen.iter().map(|place| costs[*place]).max().unwrap_or(0);
-            prop_assert_eq!(chosen[0], 0);
-            prop_assert!(chosen.is_sorted_by(|left, right| left < right));
-            prop_assert!(chosen.len() <= items);
-            prop_assert!(chosen.len() == 1 || dearest * chosen.len() <= cost);
+            let batch = fill(&mut queue(&costs), BatchLimits { items, cost });
+            let dearest = batch.iter().map(|item| costs[*item]).max().unwrap_or(0);
+            prop_assert_eq!(batch[0], 0);
+            prop_assert!(batch.len() <= items);
+            prop_assert!(batch.len() == 1 || dearest * batch.len() <= cost);
+            prop_assert!(dearest <= (2 * costs[0]).max(ALIKE));
         }
     }
 }

@@ -85,7 +85,7 @@ impl<T: Tower> TowerQueue<T> {
                 state = self.lock();
                 continue;
             }
-            if let Some(work) = state.take_work(&self.tower, &self.limits) {
+            if let Some(work) = state.take_work(&self.limits) {
                 drop(state);
                 // There is room for prepared items again.
                 self.wake();
@@ -112,7 +112,8 @@ impl<T: Tower> TowerQueue<T> {
         let gone = item.ticket.is_over() || state.closed;
         let failed = match result {
             Ok(body) if !gone => {
-                state.push_ready(item.with(body));
+                let cost = self.tower.cost(&body.0);
+                state.push_ready(cost, item.with(body));
                 None
             }
             Ok(_) => Some((item, None)),

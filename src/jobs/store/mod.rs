@@ -7,11 +7,12 @@ use std::path::Path;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use self::rows::{
-    COLUMNS, Fault, check_free, check_kind, check_room, fingerprint, known_request, next_id, now,
-    read, record, to_json,
+    COLUMNS, Fault, check_free, check_kind, check_room, check_share, fingerprint, known_request,
+    next_id, now, read, record, to_json,
 };
 use super::{
-    JobFailure, JobKind, JobProgress, JobRecord, JobSpec, JobState, JobSummary, ManagerError,
+    JobFailure, JobKind, JobOwner, JobProgress, JobRecord, JobSpec, JobState, JobSummary,
+    ManagerError,
 };
 use crate::base::db::{Database, Migration, Schema};
 
@@ -32,6 +33,11 @@ static SCHEMA: Schema = Schema {
                      CHECK (kind IN ('match', 'generate', 'judge'));
                  UPDATE jobs SET task = json_object('match', json_object('config', json(task),
                      'answers', json(CASE WHEN answers THEN 'true' ELSE 'false' END)));",
+            ),
+            // Whom a job is counted for while it waits.
+            Migration::up(
+                "ALTER TABLE jobs ADD COLUMN owner TEXT;
+                 CREATE INDEX jobs_owner ON jobs (owner, state);",
             ),
         ]
     },
@@ -65,7 +71,12 @@ impl JobStore {
     }
 
     /// Keeps a new job, or finds the one that an earlier submit of the same request made.
-    pub fn submit(&self, spec: &JobSpec, max_queued: usize) -> Result<JobRecord, ManagerError> {
+    pub fn submit(
+        &self,
+        spec: &JobSpec,
+        owner: Option<&JobOwner>,
+        max_queued: usize,
+    ) -> Result<JobRecord, ManagerError> {
         let task = serde_json::to_string(&spec.task)
             .map_err(|error| ManagerError::Config { message: error.to_string() })?;
         let fingerprint = fingerprint(spec);
@@ -78,11 +89,12 @@ impl JobStore {
             check_free(transaction, &run_id)?;
             check_kind(transaction, &run_id, spec.task.kind())?;
             check_room(transaction, max_queued)?;
+            owner.map_or(Ok(()), |owner| check_share(transaction, owner))?;
             transaction.execute(
                 "INSERT INTO jobs (id, run_id, request_id, fingerprint, task, kind, answers, spec,
-                     state, place, created, progress)
+                     state, place, created, progress, owner)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'queued',
-                     (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?9, '{}')",
+                     (SELECT ifnull(max(place), 0) + 1 FROM jobs), ?9, '{}', ?10)",
                 params![
                     id,
                     run_id,
@@ -92,7 +104,8 @@ impl JobStore {
                     spec.task.kind().name(),
                     spec.task.answers(),
                     spec.spec_json,
-                    now()
+                    now(),
+                    owner.map(|owner| &owner.name)
                 ],
             )?;
             read(transaction, &id)
@@ -125,6 +138,18 @@ impl JobStore {
              AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3"
         );
         Ok(self.db.rows(&sql, params![state.map(JobState::name), before, limit], record)?)
+    }
+
+    /// Every job.
+    pub fn all(&self) -> Result<Vec<JobRecord>, ManagerError> {
+        self.list(None, None, usize::MAX >> 1)
+    }
+
+    /// Whether the task of any job says this name.
+    pub fn names(&self, name: &str) -> Result<bool, ManagerError> {
+        let sql = "SELECT count(*) FROM jobs WHERE instr(task, ?1) > 0";
+        let found: u64 = self.db.value(sql, [name])?;
+        Ok(found > 0)
     }
 
     /// After a start of the server: what was running waits again, at its old place, unless it was

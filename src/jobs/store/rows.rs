@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use crate::base::hash;
-use crate::jobs::{JobKind, JobRecord, JobSpec, JobState, ManagerError};
+use crate::jobs::{JobKind, JobOwner, JobRecord, JobSpec, JobState, ManagerError};
 
 /// The columns that [`record`] takes, in its order.
 pub(super) const COLUMNS: &str =
@@ -104,6 +104,16 @@ pub(super) fn check_room(transaction: &Transaction<'_>, limit: usize) -> Result<
         return Ok(());
     }
     Err(ManagerError::QueueFull { limit }.into())
+}
+
+pub(super) fn check_share(transaction: &Transaction<'_>, owner: &JobOwner) -> Result<(), Fault> {
+    let JobOwner { name, max_queued } = owner;
+    let sql = "SELECT count(*) FROM jobs WHERE owner = ?1 AND state = 'queued'";
+    let waiting: usize = transaction.query_row(sql, [name], |row| row.get(0))?;
+    if *max_queued == 0 || waiting < *max_queued {
+        return Ok(());
+    }
+    Err(ManagerError::OwnerQueueFull { owner: name.clone(), limit: *max_queued }.into())
 }
 
 /// The query of one job by its id.

@@ -10,7 +10,7 @@ fn store() -> (tempfile::TempDir, JobStore) {
 }
 
 fn submit(store: &JobStore, run: &str) -> JobRecord {
-    store.submit(&spec(run, matching()), 100).expect("submitted")
+    store.submit(&spec(run, matching()), None, 100).expect("submitted")
 }
 
 fn spec(run: &str, task: JobTask) -> JobSpec {
@@ -85,9 +85,10 @@ fn a_run_stays_of_its_kind() {
     let job = submit(&store, "pairs");
     store.cancel(&job.id).expect("it waited");
     let generate = JobTask::Generate { config: Box::default(), into_library: false };
-    let refused = store.submit(&spec("pairs", generate.clone()), 100).expect_err("of kind match");
+    let refused =
+        store.submit(&spec("pairs", generate.clone()), None, 100).expect_err("of kind match");
     assert_eq!(refused.code(), "run_of_another_kind");
-    let other = store.submit(&spec("seeds", generate), 100).expect("a run of its own");
+    let other = store.submit(&spec("seeds", generate), None, 100).expect("a run of its own");
     assert_eq!((other.kind, other.answers), (JobKind::Generate, false));
     assert!(claim(&store).is_none(), "its turn comes with its own kind");
     assert!(store.claim(&[JobKind::Generate, JobKind::Judge]).expect("read").is_some());

@@ -24,6 +24,16 @@ impl Caller {
     pub fn name(&self) -> Option<&str> {
         self.0.get().map(|name| &**name)
     }
+
+    /// As [`Caller::name`], to keep.
+    pub fn shared(&self) -> Option<Arc<str>> {
+        self.0.get().cloned()
+    }
+
+    #[cfg(test)]
+    pub fn named(name: &str) -> Self {
+        Self(Arc::new(OnceLock::from(Arc::from(name))))
+    }
 }
 
 /// Refuses calls without a key that allows them. Health calls need none. Without a ring, every

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, Request};
+use http::{Extensions, HeaderMap, Request};
 use tonic::Code;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
@@ -54,7 +54,7 @@ impl Call {
             metrics: metrics.clone(),
             begun: Instant::now(),
             span: trace::span(&path, request.headers()),
-            peer: peer(request),
+            peer: peer(request.extensions()),
             caller: caller.clone(),
             request_id: request_id.clone(),
             ended: false,
@@ -121,8 +121,8 @@ impl Drop for Call {
     }
 }
 
-fn peer(request: &Request<Body>) -> Option<SocketAddr> {
-    let extensions = request.extensions();
+/// The other end of the connection that a request came by.
+pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let tls = || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
     extensions.get::<TcpConnectInfo>().or_else(tls)?.remote_addr()
 }

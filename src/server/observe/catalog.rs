@@ -16,6 +16,7 @@ pub const LLM_FAILURES: &str = "pw_llm_failures";
 pub const LLM_PROMPT_TOKENS: &str = "pw_llm_prompt_tokens";
 pub const LLM_COMPLETION_TOKENS: &str = "pw_llm_completion_tokens";
 pub const CONNECTIONS_REFUSED: &str = "pw_connections_refused";
+pub const QUOTA_REFUSED: &str = "pw_quota_refused";
 
 pub const QUEUE_SIZE: &str = "pw_queue_size";
 pub const LIBRARY_SIZE: &str = "pw_library_size";
@@ -25,6 +26,7 @@ pub const JOBS: &str = "pw_jobs";
 pub const ANSWER_BACKEND_UP: &str = "pw_answer_backend_up";
 pub const STREAMS_OPEN: &str = "pw_streams_open";
 pub const CONNECTIONS_OPEN: &str = "pw_connections_open";
+pub const DATA_BYTES: &str = "pw_data_bytes";
 pub const MEMORY: &str = "pw_process_resident_memory_bytes";
 pub const BUILD_INFO: &str = "pw_build_info";
 
@@ -37,7 +39,7 @@ pub const BATCH_NEXT_SIZE: &str = "pw_batch_next_size";
 pub const BATCH_WASTED_SHARE: &str = "pw_batch_wasted_share";
 pub const LLM_CALL_DURATION: &str = "pw_llm_call_duration";
 
-const COUNTERS: [Entry; 11] = [
+const COUNTERS: [Entry; 12] = [
     (REQUEST_COUNT, Some(Unit::Count), "Calls begun, by method"),
     (REQUEST_SUCCESS, Some(Unit::Count), "Calls that ended with OK, by method"),
     (REQUEST_FAILURE, Some(Unit::Count), "Calls that ended otherwise, by method and gRPC code"),
@@ -49,9 +51,10 @@ const COUNTERS: [Entry; 11] = [
     (LLM_PROMPT_TOKENS, Some(Unit::Count), "Prompt tokens of successful LLM calls"),
     (LLM_COMPLETION_TOKENS, Some(Unit::Count), "Reply tokens of successful LLM calls"),
     (CONNECTIONS_REFUSED, Some(Unit::Count), "Connections closed because too many were open"),
+    (QUOTA_REFUSED, Some(Unit::Count), "Calls refused because of their caller's quota, by quota"),
 ];
 
-const GAUGES: [Entry; 10] = [
+const GAUGES: [Entry; 11] = [
     (QUEUE_SIZE, Some(Unit::Count), "Items that wait for an encoder, by tower and lane"),
     (LIBRARY_SIZE, Some(Unit::Count), "Instructions in the library"),
     (INDEX_RECALL, None, "Measured recall@10 of the library's index, by modality of the queries"),
@@ -60,6 +63,7 @@ const GAUGES: [Entry; 10] = [
     (ANSWER_BACKEND_UP, None, "1 when the LLM backend can be used, else 0"),
     (STREAMS_OPEN, Some(Unit::Count), "Streaming calls under way"),
     (CONNECTIONS_OPEN, Some(Unit::Count), "Open connections"),
+    (DATA_BYTES, Some(Unit::Bytes), "Bytes on the disk below the data folder, by part"),
     (MEMORY, Some(Unit::Bytes), "Resident memory of the process, on Linux; 0 elsewhere"),
     (BUILD_INFO, None, "Always 1; the labels tell what is running"),
 ];

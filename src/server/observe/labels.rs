@@ -4,7 +4,7 @@
 use tonic::Code;
 
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
-use crate::jobs::JobState;
+use crate::jobs::{DataPart, JobState};
 
 /// A closed set of label values.
 pub trait Label: Copy + PartialEq + 'static {
@@ -15,6 +15,43 @@ pub trait Label: Copy + PartialEq + 'static {
     /// Its place in [`Label::ALL`].
     fn place(self) -> usize {
         Self::ALL.iter().position(|value| *value == self).unwrap_or_default()
+    }
+}
+
+/// What one caller may take only so much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    Calls,
+    Items,
+    Bytes,
+    Streams,
+    Jobs,
+}
+
+impl Quota {
+    /// Every quota.
+    pub const ALL: [Self; 5] = [Self::Calls, Self::Items, Self::Bytes, Self::Streams, Self::Jobs];
+
+    /// A name for labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calls => "calls",
+            Self::Items => "items",
+            Self::Bytes => "bytes",
+            Self::Streams => "streams",
+            Self::Jobs => "jobs",
+        }
+    }
+
+    /// Its name in `ServerInfo.quotas`.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Calls => "calls_per_second",
+            Self::Items => "items_per_second",
+            Self::Bytes => "bytes_per_second",
+            Self::Streams => "open_streams",
+            Self::Jobs => "queued_jobs",
+        }
     }
 }
 
@@ -30,7 +67,7 @@ macro_rules! labels {
     )+};
 }
 
-labels!(TowerKind, Lane, DropReason, JobState);
+labels!(TowerKind, Lane, DropReason, JobState, Quota, DataPart);
 
 /// The codes a failed call can end with, in the order of their numbers, from 1.
 pub const FAILURES: [&str; 16] = [

@@ -8,11 +8,11 @@ use metrics::{Counter, Gauge, Histogram, Label as Pair, NoopRecorder, Recorder};
 use tonic::Code;
 
 use super::catalog as names;
-use super::labels::Label;
+use super::labels::{Label, Quota};
 use super::register::Register;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::{Modality, SearchFacts};
-use crate::jobs::JobState;
+use crate::jobs::{DataPart, JobState};
 use crate::llm::StatsSnapshot;
 use crate::server::Methods;
 
@@ -46,6 +46,8 @@ pub(super) struct Handles {
     pub(super) streams_open: Gauge,
     pub(super) connections_open: Gauge,
     pub(super) connections_refused: Counter,
+    pub(super) quota_refused: Vec<Counter>,
+    pub(super) disk: Vec<Gauge>,
     pub(super) memory: Gauge,
 }
 
@@ -207,6 +209,16 @@ impl Metrics {
     /// A connection was closed because too many were open.
     pub fn connection_refused(&self) {
         self.0.connections_refused.increment(1);
+    }
+
+    /// A call was refused because its caller has had what it may take.
+    pub fn quota_refused(&self, quota: Quota) {
+        self.0.quota_refused[quota.place()].increment(1);
+    }
+
+    /// Bytes on the disk below the data folder now.
+    pub fn disk(&self, part: DataPart, bytes: u64) {
+        self.0.disk[part.place()].set(bytes as f64);
     }
 
     /// A streaming call is under way until the guard is dropped.

@@ -14,8 +14,9 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-pub use call::CallInfo;
+pub use call::{CallInfo, peer};
 pub use export::{Exporter, Page};
+pub use labels::Quota;
 pub use layer::ObserveLayer;
 pub use metrics::{BuildInfo, Metrics, OpenConnection};
 pub use sampler::sample_memory;

@@ -3,11 +3,11 @@
 use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Recorder};
 
 use super::catalog as names;
-use super::labels::{FAILURES, Label};
+use super::labels::{FAILURES, Label, Quota};
 use super::metrics::{CallHandles, Handles, LlmHandles, SearchHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::Modality;
-use crate::jobs::JobState;
+use crate::jobs::{DataPart, JobState};
 use crate::llm::CODES;
 use crate::server::Methods;
 use crate::server::methods::OTHER;
@@ -39,6 +39,12 @@ impl Register<'_> {
             streams_open: self.gauge(names::STREAMS_OPEN, vec![]),
             connections_open: self.gauge(names::CONNECTIONS_OPEN, vec![]),
             connections_refused: self.counter(names::CONNECTIONS_REFUSED, vec![]),
+            quota_refused: each::<Quota, _>(|quota| {
+                self.counter(names::QUOTA_REFUSED, vec![pair("quota", quota)])
+            }),
+            disk: each::<DataPart, _>(|part| {
+                self.gauge(names::DATA_BYTES, vec![pair("part", part)])
+            }),
             memory: self.gauge(names::MEMORY, vec![]),
         }
     }

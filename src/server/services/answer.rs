@@ -48,6 +48,7 @@ impl AnswerService for Answers {
     ) -> Result<Response<Self::GenerateAnswerStream>, Status> {
         let call = Call::of(&request);
         let pb::GenerateAnswerRequest { pair, options } = request.into_inner();
+        call.items(1)?;
         let order = order(&self.0, pair, options)?;
         let (events, heard) = mpsc::channel(EVENTS);
         let app = Arc::clone(&self.0);
@@ -94,6 +95,7 @@ async fn answer_pair(
 ) -> Result<Option<pb::AnswerPairsResponse>, Fault> {
     let pb::AnswerPairsRequest { correlation_id, pair, options } = message;
     validate::echo_id("correlation_id", &correlation_id)?;
+    call.stream_item().await;
     let answer = match order(&app, pair, options) {
         Ok(order) => write(&app, &call, order, None).await,
         Err(fault) => Err(fault),

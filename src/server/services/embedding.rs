@@ -28,6 +28,7 @@ impl EmbeddingService for Embedding {
         let call = Call::of(&request);
         let pb::EmbedImagesRequest { images, lane } = request.into_inner();
         validate::items("images", images.len(), &self.0.limits)?;
+        call.items(images.len())?;
         let context = call.unary(validate::lane(lane, Lane::Interactive)?);
         let (items, spent) = self.0.embed_images(images, "images", &context).await?;
         let results = items.into_iter().map(image_result).collect();
@@ -43,6 +44,7 @@ impl EmbeddingService for Embedding {
         let call = Call::of(&request);
         let pb::EmbedTextsRequest { texts, lane } = request.into_inner();
         validate::items("texts", texts.len(), &self.0.limits)?;
+        call.items(texts.len())?;
         let context = call.unary(validate::lane(lane, Lane::Interactive)?);
         let (items, spent) = self.0.embed_texts(texts, "texts", &context).await?;
         let results = items.into_iter().map(text_result).collect();
@@ -74,6 +76,7 @@ async fn embed_one(
     let pb::EmbedStreamRequest { correlation_id, input, lane } = message;
     validate::echo_id("correlation_id", &correlation_id)?;
     let context = call.stream(validate::lane(lane, Lane::Bulk)?);
+    call.stream_item().await;
     let (result, spent) = match embed_input(&app, input, &context).await {
         Ok(embedded) => embedded,
         Err(fault) if fault.ends_stream() => return Err(fault),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::super::app::App;
+use super::super::call::Call;
 use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::evaluation_service_server::EvaluationService;
@@ -16,7 +17,8 @@ pub struct Evaluation(pub Arc<App>);
 #[tonic::async_trait]
 impl EvaluationService for Evaluation {
     async fn judge(&self, request: Request<pb::JudgeRequest>) -> Result<Response<pb::Job>, Status> {
-        Ok(Response::new(judge::submit(&self.0, request.into_inner()).await?))
+        let call = Call::of(&request);
+        Ok(Response::new(judge::submit(&self.0, &call, request.into_inner()).await?))
     }
 
     async fn get_evaluation(

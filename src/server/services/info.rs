@@ -5,10 +5,12 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::super::app::App;
+use super::super::call::Call;
 use super::super::convert;
 use super::super::pb;
 use super::super::pb::answer_backend_info::State;
 use super::super::pb::info_service_server::InfoService;
+use crate::config::QuotaConfig;
 use crate::encoder::queue::Lane;
 use crate::index::{RecallFacts, SearchFacts};
 use crate::work::BackendState;
@@ -20,7 +22,7 @@ pub struct Info(pub Arc<App>);
 impl InfoService for Info {
     async fn get_server_info(
         &self,
-        _request: Request<pb::GetServerInfoRequest>,
+        request: Request<pb::GetServerInfoRequest>,
     ) -> Result<Response<pb::ServerInfo>, Status> {
         let app = &self.0;
         Ok(Response::new(pb::ServerInfo {
@@ -36,6 +38,7 @@ impl InfoService for Info {
             queues: app.queue.snapshot().iter().map(queue).collect(),
             features: Some(features(app)),
             start_time: Some(convert::timestamp(app.started)),
+            quotas: Some(quotas(Call::of(&request).quotas())),
         }))
     }
 }
@@ -96,6 +99,23 @@ fn limits(app: &App) -> pb::Limits {
         interactive_weight: count(serve.queue.interactive_weight),
         bulk_weight: count(serve.queue.bulk_weight),
         max_batch_items: count(serve.queue.with(app.encoder().manifest()).batch_size),
+    }
+}
+
+fn quotas(quotas: QuotaConfig) -> pb::Quotas {
+    let QuotaConfig {
+        calls_per_second,
+        items_per_second,
+        bytes_per_second,
+        open_streams,
+        queued_jobs,
+    } = quotas;
+    pb::Quotas {
+        calls_per_second: convert::whole(calls_per_second),
+        items_per_second: convert::whole(items_per_second),
+        bytes_per_second: convert::whole(bytes_per_second),
+        open_streams: convert::whole(open_streams),
+        queued_jobs: convert::whole(queued_jobs),
     }
 }
 

@@ -26,7 +26,9 @@ impl InstructionService for Instructions {
         &self,
         request: Request<pb::CreateInstructionRequest>,
     ) -> Result<Response<pb::Instruction>, Status> {
-        let context = Call::of(&request).unary(Lane::Interactive);
+        let call = Call::of(&request);
+        call.items(1)?;
+        let context = call.unary(Lane::Interactive);
         let created = self.create(vec![request.into_inner()], &context, single_field).await?;
         let one = created.into_iter().next();
         let instruction = one.unwrap_or_else(|| Err(Fault::internal("no result")))?;
@@ -38,9 +40,12 @@ impl InstructionService for Instructions {
         request: Request<pb::BatchCreateInstructionsRequest>,
     ) -> Result<Response<pb::BatchCreateInstructionsResponse>, Status> {
         use pb::create_instruction_result::Result as Outcome;
-        let context = Call::of(&request).unary(Lane::Interactive);
+        let call = Call::of(&request);
         let requests = request.into_inner().requests;
         validate::items("requests", requests.len(), &self.0.limits)?;
+        call.items(requests.len())?;
+        // Nobody waits for a vector of an import.
+        let context = call.unary(Lane::Bulk);
         let created = self.create(requests, &context, batch_field).await?;
         let results = created.into_iter().map(|one| pb::CreateInstructionResult {
             result: Some(match one {
@@ -55,7 +60,8 @@ impl InstructionService for Instructions {
         &self,
         request: Request<pb::GenerateRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        Ok(Response::new(generate::submit(&self.0, request.into_inner()).await?))
+        let call = Call::of(&request);
+        Ok(Response::new(generate::submit(&self.0, &call, request.into_inner()).await?))
     }
 
     async fn get_instruction(
@@ -113,6 +119,7 @@ impl InstructionService for Instructions {
         let request = request.into_inner();
         let top_k = validate::top_k(request.top_k, TOP_K, &self.0.limits)?;
         let floor = validate::min_similarity(request.min_similarity)?;
+        call.items(1)?;
         let context = call.unary(Lane::Interactive);
         let Probed { vector, instruction: itself, timings } =
             self.0.probe(request.query, &context).await?;

@@ -78,6 +78,19 @@ impl JobService for Jobs {
         self.shown(self.0.jobs.resume(id).await)
     }
 
+    async fn delete_job(
+        &self,
+        request: Request<pb::DeleteJobRequest>,
+    ) -> Result<Response<()>, Status> {
+        let pb::DeleteJobRequest { name, allow_missing } = request.into_inner();
+        let id = validate::job_id("name", &name)?;
+        match self.0.jobs.delete(id).await {
+            Err(ManagerError::NoJob { .. }) if allow_missing => {}
+            deleted => deleted.map_err(Fault::from)?,
+        }
+        Ok(Response::new(()))
+    }
+
     async fn list_job_pairs(
         &self,
         request: Request<pb::ListJobPairsRequest>,

@@ -34,6 +34,7 @@ impl MatchingService for Matching {
         let call = Call::of(&request);
         let pb::MatchRequest { queries, options, lane } = request.into_inner();
         validate::items("queries", queries.len(), &self.0.limits)?;
+        call.items(queries.len())?;
         let draw = self.draw(options.as_ref())?;
         let context = call.unary(validate::lane(lane, Lane::Interactive)?);
         let queries = queries.into_iter().zip(0u64..).map(named).collect::<Result<_, _>>()?;
@@ -72,6 +73,7 @@ impl MatchingService for Matching {
         let job = validate::job_id("job", &request.job)?.to_owned();
         let top_k = validate::top_k(request.top_k, TOP_K, &self.0.limits)?;
         let floor = validate::min_similarity(request.min_similarity)?;
+        call.items(1)?;
         let context = call.unary(Lane::Interactive);
         let Probed { vector, timings, .. } = self.0.probe(request.query, &context).await?;
         let query = PhotoQuery { vector, k: top_k, min_similarity: floor };
@@ -89,7 +91,8 @@ impl MatchingService for Matching {
         &self,
         request: Request<pb::BatchMatchRequest>,
     ) -> Result<Response<pb::Job>, Status> {
-        Ok(Response::new(batch::submit(&self.0, request.into_inner()).await?))
+        let call = Call::of(&request);
+        Ok(Response::new(batch::submit(&self.0, &call, request.into_inner()).await?))
     }
 }
 
@@ -134,6 +137,7 @@ async fn match_message(
         return if options_only { Ok(None) } else { Err(Fault::required("query")) };
     };
     let context = call.stream(validate::lane(message.lane, Lane::Bulk)?);
+    call.stream_item().await;
     let named = named((query, position))?;
     let matched = app.match_queries(vec![named], draw, &context).await?;
     let result = matched.results.into_iter().next();

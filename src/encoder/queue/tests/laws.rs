@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::support::{Faulty, dot, is_idle, shade, start, until};
 use crate::encoder::EncoderError;
 use crate::encoder::queue::{
-    Admission, CallContext, EncoderService, Lane, QueueConfig, QueueError,
+    Admission, CallContext, EncoderService, Lane, Origin, QueueConfig, QueueError,
 };
 
 /// The session answers photos of this shade with an error, the next with a panic.
@@ -70,6 +70,10 @@ async fn send(service: EncoderService, call: Call) -> Option<Result<usize, Queue
         lane: if call.bulk { Lane::Bulk } else { Lane::Interactive },
         deadline: call.deadline_us.map(|us| Instant::now() + Duration::from_micros(us)),
         admission: if call.waits { Admission::Wait } else { Admission::Reject },
+        origin: Origin {
+            caller: u64::from(call.shades.len() as u8 % 3),
+            connection: u64::from(call.texts),
+        },
     };
     let answered = async {
         if call.texts {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod bulk;
+mod fairness;
 mod lanes;
 mod laws;
 mod places;

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
+use crate::encoder::queue::Origin;
 use crate::encoder::queue::admission::{Full, Places, Refused, Reservation, Size};
 use crate::encoder::queue::error::{QueueError, Resource};
 
@@ -24,22 +25,24 @@ fn poll(wait: &mut Wait) -> Option<Reservation> {
 
 fn wait(places: &std::sync::Arc<Places>, want: Size) -> Wait {
     let places = places.clone();
-    Box::pin(async move { places.reserve(want).await })
+    Box::pin(async move { places.reserve(Origin::default(), want).await })
 }
 
 #[test]
 fn all_or_none_and_the_reason_is_told() {
     let places = Places::new(Size { items: 4, bytes: 100 });
-    let held = places.try_reserve(Size { items: 3, bytes: 95 }).expect("free");
-    let few = places.try_reserve(size(2)).expect_err("one is free");
+    let held = places.try_reserve(Origin::default(), Size { items: 3, bytes: 95 }).expect("free");
+    let few = places.try_reserve(Origin::default(), size(2)).expect_err("one is free");
     let full = Full { what: Resource::Items, wanted: 2, free: 1, limit: 4 };
     assert_eq!(few, Refused::Full(full));
-    let small = places.try_reserve(size(1)).expect_err("5 bytes are free");
+    let small = places.try_reserve(Origin::default(), size(1)).expect_err("5 bytes are free");
     let full = Full { what: Resource::Bytes, wanted: 10, free: 5, limit: 100 };
     assert_eq!(small, Refused::Full(full));
     assert_eq!(places.used(), Size { items: 3, bytes: 95 });
     let never = QueueError::TooLarge { what: Resource::Bytes, wanted: 101, limit: 100 };
-    let large = places.try_reserve(Size { items: 1, bytes: 101 }).expect_err("never fits");
+    let large = places
+        .try_reserve(Origin::default(), Size { items: 1, bytes: 101 })
+        .expect_err("never fits");
     assert_eq!(large, Refused::Never(never));
     drop(held);
     assert_eq!(places.used(), Size::default());
@@ -48,12 +51,12 @@ fn all_or_none_and_the_reason_is_told() {
 #[test]
 fn nobody_overtakes_a_large_call_that_waits() {
     let places = Places::new(size(4));
-    let held = places.try_reserve(size(2)).expect("free");
+    let held = places.try_reserve(Origin::default(), size(2)).expect("free");
     let mut large = wait(&places, size(4));
     assert!(poll(&mut large).is_none());
     let mut small = wait(&places, size(1));
     assert!(poll(&mut small).is_none());
-    assert!(matches!(places.try_reserve(size(1)), Err(Refused::Full(_))));
+    assert!(matches!(places.try_reserve(Origin::default(), size(1)), Err(Refused::Full(_))));
     drop(held);
     let large = poll(&mut large).expect("first in queue");
     assert!(poll(&mut small).is_none());
@@ -64,7 +67,7 @@ fn nobody_overtakes_a_large_call_that_waits() {
 #[test]
 fn a_waiter_that_goes_away_lets_the_next_in() {
     let places = Places::new(size(4));
-    let _held = places.try_reserve(size(2)).expect("free");
+    let _held = places.try_reserve(Origin::default(), size(2)).expect("free");
     let mut large = wait(&places, size(4));
     let mut small = wait(&places, size(1));
     assert!(poll(&mut large).is_none() && poll(&mut small).is_none());
@@ -75,13 +78,16 @@ fn a_waiter_that_goes_away_lets_the_next_in() {
 #[test]
 fn closing_fails_those_who_wait() {
     let places = Places::new(size(1));
-    let _held = places.try_reserve(size(1)).expect("free");
+    let _held = places.try_reserve(Origin::default(), size(1)).expect("free");
     let mut waiting = wait(&places, size(1));
     assert!(poll(&mut waiting).is_none());
     places.close();
     let answer = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(answer, Poll::Ready(Err(QueueError::Closed))));
-    assert!(matches!(places.try_reserve(size(1)), Err(Refused::Never(QueueError::Closed))));
+    assert!(matches!(
+        places.try_reserve(Origin::default(), size(1)),
+        Err(Refused::Never(QueueError::Closed))
+    ));
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +118,7 @@ proptest! {
         let (mut held, mut waits) = (Vec::new(), VecDeque::new());
         for step in steps {
             match step {
-                Step::Try(items) => held.extend(places.try_reserve(size(items)).ok()),
+                Step::Try(items) => held.extend(places.try_reserve(Origin::default(), size(items)).ok()),
                 Step::Wait(items) => waits.push_back(wait(&places, size(items))),
                 Step::DropHeld(at) if !held.is_empty() => drop(held.remove(at % held.len())),
                 Step::DropWait(at) if !waits.is_empty() => drop(waits.remove(at % waits.len())),
@@ -135,6 +141,6 @@ proptest! {
         drop(waits);
         drop(held);
         prop_assert_eq!(places.used(), Size::default());
-        prop_assert!(places.try_reserve(size(5)).is_ok());
+        prop_assert!(places.try_reserve(Origin::default(), size(5)).is_ok());
     }
 }
