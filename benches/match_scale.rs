@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
-use pairwright::index::{Among, ExactIndex, Hit, IndexConfig, VectorSearch, VectorStore};
+use pairwright::index::{Ask, ExactIndex, Hit, IndexConfig, VectorSearch, VectorStore};
 use pairwright::instruction::Library;
 use pairwright::instruction::store::{InstructionStore, NewInstruction};
 use pairwright::server::pb;
@@ -149,7 +149,7 @@ fn truth(vectors: &[Vec<f32>], queries: &[Vec<f32>]) -> Vec<Vec<Hit>> {
         exact.add(&at.to_string(), vector).expect("added");
     }
     let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-    exact.search_many(&queries, 10, Among::All).expect("searched")
+    exact.search_many(&queries, Ask::top(10)).expect("searched")
 }
 
 fn request(query: &[f32]) -> pb::MatchRequest {

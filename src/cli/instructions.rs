@@ -8,11 +8,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::Error;
 use crate::config::Config;
 use crate::dataset::sink::SinkError;
+use crate::dataset::store::Store;
 use crate::generate::{Generation, GenerationFolder, GenerationSummary, folder, import};
+use crate::index::SearchFacts;
 use crate::instruction::augment::LibraryMode;
 use crate::instruction::diversity::Diversity;
 use crate::instruction::lineage::{GenerationStore, LineageRow};
 use crate::instruction::{GenerateError, Library};
+use crate::run::{Settings, store_path};
 use crate::work::Stop;
 
 use super::args::{LlmArgs, SourceArgs, layers};
@@ -403,7 +406,19 @@ fn stats(args: &StatsArgs) -> Result<Exit, Error> {
             verbs.len()
         );
     }
+    if let Some(search) = run_search(&args.out)? {
+        text += &format!("search    {search}\n");
+    }
     write_out(text.as_bytes(), None)
+}
+
+/// How the run in a folder searches its library; `None` where there is no run, or none yet.
+fn run_search(folder: &Path) -> Result<Option<SearchFacts>, Error> {
+    let path = store_path(folder);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    Ok(Settings::read(&Store::open_to_read(&path)?)?.search)
 }
 
 /// To a file, or to standard output; a reader that has seen enough is no error.

@@ -107,7 +107,7 @@ async fn pull(catalog: &Catalog, args: &PullArgs) -> Result<Exit, Error> {
         let transfer = progress::of_transfer();
         tokio::select! {
             pulled = store.pull(&hub, model, precision, &*transfer) => pulled?,
-            () = interrupted() => {
+            _ = interrupted() => {
                 eprintln!("stopped; what came is kept, and the same command goes on from there");
                 return Ok(Exit::Interrupted);
             }

@@ -48,6 +48,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SEED")]
     pub library_seed: Option<String>,
 
+    /// Vectors that callers supplied, when the model has changed: refuse, embed or keep
+    /// [env: PAIRWRIGHT__SERVE__LIBRARY__ON_CHANGED_MODEL] [default: refuse].
+    #[arg(long, value_name = "WHAT", value_parser = ["refuse", "embed", "keep"])]
+    pub on_changed_model: Option<String>,
+
     /// The LLM: local, local:FILE.gguf, or openai:http://HOST:PORT/v1
     /// [env: PAIRWRIGHT__LLM__TARGET] [default: local].
     #[arg(long, value_name = "BACKEND")]
@@ -84,6 +89,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub max_connections: Option<u64>,
 
+    /// Open connections of one address, 0: no bound, as behind a proxy
+    /// [env: PAIRWRIGHT__SERVE__CONNECTIONS__MAX_PER_ADDRESS] [default: 512].
+    #[arg(long, value_name = "N")]
+    pub max_connections_per_address: Option<u64>,
+
+    /// Bytes of messages under way over all connections, in MiB; in bytes in the environment
+    /// [env: PAIRWRIGHT__SERVE__LIMITS__MAX_MESSAGES_BYTES] [default: 512].
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub max_messages_mb: Option<u64>,
+
     /// Seconds a unary call may take, 0: no bound
     /// [env: PAIRWRIGHT__SERVE__LIMITS__REQUEST_TIMEOUT_SECONDS] [default: 300].
     #[arg(long, value_name = "SECONDS")]
@@ -93,6 +108,11 @@ pub struct ServeArgs {
     /// [env: PAIRWRIGHT__SERVE__LIMITS__DRAIN_SECONDS] [default: 30].
     #[arg(long, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,
+
+    /// Seconds between health's NOT_SERVING and the end of the port after SIGTERM
+    /// [env: PAIRWRIGHT__SERVE__LIMITS__LAME_DUCK_SECONDS] [default: 5].
+    #[arg(long, value_name = "SECONDS")]
+    pub lame_duck_seconds: Option<u64>,
 
     /// Certificate and chain (PEM); turns TLS on [env: PAIRWRIGHT__SERVE__TLS__CERT].
     #[arg(long, value_name = "FILE")]
@@ -184,6 +204,7 @@ fn engine(layers: Layers, args: &ServeArgs) -> Result<Layers, Error> {
         .flag("llm.model", args.llm_model.clone())?
         .flag("llm.max_in_flight", args.llm_in_flight)?
         .flag("serve.library.seed", args.library_seed.clone())?
+        .flag("serve.library.on_changed_model", args.on_changed_model.clone())?
         .flag("serve.warmup.batch", args.warmup_batch)?
         .flag("serve.jobs.max_running", args.max_running_jobs)?)
 }
@@ -220,6 +241,9 @@ fn limits(layers: Layers, args: &ServeArgs) -> Result<Layers, Error> {
         .flag(&key("max_requests"), args.max_requests)?
         .flag(&key("max_connections"), args.max_connections)?
         .flag(&key("request_timeout_seconds"), args.request_timeout_seconds)?
+        .flag("serve.connections.max_per_address", args.max_connections_per_address)?
+        .flag(&key("max_messages_bytes"), args.max_messages_mb.map(|mib| mib << 20))?
+        .flag(&key("lame_duck_seconds"), args.lame_duck_seconds)?
         .flag(&key("drain_seconds"), args.drain_seconds)?)
 }
 
@@ -228,6 +252,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use crate::config::{LibrarySeed, MetricsListen};
+    use crate::instruction::store::GivenVectors;
     use clap::Parser;
 
     fn parse(flags: &[&str]) -> ServeArgs {
@@ -257,6 +282,10 @@ mod tests {
             "--max-connections=8",
             "--request-timeout-seconds=9",
             "--drain-seconds=10",
+            "--lame-duck-seconds=11",
+            "--max-connections-per-address=12",
+            "--max-messages-mb=129",
+            "--on-changed-model=keep",
             "--tls-cert=/c",
             "--tls-key=/k",
             "--tls-client-ca=/ca",
@@ -280,7 +309,9 @@ mod tests {
         assert_eq!((limits.max_message_bytes, limits.max_items), (64 << 20, 5));
         assert_eq!((serve.queue.max_queue_items, limits.max_requests), (6, 7));
         assert_eq!((limits.max_connections, limits.request_timeout_seconds), (8, 9));
-        assert_eq!(limits.drain_seconds, 10);
+        assert_eq!((limits.drain_seconds, limits.lame_duck_seconds), (10, 11));
+        assert_eq!((serve.connections.max_per_address, limits.max_messages_bytes), (12, 129 << 20));
+        assert_eq!(serve.library.on_changed_model, GivenVectors::Keep);
         let tls = [&serve.tls.cert, &serve.tls.key, &serve.tls.client_ca, &serve.auth.keys_file];
         assert!(tls.iter().all(|path| path.is_some()));
         assert!(serve.allow_insecure && serve.urls.enabled);

@@ -87,6 +87,7 @@ fn given(mut config: Config) -> Config {
     }
     config.source.limit = Some(1);
     config.matching.check = Some(Vec::new());
+    config.index.expansion_search = Some(1);
     config.generate.limit = Some(1);
     config.generate.structured = Some(crate::instruction::augment::Structured::Off);
     config.generate.text_model = Some(String::new());

@@ -39,9 +39,9 @@ const BUNDLED_MODEL: &str = "models/mini";
 pub use keys::{Key, keys, settings};
 pub use load::{Layers, RESOLVED, RUN_FILE};
 pub use serve::{
-    AuthConfig, CallersConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, Network,
-    OtelConfig, ProberConfig, QuotaConfig, ServeConfig, ServeLibraryConfig, ServeLimits, TlsConfig,
-    UrlsConfig, WarmupConfig, check_exposure,
+    AuthConfig, CallersConfig, ConnectionsConfig, JobsConfig, LibrarySeed, MetricsConfig,
+    MetricsListen, Network, OtelConfig, ProberConfig, QuotaConfig, ServeConfig, ServeLibraryConfig,
+    ServeLimits, TlsConfig, UrlsConfig, WarmupConfig, check_exposure,
 };
 
 /// Everything a run depends on.

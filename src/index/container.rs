@@ -6,7 +6,7 @@
 //! | 4 | format number, little-endian like all that follow |
 //! | 8 + 8 | length of the header, length of the payload |
 //! | header | JSON: model hash, width, ids, kind with its settings |
-//! | payload | the vectors (exact) or `usearch`'s own serialisation |
+//! | payload | the vectors, f32; of a graph behind them `usearch`'s own serialisation |
 //! | 32 | SHA-256 of everything before |
 //!
 //! The checksum finds damage. It does not make files from strangers safe: `usearch` trusts its
@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{IndexError, Scalar};
+use super::{IndexError, Recall, Scalar};
 use crate::base::durable::Staged;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
-/// Format 1 may hold a graph that has lost a vector by refilling the place of a removed one.
-const FORMAT: u32 = 2;
+/// Format 1 may hold a graph that has lost a vector by refilling the place of a removed one, format
+/// 2 has no vectors beside a graph. Whoever holds such a file builds it anew.
+const FORMAT: u32 = 3;
 const PREFIX: usize = 28;
 const CHECKSUM: usize = 32;
 
@@ -58,6 +59,9 @@ pub(super) struct StoredGraph {
     pub connectivity: usize,
     pub expansion_add: usize,
     pub scalar: Scalar,
+    /// What the index measured of itself.
+    #[serde(default)]
+    pub recall: Vec<Recall>,
 }
 
 /// A file read and found whole.

@@ -1,23 +1,23 @@
 //! Search by comparing with every vector: exact, for small sets and for checking recall.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::ask::{Among, Ask};
 use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
-use super::vector::{check_id, check_many, clamp, dot, unit};
-use super::{Among, Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, threads};
+use super::rows::Rows;
+use super::vector::{check_id, check_many, unit};
+use super::{Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, scan, threads};
 use crate::base::check::{Problem, Problems};
 
 /// All vectors in one row-major f32 matrix.
 #[derive(Debug)]
 pub struct ExactIndex {
-    dim: usize,
     threads: usize,
     ids: Vec<Arc<str>>,
-    rows: HashMap<Arc<str>, usize>,
-    values: Vec<f32>,
+    by_id: HashMap<Arc<str>, usize>,
+    rows: Rows,
 }
 
 impl ExactIndex {
@@ -30,7 +30,12 @@ impl ExactIndex {
             return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
         let threads = threads::threads(threads);
-        Ok(Self { dim, threads, ids: Vec::new(), rows: HashMap::new(), values: Vec::new() })
+        Ok(Self {
+            threads,
+            ids: Vec::new(),
+            by_id: HashMap::new(),
+            rows: Rows::new(dim).shortened(),
+        })
     }
 
     pub(super) fn from_container(
@@ -38,78 +43,75 @@ impl ExactIndex {
         container: &Container,
         threads: usize,
     ) -> Result<Self, IndexError> {
-        let mut index = Self::new(container.header.dim, threads)?;
-        index.values = container
-            .payload()
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect();
-        index.ids = container.header.ids.iter().map(|id| id.as_str().into()).collect();
-        index.rows = index.ids.iter().cloned().zip(0..).collect();
-        if index.rows.len() != index.ids.len() {
+        let (ids, dim) = (&container.header.ids, container.header.dim);
+        let mut index = Self::new(dim, threads)?;
+        index.rows = Rows::from_bytes(dim, ids.len(), container.payload())
+            .ok_or_else(|| inconsistent(path, "not one vector for each id"))?
+            .shortened();
+        index.ids = ids.iter().map(|id| id.as_str().into()).collect();
+        index.by_id = index.ids.iter().cloned().zip(0..).collect();
+        if index.by_id.len() != index.ids.len() {
             return Err(inconsistent(path, "an id comes twice"));
-        }
-        if Some(index.values.len()) != index.ids.len().checked_mul(index.dim) {
-            return Err(inconsistent(path, "not one vector for each id"));
         }
         Ok(index)
     }
 
     /// Adds a checked vector.
-    fn push(&mut self, id: &str, vector: Vec<f32>) {
+    fn push(&mut self, id: &str, vector: &[f32]) {
         let id: Arc<str> = id.into();
-        self.rows.insert(Arc::clone(&id), self.ids.len());
+        self.by_id.insert(Arc::clone(&id), self.ids.len());
         self.ids.push(id);
-        self.values.extend(vector);
+        self.rows.push(vector);
     }
 
-    fn row(&self, row: usize) -> &[f32] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
-    }
-
-    /// Most similar first, equal ones by id.
-    fn order(&self, a: &(f32, usize), b: &(f32, usize)) -> Ordering {
-        b.0.total_cmp(&a.0).then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
-    }
-
-    fn nearest(&self, query: &[f32], k: usize, rows: Option<&[usize]>) -> Vec<Hit> {
-        let score = |row: &[f32]| clamp(dot(row, query));
-        let mut scored: Vec<_> = match rows {
-            None => self.values.chunks_exact(self.dim).map(score).zip(0..).collect(),
-            Some(rows) => rows.iter().map(|&row| (score(self.row(row)), row)).collect(),
-        };
-        if k < scored.len() {
-            scored.select_nth_unstable_by(k, |a, b| self.order(a, b));
-            scored.truncate(k);
-        }
-        scored.sort_unstable_by(|a, b| self.order(a, b));
+    /// The first `k`, most similar first, equal ones by id.
+    fn best(&self, mut scored: Vec<(f32, usize)>, k: usize) -> Vec<Hit> {
+        scored.sort_unstable_by(|a, b| {
+            b.0.total_cmp(&a.0).then_with(|| self.ids[a.1].cmp(&self.ids[b.1]))
+        });
+        scored.truncate(k);
         let hit =
             |(similarity, row): (f32, usize)| Hit { id: self.ids[row].to_string(), similarity };
         scored.into_iter().map(hit).collect()
+    }
+
+    fn nearest(&self, queries: &[Vec<f32>], k: usize) -> Vec<Vec<Hit>> {
+        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        let near = scan::nearest(&self.rows, 0..self.len(), &queries, k, &|_| true);
+        near.into_iter().map(|near| self.best(near, k)).collect()
+    }
+
+    fn nearest_of(&self, query: &[f32], k: usize, rows: &[usize]) -> Vec<Hit> {
+        let score = |&row: &usize| (self.rows.similarity(row, query), row);
+        self.best(rows.iter().map(score).collect(), k)
     }
 }
 
 impl VectorSearch for ExactIndex {
     fn dim(&self) -> usize {
-        self.dim
+        self.rows.dim()
     }
 
     fn count(&self) -> Result<usize, IndexError> {
         Ok(self.len())
     }
 
-    fn search_many(
-        &self,
-        queries: &[&[f32]],
-        k: usize,
-        among: Among<'_>,
-    ) -> Result<Vec<Vec<Hit>>, IndexError> {
-        check_k(k)?;
-        let rows = distinct(among, |id| self.rows.get(id).copied());
-        threads::map(queries, self.threads, |position, query| {
-            let (query, _) = unit(query, self.dim, || format!("query {position}"))?;
-            Ok(self.nearest(&query, k, rows.as_deref()))
-        })
+    fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
+        check_k(ask.k)?;
+        let checked = |position, query: &&[f32]| {
+            unit(query, self.dim(), || format!("query {position}")).map(|(query, _)| query)
+        };
+        if let Some(rows) = distinct(ask.among, |id| self.by_id.get(id).copied()) {
+            return threads::map(queries, self.threads, |position, query| {
+                Ok(self.nearest_of(&checked(position, query)?, ask.k, &rows))
+            });
+        }
+        let each = queries.iter().enumerate().map(|(position, query)| checked(position, query));
+        let queries = each.collect::<Result<Vec<_>, _>>()?;
+        let share = queries.len().div_ceil(self.threads).max(1);
+        let parts: Vec<&[Vec<f32>]> = queries.chunks(share).collect();
+        let found = threads::each(&parts, |part| self.nearest(part, ask.k));
+        Ok(found.concat())
     }
 
     fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
@@ -120,31 +122,29 @@ impl VectorSearch for ExactIndex {
 impl VectorStore for ExactIndex {
     fn add(&mut self, id: &str, vector: &[f32]) -> Result<(), IndexError> {
         check_id(id)?;
-        if self.rows.contains_key(id) {
+        if self.by_id.contains_key(id) {
             return Err(IndexError::DuplicateId { id: id.to_owned() });
         }
-        let (vector, _) = unit(vector, self.dim, || format!("the vector of {id:?}"))?;
-        self.push(id, vector);
+        let (vector, _) = unit(vector, self.dim(), || format!("the vector of {id:?}"))?;
+        self.push(id, &vector);
         Ok(())
     }
 
     fn add_many(&mut self, items: &[(String, Vec<f32>)]) -> Result<(), IndexError> {
-        let known = |id: &str| self.rows.contains_key(id);
-        let vectors = check_many(items, self.dim, self.threads, known)?;
-        items.iter().zip(vectors).for_each(|((id, _), vector)| self.push(id, vector));
+        let known = |id: &str| self.by_id.contains_key(id);
+        let vectors = check_many(items, self.dim(), self.threads, known)?;
+        items.iter().zip(&vectors).for_each(|((id, _), vector)| self.push(id, vector));
         Ok(())
     }
 
     fn remove(&mut self, id: &str) -> Result<bool, IndexError> {
-        let Some(row) = self.rows.remove(id) else {
+        let Some(row) = self.by_id.remove(id) else {
             return Ok(false);
         };
-        let last = self.ids.len() - 1;
         self.ids.swap_remove(row);
-        self.values.copy_within(last * self.dim.., row * self.dim);
-        self.values.truncate(last * self.dim);
+        self.rows.swap_remove(row);
         if let Some(moved) = self.ids.get(row) {
-            self.rows.insert(Arc::clone(moved), row);
+            self.by_id.insert(Arc::clone(moved), row);
         }
         Ok(true)
     }
@@ -166,7 +166,7 @@ impl LocalIndex for ExactIndex {
     }
 
     fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        self.rows.get(id).map(|&row| self.row(row).to_vec())
+        self.by_id.get(id).map(|&row| self.rows.row(row).to_vec())
     }
 
     fn removed(&self) -> usize {
@@ -176,12 +176,11 @@ impl LocalIndex for ExactIndex {
     fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
         let header = Header {
             model_hash: model_hash.to_owned(),
-            dim: self.dim,
+            dim: self.dim(),
             ids: self.ids.iter().map(ToString::to_string).collect(),
             kind: StoredKind::Exact,
         };
-        let payload = self.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Ok(IndexSnapshot::new(header, payload))
+        Ok(IndexSnapshot::new(header, self.rows.bytes().collect()))
     }
 }
 

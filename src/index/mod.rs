@@ -6,11 +6,17 @@
 //! Yashunin 2018, library `usearch`). [`build`] chooses by [`IndexConfig`], [`load`] by what the
 //! file holds.
 
+mod ask;
 mod config;
 mod container;
 mod error;
 mod exact;
+mod graph;
 mod ids;
+mod measure;
+mod recall;
+mod rows;
+mod scan;
 mod threads;
 mod usearch;
 mod vector;
@@ -20,10 +26,13 @@ mod tests;
 
 use std::path::Path;
 
+pub use ask::{Among, Ask, Modality};
 pub use config::{IndexConfig, IndexKind, Scalar};
 pub use container::IndexSnapshot;
 pub use error::IndexError;
 pub use exact::ExactIndex;
+pub use measure::{HeldBack, Measurement};
+pub use recall::{LEAST, Recall, RecallFacts, SAMPLE, SearchFacts};
 pub use usearch::UsearchIndex;
 pub(crate) use vector::{dot, unit};
 
@@ -40,15 +49,6 @@ pub struct Hit {
     pub similarity: f32,
 }
 
-/// Which vectors a search may give.
-#[derive(Debug, Clone, Copy)]
-pub enum Among<'a> {
-    /// All there are.
-    All,
-    /// Those of these ids, as far as they are there. The work grows with their number.
-    Ids(&'a [&'a str]),
-}
-
 /// A set of vectors of one width, searched by cosine similarity: no more than an engine in
 /// another process can do, so that one may stand behind it.
 ///
@@ -63,28 +63,24 @@ pub trait VectorSearch: Send + Sync {
     /// The engine failed.
     fn count(&self) -> Result<usize, IndexError>;
 
-    /// For each query, in order, the `k` nearest vectors of those in `among`, most similar first,
-    /// equal ones by id; fewer where fewer are found.
+    /// For each query, in order, the nearest vectors that `ask` is for, most similar first, equal
+    /// ones by id; fewer where fewer are found. Which come does not depend on what other queries
+    /// are asked with them.
     ///
     /// # Errors
-    /// `k` is 0, the engine failed, or a query is refused as [`VectorStore::add`] refuses vectors:
+    /// `ask.k` is 0, the engine failed, or a query is refused as [`VectorStore::add`] refuses vectors:
     /// the first one, named by its position.
-    fn search_many(
-        &self,
-        queries: &[&[f32]],
-        k: usize,
-        among: Among<'_>,
-    ) -> Result<Vec<Vec<Hit>>, IndexError>;
+    fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError>;
 
-    /// [`Self::search_many`] for one query among all vectors.
+    /// [`Self::search_many`] for the `k` of all vectors nearest to one query, embedded from a text.
     ///
     /// # Errors
     /// As [`Self::search_many`].
     fn search(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
-        Ok(self.search_many(&[query], k, Among::All)?.pop().unwrap_or_default())
+        Ok(self.search_many(&[query], Ask::top(k))?.pop().unwrap_or_default())
     }
 
-    /// The vectors of ids, in their order, of length 1, as precisely as they are stored; `None`
+    /// The vectors of ids, in their order, of length 1; `None`
     /// for an id that is not there.
     ///
     /// # Errors
@@ -135,12 +131,22 @@ pub trait LocalIndex: VectorStore {
     /// All ids, sorted.
     fn ids(&self) -> Vec<String>;
 
-    /// The vector of an id, of length 1, as precisely as the index stores it.
+    /// The vector of an id, of length 1.
     fn vector(&self, id: &str) -> Option<Vec<f32>>;
 
     /// Number of removed vectors that still take as much memory and search time as those that are
     /// there. Building the index anew gives that back.
     fn removed(&self) -> usize;
+
+    /// The graph, where this is one: what [`Measurement`] measures.
+    fn graph(&self) -> Option<&UsearchIndex> {
+        None
+    }
+
+    /// How it searches now.
+    fn facts(&self) -> SearchFacts {
+        SearchFacts { kind: self.kind(), vectors: self.len(), recall: Vec::new() }
+    }
 
     /// The index as bytes, to be written when no lock is held any more. Takes as much memory as
     /// the vectors and links do.
@@ -179,7 +185,7 @@ pub fn build(
 
 /// Reads an index that [`LocalIndex::save`] wrote, of whichever kind.
 ///
-/// `expansion_search` and `threads` come from `config`. The file must otherwise agree with what
+/// `expansion_search`, `target_recall` and `threads` come from `config`. The file must otherwise agree with what
 /// `config` asks for (`auto` takes either kind), so that a changed setting is never ignored.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::num::NonZero;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-use rayon::iter::{IndexedParallelIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use rayon::slice::ParallelSlice;
 
 /// Fewer items than this are not worth a thread.
@@ -36,6 +36,14 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     items.par_chunks(share).enumerate().map(run).collect_into_vec(&mut chunks);
     let chunks = chunks.into_iter().collect::<Result<Vec<_>, E>>()?;
     Ok(chunks.into_iter().flatten().collect())
+}
+
+/// `work` on each item, side by side.
+pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    match items {
+        [one] => vec![work(one)],
+        items => items.par_iter().map(&work).collect(),
+    }
 }
 
 /// A counter of free places. `usearch` fails a search, rather than wait, when more threads come

@@ -3,6 +3,12 @@
 //! loaded and never viewed (#624), searches wait for a place instead of failing, and a search
 //! that the graph leaves short goes on from other places, within a bound.
 //!
+//! The graph holds vectors of length 1 and compares them by their inner product, in a narrow form
+//! where the settings say so. It only proposes: what it finds is compared once more with the
+//! vectors as they were given, which lie beside it in f32, so that every similarity given is the
+//! one that exact search gives. That takes 4 bytes a value beside the 1 to 4 of the graph and its
+//! links: 2.5 KiB a vector at width 384 with `bf16`.
+//!
 //! A removed vector stays in the graph, passed through by searches and never given. `usearch`
 //! would put the next vector in its place and drop that node's links, which now and then cuts a
 //! neighbour off for good. So the graph only grows, until [`LocalIndex::removed`] says that it
@@ -11,27 +17,35 @@
 //! again if it is not found.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
+use ::usearch::Index;
 use ::usearch::ffi::Matches;
-use ::usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use super::ask::{Ask, Modality};
 use super::container::{Container, Header, IndexSnapshot, StoredGraph, StoredKind, inconsistent};
 use super::exact::{check_k, distinct};
+use super::graph::{check_payload, create, split_payload};
 use super::ids::IdMap;
+use super::recall::{Recall, RecallFacts, SearchFacts, UNMEASURED};
+use super::rows::Rows;
 use super::threads::{self, Gate};
-use super::vector::{check_id, check_many, clamp, dot, unit};
-use super::{
-    Among, Hit, IndexConfig, IndexError, IndexKind, LocalIndex, Scalar, VectorSearch, VectorStore,
-};
+use super::vector::{check_id, check_many, unit};
+use super::{Hit, IndexConfig, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, scan};
 use crate::base::check::{Problem, Problems, Settings};
 
 /// Places reserved at first.
 const MIN_CAPACITY: usize = 64;
 
-/// Neighbours of a vector among which it, or one that is the same, is looked for.
-const NEIGHBOURS: usize = 8;
+/// Candidates among which a vector, or one that is the same, is looked for while it is added. All
+/// but a few are found by that, in a fifth of the time that adding takes.
+const NARROW: usize = 16;
+
+/// Candidates kept in a search that is to find a vector if any search does.
+const THOROUGH: usize = 512;
 
 /// Vectors compared one by one when a walk comes back short: some 10 ms at width 384.
 pub(super) const COMPARED: usize = 16_384;
@@ -39,14 +53,11 @@ pub(super) const COMPARED: usize = 16_384;
 /// Walks begun elsewhere when a walk comes back short.
 pub(super) const STARTS: usize = 8;
 
-/// Candidates kept while looking for vectors just added: all but a few are found by that, in a
-/// fifth of the time that adding takes.
-const NARROW: usize = 16;
+/// Of what a walk found, how much more than the results wanted is compared with the vectors as
+/// they were given: the graph's own order errs by the rounding of its narrow form.
+const SPARE: usize = 16;
 
-/// Cosine distance of two vectors that are stored alike: 0 but for rounding.
-const ALIKE: f32 = 1e-6;
-
-/// Euclidean distance from which on two f32 vectors of length 1 are not one. An encoder may give a
+/// Euclidean distance from which on two vectors of length 1 are not one. An encoder may give a
 /// text again with a rounding error that depends on the batch; similarities show no more than this.
 const SAME: f32 = 1e-5;
 
@@ -56,6 +67,10 @@ pub struct UsearchIndex {
     inner: Index,
     config: IndexConfig,
     ids: IdMap,
+    /// The vectors as they were given, by key, of length 1. Zeros where a key was skipped.
+    rows: Rows,
+    /// What was measured, one at most for each modality.
+    recall: RwLock<Vec<Recall>>,
     gate: Gate,
     compared_beside: AtomicU64,
 }
@@ -70,10 +85,15 @@ impl UsearchIndex {
         if dim == 0 {
             return Err(IndexError::Config(Problems(vec![Problem::new("dim", 0, "1 or more")])));
         }
-        let inner = create(dim, config)?;
-        let gate = Gate::new(threads::threads(config.threads));
-        let (config, ids, compared_beside) = (config.clone(), IdMap::default(), AtomicU64::new(0));
-        let index = Self { inner, config, ids, gate, compared_beside };
+        let index = Self {
+            inner: create(dim, config)?,
+            config: config.clone(),
+            ids: IdMap::default(),
+            rows: Rows::new(dim),
+            recall: RwLock::default(),
+            gate: Gate::new(threads::threads(config.threads)),
+            compared_beside: AtomicU64::new(0),
+        };
         index.reserve(MIN_CAPACITY)?;
         Ok(index)
     }
@@ -91,17 +111,21 @@ impl UsearchIndex {
         stored: &StoredGraph,
         config: &IndexConfig,
     ) -> Result<Self, IndexError> {
-        let StoredGraph { keys, next_key, removed, .. } = stored;
+        let StoredGraph { keys, next_key, removed, recall, .. } = stored;
         let mut index = Self::new(container.header.dim, config)?;
         let nodes = container.header.ids.len().saturating_add(*removed);
-        check_payload(path, container.payload(), &index.inner, nodes)?;
+        let (rows, graph) = split_payload(container.payload(), index.dim(), *next_key)
+            .ok_or_else(|| inconsistent(path, "not one vector for each key"))?;
+        check_payload(path, graph, &index.inner, nodes)?;
         index.ids = IdMap::restore(&container.header.ids, keys, *next_key)
             .ok_or_else(|| inconsistent(path, "ids and keys do not pair one to one"))?;
+        index.rows = rows;
+        index.recall = RwLock::new(recall.clone());
         // Loading resets the graph and forgets what was reserved.
-        let loaded = index.inner.load_from_buffer(container.payload());
+        let loaded = index.inner.load_from_buffer(graph);
         loaded.map_err(|error| IndexError::backend("load the graph", error))?;
         index.inner.change_expansion_add(config.expansion_add);
-        index.inner.change_expansion_search(config.expansion_search);
+        index.inner.change_expansion_search(1);
         index.reserve(nodes.max(MIN_CAPACITY))?;
         let there = |key: &u64| index.inner.contains(*key);
         if index.inner.size() != nodes || !keys.iter().all(there) {
@@ -125,6 +149,7 @@ impl UsearchIndex {
     fn link(&mut self, vectors: &[Vec<f32>]) -> Result<(), IndexError> {
         self.make_room(vectors.len())?;
         let first = self.ids.next_key();
+        vectors.iter().for_each(|vector| self.rows.push(vector));
         let link = |at, vector: &Vec<f32>| self.inner.add(first + at as u64, vector);
         let linked = threads::map(vectors, self.gate.places(), link);
         linked.map(drop).map_err(|error| {
@@ -152,10 +177,8 @@ impl UsearchIndex {
     /// Positions of the vectors, added under the keys from `first` on, that no search finds.
     fn lost(&self, first: u64, vectors: &[Vec<f32>]) -> Result<Vec<usize>, IndexError> {
         let all: Vec<usize> = (0..vectors.len()).collect();
-        self.inner.change_expansion_search(NARROW);
-        let suspects = self.unfound(first, vectors, &all);
-        self.inner.change_expansion_search(self.config.expansion_search);
-        self.unfound(first, vectors, &suspects?)
+        let suspects = self.unfound(first, vectors, &all, NARROW)?;
+        self.unfound(first, vectors, &suspects, THOROUGH)
     }
 
     fn unfound(
@@ -163,20 +186,29 @@ impl UsearchIndex {
         first: u64,
         vectors: &[Vec<f32>],
         positions: &[usize],
+        width: usize,
     ) -> Result<Vec<usize>, IndexError> {
         let find = |_, at: &usize| {
-            let near = self.inner.search(&vectors[*at], NEIGHBOURS);
+            let own = first + *at as u64;
+            let near = self.inner.search(&vectors[*at], width);
             let near = near.map_err(|error| IndexError::backend("search", error))?;
-            let mut near = near.keys.iter().zip(&near.distances);
             // A twin in its place answers as well.
-            let twin = |key, away| away <= ALIKE && self.ids.id(key).is_some();
-            Ok::<_, IndexError>(
-                near.any(|(&key, &away)| key == first + *at as u64 || twin(key, away)),
-            )
+            let twin = |key: u64| self.ids.id(key).is_some() && self.linked_alike(own, key);
+            let mut nearest = near.keys.iter().take(NARROW);
+            Ok::<_, IndexError>(near.keys.contains(&own) || nearest.any(|&key| twin(key)))
         };
         let found = threads::map(positions, self.gate.places(), find)?;
         let unfound = positions.iter().zip(found).filter(|(_, found)| !found);
         Ok(unfound.map(|(at, _)| *at).collect())
+    }
+
+    /// Whether the graph holds two keys' vectors in the same form.
+    fn linked_alike(&self, a: u64, b: u64) -> bool {
+        let form = |key| {
+            let mut form = vec![0f32; self.rows.dim()];
+            self.inner.get(key, &mut form).is_ok_and(|count| count > 0).then_some(form)
+        };
+        form(a).zip(form(b)).is_some_and(|(a, b)| apart(&a, &b) <= SAME * SAME)
     }
 
     /// The key of a removed vector that is the same as `vector`. Taking it up again keeps the graph
@@ -186,48 +218,97 @@ impl UsearchIndex {
         if self.removed() == 0 {
             return None;
         }
-        let near = self.inner.search(vector, NEIGHBOURS).ok()?;
-        let alike = near.keys.iter().zip(&near.distances).filter(|(_, away)| **away <= ALIKE);
-        let mut removed = alike.map(|(key, _)| *key).filter(|key| self.ids.is_removed(*key));
-        removed.find(|key| self.config.scalar != Scalar::F32 || self.lies_at(*key, vector))
+        let near = self.inner.search(vector, THOROUGH).ok()?;
+        let mut removed = near.keys.iter().take(NARROW).filter(|key| self.ids.is_removed(**key));
+        let same = |key: &&u64| apart(self.row(**key), vector) <= SAME * SAME;
+        removed.find(same).copied()
     }
 
-    fn lies_at(&self, key: u64, vector: &[f32]) -> bool {
-        self.stored(key).is_some_and(|stored| {
-            let squares = stored.iter().zip(vector).map(|(a, b)| (a - b).powi(2));
-            squares.sum::<f32>() <= SAME * SAME
-        })
+    /// The vector of a key that was given.
+    fn row(&self, key: u64) -> &[f32] {
+        self.rows.row(key as usize)
     }
 
-    /// The vector of a key, of length 1.
-    fn stored(&self, key: u64) -> Option<Vec<f32>> {
-        let mut stored = vec![0f32; self.dim()];
-        if self.inner.get(key, &mut stored).ok()? == 0 {
-            return None;
+    /// Candidates kept in a search.
+    fn width(&self, ask: &Ask<'_>) -> usize {
+        if let (None, Some(set)) = (ask.recall, self.set_width()) {
+            return set;
         }
-        unit(&stored, self.dim(), || format!("the vector of key {key}")).ok().map(|(unit, _)| unit)
+        let target = ask.recall.unwrap_or(self.config.target_recall);
+        let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner);
+        let of = recall.iter().find(|recall| recall.of == ask.of);
+        of.map_or(UNMEASURED, |recall| recall.reaching(target).0)
     }
 
-    fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<Hit>, IndexError> {
+    /// The width of the search that the settings name.
+    pub(super) fn set_width(&self) -> Option<usize> {
+        self.config.expansion_search
+    }
+
+    /// What was measured with queries of this kind.
+    pub fn recall(&self, of: Modality) -> Option<Recall> {
+        let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner);
+        recall.iter().find(|recall| recall.of == of).cloned()
+    }
+
+    /// Takes over what was measured, in place of what was before.
+    pub(super) fn keep(&self, measured: Recall) {
+        let mut recall = self.recall.write().unwrap_or_else(PoisonError::into_inner);
+        recall.retain(|recall| recall.of != measured.of);
+        recall.push(measured);
+        recall.sort_by_key(|recall| recall.of.name());
+    }
+
+    /// Rows there are, removed ones included.
+    pub(super) fn rows_end(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The similarities of the `k` nearest of these rows for each query of length 1, those that
+    /// were removed left out.
+    pub(super) fn near_rows(
+        &self,
+        queries: &[&[f32]],
+        rows: Range<usize>,
+        k: usize,
+    ) -> Vec<Vec<f32>> {
+        let there = |row: usize| self.ids.id(row as u64).is_some();
+        let near = scan::nearest(&self.rows, rows, queries, k, &there);
+        let similarities = |near: Vec<(f32, usize)>| near.into_iter().map(|(s, _)| s).collect();
+        near.into_iter().map(similarities).collect()
+    }
+
+    /// [`VectorSearch::search`] with a search of this width.
+    pub fn search_width(
+        &self,
+        query: &[f32],
+        k: usize,
+        width: usize,
+    ) -> Result<Vec<Hit>, IndexError> {
+        self.nearest(query, k, width)
+    }
+
+    fn nearest(&self, query: &[f32], k: usize, width: usize) -> Result<Vec<Hit>, IndexError> {
         let wanted = k.min(self.len());
         if wanted == 0 {
             return Ok(Vec::new());
         }
         let _place = self.gate.enter();
-        let matches = self.walk(query, wanted)?;
+        // The graph keeps as many candidates as it is to give.
+        let matches = self.walk(query, (wanted + SPARE.min(wanted)).max(width))?;
         // Where many vectors are alike, the walk can end among them.
         if matches.keys.len() < wanted {
             return self.widened(query, wanted, &matches);
         }
-        let similarities = matches.distances.iter().map(|distance| clamp(1.0 - distance));
-        Ok(self.best(matches.keys.iter().copied().zip(similarities).collect(), wanted))
+        let near = matches.keys.iter().take(wanted + wanted.max(SPARE)).copied();
+        Ok(self.best(self.compared(query, near), wanted))
     }
 
-    fn walk(&self, query: &[f32], wanted: usize) -> Result<Matches, IndexError> {
+    fn walk(&self, query: &[f32], width: usize) -> Result<Matches, IndexError> {
         let found = if self.removed() == 0 {
-            self.inner.search(query, wanted)
+            self.inner.search(query, width)
         } else {
-            self.inner.filtered_search(query, wanted, |key| self.ids.id(key).is_some())
+            self.inner.filtered_search(query, width, |key| self.ids.id(key).is_some())
         };
         found.map_err(|error| IndexError::backend("search", error))
     }
@@ -250,8 +331,7 @@ impl UsearchIndex {
             scored.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
             let mut keys: HashSet<u64> = shut_in.keys.iter().copied().collect();
             for (start, _) in scored.iter().take(STARTS) {
-                let Some(start) = self.stored(*start) else { continue };
-                keys.extend(self.walk(&start, wanted)?.keys);
+                keys.extend(self.walk(self.row(*start), wanted)?.keys);
             }
             for (key, _) in &scored {
                 keys.remove(key);
@@ -264,19 +344,18 @@ impl UsearchIndex {
 
     /// The similarity of each key's vector with a query of length 1.
     fn compared(&self, query: &[f32], keys: impl IntoIterator<Item = u64>) -> Vec<(u64, f32)> {
-        let similarity = |key| Some((key, clamp(dot(&self.stored(key)?, query))));
-        keys.into_iter().filter_map(similarity).collect()
+        let similarity = |key| (key, self.rows.similarity(key as usize, query));
+        keys.into_iter().map(similarity).collect()
     }
 
     /// The first `k`, most similar first, equal ones by id.
     fn best(&self, scored: Vec<(u64, f32)>, k: usize) -> Vec<Hit> {
-        let hit = |(key, similarity)| Some(Hit { id: self.ids.id(key)?.to_owned(), similarity });
-        let mut hits: Vec<_> = scored.into_iter().filter_map(hit).collect();
-        hits.sort_unstable_by(|a, b| {
-            b.similarity.total_cmp(&a.similarity).then_with(|| a.id.cmp(&b.id))
-        });
+        let named = |(key, similarity)| Some((self.ids.id(key)?, similarity));
+        let mut hits: Vec<(&str, f32)> = scored.into_iter().filter_map(named).collect();
+        hits.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         hits.truncate(k);
-        hits
+        let hit = |(id, similarity): (&str, f32)| Hit { id: id.to_owned(), similarity };
+        hits.into_iter().map(hit).collect()
     }
 }
 
@@ -289,18 +368,14 @@ impl VectorSearch for UsearchIndex {
         Ok(self.len())
     }
 
-    fn search_many(
-        &self,
-        queries: &[&[f32]],
-        k: usize,
-        among: Among<'_>,
-    ) -> Result<Vec<Vec<Hit>>, IndexError> {
-        check_k(k)?;
-        let keys = distinct(among, |id| self.ids.key(id));
+    fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
+        check_k(ask.k)?;
+        let keys = distinct(ask.among, |id| self.ids.key(id));
+        let (k, width) = (ask.k, self.width(&ask));
         threads::map(queries, self.gate.places(), |position, query| {
             let (query, _) = unit(query, self.dim(), || format!("query {position}"))?;
             match &keys {
-                None => self.nearest(&query, k),
+                None => self.nearest(&query, k, width),
                 Some(keys) => Ok(self.best(self.compared(&query, keys.iter().copied()), k)),
             }
         })
@@ -319,6 +394,7 @@ impl VectorStore for UsearchIndex {
         }
         let (vector, _) = unit(vector, self.dim(), || format!("the vector of {id:?}"))?;
         if let Some(key) = self.same_removed(&vector) {
+            self.rows.set(key as usize, &vector);
             self.ids.put(id, key);
             return Ok(());
         }
@@ -361,20 +437,40 @@ impl LocalIndex for UsearchIndex {
     }
 
     fn vector(&self, id: &str) -> Option<Vec<f32>> {
-        self.stored(self.ids.key(id)?)
+        Some(self.row(self.ids.key(id)?).to_vec())
     }
 
     fn removed(&self) -> usize {
         self.inner.size() - self.ids.len()
     }
 
+    fn graph(&self) -> Option<&UsearchIndex> {
+        Some(self)
+    }
+
+    fn facts(&self) -> SearchFacts {
+        let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner);
+        let facts = |measured: &Recall| {
+            let target = || measured.reaching(self.config.target_recall);
+            let set = self.set_width().map(|width| (width, measured.at(width)));
+            let (width, recall) = set.unwrap_or_else(target);
+            let Recall { of, queries, vectors, .. } = *measured;
+            RecallFacts { of, width, recall, queries, vectors }
+        };
+        let recall = recall.iter().map(facts).collect();
+        SearchFacts { kind: self.kind(), vectors: self.len(), recall }
+    }
+
     fn snapshot(&self, model_hash: &str) -> Result<IndexSnapshot, IndexError> {
-        let mut payload = vec![0; self.inner.serialized_length()];
-        let saved = self.inner.save_to_buffer(&mut payload);
+        let mut payload: Vec<u8> = self.rows.bytes().collect();
+        let graph = payload.len();
+        payload.resize(graph + self.inner.serialized_length(), 0);
+        let saved = self.inner.save_to_buffer(&mut payload[graph..]);
         saved.map_err(|error| IndexError::backend("write out the graph", error))?;
         let (ids, keys) = self.ids.entries().map(|(id, key)| (id.to_owned(), key)).unzip();
         let IndexConfig { connectivity, expansion_add, scalar, .. } = self.config;
         let (next_key, removed) = (self.ids.next_key(), self.removed());
+        let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner).clone();
         let kind = StoredKind::Usearch(StoredGraph {
             keys,
             next_key,
@@ -382,44 +478,14 @@ impl LocalIndex for UsearchIndex {
             connectivity,
             expansion_add,
             scalar,
+            recall,
         });
         let model_hash = model_hash.to_owned();
         Ok(IndexSnapshot::new(Header { model_hash, dim: self.dim(), ids, kind }, payload))
     }
 }
 
-fn create(dim: usize, config: &IndexConfig) -> Result<Index, IndexError> {
-    let options = IndexOptions {
-        dimensions: dim,
-        metric: MetricKind::Cos,
-        quantization: match config.scalar {
-            Scalar::F32 => ScalarKind::F32,
-            Scalar::F16 => ScalarKind::F16,
-            Scalar::Bf16 => ScalarKind::BF16,
-            Scalar::I8 => ScalarKind::I8,
-        },
-        connectivity: config.connectivity,
-        expansion_add: config.expansion_add,
-        expansion_search: config.expansion_search,
-        multi: false,
-    };
-    Index::new(&options).map_err(|error| IndexError::backend("make an index", error))
-}
-
-/// Compares the graph's own header with ours before `usearch` reads the rest.
-fn check_payload(
-    path: &Path,
-    payload: &[u8],
-    index: &Index,
-    nodes: usize,
-) -> Result<(), IndexError> {
-    let found = Index::metadata_from_buffer(payload)
-        .map_err(|error| inconsistent(path, format!("unreadable graph: {error}")))?;
-    let agrees = found.dimensions == index.dimensions() as u64
-        && found.quantization == index.scalar_kind()
-        && found.metric == MetricKind::Cos
-        && found.count_present == nodes as u64
-        && found.count_deleted == 0
-        && !found.multi;
-    if agrees { Ok(()) } else { Err(inconsistent(path, format!("the graph holds {found:?}"))) }
+/// Squared Euclidean distance.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
 }

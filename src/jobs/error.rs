@@ -94,7 +94,7 @@ impl Failure for ManagerError {
             Self::NoRun { .. } => "run_not_found",
             Self::InvalidRunId { .. } => "invalid_run_id",
             Self::InvalidRequestId { .. } => "invalid_request_id",
-            Self::InvalidToken { .. } => "invalid_page_token",
+            Self::InvalidToken { .. } => "bad_page_token",
             Self::Busy { .. } => "run_busy",
             Self::RunKind { .. } => "run_of_another_kind",
             Self::JobKind { .. } => "job_of_another_kind",

@@ -122,6 +122,7 @@ impl JobWork {
                 requires: one.requires.clone(),
                 tags: one.tags.clone(),
                 vector: text.vector,
+                ..NewInstruction::default()
             });
             add(library, new.collect())?;
         }

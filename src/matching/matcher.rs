@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{CheckKind, CheckVerdict, Finding};
 use super::strategy::{Eligible, Vectors, draw};
 use super::{CandidateCheck, Hubness, HubnessStats, MatchError, MatchRules, Query, combined_query};
-use crate::index::{Among, Hit, VectorSearch};
+use crate::index::{Ask, Hit, Modality, VectorSearch};
 
 /// An instruction that may be drawn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -194,6 +194,7 @@ pub struct Matcher {
     index: Arc<dyn VectorSearch>,
     hubness: Option<HubnessStats>,
     check: Option<CandidateCheck>,
+    recall: Option<f64>,
 }
 
 impl Matcher {
@@ -211,13 +212,19 @@ impl Matcher {
             (_, None) => return Err(MatchError::NoHubnessStats),
             (_, Some(stats)) => Some(stats),
         };
-        Ok(Self { rules, index, hubness, check: None })
+        Ok(Self { rules, index, hubness, check: None, recall: None })
     }
 
     /// The same matcher with what the rules name as checks.
     #[must_use]
     pub fn with_check(self, check: CandidateCheck) -> Self {
         Self { check: Some(check), ..self }
+    }
+
+    /// The same matcher with another recall@10 than that of the index's settings, in (0, 1].
+    #[must_use]
+    pub fn with_recall(self, recall: Option<f64>) -> Self {
+        Self { recall, ..self }
     }
 
     /// What candidates are checked by before the draw.
@@ -254,7 +261,8 @@ impl Matcher {
         pool: usize,
     ) -> Result<Vec<Vec<Candidate>>, MatchError> {
         let vectors: Vec<&[f32]> = queries.iter().map(|query| query.vector()).collect();
-        let found = self.index.search_many(&vectors, pool, Among::All)?;
+        let ask = Ask { recall: self.recall, ..Ask::top(pool).of(Modality::Image) };
+        let found = self.index.search_many(&vectors, ask)?;
         queries.iter().zip(found).map(|(query, hits)| self.scored(query, hits)).collect()
     }
 

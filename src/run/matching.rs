@@ -14,20 +14,19 @@ use crate::dataset::record::{CandidateScore, CheckFinding, Refused, Rejection, S
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
-use crate::index::VectorSearch;
 use crate::instruction::{Instruction, Library};
 use crate::llm::{LlmError, See};
 use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
 use crate::matching::{
     Candidate, CandidateCheck, DEFAULT_CHECKS, Drawing, Hubness, HubnessFit, HubnessStats,
-    MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, Wordings, checked_candidates,
-    combined_query, match_queries,
+    MatchError, MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, Wordings,
+    checked_candidates, combined_query, match_queries,
 };
 
-use self::library::{facts, library_index};
+use self::library::{LibraryIndex, facts};
 use super::checking::{CheckAsker, Checked, Checking};
 use super::photo_calls::PhotoRole;
-use super::settings::{MatchSettings, Settings};
+use super::settings::{MatchSettings, Settings, write_search};
 use super::{RunError, old_keys};
 use crate::work::{Feed, Feeder, Phase, Progress, Stop};
 
@@ -40,7 +39,7 @@ pub struct MatchStage {
     encoder: Arc<dyn Encoder>,
     library: Library,
     rules: MatchRules,
-    index: Arc<dyn VectorSearch>,
+    index: LibraryIndex,
     /// Key over everything a draw depends on beside its photo.
     conf: String,
     quota: Option<u64>,
@@ -69,7 +68,8 @@ impl MatchStage {
         let check = Some(checks(&config.matching, store)?);
         let rules =
             MatchRules::new(&MatchingConfig { check, ..config.matching.clone() }, defaults)?;
-        let index = library_index(&config.index, &*encoder, &library, folder)?;
+        let index = LibraryIndex::open(&config.index, &*encoder, &library, folder)?;
+        write_search(&index.facts(), store)?;
         let mut library = library;
         if !rules.checks().is_empty() {
             for Instruction { text, requires, .. } in &mut library.instructions {
@@ -94,7 +94,7 @@ impl MatchStage {
         let old = old_keys::matching(encoder.hash(), &library.wording, &rules, config.seed);
         store.rekey_matches(&old, &conf)?.report("photos' draws");
         let quota = QuotaBook::with_share(rules.config().max_share, planned).cap();
-        let (config, index) = (config.clone(), Arc::from(index));
+        let config = config.clone();
         Ok(Self { config, encoder, library, rules, index, conf, quota, planned, pass })
     }
 
@@ -154,7 +154,7 @@ impl MatchStage {
     ) -> Result<(u64, Option<LlmError>), Error> {
         progress.expect(Phase::Match, store.count_items(self.pass)?);
         let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok((0, None)) };
-        let matcher = Matcher::new(self.rules.clone(), Arc::clone(&self.index), hubness.stats)?;
+        let matcher = Matcher::new(self.rules.clone(), self.index.search(), hubness.stats)?;
         let matcher = match self.rules.checks() {
             [] => matcher,
             kinds => matcher.with_check(self.check(kinds)),
@@ -180,6 +180,7 @@ impl MatchStage {
             };
             after = last.seq;
             let items = self.with_written(items)?;
+            self.measure_search(store, &items)?;
             let rows;
             (rows, gave_up) =
                 self.match_items(&matcher, &mut quota, &items, (store, asker, stop))?;
@@ -189,6 +190,23 @@ impl MatchStage {
             progress.advance(Phase::Match, rows.len() as u64);
         }
         Ok((count, gave_up))
+    }
+
+    /// Measures with these photos how much a search finds, where none were measured with yet.
+    fn measure_search(&self, store: &Store, items: &[ItemToMatch]) -> Result<(), Error> {
+        if !self.index.waits_for_photos() {
+            return Ok(());
+        }
+        let weight = self.rules.caption_weight();
+        let query = |item: &ItemToMatch| {
+            let query = combined_query(&item.image, item.caption.as_deref(), weight)?;
+            Ok::<_, MatchError>(query.vector().to_vec())
+        };
+        let queries = items.iter().map(query).collect::<Result<_, _>>()?;
+        if self.index.measure(queries)? {
+            write_search(&self.index.facts(), store)?;
+        }
+        Ok(())
     }
 
     /// The items with the embedding of what a model wrote about them as their caption's.
@@ -305,7 +323,7 @@ impl MatchStage {
 
     fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {
         let ids: Vec<&str> = self.library.instructions.iter().map(|one| one.id.as_str()).collect();
-        let mut fit = HubnessFit::new(&*self.index, &ids)?.by(self.rules.config());
+        let mut fit = HubnessFit::new(&*self.index.search(), &ids)?.by(self.rules.config());
         let weight = self.rules.caption_weight();
         for item in items {
             fit.add(&combined_query(&item.image, item.caption.as_deref(), weight)?)?;

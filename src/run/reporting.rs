@@ -16,6 +16,8 @@ use crate::report::{self, ReportData};
 use crate::sandbox::FileAccess;
 
 use super::judging;
+use crate::index::SearchFacts;
+
 use super::settings::{AnswerSettings, MatchSettings, Settings};
 use super::{RunError, RunFolder};
 use crate::generate;
@@ -40,7 +42,8 @@ pub fn write(
     };
     let answering = settings.answering.as_ref();
     let context = settings.sample_context();
-    let page = Page { folder, store, config, access, matching, answering, context };
+    let search = settings.search.as_ref();
+    let page = Page { folder, store, config, access, matching, answering, search, context };
     let path = folder.report();
     report::write(&page.data()?, &path)?;
     Ok(path)
@@ -53,6 +56,7 @@ struct Page<'a> {
     access: &'a FileAccess,
     matching: &'a MatchSettings,
     answering: Option<&'a AnswerSettings>,
+    search: Option<&'a SearchFacts>,
     /// What the accepted samples share; `None` before the first answer.
     context: Option<SampleContext<'a>>,
 }
@@ -312,7 +316,10 @@ impl Page<'_> {
                 fact("hubness correction", self.config.matching.hubness.name().to_owned()),
                 fact("quota", quota),
                 fact("check", self.check_words()?),
-            ],
+            ]
+            .into_iter()
+            .chain(self.search.map(|search| fact("search", search.to_string())))
+            .collect(),
             hubs: self.hubs()?,
         })
     }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::db::DbError;
 use crate::dataset::store::{SampleContext, Store};
+use crate::index::SearchFacts;
 use crate::llm::{SamplingSettings, See};
 use crate::model::manifest::ModelFile;
 
 const MATCH: &str = "settings:match";
 const ANSWER: &str = "settings:answer";
+const SEARCH: &str = "settings:search";
 
 /// What the match stage last worked with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,8 @@ pub struct AnswerSettings {
 pub struct Settings {
     pub matching: Option<MatchSettings>,
     pub answering: Option<AnswerSettings>,
+    /// How the library was last searched.
+    pub search: Option<SearchFacts>,
 }
 
 impl Settings {
@@ -85,7 +89,8 @@ impl Settings {
     /// SQLite's, or a damaged row.
     pub fn read(store: &Store) -> Result<Self, DbError> {
         let db = store.database();
-        Ok(Self { matching: db.meta_json(MATCH)?, answering: db.meta_json(ANSWER)? })
+        let (matching, answering) = (db.meta_json(MATCH)?, db.meta_json(ANSWER)?);
+        Ok(Self { matching, answering, search: db.meta_json(SEARCH)? })
     }
 
     /// What accepted samples share; `None` before the first match and answer.
@@ -111,6 +116,14 @@ impl Settings {
     pub fn answer_conf(&self) -> &str {
         self.answering.as_ref().map_or("", |settings| &settings.conf)
     }
+}
+
+/// Keeps how the library is searched.
+///
+/// # Errors
+/// SQLite's.
+pub fn write_search(facts: &SearchFacts, store: &Store) -> Result<(), DbError> {
+    store.database().set_meta_json(SEARCH, facts)
 }
 
 impl MatchSettings {

@@ -75,6 +75,10 @@ fn engine_config(app: &App, request: &pb::BatchMatchRequest) -> Result<Config, F
     if let Some(hubness) = options::hubness(request.hubness)? {
         config.matching.hubness = hubness;
     }
+    if let Some(recall) = options::recall(asked)? {
+        // A width that the server's settings name gives way, as it does in a single match.
+        (config.index.target_recall, config.index.expansion_search) = (recall, None);
+    }
     if let Some(share) = request.max_share {
         config.matching.max_share = share;
     }

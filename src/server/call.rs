@@ -7,7 +7,7 @@ use tonic::Request;
 
 use super::callers::Account;
 use super::fault::Fault;
-use super::layers::Deadline;
+use super::layers::{CallBytes, Deadline};
 use crate::config::QuotaConfig;
 use crate::encoder::queue::{Admission, CallContext, Lane, Origin};
 use crate::jobs::{JobOwner, ManagerError};
@@ -18,6 +18,7 @@ pub struct Call {
     /// When the handler was entered.
     pub began: Instant,
     deadline: Option<Instant>,
+    bytes: Option<CallBytes>,
     origin: Origin,
     account: Option<Arc<Account>>,
 }
@@ -26,9 +27,15 @@ impl Call {
     /// The call a request belongs to.
     pub fn of<T>(request: &Request<T>) -> Self {
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let bytes = request.extensions().get::<CallBytes>().cloned();
         let origin = request.extensions().get::<Origin>().copied().unwrap_or_default();
         let account = request.extensions().get::<Arc<Account>>().cloned();
-        Self { began: Instant::now(), deadline, origin, account }
+        Self { began: Instant::now(), deadline, bytes, origin, account }
+    }
+
+    /// What the call's messages hold of the memory for messages; none without a port.
+    pub fn bytes(&self) -> Option<CallBytes> {
+        self.bytes.clone()
     }
 
     /// When the client stops waiting.

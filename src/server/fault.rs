@@ -285,6 +285,23 @@ impl Fault {
         Self::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(Duration::from_secs(1))
     }
 
+    /// A client's stream said nothing for too long.
+    pub fn idle(idle: Duration) -> Self {
+        Self::stream_idle("nothing came", idle)
+    }
+
+    /// A client left an answer unread for too long.
+    pub fn unread(idle: Duration) -> Self {
+        Self::stream_idle("an answer was not read", idle)
+    }
+
+    fn stream_idle(what: &str, idle: Duration) -> Self {
+        let seconds = idle.as_secs().to_string();
+        let message = format!("{what} for {seconds} s: the stream is ended");
+        let fault = Self::new(Code::DeadlineExceeded, "STREAM_IDLE", message);
+        fault.with("limit", "stream_idle_seconds").with("allowed", seconds)
+    }
+
     /// Paths are not read, since no root is set.
     pub fn no_image_root() -> Self {
         let message = "this server reads no paths: it has no image root (--image-root)";

@@ -1,24 +1,49 @@
 //! Fetching images by address: only when switched on, within limits, and never from private
 //! networks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod addresses;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Url, redirect};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tonic::Code;
 
 use super::fault::Fault;
 use crate::config::UrlsConfig;
+use addresses::is_public;
+
+/// The grain in which memory for files is reserved.
+pub const GRAIN: u64 = 64 << 10;
+
+/// What is reserved for a file of unknown length before it comes, and each time it grows.
+const STEP: u64 = 1 << 20;
+
+/// When to come back to a server whose memory for files is taken.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A fetched file, and the memory reserved for it.
+pub type Fetched = (Bytes, Vec<OwnedSemaphorePermit>);
+
+/// Finds the addresses of a name.
+pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
 /// Fetches files over http and https. Cheap to clone.
 #[derive(Clone)]
 pub struct Fetcher {
     client: Client,
     max_bytes: u64,
+    time: Duration,
+    /// Fetches under way at once.
+    places: Arc<Semaphore>,
     allowed: fn(IpAddr) -> bool,
 }
 
@@ -28,13 +53,16 @@ impl Fetcher {
     /// # Errors
     /// The TLS set-up of this machine cannot be used.
     pub fn new(config: &UrlsConfig, max_file_bytes: u64) -> Result<Self, reqwest::Error> {
-        Self::with_policy(config, max_file_bytes, is_public)
+        let lookup: Lookup = Arc::new(|name| Box::pin(system(name)));
+        Self::with_policy(config, max_file_bytes, is_public, lookup)
     }
 
-    fn with_policy(
+    /// As [`Self::new`], by other rules about who may be asked.
+    pub(super) fn with_policy(
         config: &UrlsConfig,
         max_file_bytes: u64,
         allowed: fn(IpAddr) -> bool,
+        lookup: Lookup,
     ) -> Result<Self, reqwest::Error> {
         let hops = usize::try_from(config.max_redirects).unwrap_or(usize::MAX);
         let follow = redirect::Policy::custom(move |attempt| {
@@ -46,43 +74,70 @@ impl Fetcher {
                 Err(why) => attempt.error(why),
             }
         });
+        let time = Duration::from_secs(config.timeout_seconds);
         let client = Client::builder()
             .redirect(follow)
-            .timeout(Duration::from_secs(config.timeout_seconds))
-            .dns_resolver(Arc::new(PublicResolver { allowed }))
+            .timeout(time)
+            .dns_resolver(Arc::new(PublicResolver { allowed, lookup }))
             // A proxy would resolve names itself, past the check.
             .no_proxy()
             .user_agent(concat!("pairwright/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, max_bytes: config.max_bytes.min(max_file_bytes), allowed })
+        let places = usize::try_from(config.max_in_flight).unwrap_or(usize::MAX);
+        let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
+        Ok(Self { client, max_bytes: config.max_bytes.min(max_file_bytes), time, places, allowed })
     }
 
-    /// The most bytes a file may have.
-    pub fn max_bytes(&self) -> u64 {
-        self.max_bytes
-    }
-
-    /// Fetches one file.
+    /// Fetches one file, with memory from `budget` in grains of [`GRAIN`]: as much as the server
+    /// says that it needs, else as much as has come.
     ///
     /// # Errors
-    /// `URI_REFUSED` for an address that must not be fetched, `IMAGE_FILE_TOO_LARGE`, or
-    /// `URI_UNREACHABLE`.
-    pub async fn fetch(&self, uri: &str) -> Result<Bytes, Fault> {
+    /// `URI_REFUSED` for an address that must not be fetched, `IMAGE_FILE_TOO_LARGE`,
+    /// `URI_UNREACHABLE`, or `FILES_FULL` where there is no memory for it within the time of one
+    /// fetch.
+    pub async fn fetch(&self, uri: &str, budget: &Arc<Semaphore>) -> Result<Fetched, Fault> {
         let url = Url::parse(uri).map_err(|error| refused(&error.to_string()))?;
         check_url(&url, self.allowed).map_err(refused)?;
+        let _place = self.places.acquire().await.map_err(|_| Fault::shutting_down())?;
         let response = self.client.get(url).send().await.map_err(|error| failed(&error))?;
         if !response.status().is_success() {
             return Err(unreachable(format!("the server answered {}", response.status())));
         }
-        self.within(response.content_length().unwrap_or(0))?;
+        let told = response.content_length();
+        self.within(told.unwrap_or(0))?;
+        let mut memory = vec![self.reserve(budget, told.unwrap_or(STEP)).await?];
+        let mut reserved = told.unwrap_or(STEP);
         let mut body = response.bytes_stream();
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| failed(&error))?;
-            self.within((bytes.len() + piece.len()) as u64)?;
+            let length = (bytes.len() + piece.len()) as u64;
+            self.within(length)?;
+            if length > reserved {
+                let more = (length - reserved).max(STEP);
+                memory.push(self.reserve(budget, more).await?);
+                reserved += more;
+            }
             bytes.extend_from_slice(&piece);
         }
-        Ok(bytes.freeze())
+        Ok((bytes.freeze(), memory))
+    }
+
+    /// Waits for memory no longer than a fetch may take: others wait for what this one holds.
+    async fn reserve(
+        &self,
+        budget: &Arc<Semaphore>,
+        bytes: u64,
+    ) -> Result<OwnedSemaphorePermit, Fault> {
+        let grains = u32::try_from(bytes.div_ceil(GRAIN)).unwrap_or(u32::MAX);
+        match timeout(self.time, Arc::clone(budget).acquire_many_owned(grains)).await {
+            Ok(permit) => permit.map_err(|_| Fault::shutting_down()),
+            Err(_) => {
+                let message = "the memory for files that are fetched is taken";
+                let fault = Fault::new(Code::ResourceExhausted, "FILES_FULL", message);
+                Err(fault.with("limit", "max_queue_bytes").retry_after(RETRY_AFTER))
+            }
+        }
     }
 
     fn within(&self, bytes: u64) -> Result<(), Fault> {
@@ -100,22 +155,32 @@ impl Fetcher {
 }
 
 /// Gives only addresses that may be asked, so that a name cannot lead into a private network.
+///
+/// What it gives is what is connected to: a name that changes its address after the check changes
+/// nothing.
 struct PublicResolver {
     allowed: fn(IpAddr) -> bool,
+    lookup: Lookup,
 }
 
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.allowed;
+        let (allowed, finding) = (self.allowed, (self.lookup)(name.as_str().to_owned()));
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|one| allowed(one.ip())).collect();
+            let found = finding.await?.into_iter();
+            let public = found.filter(|one| allowed(*one)).map(|one| SocketAddr::new(one, 0));
+            let public: Vec<SocketAddr> = public.collect();
             if public.is_empty() {
                 return Err(NOT_PUBLIC.into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
+}
+
+/// Asks this machine's resolver.
+async fn system(name: String) -> io::Result<Vec<IpAddr>> {
+    Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
 }
 
 const NOT_PUBLIC: &str = "the address is not a public one";
@@ -134,48 +199,6 @@ fn check_url(url: &Url, allowed: fn(IpAddr) -> bool) -> Result<(), &'static str>
     match literal {
         Ok(address) if !allowed(address) => Err(NOT_PUBLIC),
         _ => Ok(()),
-    }
-}
-
-/// Whether an address belongs to a host on the public internet (IANA special-purpose registries,
-/// RFC 6890 and its successors).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_documentation()
-        || address.is_multicast();
-    // This network, shared NAT, protocol assignments, benchmarking, reserved and broadcast.
-    let reserved = a == 0
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (18..20).contains(&b))
-        || a >= 240;
-    !special && !reserved
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let inner =
-        |high: u16, low: u16| is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-    match segments {
-        // An IPv4 address inside: mapped, NAT64, 6to4.
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            inner(high, low)
-        }
-        [0x2002, high, low, ..] => inner(high, low),
-        // Teredo and the other protocol assignments, and documentation.
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
-        // Only 2000::/3 is given out for public use.
-        [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 

@@ -110,7 +110,7 @@ fn seeds(app: &App, texts: &[String]) -> Result<PathBuf, Fault> {
         return Err(Fault::range("seeds (count)", texts.len(), 1, MAX_SEEDS));
     }
     for (position, text) in texts.iter().enumerate() {
-        validate::text(&format!("seeds[{position}]"), text, &app.limits)?;
+        validate::shown_text(&format!("seeds[{position}]"), text, &app.limits)?;
     }
     let rows = texts.iter().zip(1..);
     let rows = rows.map(|(text, n)| {

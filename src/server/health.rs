@@ -53,13 +53,13 @@ pub async fn probe(app: Arc<App>, reporter: HealthReporter, shutdown: Shutdown, 
     let mut failures = 0;
     loop {
         tokio::select! {
-            () = shutdown.draining() => return,
+            () = shutdown.leaving() => return,
             _ = ticks.tick() => failures = probe_encoder(&app, failures).await,
             // The other end lives as long as the app.
             _ = answers.changed() => {}
         }
         // A stop in the meantime has said its own.
-        if shutdown.is_draining() {
+        if shutdown.is_leaving() {
             return;
         }
         let answering = !matches!(*answers.borrow_and_update(), BackendState::Down { .. });

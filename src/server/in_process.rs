@@ -19,7 +19,7 @@ use crate::config::Config;
 pub async fn in_process(config: Config) -> Result<Explain<Routes>, Error> {
     let (reporter, service) = tonic_health::server::health_reporter();
     health::not_serving(&reporter).await;
-    let shutdown = Shutdown::new(config.serve.limits.drain());
+    let shutdown = Shutdown::new(config.serve.limits.lame_duck(), config.serve.limits.drain());
     let app = start::start(config, &Metrics::off(), &shutdown).await?;
     Ok(ExplainLayer.layer(routes::full(&app, service).map_err(ServerError::from)?))
 }

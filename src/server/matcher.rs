@@ -75,7 +75,7 @@ impl App {
     ) -> Result<MatchQuery, Fault> {
         let caption = Some(query.caption).filter(|caption| !caption.trim().is_empty());
         if let Some(caption) = &caption {
-            validate::text(&format!("{field}.caption"), caption, &self.limits)?;
+            validate::shown_text(&format!("{field}.caption"), caption, &self.limits)?;
         }
         match (query.image_source, photo, caption) {
             (Some(ImageSource::ImageEmbedding(given)), _, caption) => {
@@ -133,6 +133,7 @@ impl App {
     fn instruction_matcher(&self, draw: &Draw) -> Result<Matcher, Fault> {
         let index = self.library.filtered_index(&draw.filter);
         let matcher = Matcher::new(draw.rules.clone(), index, None).map_err(Fault::from)?;
+        let matcher = matcher.with_recall(draw.recall);
         if draw.rules.checks().is_empty() {
             return Ok(matcher);
         }

@@ -33,6 +33,32 @@ pub fn is_health(path: &str) -> bool {
     path.starts_with(HEALTH)
 }
 
+/// What a stream watches that says nothing of its own and may stay open for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// A job's progress.
+    Jobs,
+    /// The contract, by reflection.
+    Reflection,
+    /// The server's health.
+    Health,
+}
+
+impl Watched {
+    /// How many kinds there are.
+    pub const COUNT: usize = 3;
+}
+
+/// What `path` watches, if it is such a stream.
+pub fn watched(path: &str) -> Option<Watched> {
+    match path {
+        "/pairwright.v1.JobService/WatchJob" => Some(Watched::Jobs),
+        "/grpc.health.v1.Health/Watch" => Some(Watched::Health),
+        _ if path.starts_with("/grpc.reflection.") => Some(Watched::Reflection),
+        _ => None,
+    }
+}
+
 /// Whether `path` is answered while the server still loads: health and reflection.
 pub fn is_early(path: &str) -> bool {
     is_health(path) || path.starts_with("/grpc.reflection.")

@@ -6,6 +6,7 @@
 mod app;
 pub mod auth;
 mod batch;
+mod bounds;
 mod call;
 pub mod callers;
 mod convert;
@@ -25,7 +26,9 @@ mod matcher;
 pub mod methods;
 pub mod observe;
 mod options;
+mod pages;
 mod probe;
+pub mod reload;
 mod routes;
 mod serve;
 mod services;

@@ -4,6 +4,7 @@ use super::Limits;
 use super::fault::Fault;
 use super::pb::{self, HubnessCorrection, SamplingStrategy};
 use super::{convert, validate};
+use crate::base::check;
 use crate::instruction::store::InstructionFilter;
 use crate::matching::check::CheckKind;
 use crate::matching::{Hubness, MatchRules, MatchingConfig, Strategy};
@@ -18,6 +19,8 @@ pub struct Draw {
     pub rules: MatchRules,
     pub seed: u64,
     pub filter: InstructionFilter,
+    /// The recall@10 wished for of the search, where it is not the server's.
+    pub recall: Option<f64>,
 }
 
 /// What a request's options come to over the server's own settings.
@@ -39,7 +42,17 @@ pub fn draw(
     let rules =
         MatchRules::new(&config, defaults).map_err(|error| Fault::from(error).at("options"))?;
     let filter = filter(options)?;
-    Ok(Draw { rules, seed: validate::seed("options.seed", options.seed)?, filter })
+    let (seed, recall) = (validate::seed("options.seed", options.seed)?, recall(options)?);
+    Ok(Draw { rules, seed, filter, recall })
+}
+
+/// The recall@10 that a request wishes for.
+///
+/// # Errors
+/// It is out of range.
+pub fn recall(options: &pb::MatchOptions) -> Result<Option<f64>, Fault> {
+    let checked = |recall| check::range("options.target_recall", recall, 0.5, 1.0);
+    options.target_recall.map(checked).transpose().map_err(Fault::from)
 }
 
 /// Which instructions a request lets be drawn.

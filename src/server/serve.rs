@@ -13,13 +13,15 @@ use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
 use super::callers::{Accounts, QuotaLayer, TrustedProxies};
 use super::layers::{
-    CallLimitLayer, DeadlineLayer, DrainLayer, ExplainLayer, Incoming, PanicLayer, Shutdown, bind,
+    BudgetLayer, CallLimitLayer, ConnectionBounds, ConnectionLayer, DeadlineLayer, DrainLayer,
+    ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer, bind,
 };
 use super::methods::METHODS;
 use super::observe::{BuildInfo, Exporter, Metrics, ObserveLayer, sample_memory};
+use super::reload::{self, Reload};
 use super::switch::Switch;
-use super::tls::server_tls;
-use super::{ServerError, health, routes, start, telemetry};
+use super::tls::LiveTls;
+use super::{Limits, ServerError, bounds, health, routes, start, telemetry};
 use crate::Error;
 use crate::config::{Config, check_exposure};
 
@@ -61,6 +63,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
     sample_memory(metrics.clone());
     let (reporter, service) = tonic_health::server::health_reporter();
     health::not_serving(&reporter).await;
+    bounds::tell(&config);
     let running = open(&config, metrics, reporter, service.clone()).await?;
     let loaded = start::start(config, &running.metrics, &running.shutdown).await;
     let app = match loaded {
@@ -93,44 +96,49 @@ async fn open<H: Health>(
     service: HealthServer<H>,
 ) -> Result<Running, Error> {
     let limits = &config.serve.limits;
-    let shutdown = Shutdown::new(limits.drain());
+    let shutdown = Shutdown::new(limits.lame_duck(), limits.drain());
     shutdown.on_signals();
-    let listener = bind(config.serve.listen).await?;
-    let address = listener.local_addr().map_err(ServerError::Address)?;
-    let connections = usize::try_from(limits.max_connections).unwrap_or(usize::MAX);
-    let incoming = Incoming::new(listener, connections, metrics.clone());
-    let switch = Switch::default();
     let ring = config.serve.auth.keys_file.as_deref().map(KeyRing::open).transpose();
     let ring = ring.map_err(ServerError::from)?;
-    if let Some(ring) = &ring {
-        ring.follow();
-    }
+    let tls = LiveTls::open(&config.serve.tls).map_err(ServerError::from)?;
+    let keys = ring.clone().map(|ring| Arc::new(ring) as Arc<dyn Reload>);
+    let certificate = tls.clone().map(|tls| Arc::new(tls) as Arc<dyn Reload>);
+    reload::follow(keys.into_iter().chain(certificate).collect());
+    let listener = bind(config.serve.listen).await?;
+    let address = listener.local_addr().map_err(ServerError::Address)?;
+    let places = Places::new(ConnectionBounds::from(&config.serve));
+    let incoming = Incoming::new(listener, places.clone(), tls, metrics.clone());
+    let switch = Switch::default();
     let accounts = Accounts::new(&config.serve.callers, metrics.clone());
     let proxies = TrustedProxies::new(&config.serve.callers.trusted_proxies);
-    let requests = usize::try_from(limits.max_requests).unwrap_or(usize::MAX);
+    let (calls, idle) = (Limits::from(limits), limits.stream_idle());
+    let budget = MessageBudget::new(limits.max_messages_bytes);
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE));
-    if let Some(tls) = server_tls(&config.serve.tls).map_err(ServerError::from)? {
-        server = server.tls_config(tls).map_err(ServerError::Transport)?;
-    }
-    let mut server = server
+        .http2_keepalive_timeout(Some(KEEPALIVE))
         .layer(ObserveLayer::new(metrics.clone(), METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
+        .layer(ConnectionLayer::new(places, idle))
         .layer(AuthLayer::new(ring))
-        .layer(QuotaLayer::new(accounts, proxies, METHODS, limits.stream_idle()))
-        .layer(CallLimitLayer::new(requests, limits.stream_idle()))
+        .layer(QuotaLayer::new(accounts, proxies, METHODS, idle))
+        .layer(CallLimitLayer::new(calls.max_requests, calls.max_watches, idle))
+        .layer(SilenceLayer::new(idle))
+        .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
         .layer(ExplainLayer)
         .layer(PanicLayer)
         .layer(switch.clone());
     let early = routes::early(service).map_err(ServerError::from)?;
-    let (draining, stopping) = (shutdown.clone(), reporter.clone());
+    let (leaving, stopping) = (shutdown.clone(), reporter.clone());
+    tokio::spawn(async move {
+        leaving.leaving().await;
+        health::not_serving(&stopping).await;
+    });
+    let draining = shutdown.clone();
     let serving = server.add_routes(early).serve_with_incoming_shutdown(incoming, async move {
         draining.draining().await;
-        health::not_serving(&stopping).await;
     });
     let until = shutdown.clone();
     let serving = tokio::spawn(async move {

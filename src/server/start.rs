@@ -16,7 +16,7 @@ use crate::config::{Config, LibrarySeed};
 use crate::encoder::queue::{BulkThrottle, EncoderService};
 use crate::encoder::{Encoder, EncoderError, OnnxEncoder};
 use crate::instruction::Library;
-use crate::instruction::store::{InstructionStore, LibraryStoreError};
+use crate::instruction::store::{InstructionStore, LibraryStoreError, Opening};
 use crate::jobs::{JobManager, ManagerOptions, Retention};
 use crate::llm::LlmTarget;
 use crate::matching::PhotoSearch;
@@ -42,17 +42,25 @@ pub async fn start(
 ) -> Result<Arc<App>, Error> {
     let metrics = metrics.clone();
     let runtime = tokio::runtime::Handle::current();
+    let asked = shutdown.clone();
     let opening = tokio::task::spawn_blocking(move || {
         // Parts that start tasks of their own need the runtime around them.
         let _runtime = runtime.enter();
-        open(config, metrics)
+        open(config, metrics, &|| asked.is_leaving())
     });
     let opened = tokio::select! {
         opened = opening => opened,
-        () = shutdown.over() => return Err(ServerError::StoppedEarly.into()),
+        // Nobody has been served yet, so there is nothing to let finish.
+        () = shutdown.leaving() => return Err(ServerError::StoppedEarly.into()),
     };
     let app = opened.map_err(|error| ServerError::Died(error.to_string()))??;
-    warm_up(&app).await?;
+    tokio::select! {
+        warm = warm_up(&app) => warm?,
+        () = shutdown.leaving() => {
+            stop(&app, shutdown).await;
+            return Err(ServerError::StoppedEarly.into());
+        }
+    }
     if matches!(app.config.llm.target, LlmTarget::OpenAi { .. }) {
         // Health tells from the start whether it answers. A local one is started when it is needed.
         let backend = app.answers.backend.clone();
@@ -61,11 +69,11 @@ pub async fn start(
     Ok(app)
 }
 
-fn open(config: Config, metrics: Metrics) -> Result<Arc<App>, Error> {
+fn open(config: Config, metrics: Metrics, stop: &dyn Fn() -> bool) -> Result<Arc<App>, Error> {
     let config = Arc::new(config);
     let queue = timed("model", || open_queue(&config, metrics))?;
     let encoder = queue.encoder();
-    let library = timed("library", || open_library(&config, &*encoder))?;
+    let library = timed("library", || open_library(&config, &*encoder, stop))?;
     let roots = open_roots(&config)?;
     let backend = Backend::new(config.llm.clone(), ProbePolicy::default());
     let answers = AnswerWriter::new(&config, backend)?;
@@ -103,13 +111,21 @@ fn open_queue(config: &Config, metrics: Metrics) -> Result<EncoderService, Error
     Ok(EncoderService::start(Arc::new(encoder), queue, observer).map_err(ServerError::from)?)
 }
 
-fn open_library(config: &Config, encoder: &dyn Encoder) -> Result<InstructionStore, Error> {
+fn open_library(
+    config: &Config,
+    encoder: &dyn Encoder,
+    stop: &dyn Fn() -> bool,
+) -> Result<InstructionStore, Error> {
     let embed = |texts: &[&str]| -> Result<Vec<Vec<f32>>, EncoderError> {
+        if stop() {
+            return Err(EncoderError::Closed);
+        }
         Ok(encoder.embed_texts(texts)?.into_iter().map(|text| text.vector).collect())
     };
     let folder = config.serve.data_folder();
-    let store =
-        InstructionStore::open(&folder, encoder.hash(), encoder.dim(), &config.index, &embed)?;
+    let opening = Opening { given: config.serve.library.on_changed_model, embed: &embed, stop };
+    let (hash, dim) = (encoder.hash(), encoder.dim());
+    let store = InstructionStore::open_with(&folder, hash, dim, &config.index, &opening)?;
     let seeds = match &config.serve.library.seed {
         LibrarySeed::None => return Ok(store),
         LibrarySeed::BuiltIn => Library::read(None)?,

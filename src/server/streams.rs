@@ -10,20 +10,22 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use tracing::Instrument;
 
 use super::fault::Fault;
+use super::layers::CallBytes;
 
 /// What a streaming method answers.
 pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Answers each message of `incoming` by `work`, `ahead` of them at once, in their order. `work`
-/// gets the message's position. A message that breaks the stream's rules ends it by an error.
+/// gets the message's position; `bytes` are told when it is done. A message that breaks the stream's rules ends it by an error.
 pub fn answer_in_order<Q, A, W, F>(
     incoming: Streaming<Q>,
     ahead: usize,
     idle: Duration,
+    bytes: Option<CallBytes>,
     work: W,
 ) -> Replies<A>
 where
@@ -32,7 +34,7 @@ where
     W: FnMut(u64, Q) -> F + Send + 'static,
     F: Future<Output = Result<Option<A>, Fault>> + Send + 'static,
 {
-    let answers = started(incoming, idle, work).buffered(ahead);
+    let answers = started(incoming, idle, bytes, work).buffered(ahead);
     forward(answers.filter_map(async |answer| answer.transpose()), idle)
 }
 
@@ -41,6 +43,7 @@ pub fn answer_as_ready<Q, A, W, F>(
     incoming: Streaming<Q>,
     ahead: usize,
     idle: Duration,
+    bytes: Option<CallBytes>,
     work: W,
 ) -> Replies<A>
 where
@@ -49,7 +52,7 @@ where
     W: FnMut(u64, Q) -> F + Send + 'static,
     F: Future<Output = Result<Option<A>, Fault>> + Send + 'static,
 {
-    let answers = started(incoming, idle, work).buffer_unordered(ahead);
+    let answers = started(incoming, idle, bytes, work).buffer_unordered(ahead);
     forward(answers.filter_map(async |answer| answer.transpose()), idle)
 }
 
@@ -59,6 +62,7 @@ type Started<A> = Pin<Box<dyn Future<Output = Result<Option<A>, Status>> + Send>
 fn started<Q, A, W, F>(
     incoming: Streaming<Q>,
     idle: Duration,
+    bytes: Option<CallBytes>,
     mut work: W,
 ) -> impl Stream<Item = Started<A>> + Send
 where
@@ -69,9 +73,14 @@ where
 {
     let mut position = 0;
     messages(incoming, idle).map(move |message| -> Started<A> {
+        let held = bytes.as_ref().map(|bytes| bytes.of_message(position));
         let answer = message.map(|message| work(position, message));
         position += 1;
-        Box::pin(async move { answer?.await.map_err(Status::from) })
+        Box::pin(async move {
+            let answer = answer?.await.map_err(Status::from);
+            drop(held);
+            answer
+        })
     })
 }
 
@@ -86,7 +95,7 @@ fn messages<Q: Send + 'static>(
             Ok(Some(Ok(message))) => Some((Ok(message), Some(incoming))),
             Ok(Some(Err(status))) => Some((Err(status), None)),
             Ok(None) => None,
-            Err(_) => Some((Err(idle_fault(idle).into()), None)),
+            Err(_) => Some((Err(Fault::idle(idle).into()), None)),
         }
     })
 }
@@ -119,29 +128,15 @@ pub fn forward<A: Send + 'static>(
     };
     tokio::spawn(sending.in_current_span());
     let end = futures::stream::once(async move {
-        unread.load(Ordering::Acquire).then(|| Err(Status::from(unread_fault(idle))))
+        unread.load(Ordering::Acquire).then(|| Err(Status::from(Fault::unread(idle))))
     });
     Box::pin(ReceiverStream::new(receiver).chain(end.filter_map(std::future::ready)))
-}
-
-fn idle_fault(idle: Duration) -> Fault {
-    stream_idle(format!("nothing came for {} s: the stream is ended", idle.as_secs()), idle)
-}
-
-fn unread_fault(idle: Duration) -> Fault {
-    let message = format!("an answer was not read for {} s: the stream is ended", idle.as_secs());
-    stream_idle(message, idle)
-}
-
-fn stream_idle(message: String, idle: Duration) -> Fault {
-    Fault::new(Code::DeadlineExceeded, "STREAM_IDLE", message)
-        .with("limit", "stream_idle_seconds")
-        .with("allowed", idle.as_secs().to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tonic::Code;
 
     #[tokio::test]
     async fn a_client_that_reads_on_after_too_long_is_told_that_answers_are_missing() {

@@ -58,6 +58,7 @@ pub async fn sample(app: Arc<App>, metrics: Metrics, shutdown: Shutdown) {
             tokio::task::spawn_blocking(give_memory_back);
         }
         metrics.library_size(app.library.len() as u64);
+        metrics.searches(&app.library.search_facts());
         if let Ok(counts) = app.jobs.counts().await {
             counts.into_iter().for_each(|(state, count)| metrics.jobs(state, count));
         }

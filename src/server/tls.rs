@@ -1,16 +1,19 @@
 //! TLS and mTLS from PEM files.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
+use arc_swap::ArcSwap;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tonic::transport::{Certificate, ClientTlsConfig};
 
+use super::reload::Reload;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::config::TlsConfig;
-
-/// A client that connects and says nothing must not hold a place for long.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,8 @@ pub enum TlsError {
     Content { setting: &'static str, path: PathBuf, wanted: &'static str, found: String },
     #[error("serve.tls.cert = {cert} with serve.tls.key = {key}: {message}")]
     Unusable { cert: PathBuf, key: PathBuf, message: String },
+    #[error("serve.tls.client_ca = {path}: {message}")]
+    Authority { path: PathBuf, message: String },
 }
 
 impl Failure for TlsError {
@@ -33,9 +38,10 @@ impl Failure for TlsError {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
-            Self::Read { .. } | Self::Content { .. } | Self::Unusable { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::Read { .. }
+            | Self::Content { .. }
+            | Self::Unusable { .. }
+            | Self::Authority { .. } => ErrorKind::InvalidInput,
         }
     }
 
@@ -44,29 +50,94 @@ impl Failure for TlsError {
     }
 }
 
-/// Reads the files and tries them out. None when no certificate is configured.
-///
-/// # Errors
-/// [`TlsError`] naming the file, what was wanted and what was found.
-pub fn server_tls(config: &TlsConfig) -> Result<Option<ServerTlsConfig>, TlsError> {
+/// The server's certificate as its files say now. Clones share it.
+#[derive(Clone)]
+pub struct LiveTls(Arc<Inner>);
+
+struct Inner {
+    config: TlsConfig,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl LiveTls {
+    /// Reads the files and tries them out. None when no certificate is configured.
+    ///
+    /// # Errors
+    /// [`TlsError`] naming the file, what was wanted and what was found.
+    pub fn open(config: &TlsConfig) -> Result<Option<Self>, TlsError> {
+        let Some(current) = server_config(config)? else { return Ok(None) };
+        let (config, current) = (config.clone(), ArcSwap::from_pointee(current));
+        Ok(Some(Self(Arc::new(Inner { config, current }))))
+    }
+
+    /// For the next connection.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.0.current.load_full()
+    }
+}
+
+impl Reload for LiveTls {
+    fn files(&self) -> Vec<PathBuf> {
+        let TlsConfig { cert, key, client_ca } = &self.0.config;
+        [cert, key, client_ca].into_iter().flatten().cloned().collect()
+    }
+
+    /// Files that do not fit together, such as a certificate whose key is not there yet, change
+    /// nothing. Open connections keep what they began with.
+    fn reload(&self) {
+        match server_config(&self.0.config) {
+            Ok(Some(config)) => {
+                tracing::info!("TLS certificate reloaded");
+                self.0.current.store(Arc::new(config));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "TLS not reloaded; the old certificate holds"),
+        }
+    }
+}
+
+fn server_config(config: &TlsConfig) -> Result<Option<ServerConfig>, TlsError> {
     let (Some(cert), Some(key)) = (&config.cert, &config.key) else { return Ok(None) };
-    choose_cryptography();
-    let chain = certificates("tls.cert", cert)?;
+    let chain = read_certificates("tls.cert", cert)?;
     let secret = read_pem("tls.key", key, "private key", |label| label.ends_with("PRIVATE KEY"))?;
     warn_if_others_can_read(key);
+    let unusable =
+        |message: String| TlsError::Unusable { cert: cert.clone(), key: key.clone(), message };
+    let secret = PrivateKeyDer::from_pem_slice(secret.as_bytes())
+        .map_err(|error| unusable(error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?;
+    let builder = match &config.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let refused = |message: String| TlsError::Authority { path: ca.clone(), message };
+            let mut roots = RootCertStore::empty();
+            for root in read_certificates("tls.client_ca", ca)? {
+                roots.add(root).map_err(|error| refused(error.to_string()))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = verifier.build().map_err(|error| refused(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    // Finds a key that is not the certificate's, too.
     let mut tls =
-        ServerTlsConfig::new().identity(Identity::from_pem(chain, secret)).timeout(HANDSHAKE);
-    if let Some(ca) = &config.client_ca {
-        let roots = certificates("tls.client_ca", ca)?;
-        tls = tls.client_ca_root(Certificate::from_pem(roots));
-    }
-    // Only building an acceptor finds a key that is not the certificate's.
-    Server::builder().tls_config(tls.clone()).map_err(|error| TlsError::Unusable {
-        cert: cert.clone(),
-        key: key.clone(),
-        message: causes(&error),
-    })?;
+        builder.with_single_cert(chain, secret).map_err(|error| unusable(error.to_string()))?;
+    tls.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Some(tls))
+}
+
+fn read_certificates(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = certificates(setting, path)?;
+    CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| {
+        let found = error.to_string();
+        TlsError::Content { setting, path: path.to_owned(), wanted: "certificate", found }
+    })
 }
 
 /// TLS towards the collector of traces: trusts the authorities of `ca`, or those of the system.
@@ -114,12 +185,6 @@ fn pem_label(line: &str) -> Option<&str> {
     line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")
 }
 
-/// An error and what caused it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let rest = std::iter::successors(error.source(), |cause| cause.source());
-    rest.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 #[cfg(unix)]
 fn warn_if_others_can_read(key: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -165,16 +230,20 @@ mod tests {
         Files { _folder: folder, config }
     }
 
+    fn error(config: &TlsConfig) -> TlsError {
+        LiveTls::open(config).err().expect("refused")
+    }
+
     fn refusal(files: &Files) -> String {
-        server_tls(&files.config).expect_err("refused").to_string()
+        error(&files.config).to_string()
     }
 
     #[test]
     fn good_files_are_taken_and_none_means_plain() {
         let (cert, key) = pair();
         let with_ca = files(&cert, &key, Some(&cert));
-        assert!(server_tls(&with_ca.config).expect("good").is_some());
-        assert!(server_tls(&TlsConfig::default()).expect("plain").is_none());
+        assert!(LiveTls::open(&with_ca.config).expect("good").is_some());
+        assert!(LiveTls::open(&TlsConfig::default()).expect("plain").is_none());
     }
 
     #[test]
@@ -194,7 +263,7 @@ mod tests {
         let (cert, key) = pair();
         let mut missing = files(&cert, &key, None);
         missing.config.key = Some("/nowhere/key.pem".into());
-        let error = server_tls(&missing.config).expect_err("missing");
+        let error = error(&missing.config);
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains("/nowhere/key.pem"), "{error}");
     }
@@ -204,5 +273,23 @@ mod tests {
         let ((cert, _), (_, other)) = (pair(), pair());
         let text = refusal(&files(&cert, &other, None));
         assert!(text.contains("cert.pem") && text.contains("key.pem"), "{text}");
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_taken_once_its_key_is_there() {
+        let ((cert, key), (new_cert, new_key)) = (pair(), pair());
+        let it = files(&cert, &key, None);
+        let live = LiveTls::open(&it.config).expect("good").expect("on");
+        let first = live.current();
+        assert_eq!(live.files().len(), 2);
+        let write = |path: &Option<PathBuf>, text: &str| {
+            fs_err::write(path.as_ref().expect("set"), text).expect("written");
+        };
+        write(&it.config.cert, &new_cert);
+        live.reload();
+        assert!(Arc::ptr_eq(&first, &live.current()), "half a renewal was taken");
+        write(&it.config.key, &new_key);
+        live.reload();
+        assert!(!Arc::ptr_eq(&first, &live.current()));
     }
 }

@@ -35,6 +35,29 @@ pub fn text(field: &str, text: &str, limits: &Limits) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A [`text`] that is kept, shown or put into a prompt: [`plain`], too.
+pub fn shown_text(field: &str, shown: &str, limits: &Limits) -> Result<(), Fault> {
+    text(field, shown, limits)?;
+    plain(field, shown)
+}
+
+/// No control characters but tabs and line ends, and none that turn the direction in which what
+/// follows is shown: a reader would see another text than a model does.
+pub fn plain(field: &str, text: &str) -> Result<(), Fault> {
+    let hidden = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    match text.chars().enumerate().find(|(_, c)| hidden(*c)) {
+        None => Ok(()),
+        Some((at, c)) => {
+            let code = u32::from(c);
+            let why = format!("character {at} is U+{code:04X}, a control character");
+            Err(Fault::invalid(field, why))
+        }
+    }
+}
+
 /// An id that only comes back with the answer is short.
 pub fn echo_id(field: &str, id: &str) -> Result<(), Fault> {
     if id.len() > MAX_ID_BYTES {
@@ -128,4 +151,27 @@ fn quoted(text: &str) -> String {
     let start: String = text.chars().take(80).collect();
     let cut = if start.len() < text.len() { "..." } else { "" };
     format!("{start:?}{cut}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_characters_are_named_and_writing_is_not_touched() {
+        for sound in ["a\tb\r\nc", "שלום \u{200f}world", "é\u{200d}👩\u{200d}🚀", ""] {
+            plain("text", sound).expect(sound);
+        }
+        for (text, name) in [
+            ("a\0", "character 1 is U+0000"),
+            ("\u{7}bell", "character 0 is U+0007"),
+            ("é\u{202e}gpj.exe", "character 1 is U+202E"),
+            ("\u{2066}a", "U+2066"),
+            ("\u{9b}31m", "U+009B"),
+        ] {
+            let fault = plain("text", text).expect_err(name);
+            assert_eq!(fault.reason(), "FIELD_INVALID");
+            assert!(format!("{fault:?}").contains(name), "{fault:?}");
+        }
+    }
 }

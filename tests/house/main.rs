@@ -3,5 +3,6 @@
 
 mod comments;
 mod documents;
+mod reasons;
 mod rooms;
 mod source;

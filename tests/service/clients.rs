@@ -9,7 +9,7 @@ use crate::support::run::Llm;
 use crate::support::serve::{Server, root, samples};
 
 /// The clients' Python environment that `make test` sets up, or `None` with a loud word.
-fn clients() -> Option<PathBuf> {
+pub fn clients() -> Option<PathBuf> {
     let bin = root().join("runtime/clients/bin");
     if bin.join("python").exists() && bin.join("buf").exists() {
         return Some(bin);
@@ -21,7 +21,8 @@ fn clients() -> Option<PathBuf> {
     None
 }
 
-fn output(command: &mut Command) -> String {
+/// What a command prints; it must pass.
+pub fn output(command: &mut Command) -> String {
     let done = command.output().expect("runs");
     let stdout = String::from_utf8_lossy(&done.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&done.stderr);
@@ -30,7 +31,7 @@ fn output(command: &mut Command) -> String {
 }
 
 /// Two questions and two models' answers to them.
-fn benchmark(folder: &Path) {
+pub fn benchmark(folder: &Path) {
     let write = |name: &str, row: &dyn Fn(usize) -> Value| {
         let rows = (0..2).map(|id| format!("{}\n", row(id)));
         fs_err::write(folder.join(name), rows.collect::<String>()).expect("write");

@@ -166,6 +166,8 @@ async fn matching_requests(client: &mut MatchingServiceClient<Channel>) {
         (pb::MatchOptions { pool: Some(1001), ..default() }, "FIELD_OUT_OF_RANGE"),
         (pb::MatchOptions { strategy: 99, ..default() }, "ENUM_UNKNOWN"),
         (pb::MatchOptions { seed: Some(u64::MAX), ..default() }, "FIELD_OUT_OF_RANGE"),
+        (pb::MatchOptions { target_recall: Some(1.5), ..default() }, "FIELD_OUT_OF_RANGE"),
+        (pb::MatchOptions { target_recall: Some(f64::NAN), ..default() }, "FIELD_OUT_OF_RANGE"),
         (pb::MatchOptions { temperature: Some(f64::NAN), ..default() }, "BAD_MATCHING_SETTINGS"),
         (pb::MatchOptions { temperature: Some(0.0), ..default() }, "BAD_MATCHING_SETTINGS"),
         (pb::MatchOptions { top_p: Some(2.0), ..default() }, "BAD_MATCHING_SETTINGS"),

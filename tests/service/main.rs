@@ -14,3 +14,5 @@ mod kill;
 mod layers;
 mod llm_jobs;
 mod ops;
+mod page;
+mod strangers;

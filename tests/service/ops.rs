@@ -7,6 +7,7 @@ use pairwright::server::pb::answer_service_client::AnswerServiceClient;
 use pairwright::server::pb::embedding_service_client::EmbeddingServiceClient;
 use pairwright::server::pb::info_service_client::InfoServiceClient;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
+use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -157,6 +158,45 @@ async fn ten_times_more_callers_than_places_are_all_answered() {
     let method = "pw_request_count{method=\"/pairwright.v1.EmbeddingService/EmbedImages\"}";
     assert_eq!(server.metric(method).await, 400.0);
     assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+/// A graph measures itself some seconds after its instructions came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graph_tells_what_its_searches_find() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    let config = folder.path().join("config.toml");
+    fs_err::write(&config, "index.kind = \"usearch\"\n").expect("written");
+    let seed = folder.path().join("seed.jsonl");
+    let line = |at| format!("{{\"text\": \"Say {at} words about what you see.\"}}\n");
+    fs_err::write(&seed, (0..100).map(line).collect::<String>()).expect("written");
+    let (config, seed) = (config.to_string_lossy(), seed.to_string_lossy());
+    let server = Server::start(&["--config", &config, "--library-seed", &seed]);
+    server.until_metric("pw_index_recall{modality=\"text\"}", |recall| recall >= 0.98).await;
+    let mut info = InfoServiceClient::new(server.connect().await);
+    let told = info.get_server_info(pb::GetServerInfoRequest {}).await.expect("info").into_inner();
+    let search = told.library.and_then(|library| library.search).expect("how it searches");
+    let [text] = &search.recall[..] else { panic!("{search:?}") };
+    assert_eq!((&*search.kind, &*text.modality), ("usearch", "text"));
+    assert!(text.recall >= 0.98 && text.width >= 16, "{text:?}");
+    assert_eq!((text.query_count, text.vector_count), (100, 100));
+    // The photos of this call alone are too few to measure with; a wish is heard all the same.
+    let mut matching = MatchingServiceClient::new(server.connect().await);
+    let embedding = pb::Embedding { values: (0u8..).map(f32::from).take(384).collect() };
+    let query = pb::MatchQuery {
+        image_source: Some(pb::match_query::ImageSource::ImageEmbedding(embedding)),
+        ..Default::default()
+    };
+    let options = pb::MatchOptions {
+        target_recall: Some(0.999),
+        min_similarity: Some(-1.0),
+        ..Default::default()
+    };
+    let request = pb::MatchRequest { queries: vec![query], options: Some(options), lane: 0 };
+    let found = matching.r#match(request).await.expect("answered").into_inner();
+    assert!(
+        matches!(found.results[0].result, Some(pb::match_result::Result::Match(_))),
+        "{found:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,27 @@ impl Server {
         Self { child, address, metrics, flags, folder, _temporary: None }
     }
 
+    /// A server by a line of words as a reader types it in `folder`, on free ports.
+    pub fn by_words(folder: &Path, words: &[String]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
+        let mut words = words.iter();
+        let mut host = "127.0.0.1".to_owned();
+        while let Some(word) = words.next() {
+            if word == "--listen" {
+                let listen = words.next().expect("an address");
+                host = listen.rsplit_once(':').expect("IP:PORT").0.to_owned();
+            } else {
+                command.arg(word);
+            }
+        }
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
+        command.current_dir(folder);
+        let listen = format!("{host}:0");
+        let (child, address, metrics) = launch(command, folder, &listen);
+        let (folder, flags) = (folder.to_owned(), Vec::new());
+        Self { child, address, metrics, flags, folder, _temporary: None }
+    }
+
     /// The folder that holds `data`, `photos` and `server.log`.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -80,6 +101,15 @@ impl Server {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
         assert!(sent.success());
+    }
+
+    /// Bytes of memory that are resident now.
+    pub fn resident(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let kib = line.trim().trim_end_matches(" kB").parse::<u64>();
+        kib.expect("a number") << 10
     }
 
     /// Waits for the end.
@@ -143,6 +173,7 @@ pub async fn connect(address: &str) -> Channel {
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pairwright"));
     command
+        .env("PAIRWRIGHT__SERVE__LIMITS__LAME_DUCK_SECONDS", "0")
         .args(["serve", "--metrics-listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
         .arg("--image-root")
@@ -154,10 +185,15 @@ pub fn command(folder: &Path) -> Command {
 }
 
 fn spawn(folder: &Path, flags: &[String]) -> (Child, String, String) {
+    let mut command = command(folder);
+    command.args(flags);
+    launch(command, folder, "127.0.0.1:0")
+}
+
+fn launch(mut command: Command, folder: &Path, listen: &str) -> (Child, String, String) {
     let log = fs_err::OpenOptions::new().create(true).append(true).open(folder.join("server.log"));
-    let mut child = command(folder)
-        .args(["--listen", "127.0.0.1:0"])
-        .args(flags)
+    let mut child = command
+        .args(["--listen", listen])
         .stdout(Stdio::piped())
         .stderr(log.expect("log").into_file())
         .spawn()

@@ -16,8 +16,8 @@ use crate::encoder::queue::QueueConfig;
 pub use callers::{CallersConfig, Network, QuotaConfig};
 pub use limits::ServeLimits;
 pub use parts::{
-    AuthConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen, OtelConfig, ProberConfig,
-    ServeLibraryConfig, TlsConfig, UrlsConfig, WarmupConfig,
+    AuthConfig, ConnectionsConfig, JobsConfig, LibrarySeed, MetricsConfig, MetricsListen,
+    OtelConfig, ProberConfig, ServeLibraryConfig, TlsConfig, UrlsConfig, WarmupConfig,
 };
 
 /// Where the service keeps its data when nothing else is said, below the current folder.
@@ -37,6 +37,7 @@ pub struct ServeConfig {
     /// Serve other machines without keys and without TLS.
     pub allow_insecure: bool,
     pub limits: ServeLimits,
+    pub connections: ConnectionsConfig,
     pub callers: CallersConfig,
     pub queue: QueueConfig,
     pub tls: TlsConfig,
@@ -58,6 +59,7 @@ impl Default for ServeConfig {
             image_roots: Vec::new(),
             allow_insecure: false,
             limits: ServeLimits::default(),
+            connections: ConnectionsConfig::default(),
             callers: CallersConfig::default(),
             queue: QueueConfig::default(),
             tls: TlsConfig::default(),
@@ -76,6 +78,7 @@ impl Default for ServeConfig {
 impl Settings for ServeConfig {
     fn check(&self, checks: &mut Checks) {
         checks.section("limits", &self.limits);
+        checks.section("connections", &self.connections);
         checks.section("callers", &self.callers);
         checks.section("queue", &self.queue);
         checks.section("tls", &self.tls);
@@ -93,7 +96,6 @@ impl ServeConfig {
         self.data.clone().unwrap_or_else(|| PathBuf::from(DATA))
     }
 
-    /// Every wrong value: its name, the value, what is allowed.
     /// The paths that are made absolute when the configuration is resolved.
     pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let options = [
@@ -102,6 +104,7 @@ impl ServeConfig {
             &mut self.tls.key,
             &mut self.tls.client_ca,
             &mut self.auth.keys_file,
+            &mut self.otel.ca,
         ];
         let seed = match &mut self.library.seed {
             LibrarySeed::File(path) => Some(path),

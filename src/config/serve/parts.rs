@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::parse_address;
 use crate::base::check::{Checks, Settings};
+use crate::instruction::store::GivenVectors;
 
 /// `[serve.tls]`: PEM files. None at all serves plain HTTP/2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -27,6 +29,41 @@ impl Settings for TlsConfig {
         checks.require(cert.is_some() || key.is_none(), "key", "set", with("cert"));
         checks.require(key.is_some() || cert.is_none(), "cert", "set", with("key"));
         checks.require(cert.is_some() || client_ca.is_none(), "client_ca", "set", with("cert"));
+    }
+}
+
+/// `[serve.connections]`: who may stay connected when room is short. The bound on all connections
+/// is `serve.limits.max_connections`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionsConfig {
+    /// Open connections of one address (IPv6: of one /64 network), 0 to 1000000; 0 sets no bound,
+    /// as a server behind a proxy needs it.
+    pub max_per_address: u64,
+    /// Connections beside all bounds that may ask for health and nothing else, 0 to 10000.
+    pub kept_for_probes: u64,
+    /// Seconds for the TLS handshake and the first bytes of HTTP/2 together, 1 to 300.
+    pub greeting_seconds: u64,
+}
+
+impl Default for ConnectionsConfig {
+    fn default() -> Self {
+        Self { max_per_address: 512, kept_for_probes: 16, greeting_seconds: 10 }
+    }
+}
+
+impl ConnectionsConfig {
+    /// The time a client has to begin to speak HTTP/2.
+    pub fn greeting(&self) -> Duration {
+        Duration::from_secs(self.greeting_seconds)
+    }
+}
+
+impl Settings for ConnectionsConfig {
+    fn check(&self, checks: &mut Checks) {
+        checks.range("max_per_address", self.max_per_address, 0, 1_000_000);
+        checks.range("kept_for_probes", self.kept_for_probes, 0, 10_000);
+        checks.range("greeting_seconds", self.greeting_seconds, 1, 300);
     }
 }
 
@@ -147,11 +184,19 @@ pub struct UrlsConfig {
     pub timeout_seconds: u64,
     /// Redirects followed, 0 to 10.
     pub max_redirects: u64,
+    /// Photos fetched at once over all calls, 1 to 1024; one call fetches 8 at once at most.
+    pub max_in_flight: u64,
 }
 
 impl Default for UrlsConfig {
     fn default() -> Self {
-        Self { enabled: false, max_bytes: 32 << 20, timeout_seconds: 10, max_redirects: 3 }
+        Self {
+            enabled: false,
+            max_bytes: 32 << 20,
+            timeout_seconds: 10,
+            max_redirects: 3,
+            max_in_flight: 32,
+        }
     }
 }
 
@@ -160,6 +205,7 @@ impl Settings for UrlsConfig {
         checks.range("max_bytes", self.max_bytes, 1 << 10, 1 << 30);
         checks.range("timeout_seconds", self.timeout_seconds, 1, 300);
         checks.range("max_redirects", self.max_redirects, 0, 10);
+        checks.range("max_in_flight", self.max_in_flight, 1, 1024);
     }
 }
 
@@ -200,6 +246,8 @@ impl Settings for JobsConfig {
 pub struct ServeLibraryConfig {
     /// What a new data folder starts with.
     pub seed: LibrarySeed,
+    /// What becomes of vectors that callers supplied when the model has changed.
+    pub on_changed_model: GivenVectors,
 }
 
 /// The instructions a new data folder starts with. Written `built_in`, `none` or a path.

@@ -63,11 +63,11 @@ fn half_a_certificate_is_refused() {
 fn paths_become_absolute() {
     let config = resolve(
         "[serve]\ndata = \"d\"\nimage_roots = [\"a\", \"/b\"]\n[serve.library]\nseed = \"l.txt\"\n\
-         [serve.auth]\nkeys_file = \"k.toml\"\n",
+         [serve.auth]\nkeys_file = \"k.toml\"\n[serve.otel]\nendpoint = \"https://h:1\"\nca = \"ca.pem\"\n",
     );
     let mut serve = config.expect("valid").serve;
     let paths: Vec<PathBuf> = serve.paths_mut().into_iter().map(|path| path.clone()).collect();
-    assert_eq!(paths.len(), 5);
+    assert_eq!(paths.len(), 6);
     assert!(paths.iter().all(|path| path.is_absolute()), "{paths:?}");
     assert!(matches!(serve.library.seed, LibrarySeed::File(_)));
 }

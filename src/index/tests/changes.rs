@@ -69,13 +69,13 @@ fn many_added_at_once_are_found_as_if_added_one_by_one() {
     let queries: Vec<&[f32]> = vectors.iter().step_by(30).map(Vec::as_slice).collect();
     let [mut truth, _] = both(16);
     filled(&mut *truth, &vectors);
-    let expected = truth.search_many(&queries, 10, Among::All).expect("found");
+    let expected = truth.search_many(&queries, Ask::top(10)).expect("found");
     for mut index in both(16) {
         let items = items(&vectors);
         index.add_many(&items[..1000]).expect("sound");
         index.add_many(&items[1000..]).expect("sound");
         assert_eq!(index.ids(), truth.ids());
-        let found = index.search_many(&queries, 10, Among::All).expect("found");
+        let found = index.search_many(&queries, Ask::top(10)).expect("found");
         let shared = |(a, b): (&Vec<Hit>, &Vec<Hit>)| {
             a.iter().filter(|hit| b.iter().any(|other| other.id == hit.id)).count()
         };
@@ -94,7 +94,7 @@ fn many_threads_lose_none() {
         index.add_many(part).expect("sound");
     }
     let queries: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-    let found = index.search_many(&queries, 1, Among::All).expect("found");
+    let found = index.search_many(&queries, Ask::top(1)).expect("found");
     let lost = found.iter().enumerate().filter(|(at, hits)| hits[0].id != format!("id{at}"));
     let lost: Vec<usize> = lost.map(|(at, _)| at).collect();
     assert_eq!(lost, [0; 0], "{} were added twice", index.removed());
@@ -165,7 +165,7 @@ fn remove(index: &mut dyn LocalIndex, numbers: std::ops::Range<usize>) {
 /// 300 vectors of which the first 100 were removed.
 fn worn() -> (Box<dyn LocalIndex>, Vec<Vec<f32>>) {
     let vectors = clustered(300, 16, 10, 31);
-    let mut index = graph(Scalar::F32, &vectors);
+    let mut index = graph(Scalar::default(), &vectors);
     remove(&mut *index, 0..100);
     (index, vectors)
 }

@@ -56,7 +56,7 @@ fn a_loaded_index_takes_more_vectors_and_threads() {
         assert_eq!(index.len(), 270);
         let queries: Vec<&[f32]> = more.iter().map(Vec::as_slice).collect();
         for (at, hits) in
-            index.search_many(&queries, 1, Among::All).expect("found").iter().enumerate()
+            index.search_many(&queries, Ask::top(1)).expect("found").iter().enumerate()
         {
             assert_eq!(hits[0].id, format!("more{at}"));
         }
@@ -91,7 +91,7 @@ fn refuses_another_model_kind_or_setting() {
     assert_eq!(code(&path, MODEL, IndexKind::Exact), "index_other_settings");
     let other = IndexConfig { scalar: Scalar::F16, ..config(IndexKind::Auto) };
     let error = load(&path, MODEL, &other).err().expect("refused");
-    assert!(error.to_string().ends_with("scalar is f32, asked for f16; build it anew"), "{error}");
+    assert!(error.to_string().ends_with("scalar is bf16, asked for f16; build it anew"), "{error}");
     let (_folder, path, _) = saved(IndexKind::Exact, 5);
     assert_eq!(code(&path, MODEL, IndexKind::Usearch), "index_other_settings");
     assert!(load(&path, MODEL, &config(IndexKind::Auto)).is_ok());
@@ -108,7 +108,7 @@ fn refuses_missing_foreign_and_other_formats_files() {
     fs_err::write(&foreign, b"PK\x03\x04 and so on").expect("written");
     assert_eq!(code(&foreign, MODEL, IndexKind::Auto), "index_foreign_file");
     let mut bytes = fs_err::read(&path).expect("read");
-    for format in [1, 3] {
+    for format in [1, 2, 4] {
         bytes[8] = format;
         fs_err::write(&path, &bytes).expect("written");
         assert_eq!(code(&path, MODEL, IndexKind::Auto), "index_format_version");

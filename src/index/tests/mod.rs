@@ -3,6 +3,7 @@
 mod behaviour;
 mod changes;
 mod files;
+mod measuring;
 mod model;
 
 use rand::{Rng, SeedableRng};

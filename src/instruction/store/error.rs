@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
+use crate::base::Stopped;
 use crate::base::db::{Cause, DbError};
 use crate::base::failure::Failure;
 use crate::base::lock::LockError;
@@ -40,6 +41,21 @@ pub enum LibraryStoreError {
     Empty,
     #[error(transparent)]
     Export(#[from] SinkError),
+    #[error(
+        "{given} instructions hold vectors that callers supplied, and {unknown} from before this \
+         was kept may, of another model than the one that is configured: nothing is replaced \
+         unless you say what to do with them (--on-changed-model, serve.library.on_changed_model): \
+         `embed` replaces them by the text's own, `keep` takes those that are known to be supplied \
+         as vectors of the new model"
+    )]
+    GivenVectors { given: u64, unknown: u64 },
+    #[error(
+        "the vector that a caller supplied for instruction {id:?} has {width} values, the model's \
+         have {dim}: it cannot be kept (serve.library.on_changed_model)"
+    )]
+    GivenWidth { id: String, width: usize, dim: usize },
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl Failure for LibraryStoreError {
@@ -54,6 +70,8 @@ impl Failure for LibraryStoreError {
             Self::BadPageToken => ErrorKind::InvalidInput,
             Self::Seed { source, .. } => source.kind(),
             Self::Export(error) => error.kind(),
+            Self::GivenVectors { .. } | Self::GivenWidth { .. } => ErrorKind::FailedPrecondition,
+            Self::Stopped(error) => error.kind(),
         }
     }
 
@@ -72,6 +90,9 @@ impl Failure for LibraryStoreError {
             Self::Seed { source, .. } => source.code(),
             Self::Empty => "library_empty",
             Self::Export(error) => error.code(),
+            Self::GivenVectors { .. } => "library_given_vectors",
+            Self::GivenWidth { .. } => "library_given_width",
+            Self::Stopped(error) => error.code(),
         }
     }
 }
@@ -83,7 +104,11 @@ pub enum CreateError {
     IdExists { id: String },
     #[error("the text is in the library already, with the id {id:?}")]
     TextExists { id: String },
-    #[error("the id {id:?} is not 1 to {} of A-Z a-z 0-9 . _ ~ -", super::MAX_ID_BYTES)]
+    #[error(
+        "the id {id:?} is not 1 to {} of A-Z a-z 0-9 . _ ~ -, with a letter or digit among them \
+         and no . or - at the start",
+        super::MAX_ID_BYTES
+    )]
     BadId { id: String },
     #[error(transparent)]
     BadText(#[from] BadText),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::InstructionStore;
 use super::live::{Live, QUERIES, SharedLock, StoredInstruction};
 use super::read::{MOST_FETCHED, SCAN_STEP, SCAN_UP_TO};
-use crate::index::{Among, Hit, IndexError, VectorSearch};
+use crate::index::{Among, Ask, Hit, IndexError, VectorSearch};
 
 /// Which instructions are meant: those of one of the categories and with one of the tags. An empty
 /// list lets every instruction through.
@@ -62,7 +62,7 @@ impl FilteredIndex {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let mut found = Vec::with_capacity(queries.len());
             for some in queries.chunks(QUERIES) {
-                found.extend(self.live.read().index.search_many(some, k, Among::Ids(&keys))?);
+                found.extend(self.live.read().index.search_many(some, Ask::top(k).among(&keys))?);
             }
             for (best, found) in best.iter_mut().zip(found) {
                 best.extend(found);
@@ -77,17 +77,18 @@ impl FilteredIndex {
 
     /// Fetches more and more hits of the whole index until enough are meant; `None` when that takes
     /// too many.
-    fn fetch(&self, query: &[f32], k: usize) -> Result<Option<Vec<Hit>>, IndexError> {
+    fn fetch(&self, query: &[f32], ask: Ask<'_>) -> Result<Option<Vec<Hit>>, IndexError> {
         let live = self.live.read();
-        let wanted = k.min(self.rows.len());
+        let wanted = ask.k.min(self.rows.len());
         // As if those meant lay evenly among the others, with as much again.
         let spread = live.index.len() / self.rows.len().max(1) + 1;
         let mut fetched = wanted.saturating_mul(2).saturating_mul(spread);
         while fetched <= MOST_FETCHED {
-            let mut hits = live.index.search(query, fetched)?;
+            let hits = live.index.search_many(&[query], ask.first(fetched))?;
+            let mut hits = hits.into_iter().next().unwrap_or_default();
             hits.retain(|hit| self.holds(&hit.id));
             if hits.len() >= wanted {
-                hits.truncate(k);
+                hits.truncate(ask.k);
                 return Ok(Some(hits));
             }
             fetched *= 4;
@@ -105,22 +106,17 @@ impl VectorSearch for FilteredIndex {
         Ok(self.rows.len())
     }
 
-    fn search_many(
-        &self,
-        queries: &[&[f32]],
-        k: usize,
-        among: Among<'_>,
-    ) -> Result<Vec<Vec<Hit>>, IndexError> {
-        if let Among::Ids(ids) = among {
+    fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
+        if let Among::Ids(ids) = ask.among {
             let meant: Vec<&str> = ids.iter().copied().filter(|id| self.holds(id)).collect();
-            return self.live.read().index.search_many(queries, k, Among::Ids(&meant));
+            return self.live.read().index.search_many(queries, ask.among(&meant));
         }
         if self.rows.len() <= SCAN_UP_TO {
-            return self.scan(queries, k);
+            return self.scan(queries, ask.k);
         }
-        let each = |query: &&[f32]| match self.fetch(query, k)? {
+        let each = |query: &&[f32]| match self.fetch(query, ask)? {
             Some(hits) => Ok(hits),
-            None => Ok(self.scan(&[*query], k)?.pop().unwrap_or_default()),
+            None => Ok(self.scan(&[*query], ask.k)?.pop().unwrap_or_default()),
         };
         queries.iter().map(each).collect()
     }

@@ -2,14 +2,17 @@
 //! vectors, always changed together, behind a lock whose writer does not keep readers waiting.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::InstructionFilter;
-use crate::index::{Among, Hit, IndexError, LocalIndex, VectorSearch, unit};
+use crate::index::{
+    Ask, Hit, IndexError, LEAST, LocalIndex, Modality, SAMPLE, SearchFacts, VectorSearch, unit,
+};
 
 /// An instruction of the library. Cloning copies no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,11 +203,13 @@ pub(super) struct Live {
     pub catalog: Catalog,
     pub index: Box<dyn LocalIndex>,
     departed: VecDeque<(StoredInstruction, Vec<f32>)>,
+    /// Photos asked about, to measure the index with: vectors of length 1, [`SAMPLE`] at most.
+    asked: Mutex<Vec<Vec<f32>>>,
 }
 
 impl Live {
     pub fn new(catalog: Catalog, index: Box<dyn LocalIndex>) -> Self {
-        Self { catalog, index, departed: VecDeque::new() }
+        Self { catalog, index, departed: VecDeque::new(), asked: Mutex::default() }
     }
 
     /// Adds an instruction. It is listed even when the index fails.
@@ -236,6 +241,37 @@ impl Live {
         self.index.vector(key).or_else(|| key.parse().ok().and_then(departed))
     }
 
+    /// Keeps some photos' queries until the index has been measured with them.
+    fn remember(&self, photos: &[Vec<f32>]) {
+        // Whoever finds it locked need not wait: others will be remembered.
+        if self.index.graph().is_some()
+            && let Ok(mut asked) = self.asked.try_lock()
+        {
+            let room = SAMPLE - asked.len();
+            asked.extend(photos.iter().take(room).cloned());
+        }
+    }
+
+    /// Queries that the index is to be measured with, where it was not measured with their kind as
+    /// large as it is: vectors that are in it stand for texts; photos are those asked about.
+    pub fn unmeasured(&self, of: Modality) -> Option<Vec<Vec<f32>>> {
+        let recall = self.index.graph()?.recall(of);
+        if recall.is_some_and(|recall| !recall.is_stale(self.index.len())) {
+            return None;
+        }
+        if of == Modality::Image {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            return (asked.len() >= LEAST).then(|| mem::take(&mut *asked));
+        }
+        let rows = self.catalog.rows(None);
+        let some = rows.iter().step_by((rows.len() / SAMPLE).max(1));
+        Some(some.filter_map(|row| self.index.vector(&row.to_string())).collect())
+    }
+
+    pub fn facts(&self) -> SearchFacts {
+        self.index.facts()
+    }
+
     fn departed(&self, row: u64) -> Option<&(StoredInstruction, Vec<f32>)> {
         self.departed.iter().find(|(one, _)| one.row == row)
     }
@@ -255,20 +291,19 @@ impl VectorSearch for LiveIndex {
         self.0.read().index.count()
     }
 
-    fn search_many(
-        &self,
-        queries: &[&[f32]],
-        k: usize,
-        among: Among<'_>,
-    ) -> Result<Vec<Vec<Hit>>, IndexError> {
+    fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
         let dim = self.dim();
         // Here, because the index would count positions anew in each part.
-        for (position, query) in queries.iter().enumerate() {
-            unit(query, dim, || format!("query {position}"))?;
+        let checked = |(position, query): (usize, &&[f32])| {
+            unit(query, dim, || format!("query {position}")).map(|(query, _)| query)
+        };
+        let units = queries.iter().enumerate().map(checked).collect::<Result<Vec<_>, _>>()?;
+        if ask.of == Modality::Image {
+            self.0.read().remember(&units);
         }
         let mut found = Vec::with_capacity(queries.len());
         for part in queries.chunks(QUERIES) {
-            found.extend(self.0.read().index.search_many(part, k, among)?);
+            found.extend(self.0.read().index.search_many(part, ask)?);
         }
         Ok(found)
     }

@@ -11,6 +11,7 @@
 
 mod error;
 mod filter;
+mod given;
 mod live;
 mod open;
 mod read;
@@ -26,13 +27,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use error::{CreateError, LibraryStoreError, NoInstruction};
 pub use filter::InstructionFilter;
+pub use given::{GivenVectors, Opening};
 pub use live::StoredInstruction;
 pub use open::EmbedTexts;
 pub use read::{Found, InstructionPage, LibraryExport};
 pub use write::{MAX_CATEGORY_BYTES, MAX_ID_BYTES, NewInstruction};
 
 use crate::base::lock::FolderLock;
-use crate::index::{IndexConfig, IndexKind, VectorSearch};
+use crate::index::{IndexConfig, IndexKind, SearchFacts, VectorSearch};
 use live::SharedLock;
 use live::{Live, LiveIndex};
 use open::Snapshot;
@@ -116,6 +118,11 @@ impl InstructionStore {
     /// The kind of index in use: never [`IndexKind::Auto`].
     pub fn index_kind(&self) -> IndexKind {
         self.live.read().index.kind()
+    }
+
+    /// How the index searches now, and how much that finds.
+    pub fn search_facts(&self) -> SearchFacts {
+        self.live.read().facts()
     }
 
     /// The index as it is at each call, for a [`Matcher`](crate::matching::Matcher) as long-lived

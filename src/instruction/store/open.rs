@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use super::error::LibraryStoreError;
+use super::given::{self, Opening};
 use super::live::{Catalog, Live, SharedLock};
 use super::rows::{self, Rows};
 use super::upkeep::Aligner;
@@ -30,8 +31,9 @@ impl InstructionStore {
     /// dropped.
     ///
     /// `model_hash` names the encoder and `dim` is its width. Rows that another encoder embedded
-    /// are embedded anew by `embed`, batch by batch; an interrupted open goes on where it was. The
-    /// index comes from its snapshot as far as that goes, the rest from the library: after any
+    /// are embedded anew by `embed`, batch by batch; an interrupted open goes on where it was.
+    /// Vectors that callers supplied are never replaced: with one of another model, the library is
+    /// refused. The index comes from its snapshot as far as that goes, the rest from the library: after any
     /// crash both hold the same rows. Without a snapshot, building takes minutes for a million.
     ///
     /// # Errors
@@ -44,17 +46,33 @@ impl InstructionStore {
         config: &IndexConfig,
         embed: EmbedTexts<'_>,
     ) -> Result<Self, LibraryStoreError> {
+        Self::open_with(folder, model_hash, dim, config, &given::refusing(embed))
+    }
+
+    /// As [`Self::open`], with a say in what becomes of vectors that callers supplied, and in when
+    /// to give up.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`LibraryStoreError::Stopped`].
+    pub fn open_with(
+        folder: &Path,
+        model_hash: &str,
+        dim: usize,
+        config: &IndexConfig,
+        opening: &Opening<'_>,
+    ) -> Result<Self, LibraryStoreError> {
         let lock = FolderLock::take(folder, &LOCK)?;
         let writer = Rows::open(&folder.join(LIBRARY_FILE))?;
         let model = writer.model(model_hash)?;
-        refresh(&writer, model, dim, embed)?;
+        opening.settle(&writer, model, dim)?;
+        refresh(&writer, model, dim, opening)?;
         let catalog = writer.catalog()?;
         let library_id = writer.library_id()?;
         let snapshot = Snapshot {
             path: folder.join(SNAPSHOT_FILE),
             key: hash::key(&["instructions", &library_id, model_hash]),
         };
-        let (index, changes) = ready_index(&writer, &catalog, &snapshot, dim, config)?;
+        let (index, changes) = ready_index(&writer, &catalog, &snapshot, dim, (config, opening))?;
         let (instructions, kind) = (catalog.len(None), index.kind());
         tracing::info!(instructions, ?kind, brought_up = changes, "instruction library open");
         Ok(Self {
@@ -119,14 +137,17 @@ fn ready_index(
     catalog: &Catalog,
     snapshot: &Snapshot,
     dim: usize,
-    config: &IndexConfig,
+    (config, opening): (&IndexConfig, &Opening<'_>),
 ) -> Result<(Box<dyn LocalIndex>, usize), LibraryStoreError> {
     let len = catalog.len(None);
     let loaded = snapshot.load(rows, dim, config)?;
     let loaded = loaded.filter(|index| config.kind_for(index.kind(), len) == index.kind());
     let mut index = loaded.map_or_else(|| index::build(config, dim, len), Ok)?;
-    let aligner = Aligner { rows, dim, stop: &|| false };
+    let aligner = Aligner { rows, dim, stop: opening.stop };
     let changes = aligner.align(&mut *index, &catalog.rows(None))?;
+    if index.len() != len {
+        opening.go_on()?;
+    }
     if index.len() != len {
         let what = format!("{len} instructions have {} vectors", index.len());
         return Err(rows.damaged(what).into());
@@ -175,7 +196,7 @@ pub(super) fn refresh(
     rows: &Rows,
     model: i64,
     dim: usize,
-    embed: EmbedTexts<'_>,
+    opening: &Opening<'_>,
 ) -> Result<(), LibraryStoreError> {
     let of = rows.count_stale(model)?;
     let (mut done, mut last) = (0, 0);
@@ -187,9 +208,10 @@ pub(super) fn refresh(
         let Some((row, _)) = stale.last() else {
             return Ok(());
         };
+        opening.go_on()?;
         last = *row;
         let texts: Vec<&str> = stale.iter().map(|(_, text)| text.as_str()).collect();
-        let vectors = batch(&texts, dim, embed)?;
+        let vectors = batch(&texts, dim, opening.embed)?;
         rows.write(|transaction| {
             for ((row, _), vector) in stale.iter().zip(&vectors) {
                 rows::replace_vector(transaction, *row, model, vector)?;

@@ -12,7 +12,7 @@ use super::{InstructionFilter, InstructionStore, locked};
 use crate::base::hash;
 use crate::base::json;
 use crate::dataset::sink::{SinkError, StagedFile};
-use crate::index::{Among, Hit, IndexError, unit};
+use crate::index::{Ask, Hit, IndexError, unit};
 use crate::instruction::library;
 
 /// A category of at most this many instructions is compared one by one: some milliseconds at
@@ -75,7 +75,7 @@ impl InstructionStore {
             let keys: Vec<String> = part.iter().map(u64::to_string).collect();
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let live = self.live.read();
-            let hits = live.index.search_many(&[query], k, Among::Ids(&keys))?.concat();
+            let hits = live.index.search_many(&[query], Ask::top(k).among(&keys))?.concat();
             best.extend(hits.iter().filter_map(|hit| live.found(hit)));
             drop(live);
             best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.row.cmp(&b.0.row)));

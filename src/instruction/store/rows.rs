@@ -17,7 +17,11 @@ static SCHEMA: Schema = Schema {
     when_other_version: "",
     readable_from: 2,
     migrations: || {
-        vec![Migration::up(include_str!("schema.sql")), Migration::up(include_str!("requires.sql"))]
+        vec![
+            Migration::up(include_str!("schema.sql")),
+            Migration::up(include_str!("requires.sql")),
+            Migration::up(include_str!("given.sql")),
+        ]
     },
 };
 
@@ -86,6 +90,27 @@ impl Rows {
         self.db.value("SELECT count(*) FROM instructions WHERE model <> ?1", [model])
     }
 
+    /// How many rows have a vector of another model than `model` that a caller supplied, and of how
+    /// many that is not known.
+    pub fn count_given(&self, model: i64) -> Result<(u64, u64), DbError> {
+        let sql = "SELECT coalesce(sum(given = 1), 0), coalesce(sum(given IS NULL), 0)
+                   FROM instructions WHERE model <> ?1";
+        let counts = self.db.row(sql, [model], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(counts.unwrap_or_default())
+    }
+
+    /// An instruction with a supplied vector of another model and of another width than `dim`: its
+    /// id and the width.
+    pub fn given_of_another_width(
+        &self,
+        model: i64,
+        dim: usize,
+    ) -> Result<Option<(String, usize)>, DbError> {
+        let sql = "SELECT id, length(vector) / 4 FROM instructions JOIN embeddings USING (row)
+                   WHERE given = 1 AND model <> ?1 AND length(vector) / 4 <> ?2 ORDER BY row LIMIT 1";
+        self.db.row(sql, params![model, dim], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
     /// The first `limit` rows above `after` with a vector of another model, and their texts.
     pub fn stale(
         &self,
@@ -137,6 +162,8 @@ pub(super) struct NewRow<'a> {
     pub model: i64,
     /// Length 1.
     pub vector: &'a [f32],
+    /// Whether the caller supplied it.
+    pub given: bool,
 }
 
 /// The id of the instruction with this text.
@@ -156,15 +183,13 @@ pub(super) fn has_id(transaction: &Transaction<'_>, id: &str) -> rusqlite::Resul
 
 /// Stores an instruction whose id and text are free; its row.
 pub(super) fn insert(transaction: &Transaction<'_>, new: &NewRow<'_>) -> rusqlite::Result<u64> {
-    let NewRow { id, text, category, requires, tags, create_time, model, vector } = new;
-    let sql = "INSERT INTO instructions (id, text, category, create_time, model, requires, tags)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING row";
+    let NewRow { id, text, category, requires, tags, create_time, model, vector, given } = new;
+    let sql = "INSERT INTO instructions
+               (id, text, category, create_time, model, requires, tags, given)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING row";
     let (requires, tags) = (json_text(*requires), json_text(Some(*tags)));
-    let row: u64 = transaction
-        .prepare_cached(sql)?
-        .query_row(params![id, text, category, create_time, model, requires, tags], |row| {
-            row.get(0)
-        })?;
+    let values = params![id, text, category, create_time, model, requires, tags, given];
+    let row: u64 = transaction.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     let mut statement = transaction.prepare_cached("INSERT INTO embeddings VALUES (?1, ?2)")?;
     statement.execute(params![row, vector_bytes(vector)])?;
     Ok(row)
@@ -176,7 +201,7 @@ pub(super) fn remove(transaction: &Transaction<'_>, row: u64) -> rusqlite::Resul
     Ok(())
 }
 
-/// Replaces the vector of a row by one of another model.
+/// Replaces the vector of a row by its text's own by another model.
 pub(super) fn replace_vector(
     transaction: &Transaction<'_>,
     row: u64,
@@ -185,8 +210,15 @@ pub(super) fn replace_vector(
 ) -> rusqlite::Result<()> {
     let sql = "UPDATE embeddings SET vector = ?2 WHERE row = ?1";
     transaction.prepare_cached(sql)?.execute(params![row, vector_bytes(vector)])?;
-    let sql = "UPDATE instructions SET model = ?2 WHERE row = ?1";
+    let sql = "UPDATE instructions SET model = ?2, given = 0 WHERE row = ?1";
     transaction.prepare_cached(sql)?.execute(params![row, model])?;
+    Ok(())
+}
+
+/// Counts every supplied vector as one of `model`.
+pub(super) fn keep_given(transaction: &Transaction<'_>, model: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE instructions SET model = ?1 WHERE given = 1 AND model <> ?1";
+    transaction.execute(sql, [model])?;
     Ok(())
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::error::LibraryStoreError;
 use super::rows::Rows;
 use super::{InstructionStore, locked};
-use crate::index::{self, LocalIndex};
+use crate::index::{self, HeldBack, LocalIndex, Measurement, Modality};
 
 /// Vectors added in one step; 1,536 bytes each at width 384.
-const CHUNK: usize = 4096;
+const CHUNK: usize = 1024;
 
 /// From this many vectors on, they are added by many threads. Below, the graph is the same each
 /// time.
@@ -62,11 +62,12 @@ impl Aligner<'_> {
     ) -> Result<usize, LibraryStoreError> {
         let (before, mut reported) = (index.len(), Instant::now());
         let parallel = missing.len() > PARALLEL_FROM;
+        let mut held_back = HeldBack::new(index, missing.len());
         for part in missing.chunks(CHUNK) {
             if (self.stop)() {
-                break;
+                return Ok(index.len() - before);
             }
-            let items = self.read(part)?;
+            let items = held_back.sift(self.read(part)?);
             if parallel {
                 index.add_many(&items)?;
             } else {
@@ -78,6 +79,7 @@ impl Aligner<'_> {
                 tracing::info!(done, of, "building the instruction index");
             }
         }
+        held_back.finish(index, Modality::Text)?;
         Ok(index.len() - before)
     }
 
@@ -108,7 +110,8 @@ const CLOSE: usize = 200;
 impl InstructionStore {
     /// Mends an index that fell behind, builds the other kind of index when the library has grown
     /// or shrunk past [`IndexConfig::exact_up_to`](crate::index::IndexConfig), builds a graph anew
-    /// of which more than a quarter has been deleted, and saves a snapshot when enough has changed.
+    /// of which more than a quarter has been deleted, measures how much its searches find where
+    /// it has grown or photos were asked about for the first time, and saves a snapshot when enough has changed.
     /// To be called from time to time on a thread of its own: searches and writes go on meanwhile,
     /// over the old index. A second call at the same time waits for the first.
     ///
@@ -121,6 +124,7 @@ impl InstructionStore {
         if self.needs_another_index() {
             self.replace_index(stop)?;
         }
+        self.measure(stop)?;
         if stop() || self.changes.load(Ordering::Acquire) < SAVE_AFTER {
             return Ok(());
         }
@@ -147,6 +151,24 @@ impl InstructionStore {
         form.write(&self.snapshot.path)?;
         self.changes.fetch_sub(changes, Ordering::AcqRel);
         Ok(true)
+    }
+
+    /// Measures the index where it has not been measured as large as it is. Callers come in
+    /// between the steps.
+    fn measure(&self, stop: &dyn Fn() -> bool) -> Result<(), LibraryStoreError> {
+        for of in [Modality::Text, Modality::Image] {
+            let Some(queries) = self.live.read().unmeasured(of) else { continue };
+            let mut measurement = Measurement::new(of, queries);
+            while !measurement.step(&*self.live.read().index)? {
+                if stop() {
+                    return Ok(());
+                }
+            }
+            // The next snapshot holds what was measured.
+            self.changes.fetch_add(1, Ordering::AcqRel);
+            tracing::info!(facts = ?self.live.read().facts(), "measured the instruction index");
+        }
+        Ok(())
     }
 
     fn needs_another_index(&self) -> bool {

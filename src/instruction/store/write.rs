@@ -23,7 +23,8 @@ pub const MAX_CATEGORY_BYTES: usize = 128;
 /// An instruction to be created.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NewInstruction {
-    /// 1 to [`MAX_ID_BYTES`] of `A-Z a-z 0-9 . _ ~ -`; `None` makes one from the text, always the
+    /// 1 to [`MAX_ID_BYTES`] of `A-Z a-z 0-9 . _ ~ -`, with a letter or digit among them and no `.`
+    /// or `-` at the start, so that it is no path and no flag wherever it is used; `None` makes one from the text, always the
     /// same for the same text.
     pub id: Option<String>,
     /// White space around it is not kept.
@@ -36,6 +37,8 @@ pub struct NewInstruction {
     pub tags: Vec<String>,
     /// The text's embedding by the library's model, of any length but zero.
     pub vector: Vec<f32>,
+    /// Whether the caller supplied `vector`, so that it need not be what the text would give.
+    pub given: bool,
 }
 
 /// A [`NewInstruction`] that may be stored if its id and text are free.
@@ -48,6 +51,7 @@ pub(super) struct Checked {
     pub tags: Vec<String>,
     /// Length 1.
     pub vector: Vec<f32>,
+    pub given: bool,
 }
 
 impl Checked {
@@ -63,7 +67,8 @@ impl Checked {
         let requires = new.requires.as_deref().map(check_requires).transpose()?;
         let tags = check_tags(&new.tags)?;
         let (vector, _) = unit(&new.vector, dim, || "the vector".to_owned())?;
-        Ok(Self { id, text, category: new.category, requires, tags, vector })
+        let (category, given) = (new.category, new.given);
+        Ok(Self { id, text, category, requires, tags, vector, given })
     }
 }
 
@@ -74,7 +79,8 @@ fn generated_id(text: &str) -> String {
 
 fn is_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-    (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(allowed)
+    let named = id.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !id.starts_with(['.', '-']);
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(allowed) && named
 }
 
 fn is_category(category: &str) -> bool {
@@ -117,7 +123,8 @@ impl InstructionStore {
         let vectors = open::embed_all(&texts, self.dim, embed)?;
         let new = library.instructions.iter().zip(vectors).map(|(one, vector)| {
             let Instruction { id, text, category, requires, tags } = one.clone();
-            let new = NewInstruction { id: Some(id), text, category, requires, tags, vector };
+            let id = Some(id);
+            let new = NewInstruction { id, text, category, requires, tags, vector, given: false };
             let refused = |source| LibraryStoreError::Seed { id: one.id.clone(), source };
             Checked::new(new, self.dim).map_err(refused)
         });
@@ -212,7 +219,7 @@ fn insert(
     model: i64,
     create_time: i64,
 ) -> rusqlite::Result<Outcome> {
-    let Checked { id, text, category, requires, tags, vector } = checked;
+    let Checked { id, text, category, requires, tags, vector, given } = checked;
     if rows::has_id(transaction, &id)? {
         return Ok(Err(CreateError::IdExists { id }));
     }
@@ -228,6 +235,7 @@ fn insert(
         create_time,
         model,
         vector: &vector,
+        given,
     };
     let row = rows::insert(transaction, &new)?;
     let stored = StoredInstruction {
@@ -282,7 +290,20 @@ mod tests {
 
     #[test]
     fn unsound_instructions_are_refused_with_their_reason() {
-        for id in ["", "a b", "a/b", "ä", "a\0", &"x".repeat(MAX_ID_BYTES + 1)] {
+        for id in [
+            "",
+            "a b",
+            "a/b",
+            "ä",
+            "a\0",
+            ".",
+            "..",
+            "-",
+            "_~",
+            ".a",
+            "-rf",
+            &"x".repeat(MAX_ID_BYTES + 1),
+        ] {
             assert_eq!(code(new(Some(id), "t", None)), "bad_instruction_id", "{id:?}");
         }
         for category in ["", "a\nb", &"x".repeat(MAX_CATEGORY_BYTES + 1)] {

@@ -14,7 +14,8 @@ mod requirements;
 mod sight;
 mod text;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,14 +139,35 @@ impl Finding {
 pub struct Checker {
     kinds: Vec<CheckKind>,
     sight: Option<Arc<Sight>>,
+    /// What was read from the words of an instruction, or (true) from a library's list.
+    read: Arc<Mutex<HashMap<(bool, Vec<String>), Arc<[Requirement]>>>>,
 }
+
+/// Texts of which the reading is remembered; beyond, all are forgotten.
+const REMEMBERED: usize = 65_536;
 
 impl Checker {
     /// A checker of these kinds, each of which must pass an instruction. Without an encoder the
     /// encoder's check abstains. [`CheckKind::Llm`] asks a server and is not done here: see [`llm`].
     pub fn new(kinds: &[CheckKind], encoder: Option<Arc<dyn Encoder>>) -> Self {
         let sight = encoder.map(|encoder| Arc::new(Sight::new(encoder)));
-        Self { kinds: in_order(kinds), sight }
+        Self { kinds: in_order(kinds), sight, read: Arc::default() }
+    }
+
+    /// What an instruction requires.
+    fn required(&self, asked: &Asked<'_>) -> Arc<[Requirement]> {
+        let words = || vec![asked.text.to_owned()];
+        let key = (asked.requires.is_some(), asked.requires.map_or_else(words, <[String]>::to_vec));
+        let remembered = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = remembered().get(&key) {
+            return Arc::clone(known);
+        }
+        let read = Requirements::of(asked).iter().map(|phrase| Requirement::read(phrase)).collect();
+        let mut remembered = remembered();
+        if remembered.len() >= REMEMBERED {
+            remembered.clear();
+        }
+        Arc::clone(remembered.entry(key).or_insert(read))
     }
 
     /// A checker of other kinds that shares what was computed.
@@ -170,10 +192,8 @@ impl Checker {
         photo: &PhotoView<'_>,
         instructions: &[Asked<'_>],
     ) -> Result<Vec<CheckVerdict>, EncoderError> {
-        let read = |asked: &Asked<'_>| -> Vec<Requirement> {
-            Requirements::of(asked).iter().map(|phrase| Requirement::read(phrase)).collect()
-        };
-        let requirements: Vec<Vec<Requirement>> = instructions.iter().map(read).collect();
+        let required = instructions.iter().map(|asked| self.required(asked));
+        let requirements: Vec<Arc<[Requirement]>> = required.collect();
         let mut verdicts = vec![CheckVerdict::default(); instructions.len()];
         let asking = |verdicts: &mut Vec<CheckVerdict>, finding: &dyn Fn(usize) -> Finding| {
             for (at, verdict) in verdicts.iter_mut().enumerate() {

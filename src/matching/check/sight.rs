@@ -73,20 +73,20 @@ impl Sight {
     pub fn findings(
         &self,
         photo: &[f32],
-        instructions: &[(Vec<Requirement>, bool)],
+        instructions: &[(Arc<[Requirement]>, bool)],
     ) -> Result<Vec<Finding>, EncoderError> {
-        let all: Vec<&Requirement> = instructions.iter().flat_map(|(one, _)| one).collect();
+        let all: Vec<&Requirement> = instructions.iter().flat_map(|(one, _)| one.iter()).collect();
         if all.is_empty() {
             return Ok(vec![Finding::abstained(CheckKind::Encoder); instructions.len()]);
         }
         let things = self.things()?;
         let asked = self.asked(things, &all)?;
         let glance = things.glance(photo);
-        let finding = |(requirements, described): &(Vec<Requirement>, bool)| {
+        let finding = |(requirements, described): &(Arc<[Requirement]>, bool)| {
             let least = if *described { DESCRIBED } else { ALONE };
             let mut lowest: Option<f64> = None;
             let mut missing = Vec::new();
-            for one in requirements {
+            for one in requirements.iter() {
                 let score = asked[&one.phrase].score(&glance, photo);
                 lowest = Some(lowest.map_or(score, |lowest| lowest.min(score)));
                 if score < least {
@@ -235,7 +235,7 @@ mod tests {
         let photo = &encoder.embed_texts(&["a golden retriever in a meadow"]).expect("embedded")[0];
         let sight = Sight::new(encoder.clone());
         let asked: Vec<_> = ["animal", "dog", "food or drink", "rocket", "einen Hund"]
-            .map(|phrase| (vec![Requirement::read(phrase)], false))
+            .map(|phrase| (Arc::from([Requirement::read(phrase)]), false))
             .into();
         let found = sight.findings(&photo.vector, &asked).expect("found");
         let passed: Vec<bool> = found.iter().map(|one| one.missing.is_empty()).collect();
@@ -244,7 +244,7 @@ mod tests {
         // Again, from what is kept.
         assert_eq!(sight.findings(&photo.vector, &asked).expect("found"), found);
         assert_eq!(
-            sight.findings(&photo.vector, &[(Vec::new(), true)]).expect("found")[0].score,
+            sight.findings(&photo.vector, &[(Arc::from([]), true)]).expect("found")[0].score,
             None
         );
     }

@@ -1,16 +1,14 @@
 //! The keys in force, kept in step with their file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use subtle::ConditionallySelectable;
 
 use super::{KeyFile, KeyHash, KeysError, Scope};
-
-/// Between two looks at the file.
-const POLL: Duration = Duration::from_secs(2);
+use crate::server::reload::Reload;
 
 /// The keys in force. Clones share them.
 #[derive(Clone)]
@@ -19,7 +17,6 @@ pub struct KeyRing(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     keys: ArcSwap<Vec<Key>>,
-    seen: Mutex<Option<Stamp>>,
 }
 
 struct Key {
@@ -29,29 +26,17 @@ struct Key {
     expires: Option<SystemTime>,
 }
 
-/// What tells one version of the file from another.
-#[derive(PartialEq, Eq, Clone, Copy)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-}
-
 impl KeyRing {
     /// Reads the keys of `path`.
     ///
     /// # Errors
     /// [`KeysError`] when the file cannot be read or is wrong.
     pub fn open(path: &Path) -> Result<Self, KeysError> {
-        let seen = stamp(path);
         let keys = read(path)?;
         if keys.is_empty() {
             tracing::warn!(file = %path.display(), "no keys; every call will be refused");
         }
-        Ok(Self(Arc::new(Inner {
-            path: path.to_owned(),
-            keys: ArcSwap::from_pointee(keys),
-            seen: Mutex::new(seen),
-        })))
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), keys: ArcSwap::from_pointee(keys) })))
     }
 
     /// The name and scope of the key that `token` is; none when it is unknown or has ended.
@@ -69,22 +54,15 @@ impl KeyRing {
         let ended = key.expires.is_some_and(|end| end <= SystemTime::now());
         (!ended).then(|| (key.name.clone(), key.scope))
     }
+}
 
-    /// Reads the file again if it has changed. A file that is broken or gone changes nothing and
-    /// is logged once.
-    pub fn refresh(&self) {
-        let now = stamp(&self.0.path);
-        let before = std::mem::replace(
-            &mut *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner),
-            now,
-        );
-        if now != before {
-            self.reload();
-        }
+impl Reload for KeyRing {
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.0.path.clone()]
     }
 
-    /// Reads the file again, changed or not.
-    pub fn reload(&self) {
+    /// A file that is broken or gone changes nothing.
+    fn reload(&self) {
         let file = self.0.path.display();
         match read(&self.0.path) {
             Ok(keys) => {
@@ -94,48 +72,6 @@ impl KeyRing {
             Err(error) => tracing::error!(%error, "API keys not reloaded; the old ones hold"),
         }
     }
-
-    /// Follows the file for as long as the runtime lives: every two seconds, and on SIGHUP.
-    pub fn follow(&self) {
-        self.follow_every(POLL);
-    }
-
-    fn follow_every(&self, interval: Duration) {
-        let ring = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let asked = tokio::select! {
-                    () = tokio::time::sleep(interval) => false,
-                    () = hangup() => true,
-                };
-                let ring = ring.clone();
-                let work = move || if asked { ring.reload() } else { ring.refresh() };
-                // A panic in there leaves the old keys in force; the next round tries again.
-                let _ = tokio::task::spawn_blocking(work).await;
-            }
-        });
-    }
-}
-
-#[cfg(unix)]
-async fn hangup() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            hangup.recv().await;
-        }
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn hangup() {
-    std::future::pending().await
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs_err::metadata(path).ok()?;
-    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len() })
 }
 
 fn read(path: &Path) -> Result<Vec<Key>, KeysError> {
@@ -183,7 +119,7 @@ mod tests {
         let text = fs_err::read_to_string(&it.path).expect("reads");
         let text = text.replace("name = \"ci\"", "name = \"ci\"\nexpires = 2020-01-01T00:00:00Z");
         fs_err::write(&it.path, text).expect("written");
-        it.ring.refresh();
+        it.ring.reload();
         assert!(it.ring.check(&it.key).is_none());
     }
 
@@ -192,7 +128,7 @@ mod tests {
         let it = fixture();
         KeyFile::revoke(&it.path, "ci").expect("revoked");
         let new = KeyFile::create(&it.path, "new", Scope::Write, None).expect("created");
-        it.ring.refresh();
+        it.ring.reload();
         assert!(it.ring.check(&it.key).is_none());
         assert!(it.ring.check(new.reveal()).is_some());
     }
@@ -201,25 +137,10 @@ mod tests {
     fn a_broken_or_missing_file_keeps_the_old_keys() {
         let it = fixture();
         fs_err::write(&it.path, "[[keys").expect("written");
-        it.ring.refresh();
+        it.ring.reload();
         assert!(it.ring.check(&it.key).is_some());
         fs_err::remove_file(&it.path).expect("removed");
-        it.ring.refresh();
+        it.ring.reload();
         assert!(it.ring.check(&it.key).is_some());
-    }
-
-    #[tokio::test]
-    async fn a_change_is_seen_by_itself() {
-        let it = fixture();
-        let interval = Duration::from_millis(5);
-        it.ring.follow_every(interval);
-        KeyFile::revoke(&it.path, "ci").expect("revoked");
-        for _ in 0..2000 {
-            tokio::time::sleep(interval).await;
-            if it.ring.check(&it.key).is_none() {
-                return;
-            }
-        }
-        panic!("the revoked key is still in force");
     }
 }

@@ -1,25 +1,37 @@
-//! Accepting connections, a bounded number of them.
+//! Accepting connections, a bounded number of them, each for a bounded time until it speaks.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio::task::JoinSet;
+use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
 
+use super::connection::Connection;
+use super::held::Keep;
+use super::places::Places;
+use super::{Answer, refuse};
 use crate::server::ServerError;
-use crate::server::observe::{Metrics, OpenConnection};
+use crate::server::fault::Fault;
+use crate::server::methods::is_health;
+use crate::server::observe::Metrics;
+use crate::server::tls::LiveTls;
 
 /// The wait after the system refused to hand over a connection, such as for want of file handles:
 /// asking again at once would only burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// When to come back to a server whose connections are all at work.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Binds the gRPC port.
 ///
@@ -33,20 +45,24 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     })
 }
 
-/// The connections of a listener, for tonic's `serve_with_incoming_shutdown`; dropping it closes
-/// the listener.
+/// The connections of a listener whose clients speak HTTP/2, for tonic's
+/// `serve_with_incoming_shutdown`; dropping it closes the listener.
 ///
-/// At most `limit` are open at once. One more is accepted and closed at once, not left in the
-/// kernel's queue: a client in the queue waits for its whole deadline without knowing why, one
-/// that is closed backs off or tries another replica.
+/// Who gets a place is for [`Places`] to say. One without is accepted and closed at once, not left
+/// in the kernel's queue: a client in the queue waits for its whole deadline without knowing why,
+/// one that is closed backs off or tries another replica.
 pub struct Incoming(BoxStream<'static, io::Result<Connection>>);
 
 impl Incoming {
-    /// Accepts from `listener`.
-    pub fn new(listener: TcpListener, limit: usize, metrics: Metrics) -> Self {
-        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        let gate = Gate { listener, places, metrics };
-        Self(Box::pin(futures::stream::unfold(gate, |gate| async {
+    /// Accepts from `listener`, encrypted where there is `tls`.
+    pub fn new(
+        listener: TcpListener,
+        places: Places,
+        tls: Option<LiveTls>,
+        metrics: Metrics,
+    ) -> Self {
+        let gate = Gate { listener, places, tls, metrics, greetings: JoinSet::new() };
+        Self(Box::pin(futures::stream::unfold(gate, |mut gate| async {
             let connection = gate.next().await;
             Some((Ok(connection), gate))
         })))
@@ -63,122 +79,193 @@ impl Stream for Incoming {
 
 struct Gate {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Places,
+    tls: Option<LiveTls>,
     metrics: Metrics,
+    /// Those who have not spoken yet; none when they took too long.
+    greetings: JoinSet<Option<Connection>>,
 }
 
 impl Gate {
-    async fn next(&self) -> Connection {
+    async fn next(&mut self) -> Connection {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    if let Some(connection) = self.admit(stream, peer) {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.admit(stream, peer),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                Some(greeted) = self.greetings.join_next(), if !self.greetings.is_empty() => {
+                    if let Ok(Some(connection)) = greeted {
                         return connection;
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let Some(place) = self.places.admit(peer) else {
             self.metrics.connection_refused();
             tracing::debug!(%peer, "too many connections; closed");
-            return None;
+            return;
         };
-        // Small messages must not wait for more to send; a socket that is gone already says so
-        // at its first read.
-        let _ = stream.set_nodelay(true);
-        Some(Connection { stream, _open: self.metrics.connection_opened(), _place: place })
+        let (open, within) = (self.metrics.connection_opened(), self.places.bounds().greeting);
+        let tls = self.tls.clone();
+        self.greetings.spawn(async move {
+            let end = place.end().clone();
+            let greeting = Connection::greet(stream, tls.as_ref(), place, open);
+            tokio::select! {
+                greeted = greeting => greeted
+                    .inspect_err(|error| tracing::debug!(%peer, %error, "no greeting; closed"))
+                    .ok(),
+                () = end.cancelled() => None,
+                () = tokio::time::sleep(within) => {
+                    tracing::debug!(%peer, ?within, "no greeting in time; closed");
+                    None
+                }
+            }
+        });
     }
 }
 
-/// One open connection; it gives its place back when dropped.
-pub struct Connection {
-    stream: TcpStream,
-    _open: OpenConnection,
-    _place: OwnedSemaphorePermit,
+/// Tells [`Places`] which connections are at work, and refuses calls but health on those that are
+/// kept for probes, with RESOURCE_EXHAUSTED, reason `TOO_MANY_CONNECTIONS`.
+#[derive(Debug, Clone)]
+pub struct ConnectionLayer {
+    places: Places,
+    idle: Duration,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+impl ConnectionLayer {
+    /// Counts calls on the connections of `places`; a client may leave an answer unread for
+    /// `idle`.
+    pub fn new(places: Places, idle: Duration) -> Self {
+        Self { places, idle }
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+impl<S> Layer<S> for ConnectionLayer {
+    type Service = OnConnection<S>;
+
+    fn layer(&self, inner: S) -> OnConnection<S> {
+        OnConnection { inner, layer: self.clone() }
+    }
+}
+
+/// The service of [`ConnectionLayer`].
+#[derive(Debug, Clone)]
+pub struct OnConnection<S> {
+    inner: S,
+    layer: ConnectionLayer,
+}
+
+impl<S> Service<Request<Body>> for OnConnection<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<Keep<S::Future>, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // Whoever only asks for health is not at work: its connection may have to make room.
+        let counted = !is_health(request.uri().path());
+        let info = request.extensions().get::<TcpConnectInfo>().filter(|_| counted);
+        let peer = info.and_then(TcpConnectInfo::remote_addr);
+        match peer.map_or(Ok(None), |peer| self.layer.places.begin(peer)) {
+            Err(_) => refuse(self.layer.full()),
+            Ok(busy) => Keep::answer(self.inner.call(request), busy, self.layer.idle),
+        }
     }
+}
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+impl ConnectionLayer {
+    fn full(&self) -> Status {
+        let limit = self.places.bounds().total.to_string();
+        let message = format!(
+            "the connections of this server, or of your address, are all at work ({limit} at \
+             most); this one may ask for health only"
+        );
+        let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_CONNECTIONS", message);
+        fault
+            .with("limit", "max_connections")
+            .with("allowed", limit)
+            .retry_after(RETRY_AFTER)
+            .into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::layers::places::ConnectionBounds;
     use futures::StreamExt;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    #[tokio::test]
-    async fn one_connection_too_many_is_closed_and_a_free_place_is_used_again() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    async fn listening(total: usize, greeting: Duration) -> (SocketAddr, Places, Incoming) {
         let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
         let address = listener.local_addr().expect("address");
-        let mut incoming = Incoming::new(listener, 1, Metrics::off());
-        let connect = || TcpStream::connect(address);
-        let mut first_client = connect().await.expect("connected");
-        let first = incoming.next().await.expect("a stream").expect("a connection");
-        assert!(first.stream.nodelay().expect("an option"));
+        let bounds = ConnectionBounds { total, per_address: None, probes: 0, greeting };
+        let places = Places::new(bounds);
+        (address, places.clone(), Incoming::new(listener, places, None, Metrics::off()))
+    }
 
-        let mut second_client = connect().await.expect("connected");
+    async fn connect(address: SocketAddr, words: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.expect("connected");
+        client.write_all(words).await.expect("said");
+        client
+    }
+
+    /// End of stream or a reset: closed either way.
+    async fn is_closed(client: &mut TcpStream) -> bool {
+        let read = tokio::time::timeout(Duration::from_secs(60), client.read(&mut [0])).await;
+        matches!(read.expect("closed in time"), Ok(0) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn those_who_say_nothing_or_half_or_something_else_are_closed() {
+        let (address, places, mut incoming) = listening(10, Duration::from_millis(200)).await;
         let accepting = tokio::spawn(async move { incoming.next().await });
-        // End of stream or a reset: closed either way.
-        let read = second_client.read(&mut [0]).await;
-        assert!(matches!(read, Ok(0) | Err(_)), "the second was to be closed");
+        for words in [&b""[..], b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            assert!(is_closed(&mut connect(address, words).await).await, "{words:?}");
+        }
+        let _client = connect(address, PREFACE).await;
+        let mut connection =
+            accepting.await.expect("no panic").expect("a stream").expect("a connection");
+        let mut said = [0; 24];
+        connection.read_exact(&mut said).await.expect("handed on");
+        assert_eq!(said, PREFACE);
+        assert_eq!(places.open(), 1);
+        drop(connection);
+        assert_eq!(places.open(), 0);
+    }
 
-        drop(first);
-        assert_eq!(first_client.read(&mut [0]).await.expect("closed in order"), 0);
-        let _third_client = connect().await.expect("connected");
-        let third = accepting.await.expect("no panic").expect("a stream");
-        assert!(third.is_ok());
+    #[tokio::test]
+    async fn silent_connections_make_room_for_one_that_speaks() {
+        let (address, _, mut incoming) = listening(2, Duration::from_secs(600)).await;
+        let accepting = tokio::spawn(async move { (incoming.next().await, incoming) });
+        let mut silent = Vec::new();
+        for _ in 0..2 {
+            silent.push(connect(address, b"").await);
+        }
+        let _client = connect(address, PREFACE).await;
+        let (connection, incoming) = tokio::time::timeout(Duration::from_secs(60), accepting)
+            .await
+            .expect("let in")
+            .expect("ok");
+        assert!(connection.expect("a stream").is_ok());
+        assert!(is_closed(&mut silent[0]).await);
+        drop(incoming);
+        assert!(TcpStream::connect(address).await.is_err(), "still listening");
     }
 
     #[tokio::test]
@@ -187,5 +274,35 @@ mod tests {
         let address = taken.local_addr().expect("address");
         let text = bind(address).await.expect_err("taken").to_string();
         assert!(text.contains("serve.listen") && text.contains(&address.to_string()), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_probe_on_a_kept_place_gets_health_and_nothing_else() {
+        use crate::server::layers::testing::{HEALTH, endless, request, send, status_of};
+        use tonic_types::StatusExt;
+        let bounds = ConnectionBounds {
+            total: 0,
+            per_address: None,
+            probes: 1,
+            greeting: Duration::from_secs(1),
+        };
+        let places = Places::new(bounds);
+        let peer = SocketAddr::from(([192, 0, 2, 1], 7));
+        let _place = places.admit(peer).expect("kept for probes");
+        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let from = |path: &str| {
+            let mut request = request(path);
+            let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };
+            request.extensions_mut().insert(info);
+            request
+        };
+        let refused = status_of(send(service.clone(), from("/a/B")).await);
+        let info = refused.get_details_error_info().expect("a reason");
+        assert_eq!(
+            (refused.code(), &*info.reason),
+            (Code::ResourceExhausted, "TOO_MANY_CONNECTIONS")
+        );
+        let health = send(service, from(HEALTH)).await;
+        assert!(health.headers().get("grpc-status").is_none());
     }
 }

@@ -1,45 +1,52 @@
 //! A response body that keeps something until it ends, is dropped, or stays unread too long.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures::future::Either;
+use http::Response;
 use http_body::{Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::{Answer, trailers};
+use crate::server::fault::Fault;
+
 /// `body`, with `held` dropped when it ends, is dropped, or when the connection has not asked for
 /// more of it within `idle` of its last frame: while a client does not read, nothing polls the
-/// body, so a clock of its own must tell. The body itself goes on if it is read again.
-pub fn hold<T: Send + 'static>(body: Body, held: T, idle: Duration) -> Body {
-    let state = Arc::new(Mutex::new(State { held: Some(held), unread: None }));
-    Body::new(Held { body, state, idle, watch: None })
+/// body, so a clock of its own must tell. What is left of the body goes, too, so that an answer
+/// that nobody reads takes no memory; a client that reads on finds STREAM_IDLE.
+fn hold<T: Send + 'static>(body: Body, held: T, idle: Duration) -> Body {
+    let state = Arc::new(Mutex::new(State { kept: Some((body, held)), unread: None, idle }));
+    Body::new(Held { state, watch: None, told: false })
 }
 
 struct Held<T> {
-    body: Body,
     state: Arc<Mutex<State<T>>>,
-    idle: Duration,
     // Begun with the first frame: what never has one is never unread.
     watch: Option<AbortOnDropHandle<()>>,
+    told: bool,
 }
 
 struct State<T> {
-    held: Option<T>,
+    kept: Option<(Body, T)>,
     /// Since when the last frame waits for the next question.
     unread: Option<Instant>,
+    idle: Duration,
 }
 
 impl<T> State<T> {
     /// Lets go when it is time; else when to look again.
-    fn look(&mut self, idle: Duration) -> Option<Duration> {
+    fn look(&mut self) -> Option<Duration> {
         let waited = self.unread.map_or(Duration::ZERO, |since| since.elapsed());
-        match idle.checked_sub(waited).filter(|left| !left.is_zero()) {
+        match self.idle.checked_sub(waited).filter(|left| !left.is_zero()) {
             Some(left) => Some(left),
             None => {
-                self.held = None;
+                self.kept = None;
                 None
             }
         }
@@ -54,7 +61,7 @@ async fn watch<T>(state: Weak<Mutex<State<T>>>, idle: Duration) {
     let mut wait = Some(idle);
     while let Some(time) = wait {
         tokio::time::sleep(time).await;
-        wait = state.upgrade().and_then(|state| lock(&state).look(idle));
+        wait = state.upgrade().and_then(|state| lock(&state).look());
     }
 }
 
@@ -67,27 +74,68 @@ impl<T: Send + 'static> http_body::Body for Held<T> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         let this = self.get_mut();
-        lock(&this.state).unread = None;
-        let polled = Pin::new(&mut this.body).poll_frame(context);
+        let mut state = lock(&this.state);
+        state.unread = None;
+        let idle = state.idle;
+        let Some((body, _)) = &mut state.kept else {
+            let told = std::mem::replace(&mut this.told, true);
+            return Poll::Ready((!told).then(|| trailers(Fault::unread(idle).into())));
+        };
+        let polled = Pin::new(body).poll_frame(context);
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(_))) => {
-                lock(&this.state).unread = Some(Instant::now());
-                let (state, idle) = (&this.state, this.idle);
+                state.unread = Some(Instant::now());
+                let state = &this.state;
                 this.watch.get_or_insert_with(|| {
                     AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(state), idle)))
                 });
             }
-            Poll::Ready(None | Some(Err(_))) => lock(&this.state).held = None,
+            Poll::Ready(None | Some(Err(_))) => {
+                (state.kept, this.told) = (None, true);
+            }
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &lock(&self.state).kept {
+            Some((body, _)) => body.is_end_stream(),
+            None => self.told,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let state = lock(&self.state);
+        state.kept.as_ref().map_or_else(SizeHint::default, |(body, _)| body.size_hint())
+    }
+}
+
+/// A call's future that keeps something as long as the call lasts: until its response body ends,
+/// is dropped, or stays unread for too long.
+pub struct Keep<F> {
+    answer: Pin<Box<F>>,
+    held: Option<Box<dyn Any + Send>>,
+    idle: Duration,
+}
+
+impl<F> Keep<F> {
+    /// A layer's future that keeps `held`; a client may leave the answer unread for `idle`.
+    pub fn answer<E>(answer: F, held: impl Any + Send, idle: Duration) -> Answer<Self, E> {
+        let (answer, held) = (Box::pin(answer), Some(Box::new(held) as Box<dyn Any + Send>));
+        Either::Right(Self { answer, held, idle })
+    }
+}
+
+impl<F, E> Future for Keep<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.answer.as_mut().poll(context));
+        let (held, idle) = (self.held.take(), self.idle);
+        Poll::Ready(answer.map(|response| response.map(|body| hold(body, held, idle))))
     }
 }

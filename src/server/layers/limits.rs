@@ -1,56 +1,94 @@
-//! A bound on the calls under way in the whole server.
+//! Bounds on the calls under way in the whole server.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{Either, Map};
 use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::held::hold;
+use super::held::Keep;
 use super::{Answer, refuse};
 use crate::server::fault::Fault;
-use crate::server::methods::is_health;
+use crate::server::methods::{Watched, is_health, watched};
 
 /// When to come back: most calls are far shorter.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. A
 /// call keeps its place until its response body ends or is dropped, or its client has not read for
-/// `idle`. Health calls need no place: a full server is not a dead one.
+/// `idle`. Health checks need no place: a full server is not a dead one.
+///
+/// Streams that only watch may stay open for days with nothing to say. They take no place of a
+/// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
 #[derive(Debug, Clone)]
 pub struct CallLimitLayer {
-    places: Arc<Semaphore>,
-    limit: usize,
+    calls: Places,
+    watches: [Places; Watched::COUNT],
     idle: Duration,
 }
 
-impl CallLimitLayer {
-    /// At most `limit` calls under way; a client may leave an answer unread for `idle`.
-    pub fn new(limit: usize, idle: Duration) -> Self {
+#[derive(Debug, Clone)]
+struct Places {
+    places: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Places {
+    fn new(limit: usize) -> Self {
         // More than a semaphore can count is no limit at all.
         let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(limit)), limit, idle }
+        Self { places: Arc::new(Semaphore::new(limit)), limit }
     }
 
-    /// Calls under way now, health calls not counted.
-    pub fn under_way(&self) -> usize {
+    fn under_way(&self) -> usize {
         self.limit - self.places.available_permits()
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
-        self.places.clone().try_acquire_owned().map_err(|_| {
-            let limit = self.limit.to_string();
-            let message =
-                format!("{limit} calls are under way, the most this server takes at once");
-            let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message);
-            fault.with("limit", limit).retry_after(RETRY_AFTER).into()
-        })
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+}
+
+impl CallLimitLayer {
+    /// At most `limit` calls under way, and `watches` streams of each kind that only watch; a
+    /// client may leave an answer unread for `idle`.
+    pub fn new(limit: usize, watches: usize, idle: Duration) -> Self {
+        let watches = std::array::from_fn(|_| Places::new(watches));
+        Self { calls: Places::new(limit), watches, idle }
+    }
+
+    /// Calls under way now, health checks and watches not counted.
+    pub fn under_way(&self) -> usize {
+        self.calls.under_way()
+    }
+
+    /// Watches of one kind that are open now.
+    pub fn watches(&self, kind: Watched) -> usize {
+        self.watches[kind as usize].under_way()
+    }
+
+    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        let (places, name, reason, what) = match watched(path) {
+            Some(kind) => (
+                &self.watches[kind as usize],
+                "max_watches",
+                "TOO_MANY_WATCHES",
+                "streams of this kind are open",
+            ),
+            None if is_health(path) => return Ok(None),
+            None => (&self.calls, "max_requests", "TOO_MANY_REQUESTS", "calls are under way"),
+        };
+        if let Some(place) = places.place() {
+            return Ok(Some(place));
+        }
+        let limit = places.limit.to_string();
+        let message = format!("{limit} {what}, the most this server takes at once ({name})");
+        let fault = Fault::new(Code::ResourceExhausted, reason, message);
+        Err(fault.with("limit", limit).retry_after(RETRY_AFTER).into())
     }
 }
 
@@ -69,34 +107,22 @@ pub struct CallLimit<S> {
     limit: CallLimitLayer,
 }
 
-type Keep<E> =
-    Box<dyn FnOnce(Result<Response<Body>, E>) -> Result<Response<Body>, E> + Send + 'static>;
-
 impl<S> Service<Request<Body>> for CallLimit<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<Either<S::Future, Map<S::Future, Keep<S::Error>>>, S::Error>;
+    type Future = Answer<Keep<S::Future>, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_health(request.uri().path()) {
-            return Either::Right(Either::Left(self.inner.call(request)));
-        }
-        match self.limit.place() {
+        match self.limit.place(request.uri().path()) {
             Err(status) => refuse(status),
-            Ok(place) => {
-                let idle = self.limit.idle;
-                let keep: Keep<S::Error> = Box::new(move |result| {
-                    result.map(|response| response.map(|body| hold(body, place, idle)))
-                });
-                Either::Right(Either::Right(self.inner.call(request).map(keep)))
-            }
+            Ok(place) => Keep::answer(self.inner.call(request), place, self.limit.idle),
         }
     }
 }
@@ -114,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_until_a_body_is_dropped() {
-        let layer = CallLimitLayer::new(2, IDLE);
+        let layer = CallLimitLayer::new(2, 1, IDLE);
         let service = layer.layer(endless());
         let first = call(service.clone(), "/a/B").await;
         let second = call(service.clone(), "/a/B").await;
@@ -133,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn health_needs_no_place() {
-        let layer = CallLimitLayer::new(1, IDLE);
+        let layer = CallLimitLayer::new(1, 1, IDLE);
         let service = layer.layer(endless());
         let _held = call(service.clone(), "/a/B").await;
         let health = call(service, HEALTH).await;
@@ -142,8 +168,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_not_read_gives_its_place_back_and_goes_on_when_it_is() {
-        let layer = CallLimitLayer::new(1, Duration::from_millis(30));
+    async fn watches_take_no_places_of_calls_nor_of_other_kinds() {
+        let layer = CallLimitLayer::new(1, 1, IDLE);
+        let service = layer.layer(endless());
+        let kinds = [
+            "/pairwright.v1.JobService/WatchJob",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.health.v1.Health/Watch",
+        ];
+        let mut open = Vec::new();
+        for path in kinds {
+            open.push(call(service.clone(), path).await);
+            let refused = status_of(call(service.clone(), path).await);
+            let info = refused.get_details_error_info().expect("reason");
+            assert_eq!(
+                (refused.code(), &*info.reason),
+                (Code::ResourceExhausted, "TOO_MANY_WATCHES")
+            );
+        }
+        assert_eq!((layer.under_way(), layer.watches(Watched::Jobs)), (0, 1));
+        let passed = call(service, "/a/B").await;
+        assert!(passed.headers().get("grpc-status").is_none());
+        drop(open);
+        assert_eq!(layer.watches(Watched::Reflection) + layer.watches(Watched::Health), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_read_gives_its_place_back_and_tells_it_when_it_is() {
+        let layer = CallLimitLayer::new(1, 1, Duration::from_millis(30));
         let two = service_fn(|_| async {
             let frame = |byte: u8| http_body::Frame::data(bytes::Bytes::from(vec![byte]));
             let frames = [1, 2].map(|byte| Ok::<_, std::convert::Infallible>(frame(byte)));
@@ -162,13 +214,15 @@ mod tests {
             }
         };
         tokio::time::timeout(IDLE, waiting).await.expect("the place comes back");
-        assert!(next().await.is_some_and(|frame| frame.is_ok()));
+        let end = next().await.expect("a frame").expect("no error");
+        let status = Status::from_header_map(end.trailers_ref().expect("the end")).expect("status");
+        assert_eq!(status.get_details_error_info().expect("a reason").reason, "STREAM_IDLE");
         assert!(next().await.is_none());
     }
 
     #[tokio::test]
     async fn a_body_that_waits_for_the_server_keeps_its_place() {
-        let layer = CallLimitLayer::new(1, Duration::from_millis(10));
+        let layer = CallLimitLayer::new(1, 1, Duration::from_millis(10));
         let mut body = call(layer.layer(endless()), "/a/B").await.into_body();
         let next = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
         tokio::time::timeout(Duration::from_millis(100), next).await.expect_err("never ends");

@@ -1,4 +1,4 @@
-//! Ending in order: say so, take nothing new, let calls finish, then go.
+//! Ending in order: say so for a while, take nothing new, let calls finish, then go.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Frame;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -14,42 +14,60 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::base::signal::interrupted;
+use super::trailers;
+use crate::base::signal::{Asked, interrupted};
 use crate::server::methods::is_health;
 
 /// How far the end of the server has come. Clones share it.
 ///
-/// To wire it: [`Shutdown::on_signals`]; when [`Shutdown::draining`] resolves, set every health
-/// status to NOT_SERVING and let tonic's shutdown signal resolve; run the server inside
-/// [`Shutdown::run`], which gives it up when the time to drain is over.
+/// To wire it: [`Shutdown::on_signals`]; when [`Shutdown::leaving`] resolves, set every health
+/// status to NOT_SERVING; when [`Shutdown::draining`] does, let tonic's shutdown signal resolve;
+/// run the server inside [`Shutdown::run`], which gives it up when the time to drain is over.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     phase: watch::Sender<Phase>,
+    lame_duck: Duration,
     drain: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
-    Draining { until: Instant },
+    /// Everything works as before, but whoever asks is told to go elsewhere.
+    Leaving,
+    Draining {
+        until: Instant,
+    },
     Over,
 }
 
 impl Shutdown {
-    /// `drain` is the time calls get to finish.
-    pub fn new(drain: Duration) -> Self {
-        Self { phase: watch::Sender::new(Phase::Serving), drain }
+    /// `lame_duck` is the time between SIGTERM and the end of the port, `drain` the time calls get
+    /// to finish after that.
+    pub fn new(lame_duck: Duration, drain: Duration) -> Self {
+        Self { phase: watch::Sender::new(Phase::Serving), lame_duck, drain }
+    }
+
+    /// Says that the server is about to go. Later calls change nothing.
+    pub fn leave(&self) {
+        self.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Leaving;
+            }
+            serving
+        });
     }
 
     /// Begins to drain. Later calls change nothing.
     pub fn begin(&self) {
         let until = Instant::now() + self.drain;
         self.phase.send_if_modified(|phase| {
-            let serving = *phase == Phase::Serving;
-            if serving {
+            let open = matches!(phase, Phase::Serving | Phase::Leaving);
+            if open {
                 *phase = Phase::Draining { until };
             }
-            serving
+            open
         });
     }
 
@@ -58,23 +76,33 @@ impl Shutdown {
         self.phase.send_replace(Phase::Over);
     }
 
-    /// Whether the server takes nothing new any more.
-    pub fn is_draining(&self) -> bool {
+    /// Whether the server is about to go, or is going.
+    pub fn is_leaving(&self) -> bool {
         *self.phase.borrow() != Phase::Serving
     }
 
-    /// When the time to drain is over; none while serving.
+    /// Whether the server takes nothing new any more.
+    pub fn is_draining(&self) -> bool {
+        !matches!(*self.phase.borrow(), Phase::Serving | Phase::Leaving)
+    }
+
+    /// When the time to drain is over; none while the port is open.
     pub fn deadline(&self) -> Option<Instant> {
         match *self.phase.borrow() {
-            Phase::Serving => None,
+            Phase::Serving | Phase::Leaving => None,
             Phase::Draining { until } => Some(until),
             Phase::Over => Some(Instant::now()),
         }
     }
 
+    /// Resolves when the server is about to go.
+    pub async fn leaving(&self) {
+        self.reaches(|phase| *phase != Phase::Serving).await;
+    }
+
     /// Resolves when draining begins.
     pub async fn draining(&self) {
-        self.reaches(|phase| *phase != Phase::Serving).await;
+        self.reaches(|phase| !matches!(phase, Phase::Serving | Phase::Leaving)).await;
     }
 
     /// Resolves when the time to drain is over, or at once after [`Shutdown::abort`].
@@ -101,18 +129,33 @@ impl Shutdown {
         }
     }
 
-    /// Watches for Ctrl-C and SIGTERM: the first begins to drain, the second ends at once.
+    /// Watches for Ctrl-C and SIGTERM: the first begins the end, the second ends at once. Only
+    /// SIGTERM has a lame duck: who presses Ctrl-C balances no load.
     pub fn on_signals(&self) {
         let shutdown = self.clone();
         tokio::spawn(async move {
-            interrupted().await;
+            let asked = interrupted().await;
+            let lame_duck = shutdown.lame_duck;
+            if asked == Asked::Terminate && !lame_duck.is_zero() {
+                let seconds = lame_duck.as_secs();
+                tracing::info!(seconds, "stopping: health says so, the port closes after that");
+                shutdown.leave();
+                tokio::select! {
+                    () = tokio::time::sleep(lame_duck) => {}
+                    _ = interrupted() => return shutdown.give_up(),
+                }
+            }
             let seconds = shutdown.drain.as_secs();
             tracing::info!(seconds, "stopping: letting calls finish (again to give them up)");
             shutdown.begin();
             interrupted().await;
-            tracing::warn!("stopping at once");
-            shutdown.abort();
+            shutdown.give_up();
         });
+    }
+
+    fn give_up(&self) {
+        tracing::warn!("stopping at once");
+        self.abort();
     }
 }
 
@@ -165,8 +208,8 @@ where
         if !health {
             return Box::pin(answer);
         }
-        let shutdown = self.shutdown.clone();
-        let ending = move |body| Body::new(Watch { body, end: Some(last_words(shutdown).boxed()) });
+        let end = last_words(self.shutdown.clone());
+        let ending = move |body| Ending::body(body, end);
         Box::pin(answer.map(|result| result.map(|response| response.map(ending))))
     }
 }
@@ -174,17 +217,26 @@ where
 /// The time a watch has to pass on NOT_SERVING after draining has begun.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-async fn last_words(shutdown: Shutdown) {
+async fn last_words(shutdown: Shutdown) -> Status {
     shutdown.draining().await;
     tokio::time::sleep(LAST_WORDS).await;
+    Status::unavailable("the server is shutting down")
 }
 
-struct Watch {
+/// A body that ends by a status of its own when it has nothing more to say by then.
+pub(super) struct Ending {
     body: Body,
-    end: Option<BoxFuture<'static, ()>>,
+    end: Option<BoxFuture<'static, Status>>,
 }
 
-impl http_body::Body for Watch {
+impl Ending {
+    /// `body`, ended by the status that `end` resolves to.
+    pub(super) fn body(body: Body, end: impl Future<Output = Status> + Send + 'static) -> Body {
+        Body::new(Self { body, end: Some(end.boxed()) })
+    }
+}
+
+impl http_body::Body for Ending {
     type Data = bytes::Bytes;
     type Error = Status;
 
@@ -193,24 +245,25 @@ impl http_body::Body for Watch {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, Status>>> {
         let Some(end) = &mut self.end else { return Poll::Ready(None) };
-        let ended = end.as_mut().poll(context).is_ready();
+        let ended = end.as_mut().poll(context);
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_pending() && ended {
-            self.end = None;
-            return Poll::Ready(Some(Ok(Frame::trailers(going_away()?))));
+        match ended {
+            Poll::Pending => polled,
+            Poll::Ready(status) if polled.is_pending() => {
+                (self.end, self.body) = (None, Body::empty());
+                Poll::Ready(Some(trailers(status)))
+            }
+            // Resolved, and must not be asked again: what it said comes after this frame.
+            Poll::Ready(status) => {
+                self.end = Some(std::future::ready(status).boxed());
+                polled
+            }
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
         self.end.is_none() || self.body.is_end_stream()
     }
-}
-
-fn going_away() -> Result<HeaderMap, Status> {
-    let mut trailers = HeaderMap::new();
-    Status::unavailable("the server is shutting down").add_header(&mut trailers)?;
-    Ok(trailers)
 }
 
 #[cfg(test)]
@@ -222,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn draining_ends_when_its_time_is_over() {
         let drain = Duration::from_millis(40);
-        let shutdown = Shutdown::new(drain);
+        let shutdown = Shutdown::new(Duration::ZERO, drain);
         assert!(!shutdown.is_draining() && shutdown.deadline().is_none());
         let begun = Instant::now();
         shutdown.begin();
@@ -235,8 +288,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_lame_duck_says_so_and_takes_calls() {
+        let shutdown = Shutdown::new(Duration::from_secs(60), Duration::from_secs(60));
+        shutdown.leave();
+        shutdown.leaving().await;
+        assert!(shutdown.is_leaving() && !shutdown.is_draining());
+        assert_eq!(shutdown.deadline(), None);
+        shutdown.begin();
+        shutdown.leave();
+        assert!(shutdown.is_draining(), "a late wish to leave reopened the port");
+    }
+
+    #[tokio::test]
     async fn a_second_wish_ends_at_once() {
-        let shutdown = Shutdown::new(Duration::from_secs(600));
+        let shutdown = Shutdown::new(Duration::ZERO, Duration::from_secs(600));
         shutdown.begin();
         shutdown.abort();
         let over = tokio::time::timeout(Duration::from_secs(60), shutdown.over()).await;
@@ -245,13 +310,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_finishes_is_not_given_up() {
-        let shutdown = Shutdown::new(Duration::from_secs(30));
+        let shutdown = Shutdown::new(Duration::ZERO, Duration::from_secs(30));
         assert_eq!(shutdown.run(ready(7)).await, Some(7));
     }
 
     #[tokio::test]
     async fn health_watches_end_with_unavailable() {
-        let shutdown = Shutdown::new(Duration::from_secs(30));
+        let shutdown = Shutdown::new(Duration::ZERO, Duration::from_secs(30));
         let service = DrainLayer::new(shutdown.clone()).layer(endless());
         let mut body = call(service, HEALTH).await.into_body();
         shutdown.begin();

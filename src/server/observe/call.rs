@@ -86,7 +86,8 @@ impl Call {
     }
 
     fn log(&self, code: Code, message: &str, ms: f64) {
-        let quiet = code == Code::Ok && is_health(&self.path);
+        // Watches of health end with the server, in good order.
+        let quiet = matches!(code, Code::Ok | Code::Unavailable) && is_health(&self.path);
         let trace_id = trace::trace_id(&self.span);
         let message = if message.is_empty() { "call ended" } else { message };
         macro_rules! line {

@@ -20,6 +20,8 @@ pub const QUOTA_REFUSED: &str = "pw_quota_refused";
 
 pub const QUEUE_SIZE: &str = "pw_queue_size";
 pub const LIBRARY_SIZE: &str = "pw_library_size";
+pub const INDEX_RECALL: &str = "pw_index_recall";
+pub const INDEX_WIDTH: &str = "pw_index_width";
 pub const JOBS: &str = "pw_jobs";
 pub const ANSWER_BACKEND_UP: &str = "pw_answer_backend_up";
 pub const STREAMS_OPEN: &str = "pw_streams_open";
@@ -52,9 +54,11 @@ const COUNTERS: [Entry; 12] = [
     (QUOTA_REFUSED, Some(Unit::Count), "Calls refused because of their caller's quota, by quota"),
 ];
 
-const GAUGES: [Entry; 9] = [
+const GAUGES: [Entry; 11] = [
     (QUEUE_SIZE, Some(Unit::Count), "Items that wait for an encoder, by tower and lane"),
     (LIBRARY_SIZE, Some(Unit::Count), "Instructions in the library"),
+    (INDEX_RECALL, None, "Measured recall@10 of the library's index, by modality of the queries"),
+    (INDEX_WIDTH, Some(Unit::Count), "Candidates kept in a search of it, by modality"),
     (JOBS, Some(Unit::Count), "Jobs, by state"),
     (ANSWER_BACKEND_UP, None, "1 when the LLM backend can be used, else 0"),
     (STREAMS_OPEN, Some(Unit::Count), "Streaming calls under way"),

@@ -11,6 +11,7 @@ use super::catalog as names;
 use super::labels::{Label, Quota};
 use super::register::Register;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::index::{Modality, SearchFacts};
 use crate::jobs::{DataPart, JobState};
 use crate::llm::StatsSnapshot;
 use crate::server::Methods;
@@ -37,6 +38,8 @@ pub(super) struct Handles {
     pub(super) dropped: Vec<Counter>,
     pub(super) overloaded: Counter,
     pub(super) library_size: Gauge,
+    /// By the places of [`Modality::ALL`].
+    pub(super) searches: Vec<SearchHandles>,
     pub(super) jobs: Vec<Gauge>,
     pub(super) llm: LlmHandles,
     pub(super) answer_backend_up: Gauge,
@@ -60,6 +63,11 @@ pub(super) struct TowerHandles {
     pub(super) inference: Histogram,
     pub(super) batch: Histogram,
     pub(super) lanes: Vec<Gauge>,
+}
+
+pub(super) struct SearchHandles {
+    pub(super) recall: Gauge,
+    pub(super) width: Gauge,
 }
 
 pub(super) struct LlmHandles {
@@ -155,6 +163,15 @@ impl Metrics {
     /// Instructions in the library now.
     pub fn library_size(&self, instructions: u64) {
         self.0.library_size.set(instructions as f64);
+    }
+
+    /// How the library's index searches now.
+    pub fn searches(&self, facts: &SearchFacts) {
+        for (of, handles) in Modality::ALL.iter().zip(&self.0.searches) {
+            let measured = facts.recall.iter().find(|recall| recall.of == *of);
+            handles.recall.set(measured.map_or(0.0, |one| one.recall));
+            handles.width.set(measured.map_or(0.0, |one| one.width as f64));
+        }
     }
 
     /// Jobs in `state` now.

@@ -4,8 +4,9 @@ use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Re
 
 use super::catalog as names;
 use super::labels::{FAILURES, Label, Quota};
-use super::metrics::{CallHandles, Handles, LlmHandles, TowerHandles};
+use super::metrics::{CallHandles, Handles, LlmHandles, SearchHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
+use crate::index::Modality;
 use crate::jobs::{DataPart, JobState};
 use crate::llm::CODES;
 use crate::server::Methods;
@@ -31,6 +32,7 @@ impl Register<'_> {
             }),
             overloaded: self.counter(names::QUEUE_OVERLOADED, vec![]),
             library_size: self.gauge(names::LIBRARY_SIZE, vec![]),
+            searches: Modality::ALL.map(|of| self.search(of)).into(),
             jobs: each::<JobState, _>(|state| self.gauge(names::JOBS, vec![pair("state", state)])),
             llm: self.llm(),
             answer_backend_up: self.gauge(names::ANSWER_BACKEND_UP, vec![]),
@@ -70,6 +72,14 @@ impl Register<'_> {
             lanes: each::<Lane, _>(|lane| {
                 self.gauge(names::QUEUE_SIZE, vec![tower.clone(), pair("lane", lane)])
             }),
+        }
+    }
+
+    fn search(&self, of: Modality) -> SearchHandles {
+        let of = || vec![Pair::from_static_parts("modality", of.name())];
+        SearchHandles {
+            recall: self.gauge(names::INDEX_RECALL, of()),
+            width: self.gauge(names::INDEX_WIDTH, of()),
         }
     }
 

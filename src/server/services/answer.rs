@@ -82,8 +82,9 @@ impl AnswerService for Answers {
         let call = Call::of(&request);
         let app = Arc::clone(&self.0);
         let (ahead, idle) = (app.answers.backend.in_flight(), app.idle());
+        let bytes = call.bytes();
         let work = move |_, message| answer_pair(Arc::clone(&app), call.clone(), message);
-        Ok(Response::new(answer_as_ready(request.into_inner(), ahead, idle, work)))
+        Ok(Response::new(answer_as_ready(request.into_inner(), ahead, idle, bytes, work)))
     }
 }
 
@@ -113,11 +114,11 @@ fn order(
     options: Option<pb::AnswerOptions>,
 ) -> Result<Order, Fault> {
     let pb::Pair { description, task } = pair.ok_or_else(|| Fault::required("pair"))?;
-    validate::text("pair.description", &description, &app.limits)?;
+    validate::shown_text("pair.description", &description, &app.limits)?;
     let instruction = match task {
         None => return Err(Fault::required("pair.task")),
         Some(Task::InstructionText(text)) => {
-            validate::text("pair.instruction_text", &text, &app.limits)?;
+            validate::shown_text("pair.instruction_text", &text, &app.limits)?;
             text
         }
         Some(Task::Instruction(name)) => {

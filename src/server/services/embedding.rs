@@ -60,8 +60,9 @@ impl EmbeddingService for Embedding {
         let call = Call::of(&request);
         let app = Arc::clone(&self.0);
         let (ahead, idle) = (app.read_ahead(), app.idle());
+        let bytes = call.bytes();
         let work = move |_, message| embed_one(Arc::clone(&app), call.clone(), message);
-        Ok(Response::new(answer_in_order(request.into_inner(), ahead, idle, work)))
+        Ok(Response::new(answer_in_order(request.into_inner(), ahead, idle, bytes, work)))
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::pb::answer_backend_info::State;
 use super::super::pb::info_service_server::InfoService;
 use crate::config::QuotaConfig;
 use crate::encoder::queue::Lane;
+use crate::index::{RecallFacts, SearchFacts};
 use crate::work::BackendState;
 
 /// What the server is.
@@ -32,6 +33,7 @@ impl InfoService for Info {
             library: Some(pb::LibraryInfo {
                 instruction_count: convert::count(app.library.len()),
                 revision: convert::whole(app.library.revision()),
+                search: Some(search(&app.library.search_facts())),
             }),
             queues: app.queue.snapshot().iter().map(queue).collect(),
             features: Some(features(app)),
@@ -39,6 +41,18 @@ impl InfoService for Info {
             quotas: Some(quotas(Call::of(&request).quotas())),
         }))
     }
+}
+
+fn search(facts: &SearchFacts) -> pb::SearchInfo {
+    let recall = |one: &RecallFacts| pb::RecallInfo {
+        modality: one.of.name().to_owned(),
+        width: convert::count(one.width),
+        recall: one.recall,
+        query_count: convert::count(one.queries),
+        vector_count: convert::count(one.vectors),
+    };
+    let recall = facts.recall.iter().map(recall).collect();
+    pb::SearchInfo { kind: facts.kind.name().to_owned(), recall }
 }
 
 fn model(app: &App) -> pb::ModelInfo {

@@ -10,7 +10,7 @@ use super::super::fault::Fault;
 use super::super::pb;
 use super::super::pb::instruction_service_server::InstructionService;
 use super::super::probe::{Probed, instruction_not_found};
-use super::super::{convert, generate, validate};
+use super::super::{Limits, convert, generate, validate};
 use crate::encoder::queue::{CallContext, Lane};
 use crate::instruction::store::{NewInstruction, StoredInstruction};
 
@@ -160,7 +160,7 @@ impl Instructions {
         let limits = &self.0.limits;
         let checked = requests.into_iter().enumerate().map(|(at, one)| {
             let instruction = one.instruction.ok_or_else(|| Fault::required(field(at)))?;
-            validate::text(&format!("{}.text", field(at)), &instruction.text, limits)?;
+            stored_texts(&field(at), &instruction, limits)?;
             if let Some(given) = &instruction.embedding {
                 validate::embedding(&format!("{}.embedding", field(at)), given, dim)?;
             }
@@ -197,6 +197,7 @@ impl Instructions {
                 category: Some(one.category).filter(|category| !category.is_empty()),
                 requires: one.requires.map(|requires| requires.phrases),
                 tags: one.tags,
+                given: one.embedding.is_some(),
                 // One was embedded for each that came without.
                 vector: one
                     .embedding
@@ -212,6 +213,20 @@ impl Instructions {
         }
         shown
     }
+}
+
+/// Everything that is kept and shown again is text and nothing else.
+fn stored_texts(field: &str, new: &pb::Instruction, limits: &Limits) -> Result<(), Fault> {
+    validate::shown_text(&format!("{field}.text"), &new.text, limits)?;
+    validate::plain(&format!("{field}.category"), &new.category)?;
+    for (at, tag) in new.tags.iter().enumerate() {
+        validate::plain(&format!("{field}.tags[{at}]"), tag)?;
+    }
+    let phrases = new.requires.iter().flat_map(|requires| &requires.phrases);
+    for (at, phrase) in phrases.enumerate() {
+        validate::plain(&format!("{field}.requires.phrases[{at}]"), phrase)?;
+    }
+    Ok(())
 }
 
 fn single_field(_: usize) -> String {

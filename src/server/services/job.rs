@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status};
 use super::super::app::App;
 use super::super::fault::Fault;
 use super::super::jobs::{job, pair};
+use super::super::pages::List;
 use super::super::pb;
 use super::super::pb::job_service_server::JobService;
 use super::super::streams::{Replies, forward};
@@ -36,11 +37,13 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
         let pb::ListJobsRequest { page_size, page_token, state } = request.into_inner();
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page =
-            self.0.jobs.list(size, &page_token, wanted(state)?).await.map_err(Fault::from)?;
+        let filter = state.to_string();
+        let list = List { name: "ListJobs", filter: &filter };
+        let place = list.place(&page_token)?;
+        let page = self.0.jobs.list(size, &place, wanted(state)?).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobsResponse {
             jobs: page.jobs.iter().map(|record| job(&self.0, record)).collect(),
-            next_page_token: page.next_token.unwrap_or_default(),
+            next_page_token: list.token(page.next_token),
         }))
     }
 
@@ -94,9 +97,11 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobPairsResponse>, Status> {
         let pb::ListJobPairsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
+        let list = List { name: "ListJobPairs", filter: id };
+        let place = list.place(&page_token)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
         let record = self.0.jobs.get_kind(id, JobKind::Match).await.map_err(Fault::from)?;
-        let page = self.0.jobs.pairs(&record.run_id, size, &page_token).await;
+        let page = self.0.jobs.pairs(&record.run_id, size, &place).await;
         let page = match page {
             // The job has not begun: it has no pairs yet.
             Err(ManagerError::NoRun { .. }) => {
@@ -106,7 +111,7 @@ impl JobService for Jobs {
         };
         Ok(Response::new(pb::ListJobPairsResponse {
             pairs: page.pairs.into_iter().map(pair).collect(),
-            next_page_token: page.next_token.unwrap_or_default(),
+            next_page_token: list.token(page.next_token),
         }))
     }
 
@@ -116,11 +121,13 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobInstructionsResponse>, Status> {
         let pb::ListJobInstructionsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
+        let list = List { name: "ListJobInstructions", filter: id };
+        let place = list.place(&page_token)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page = self.0.jobs.generated(id, size, &page_token).await.map_err(Fault::from)?;
+        let page = self.0.jobs.generated(id, size, &place).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobInstructionsResponse {
             instructions: page.rows.into_iter().map(generate::generated).collect(),
-            next_page_token: page.next_token.unwrap_or_default(),
+            next_page_token: list.token(page.next_token),
         }))
     }
 
@@ -130,11 +137,13 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ListJobVerdictsResponse>, Status> {
         let pb::ListJobVerdictsRequest { name, page_size, page_token } = request.into_inner();
         let id = validate::job_id("name", &name)?;
+        let list = List { name: "ListJobVerdicts", filter: id };
+        let place = list.place(&page_token)?;
         let size = validate::page_size(page_size, &self.0.limits)?;
-        let page = self.0.jobs.verdicts(id, size, &page_token).await.map_err(Fault::from)?;
+        let page = self.0.jobs.verdicts(id, size, &place).await.map_err(Fault::from)?;
         Ok(Response::new(pb::ListJobVerdictsResponse {
             verdicts: page.rows.into_iter().map(judge::verdict).collect(),
-            next_page_token: page.next_token.unwrap_or_default(),
+            next_page_token: list.token(page.next_token),
         }))
     }
 }

@@ -54,13 +54,14 @@ impl MatchingService for Matching {
         let call = Call::of(&request);
         let app = Arc::clone(&self.0);
         let (ahead, idle) = (app.read_ahead(), app.idle());
+        let bytes = call.bytes();
         let mut draw = None;
         let work = move |position, message: pb::MatchStreamRequest| {
             let settled = settle(&mut draw, &app, position, message.options.as_ref());
             let (app, call) = (Arc::clone(&app), call.clone());
             async move { match_message(&app, &call, position, message, settled?).await }
         };
-        Ok(Response::new(answer_in_order(request.into_inner(), ahead, idle, work)))
+        Ok(Response::new(answer_in_order(request.into_inner(), ahead, idle, bytes, work)))
     }
 
     async fn search_images(

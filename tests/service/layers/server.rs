@@ -8,13 +8,15 @@ use http::{Request, Response};
 use pairwright::server::Methods;
 use pairwright::server::auth::{AuthLayer, KeyRing};
 use pairwright::server::layers::{
-    CallLimitLayer, DeadlineLayer, DrainLayer, ExplainLayer, Incoming, PanicLayer, Shutdown, bind,
+    BudgetLayer, CallLimitLayer, ConnectionBounds, ConnectionLayer, DeadlineLayer, DrainLayer,
+    ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer, bind,
 };
 use pairwright::server::observe::{Exporter, ObserveLayer};
+use pairwright::server::tls::LiveTls;
 use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::transport::{Channel, Server, ServerTlsConfig};
+use tonic::transport::{Channel, Server};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::server::HealthReporter;
 
@@ -26,8 +28,10 @@ pub const METHODS: Methods = Methods { unary: &[CHECK, HANG], streaming: &[WATCH
 /// What differs between tests.
 pub struct Options {
     pub keys: Option<KeyRing>,
-    pub tls: Option<ServerTlsConfig>,
+    pub tls: Option<LiveTls>,
     pub calls: usize,
+    pub watches: usize,
+    pub idle: Duration,
     pub timeout: Option<Duration>,
     pub drain: Duration,
 }
@@ -35,7 +39,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let drain = Duration::from_secs(600);
-        Self { keys: None, tls: None, calls: 100, timeout: None, drain }
+        let idle = Duration::from_secs(60);
+        Self { keys: None, tls: None, calls: 100, watches: 100, idle, timeout: None, drain }
     }
 }
 
@@ -51,24 +56,30 @@ pub struct Running {
 pub async fn start(options: Options) -> Running {
     let exporter = Exporter::new().expect("good buckets");
     let metrics = exporter.metrics(&METHODS);
-    let shutdown = Shutdown::new(options.drain);
+    let shutdown = Shutdown::new(Duration::ZERO, options.drain);
     let listener = bind(([127, 0, 0, 1], 0).into()).await.expect("bound");
     let address = listener.local_addr().expect("an address");
-    let incoming = Incoming::new(listener, 10, metrics.clone());
+    let places = Places::new(ConnectionBounds {
+        total: 10,
+        per_address: None,
+        probes: 2,
+        greeting: Duration::from_secs(10),
+    });
+    let incoming = Incoming::new(listener, places.clone(), options.tls, metrics.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("a good descriptor");
-    let mut server = Server::builder();
-    if let Some(tls) = options.tls {
-        server = server.tls_config(tls).expect("good TLS");
-    }
-    let mut server = server
+    let budget = MessageBudget::new(64 << 20);
+    let mut server = Server::builder()
         .layer(ObserveLayer::new(metrics, METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
+        .layer(ConnectionLayer::new(places, options.idle))
         .layer(AuthLayer::new(options.keys))
-        .layer(CallLimitLayer::new(options.calls, Duration::from_secs(60)))
+        .layer(CallLimitLayer::new(options.calls, options.watches, options.idle))
+        .layer(SilenceLayer::new(options.idle))
+        .layer(BudgetLayer::new(budget, 4 << 20, METHODS))
         .layer(DeadlineLayer::new(options.timeout, METHODS))
         .layer(ExplainLayer)
         .layer(PanicLayer);

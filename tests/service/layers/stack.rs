@@ -82,12 +82,12 @@ async fn keys_are_asked_for_everywhere_but_by_health() {
 
 #[tokio::test]
 async fn a_full_server_refuses_with_retry_after_and_is_still_healthy() {
-    let running = start(Options { calls: 1, ..Options::default() }).await;
+    let running = start(Options { watches: 1, ..Options::default() }).await;
     let channel = running.channel().await;
     let held = reflect(channel.clone(), None).await.expect("the only place");
     let refused = reflect(channel.clone(), None).await.err().expect("refused");
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(reason(&refused), "TOO_MANY_REQUESTS");
+    assert_eq!(reason(&refused), "TOO_MANY_WATCHES");
     assert_eq!(refused.metadata().get("retry-after").expect("there"), "1");
     let retry = refused.get_details_retry_info().expect("there").retry_delay;
     assert_eq!(retry, Some(Duration::from_secs(1)));
@@ -101,6 +101,20 @@ async fn a_full_server_refuses_with_retry_after_and_is_still_healthy() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the place never became free");
+}
+
+#[tokio::test]
+async fn a_reflection_stream_that_says_nothing_is_ended() {
+    let idle = Duration::from_millis(200);
+    let running = start(Options { idle, ..Options::default() }).await;
+    let (questions, open) = tokio::sync::mpsc::channel::<ServerReflectionRequest>(1);
+    let open = tokio_stream::wrappers::ReceiverStream::new(open);
+    let mut client = ServerReflectionClient::new(running.channel().await);
+    let mut answers = client.server_reflection_info(open).await.expect("open").into_inner();
+    let end = tokio::time::timeout(Duration::from_secs(60), answers.message()).await;
+    let status = end.expect("ended").expect_err("not well");
+    assert_eq!((status.code(), &*reason(&status)), (Code::DeadlineExceeded, "STREAM_IDLE"));
+    drop(questions);
 }
 
 #[tokio::test]

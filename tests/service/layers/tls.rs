@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use pairwright::config::TlsConfig;
-use pairwright::server::tls::server_tls;
+use pairwright::server::reload::Reload;
+use pairwright::server::tls::LiveTls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tonic::Status;
@@ -30,9 +31,10 @@ pub fn issue(authority: &Authority, name: &str) -> (String, String) {
 }
 
 struct Fixture {
-    _folder: TempDir,
+    folder: TempDir,
     servers: Authority,
     clients: Authority,
+    tls: LiveTls,
     running: Running,
 }
 
@@ -50,10 +52,9 @@ async fn fixture(mutual: bool) -> Fixture {
         key: Some(write("key.pem", key)),
         client_ca: mutual.then(|| write("ca.pem", clients.pem())),
     };
-    let tls = server_tls(&config).expect("good files");
-    assert!(tls.is_some());
-    let running = start(Options { tls, ..Options::default() }).await;
-    Fixture { _folder: folder, servers, clients, running }
+    let tls = LiveTls::open(&config).expect("good files").expect("on");
+    let running = start(Options { tls: Some(tls.clone()), ..Options::default() }).await;
+    Fixture { folder, servers, clients, tls, running }
 }
 
 impl Fixture {
@@ -98,4 +99,19 @@ async fn mutual_tls_asks_clients_for_a_certificate_of_the_right_authority() {
     it.check(Some(it.showing(&it.clients))).await.expect("the right authority");
     it.check(Some(it.trusting())).await.expect_err("no certificate");
     it.check(Some(it.showing(&it.servers))).await.expect_err("the wrong authority");
+}
+
+#[tokio::test]
+async fn new_connections_see_a_renewed_certificate() {
+    let it = fixture(false).await;
+    it.check(Some(it.trusting())).await.expect("the first certificate");
+    // By the other authority, so that it is told from the first.
+    let (cert, key) = issue(&it.clients, "localhost");
+    fs_err::write(it.folder.path().join("cert.pem"), cert).expect("written");
+    fs_err::write(it.folder.path().join("key.pem"), key).expect("written");
+    it.tls.reload();
+    let root = Certificate::from_pem(it.clients.pem());
+    let renewed = ClientTlsConfig::new().ca_certificate(root).domain_name("localhost");
+    it.check(Some(renewed)).await.expect("the second certificate");
+    it.check(Some(it.trusting())).await.expect_err("the first is gone");
 }

@@ -230,7 +230,7 @@ async fn rows_of_another_kind_of_job_are_refused() {
     let name = job.name.clone();
     let token = pb::ListJobInstructionsRequest { name, page_size: 1, page_token: "?".into() };
     let status = client.list_job_instructions(token).await.expect_err("no such token");
-    assert_eq!(reason(&status), "INVALID_PAGE_TOKEN");
+    assert_eq!(reason(&status), "BAD_PAGE_TOKEN");
 
     // A run's folder holds one kind.
     let source = request().source;

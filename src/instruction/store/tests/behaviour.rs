@@ -3,7 +3,7 @@
 use super::*;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
-use crate::index::Among;
+use crate::index::Ask;
 use crate::instruction::Library;
 use crate::matching::{MatchRules, Matcher, MatchingConfig, QuotaBook, Strategy};
 use crate::model::manifest::ModelDefaults;
@@ -182,10 +182,10 @@ fn a_batch_of_queries_names_the_wrong_one_by_its_position() {
     create(&store, numbered(0..5));
     let (sound, zero) = (vector("q"), vec![0.0; DIM]);
     let mut queries = vec![sound.as_slice(); 70];
-    let found = store.live_index().search_many(&queries, 2, Among::All).expect("found");
+    let found = store.live_index().search_many(&queries, Ask::top(2)).expect("found");
     assert!(found.len() == 70 && found.iter().all(|hits| *hits == found[0]));
     queries[50] = &zero;
-    let refused = store.live_index().search_many(&queries, 2, Among::All).expect_err("one is zero");
+    let refused = store.live_index().search_many(&queries, Ask::top(2)).expect_err("one is zero");
     assert!(refused.to_string().starts_with("query 50 "), "{refused}");
 }
 

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::index::{Ask, Modality};
 
 fn small() -> Home {
     Home::with(IndexConfig { exact_up_to: 40, ..IndexConfig::default() })
@@ -177,4 +178,41 @@ fn large_and_small_categories_give_their_nearest() {
             assert!((similarity - truth).abs() < 1e-5, "{name} {k}: {similarity} {truth}");
         }
     }
+}
+
+fn measured(store: &InstructionStore) -> Vec<(Modality, usize, usize)> {
+    let recall = store.search_facts().recall;
+    recall.iter().map(|one| (one.of, one.queries, one.vectors)).collect()
+}
+
+/// Texts are at hand from the build on, photos once they were asked about; both are measured anew
+/// when the library has grown, and a restart finds what was measured.
+#[test]
+fn a_graph_is_measured_with_texts_and_with_the_photos_asked_about() {
+    let home = small();
+    let store = home.open();
+    create(&store, numbered(0..600));
+    assert_eq!(maintained(&store), IndexKind::Usearch);
+    let [(Modality::Text, queries, vectors)] = measured(&store)[..] else { panic!("texts") };
+    assert!(queries >= 64 && vectors == 600, "{queries} held back of {vectors}");
+    let photos: Vec<Vec<f32>> = (0..100).map(|at| vector(&format!("photo {at}"))).collect();
+    let ask = |some: &[Vec<f32>]| {
+        let some: Vec<&[f32]> = some.iter().map(Vec::as_slice).collect();
+        let ask = Ask::top(10).of(Modality::Image);
+        store.live_index().search_many(&some, ask).expect("found");
+    };
+    ask(&photos[..60]);
+    maintained(&store);
+    assert_eq!(measured(&store).len(), 1, "60 photos are too few");
+    ask(&photos[60..]);
+    maintained(&store);
+    assert_eq!(measured(&store)[0], (Modality::Image, 100, 600));
+    create(&store, numbered(600..900));
+    ask(&photos);
+    maintained(&store);
+    assert!(measured(&store).iter().all(|(.., vectors)| *vectors == 900), "{:?}", measured(&store));
+    store.save_snapshot().expect("saved");
+    let facts = store.search_facts();
+    drop(store);
+    assert_eq!(home.open().search_facts(), facts);
 }

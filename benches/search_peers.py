@@ -1,0 +1,137 @@
+"""hnswlib and faiss beside our index, for benches/search_peers.rs: program vectors.npy [options]."""
+
+import argparse
+import statistics
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import hnswlib
+import numpy as np
+
+WIDTHS = [16, 32, 48, 64, 96, 128, 256, 512]
+
+parser = argparse.ArgumentParser()
+parser.add_argument("program")
+parser.add_argument("vectors")
+parser.add_argument("--photos")
+parser.add_argument("--queries", type=int, default=1000)
+parser.add_argument("--count", type=int, default=0)
+parser.add_argument("--rounds", type=int, default=3)
+options = parser.parse_args()
+
+rows = np.load(options.vectors)
+rows = rows[: options.count] if options.count else rows
+if options.photos:
+    queries, base, ids = np.load(options.photos)[: options.queries], rows, np.arange(len(rows))
+else:
+    every = len(rows) // options.queries
+    held = np.arange(options.queries) * every
+    ids = np.setdiff1d(np.arange(len(rows)), held)
+    queries, base = rows[held], rows[ids]
+base = np.ascontiguousarray(base / np.linalg.norm(base, axis=1, keepdims=True))
+queries = np.ascontiguousarray(queries / np.linalg.norm(queries, axis=1, keepdims=True))
+print(f"{len(base)} vectors of width {base.shape[1]}, {len(queries)} queries", flush=True)
+
+command = [options.program, options.vectors, "--serve", "--queries", str(options.queries)]
+command += ["--count", str(options.count)]
+command += ["--photos", options.photos] if options.photos else []
+ours = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def ask(line):
+    """CPU seconds, wall seconds and the rest of the answer."""
+    ours.stdin.write(line + "\n")
+    ours.stdin.flush()
+    cpu, wall, *rest = ours.stdout.readline().rstrip("\n").split(" ", 2)
+    return float(cpu), float(wall), rest[0] if rest else ""
+
+
+def timed(work):
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = work()
+    return time.process_time() - cpu, time.perf_counter() - wall, result
+
+
+truth = [set(map(int, row.split(","))) for row in ask("truth")[2].split(" ")]
+
+
+def recall(found):
+    return sum(len(truth[at] & set(row)) for at, row in enumerate(found)) / (10 * len(queries))
+
+
+faiss.omp_set_num_threads(1)
+hnsw = hnswlib.Index("ip", base.shape[1])
+hnsw.init_index(len(base), M=16, ef_construction=128)
+flat = faiss.IndexFlatIP(base.shape[1])
+flat.add(base)
+graph = faiss.IndexHNSWFlat(base.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+graph.hnsw.efConstruction = 128
+for name, build in [
+    ("hnswlib", lambda: hnsw.add_items(base, ids, num_threads=1)),
+    ("faiss", lambda: graph.add(base)),
+]:
+    print(f"{name}: built in {timed(build)[0]:.1f} s of CPU time", flush=True)
+for name in ["before", "ours", "exact"]:
+    cpu, _, words = ask(f"build {name}")
+    print(f"{name}: built in {cpu:.1f} s of CPU time {words}", flush=True)
+
+
+def shared(search, threads):
+    """`search` of one query at a time, on so many threads."""
+    if threads == 1:
+        return [search(query) for query in queries]
+    with ThreadPoolExecutor(threads) as pool:
+        share = -(-len(queries) // threads)
+        parts = [queries[at : at + share] for at in range(0, len(queries), share)]
+        return sum(pool.map(lambda part: [search(query) for query in part], parts), [])
+
+
+def peer(name, width, threads):
+    if name == "hnswlib":
+        hnsw.set_ef(max(width, 10))
+        hnsw.set_num_threads(threads)
+        cpu, wall, (found, _) = timed(lambda: hnsw.knn_query(queries, 10, num_threads=threads))
+        return cpu, wall, recall(found.tolist())
+    if name == "faiss":
+        graph.hnsw.efSearch = width
+        faiss.omp_set_num_threads(threads)
+        cpu, wall, (_, found) = timed(lambda: graph.search(queries, 10))
+        return cpu, wall, recall(ids[found].tolist())
+    faiss.omp_set_num_threads(threads)
+    step = max(width, 1)
+    search = lambda: np.concatenate(
+        [flat.search(queries[at : at + step], 10)[1] for at in range(0, len(queries), step)]
+    )
+    cpu, wall, found = timed(search)
+    return cpu, wall, recall(ids[found].tolist())
+
+
+def run(name, width, threads):
+    if name in ("before", "ours", "exact"):
+        cpu, wall, found = ask(f"search {name} {width} {threads}")
+        return cpu, wall, float(found)
+    return peer(name, width, threads)
+
+
+def table(names, widths, threads, what):
+    print(f"\n{what}, {threads} thread(s): queries a second of CPU time (of wall time), recall@10")
+    seen = {}
+    for _ in range(options.rounds):
+        for width in widths:
+            for name in names:
+                seen.setdefault((width, name), []).append(run(name, width, threads))
+    print(f"{'':>6} " + " ".join(f"{name:>24}" for name in names))
+    for width in widths:
+        cells = []
+        for name in names:
+            cpu, wall, found = zip(*seen[width, name])
+            quick = [len(queries) / max(statistics.median(one), 1e-3) for one in (cpu, wall)]
+            cells.append(f"{quick[0]:>7.0f} ({quick[1]:>6.0f}) {statistics.median(found):.4f}")
+        print(f"{width:>6} " + " ".join(f"{cell:>24}" for cell in cells), flush=True)
+
+
+for threads in (1, 2):
+    table(["before", "ours", "hnswlib", "faiss"], WIDTHS, threads, "candidates kept")
+table(["exact", "flat"], [1, 8, 64, len(queries)], 1, "queries that come together")

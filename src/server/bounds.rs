@@ -1,0 +1,78 @@
+//! How much memory callers can make the server take, told at the start.
+
+use super::layers::FREE_BYTES;
+use crate::config::Config;
+
+/// What HTTP/2 lets a client send on a connection before it is read, and what a connection takes
+/// besides.
+const CONNECTION_BYTES: u64 = (1 << 20) + (128 << 10);
+
+/// A message lies in memory as it came and as it was read.
+const COPIES: u64 = 2;
+
+/// Two encoders with two lanes each hold `queue.max_queue_bytes`.
+const QUEUES: u64 = 4;
+
+/// One part of the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    pub what: &'static str,
+    /// Bytes at most.
+    pub bytes: u64,
+}
+
+/// What callers can make the server hold at most, beside the model, the library with its index,
+/// and running jobs. A product too large to count is as good as no bound, and stays the largest
+/// number.
+pub fn bounds(config: &Config) -> Vec<Bound> {
+    let serve = &config.serve;
+    let limits = &serve.limits;
+    let queue = serve.queue.max_queue_bytes as u64;
+    let bound = |what, count: u64, each: u64| Bound { what, bytes: count.saturating_mul(each) };
+    let connections = limits.max_connections.saturating_add(serve.connections.kept_for_probes);
+    let calls = limits.max_requests.saturating_add(limits.max_watches.saturating_mul(3));
+    let decoders = serve.queue.encoder_options(config.encoder.device).decode_threads as u64;
+    vec![
+        bound("messages", COPIES, limits.max_messages_bytes),
+        bound("calls", COPIES.saturating_mul(calls), FREE_BYTES),
+        bound("connections", connections, CONNECTION_BYTES),
+        bound("queues", QUEUES, queue),
+        bound("files by path and address", 1, queue),
+        bound("photos being decoded", decoders, config.image.limits.max_decoded_bytes),
+    ]
+}
+
+/// Writes the bound and its parts to the log.
+pub fn tell(config: &Config) {
+    let bounds = bounds(config);
+    let total = bounds.iter().fold(0u64, |sum, bound| sum.saturating_add(bound.bytes));
+    let mib = |bytes: u64| bytes >> 20;
+    let parts: Vec<String> =
+        bounds.iter().map(|bound| format!("{} {}", bound.what, mib(bound.bytes))).collect();
+    let parts = parts.join(", ");
+    let total_mib = mib(total);
+    tracing::info!(total_mib, "callers can make this server hold at most, in MiB: {parts}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_follow_their_settings() {
+        let mut config = Config::default();
+        config.serve.queue.decode_threads = 2;
+        let of = |config: &Config, what: &str| {
+            let found = bounds(config).into_iter().find(|bound| bound.what == what);
+            found.expect("a part").bytes >> 20
+        };
+        assert_eq!(of(&config, "messages"), 1024);
+        assert_eq!(of(&config, "connections"), 1170);
+        assert_eq!(of(&config, "queues"), 2048);
+        assert_eq!(of(&config, "photos being decoded"), 1024);
+        config.serve.limits.max_messages_bytes = 64 << 20;
+        config.serve.limits.max_connections = u64::MAX;
+        assert_eq!(of(&config, "messages"), 128);
+        assert_eq!(of(&config, "connections"), u64::MAX >> 20);
+    }
+}

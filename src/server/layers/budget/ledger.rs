@@ -1,0 +1,291 @@
+//! What each call holds, and who has to give it up.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::{FREE_BYTES, Full, PATIENCE};
+
+/// The bytes of messages under way. Clones share them.
+#[derive(Debug, Clone)]
+pub struct MessageBudget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limit: u64,
+    ledger: Mutex<Ledger>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    used: u64,
+    next: u64,
+    calls: BTreeMap<u64, Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    held: u64,
+    /// It had to give up what it held, and holds nothing any more.
+    given_up: bool,
+    /// Since when half a message of the request is there.
+    receiving: Option<Instant>,
+    /// Since when the client has not read on.
+    unread: Option<Instant>,
+    /// What is left of a reply's message.
+    reply: Option<Bytes>,
+    give_up: CancellationToken,
+}
+
+fn charge(held: u64) -> u64 {
+    held.saturating_sub(FREE_BYTES)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MessageBudget {
+    /// At most `limit` bytes.
+    pub fn new(limit: u64) -> Self {
+        Self(Arc::new(Inner { limit, ledger: Mutex::default() }))
+    }
+
+    /// Bytes held now.
+    pub fn used(&self) -> u64 {
+        lock(&self.0.ledger).used
+    }
+
+    /// A call that holds nothing yet.
+    pub(super) fn open(&self) -> CallBytes {
+        let mut ledger = lock(&self.0.ledger);
+        let id = ledger.next;
+        ledger.next += 1;
+        let give_up = CancellationToken::new();
+        let account = Account {
+            held: 0,
+            given_up: false,
+            receiving: None,
+            unread: None,
+            reply: None,
+            give_up: give_up.clone(),
+        };
+        ledger.calls.insert(id, account);
+        let budget = self.clone();
+        CallBytes(Arc::new(Call { budget, id, give_up, work: Mutex::default() }))
+    }
+
+    /// Makes every message under way older.
+    #[cfg(test)]
+    pub(super) fn age(&self, by: std::time::Duration) {
+        for account in lock(&self.0.ledger).calls.values_mut() {
+            for since in [&mut account.receiving, &mut account.unread].into_iter().flatten() {
+                *since = since.checked_sub(by).expect("the clock began before");
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// Has the oldest messages given up until `more` bytes fit.
+    fn make_room(&mut self, more: u64, limit: u64, for_call: u64) -> Result<(), Full> {
+        while self.used.saturating_add(more) > limit {
+            let gives = self.calls.iter().filter(|(id, account)| {
+                **id != for_call && !account.given_up && charge(account.held) > 0
+            });
+            let since = |account: &Account| {
+                let since = [account.receiving, account.unread].into_iter().flatten().min();
+                since.filter(|since| since.elapsed() > PATIENCE)
+            };
+            let oldest = gives.filter_map(|(id, account)| Some((since(account)?, *id))).min();
+            let Some((_, id)) = oldest else { return Err(Full { limit }) };
+            if let Some(account) = self.calls.get_mut(&id) {
+                self.used -= charge(account.held);
+                (account.given_up, account.reply) = (true, None);
+                account.give_up.cancel();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one call holds of a [`MessageBudget`]; given back with the last clone. A request
+/// extension, for streams to tell which of their messages are done.
+#[derive(Debug, Clone)]
+pub struct CallBytes(Arc<Call>);
+
+#[derive(Debug)]
+struct Call {
+    budget: MessageBudget,
+    id: u64,
+    give_up: CancellationToken,
+    work: Mutex<Work>,
+}
+
+/// The messages of a request.
+#[derive(Debug, Default)]
+struct Work {
+    /// Bytes of the request that are charged.
+    received: u64,
+    next: u64,
+    /// Complete messages by position, with their sizes.
+    complete: BTreeMap<u64, u64>,
+    /// Who waits until fewer are in work.
+    reader: Option<Waker>,
+}
+
+impl CallBytes {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.0.budget.0.ledger)
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Account) -> T) -> Option<T> {
+        self.ledger().calls.get_mut(&self.0.id).map(change)
+    }
+
+    /// Cancelled when the call has to give up what it holds.
+    pub(super) fn give_up(&self) -> &CancellationToken {
+        &self.0.give_up
+    }
+
+    /// The refusal.
+    pub(super) fn full(&self) -> Full {
+        Full { limit: self.0.budget.0.limit }
+    }
+
+    /// Whether `more` bytes would find room now.
+    pub(super) fn would_fit(&self, more: u64) -> bool {
+        let (limit, id) = (self.0.budget.0.limit, self.0.id);
+        self.ledger().make_room(charge(more), limit, id).is_ok()
+    }
+
+    /// Holds `more` bytes.
+    pub(super) fn grow(&self, more: u64) -> Result<(), Full> {
+        let (limit, id) = (self.0.budget.0.limit, self.0.id);
+        let mut ledger = self.ledger();
+        let Some(account) = ledger.calls.get(&id).filter(|account| !account.given_up) else {
+            return Err(Full { limit });
+        };
+        let added = charge(account.held.saturating_add(more)) - charge(account.held);
+        if added > 0 {
+            ledger.make_room(added, limit, id)?;
+        }
+        ledger.used += added;
+        if let Some(account) = ledger.calls.get_mut(&id) {
+            account.held += more;
+        }
+        Ok(())
+    }
+
+    /// Gives `less` bytes back.
+    pub(super) fn shrink(&self, less: u64) {
+        let mut ledger = self.ledger();
+        let Some(account) = ledger.calls.get_mut(&self.0.id) else { return };
+        if !account.given_up {
+            let before = charge(account.held);
+            account.held = account.held.saturating_sub(less);
+            let freed = before - charge(account.held);
+            ledger.used -= freed;
+        }
+    }
+
+    /// Notes bytes of the request, and whether half a message is there now.
+    pub(super) fn received(&self, bytes: u64, half: bool) -> Result<(), Full> {
+        self.grow(bytes)?;
+        lock(&self.0.work).received += bytes;
+        self.with(|account| match half {
+            true => _ = account.receiving.get_or_insert_with(Instant::now),
+            false => account.receiving = None,
+        });
+        Ok(())
+    }
+
+    /// Notes a complete message of a stream, which is given back when it is done.
+    pub(super) fn complete(&self, size: u64) {
+        let mut work = lock(&self.0.work);
+        let position = work.next;
+        work.next += 1;
+        work.complete.insert(position, size);
+    }
+
+    /// Gives back messages that nobody will tell the end of.
+    pub(super) fn drop_complete(&self, size: u64) {
+        {
+            let mut work = lock(&self.0.work);
+            work.received = work.received.saturating_sub(size);
+        }
+        self.shrink(size);
+    }
+
+    /// Whether complete messages of more than `most` bytes are still in work; if so, the reader is
+    /// woken when one is done.
+    pub(super) fn is_busy(&self, most: u64, context: &Context<'_>) -> bool {
+        let mut work = lock(&self.0.work);
+        let busy = work.complete.values().sum::<u64>() > most;
+        work.reader = busy.then(|| context.waker().clone());
+        busy
+    }
+
+    /// The request has been worked on: nothing of it is held any more.
+    pub(super) fn request_done(&self) {
+        let received = std::mem::take(&mut lock(&self.0.work).received);
+        self.shrink(received);
+        self.with(|account| account.receiving = None);
+    }
+
+    /// Puts what is to be read of a reply's message in place, or takes it away. None when it had
+    /// to be given up.
+    pub(super) fn reply<T>(&self, change: impl FnOnce(&mut Option<Bytes>) -> T) -> Option<T> {
+        self.with(|account| {
+            if account.given_up {
+                return None;
+            }
+            let done = change(&mut account.reply);
+            account.unread = account.reply.as_ref().map(|_| Instant::now());
+            Some(done)
+        })
+        .flatten()
+    }
+
+    /// The stream's message at `position` is held until what this returns is dropped.
+    pub fn of_message(&self, position: u64) -> MessageBytes {
+        MessageBytes { call: self.clone(), position }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut ledger = lock(&self.budget.0.ledger);
+        if let Some(account) = ledger.calls.remove(&self.id)
+            && !account.given_up
+        {
+            ledger.used -= charge(account.held);
+        }
+    }
+}
+
+/// A message of a stream that is in work.
+#[derive(Debug)]
+pub struct MessageBytes {
+    call: CallBytes,
+    position: u64,
+}
+
+impl Drop for MessageBytes {
+    fn drop(&mut self) {
+        let (size, reader) = {
+            let mut work = lock(&self.call.0.work);
+            let size = work.complete.remove(&self.position).unwrap_or(0);
+            work.received = work.received.saturating_sub(size);
+            (size, work.reader.take())
+        };
+        self.call.shrink(size);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A response's body, charged until the client has read it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::{CallBytes, FREE_BYTES};
+use crate::server::layers::trailers;
+
+/// Hands large messages on in pieces: the transport keeps each piece until the client reads it, and
+/// asks for the next one only then.
+pub(super) struct Reply {
+    body: Body,
+    bytes: CallBytes,
+    /// Size of the message that is being read.
+    charged: u64,
+    ended: bool,
+}
+
+impl Reply {
+    pub fn new(body: Body, bytes: CallBytes) -> Self {
+        Self { body, bytes, charged: 0, ended: false }
+    }
+
+    /// The next piece of the message that is being read. Some(None): it had to be given up.
+    fn piece(&mut self) -> Option<Option<Bytes>> {
+        let size = usize::try_from(FREE_BYTES).unwrap_or(usize::MAX);
+        let piece = self.bytes.reply(|rest| {
+            let whole = rest.as_ref().is_some_and(|rest| rest.len() <= size);
+            if whole { rest.take() } else { rest.as_mut().map(|rest| rest.split_to(size)) }
+        });
+        match piece {
+            None => Some(None),
+            Some(None) => None,
+            Some(piece) => Some(piece),
+        }
+    }
+
+    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        (self.ended, self.body) = (true, Body::empty());
+        Poll::Ready(Some(trailers(self.bytes.full().into())))
+    }
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.charged > 0 {
+            match this.piece() {
+                Some(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                Some(None) => return this.end(),
+                None => this.bytes.shrink(std::mem::take(&mut this.charged)),
+            }
+        }
+        let polled = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+        let large = |frame: &Frame<Bytes>| {
+            frame.data_ref().is_some_and(|data| data.len() as u64 > FREE_BYTES)
+        };
+        match polled {
+            Some(Ok(frame)) if large(&frame) => {
+                let data = frame.into_data().unwrap_or_default();
+                let size = data.len() as u64;
+                if this.bytes.grow(size).is_err() {
+                    return this.end();
+                }
+                this.charged = size;
+                this.bytes.reply(|rest| *rest = Some(data));
+                match this.piece().flatten() {
+                    Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                    None => this.end(),
+                }
+            }
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (self.charged == 0 && self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.charged == 0 && !self.ended { self.body.size_hint() } else { SizeHint::default() }
+    }
+}

@@ -1,0 +1,183 @@
+//! A request's body, counted as it comes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::{CallBytes, FREE_BYTES};
+
+/// A flag and the length as four bytes stand before every message of gRPC.
+const HEAD: usize = 5;
+
+/// When a message of the request needs its memory no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// With the head of the answer.
+    WithAnswer,
+    /// When the handler says so, or at the end of the call.
+    Told,
+    /// Once it is complete: it is answered at once.
+    AtOnce,
+}
+
+/// Charges for the body's bytes.
+pub(super) struct Counted {
+    body: Body,
+    bytes: CallBytes,
+    given_up: Pin<Box<WaitForCancellationFutureOwned>>,
+    max_message: u64,
+    done: Done,
+    frames: Frames,
+    ended: bool,
+}
+
+impl Counted {
+    pub fn new(body: Body, bytes: CallBytes, max_message: u64, done: Done) -> Self {
+        let given_up = Box::pin(bytes.give_up().clone().cancelled_owned());
+        let frames = Frames::default();
+        Self { body, bytes, given_up, max_message, done, frames, ended: false }
+    }
+
+    fn count(&mut self, data: &[u8]) -> Result<(), Status> {
+        let (mut declared, mut complete) = (Vec::new(), Vec::new());
+        self.frames.read(data, &mut declared, &mut complete);
+        // One over the limit is refused for its size.
+        let sensible =
+            declared.iter().filter(|size| (FREE_BYTES..=self.max_message).contains(*size));
+        let fits = sensible.max().is_none_or(|size| self.bytes.would_fit(*size));
+        if !fits {
+            return Err(self.bytes.full().into());
+        }
+        self.bytes.received(data.len() as u64, self.frames.is_half())?;
+        for size in complete {
+            match self.done {
+                Done::WithAnswer => {}
+                Done::Told => self.bytes.complete(size),
+                Done::AtOnce => self.bytes.drop_complete(size),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.given_up.as_mut().poll(context).is_ready() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(this.bytes.full().into())));
+        }
+        // One message may always be there whole, and what follows it be seen.
+        let most = this.max_message + HEAD as u64;
+        if this.done == Done::Told && this.bytes.is_busy(most, context) {
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut this.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+            && let Err(full) = this.count(data)
+        {
+            (this.ended, this.body) = (true, Body::empty());
+            return Poll::Ready(Some(Err(full)));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Where one message ends and the next begins.
+#[derive(Debug, Default)]
+struct Frames {
+    head: [u8; HEAD],
+    /// Bytes of the head that have come.
+    headed: usize,
+    /// Bytes of the message that are still to come.
+    left: u64,
+}
+
+impl Frames {
+    /// Whether some of a message is there and some is missing.
+    fn is_half(&self) -> bool {
+        self.headed > 0
+    }
+
+    /// Reads on: sizes of messages that begin in `data`, without their heads, and of those that
+    /// end in it, with them.
+    fn read(&mut self, mut data: &[u8], declared: &mut Vec<u64>, complete: &mut Vec<u64>) {
+        while !data.is_empty() {
+            if self.headed < HEAD {
+                let (now, rest) = data.split_at(data.len().min(HEAD - self.headed));
+                self.head[self.headed..self.headed + now.len()].copy_from_slice(now);
+                self.headed += now.len();
+                data = rest;
+                if self.headed < HEAD {
+                    return;
+                }
+                self.left = self.size();
+                declared.push(self.left);
+            } else {
+                let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
+                self.left -= now as u64;
+                data = &data[now..];
+            }
+            if self.left == 0 {
+                complete.push(HEAD as u64 + self.size());
+                self.headed = 0;
+            }
+        }
+    }
+
+    fn size(&self) -> u64 {
+        let [_, length @ ..] = self.head;
+        u64::from(u32::from_be_bytes(length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        for size in [3u32, 0, 300] {
+            bytes.push(0);
+            bytes.extend(size.to_be_bytes());
+            bytes.resize(bytes.len() + size as usize, 9);
+        }
+        for cut in [1, 2, 7, bytes.len()] {
+            let (mut frames, mut declared, mut complete) =
+                (Frames::default(), Vec::new(), Vec::new());
+            for part in bytes.chunks(cut) {
+                frames.read(part, &mut declared, &mut complete);
+            }
+            assert_eq!(
+                (&declared[..], &complete[..]),
+                (&[3, 0, 300][..], &[8, 5, 305][..]),
+                "{cut}"
+            );
+            assert!(!frames.is_half());
+        }
+    }
+}

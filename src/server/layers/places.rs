@@ -1,0 +1,327 @@
+//! Who is connected, and who has to go when there is no room for one more.
+//!
+//! A full server does not lock anyone out. For a newcomer it closes the connection that has done
+//! nothing for longest, of the address that has most of them. When all are at work, a newcomer gets
+//! one of a few places more, where only health may be asked for: a probe must not find a busy
+//! server dead.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::ServeConfig;
+
+/// A connection that was at work a moment ago does not make room: its client is about to call again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How many connections may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionBounds {
+    /// All of them, those kept for probes not counted.
+    pub total: usize,
+    /// Of one address; of one /64 network for IPv6. None where the address says nothing, such as
+    /// behind a proxy.
+    pub per_address: Option<usize>,
+    /// Beside all others, for health calls alone.
+    pub probes: usize,
+    /// The time a client has for the TLS handshake and the first bytes of HTTP/2 together.
+    pub greeting: Duration,
+}
+
+impl From<&ServeConfig> for ConnectionBounds {
+    fn from(serve: &ServeConfig) -> Self {
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Self {
+            total: size(serve.limits.max_connections),
+            per_address: Some(size(serve.connections.max_per_address)).filter(|most| *most > 0),
+            probes: size(serve.connections.kept_for_probes),
+            greeting: serve.connections.greeting(),
+        }
+    }
+}
+
+/// The open connections. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Places {
+    bounds: ConnectionBounds,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Entry>,
+    /// The newest connection of each peer.
+    by_peer: HashMap<SocketAddr, u64>,
+    /// How many of `open` an address has, those kept for probes not counted.
+    by_address: HashMap<IpAddr, usize>,
+    /// How many of `open` are kept for probes.
+    probes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    peer: SocketAddr,
+    for_probes: bool,
+    greeted: bool,
+    calls: usize,
+    /// Since when it has no calls.
+    idle: Instant,
+    end: CancellationToken,
+}
+
+impl Entry {
+    fn makes_room(&self, now: Instant) -> bool {
+        let fresh = self.greeted && now.saturating_duration_since(self.idle) < FRESH;
+        self.calls == 0 && !fresh
+    }
+}
+
+/// The place of one connection; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    id: u64,
+    places: Places,
+    end: CancellationToken,
+}
+
+/// A call under way on a connection, until dropped.
+#[derive(Debug)]
+pub struct Busy {
+    id: u64,
+    places: Places,
+}
+
+/// A connection that may only ask for health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbesOnly;
+
+impl Places {
+    /// With nobody connected.
+    pub fn new(bounds: ConnectionBounds) -> Self {
+        Self { bounds, table: Arc::default() }
+    }
+
+    /// The bounds.
+    pub fn bounds(&self) -> &ConnectionBounds {
+        &self.bounds
+    }
+
+    /// Connections that are open now, those kept for probes included.
+    pub fn open(&self) -> usize {
+        self.table().open.len()
+    }
+
+    /// A place for a new connection, if need be that of another. None when there is none to be
+    /// had.
+    pub fn admit(&self, peer: SocketAddr) -> Option<Place> {
+        let ConnectionBounds { total, per_address, probes, .. } = self.bounds;
+        let mut table = self.table();
+        let address = network(peer.ip());
+        let of_address = table.by_address.get(&address).copied().unwrap_or(0);
+        let full = if per_address.is_some_and(|most| of_address >= most) {
+            !table.make_room(|entry| !entry.for_probes && network(entry.peer.ip()) == address)
+        } else {
+            table.open.len() - table.probes >= total && !table.make_room(|entry| !entry.for_probes)
+        };
+        if full {
+            let room =
+                table.probes < probes || (probes > 0 && table.make_room(|entry| entry.for_probes));
+            if !room {
+                return None;
+            }
+        }
+        let (id, end) = table.insert(peer, full);
+        Some(Place { id, places: self.clone(), end })
+    }
+
+    /// A call has begun on the connection of `peer`. None for one that is not known.
+    ///
+    /// # Errors
+    /// [`ProbesOnly`].
+    pub fn begin(&self, peer: SocketAddr) -> Result<Option<Busy>, ProbesOnly> {
+        let mut table = self.table();
+        let Some(id) = table.by_peer.get(&peer).copied() else { return Ok(None) };
+        let Some(entry) = table.open.get_mut(&id) else { return Ok(None) };
+        if entry.for_probes {
+            return Err(ProbesOnly);
+        }
+        entry.calls += 1;
+        Ok(Some(Busy { id, places: self.clone() }))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn insert(&mut self, peer: SocketAddr, for_probes: bool) -> (u64, CancellationToken) {
+        let (id, end) = (self.next, CancellationToken::new());
+        self.next += 1;
+        let idle = Instant::now();
+        let entry = Entry { peer, for_probes, greeted: false, calls: 0, idle, end: end.clone() };
+        self.open.insert(id, entry);
+        self.by_peer.insert(peer, id);
+        if for_probes {
+            self.probes += 1;
+        } else {
+            *self.by_address.entry(network(peer.ip())).or_default() += 1;
+        }
+        (id, end)
+    }
+
+    /// Closes the longest idle connection among some, of the address that has most. Says whether
+    /// there was one.
+    fn make_room(&mut self, among: impl Fn(&Entry) -> bool) -> bool {
+        let now = Instant::now();
+        let idle = self.open.iter().filter(|(_, entry)| among(entry) && entry.makes_room(now));
+        let of_address = |entry: &Entry| self.by_address.get(&network(entry.peer.ip())).copied();
+        let goes = idle.max_by_key(|(_, entry)| {
+            (of_address(entry), now.saturating_duration_since(entry.idle))
+        });
+        let Some(id) = goes.map(|(id, _)| *id) else { return false };
+        if let Some(entry) = self.remove(id) {
+            tracing::debug!(peer = %entry.peer, "closed: idle, and its place is needed");
+            entry.end.cancel();
+        }
+        true
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.open.remove(&id)?;
+        if self.by_peer.get(&entry.peer) == Some(&id) {
+            self.by_peer.remove(&entry.peer);
+        }
+        if entry.for_probes {
+            self.probes -= 1;
+        } else {
+            let address = network(entry.peer.ip());
+            if let Some(count) = self.by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+        Some(entry)
+    }
+}
+
+impl Place {
+    /// Cancelled when another connection needs the place.
+    pub fn end(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// The client speaks HTTP/2.
+    pub fn greeted(&self) {
+        if let Some(entry) = self.places.table().open.get_mut(&self.id) {
+            (entry.greeted, entry.idle) = (true, Instant::now());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.table().remove(self.id);
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(entry) = self.places.table().open.get_mut(&self.id) {
+            entry.calls -= 1;
+            entry.idle = Instant::now();
+        }
+    }
+}
+
+/// What counts as one address: an IPv6 host has a /64 network to choose addresses from.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(total: usize, per_address: Option<usize>, probes: usize) -> Places {
+        let greeting = Duration::from_secs(10);
+        Places::new(ConnectionBounds { total, per_address, probes, greeting })
+    }
+
+    fn peer(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, host], port))
+    }
+
+    /// Lets a connection that has spoken count as idle for long.
+    fn rested(place: &Place) {
+        place.greeted();
+        let mut table = place.places.table();
+        let entry = table.open.get_mut(&place.id).expect("open");
+        entry.idle = Instant::now().checked_sub(FRESH * 2).expect("the clock began before");
+    }
+
+    fn is_open(place: &Place) -> bool {
+        !place.end().is_cancelled()
+    }
+
+    #[test]
+    fn the_longest_silent_connection_of_the_heaviest_address_makes_room() {
+        let places = places(3, None, 0);
+        let alone = places.admit(peer(1, 1)).expect("room");
+        let first = places.admit(peer(2, 1)).expect("room");
+        let second = places.admit(peer(2, 2)).expect("room");
+        let newcomer = places.admit(peer(3, 1)).expect("the place of another");
+        assert!(is_open(&alone) && is_open(&second) && is_open(&newcomer));
+        assert!(!is_open(&first));
+        drop(first);
+        assert_eq!(places.open(), 3, "it is not counted twice");
+    }
+
+    #[test]
+    fn one_address_cannot_take_more_than_its_share() {
+        let places = places(10, Some(2), 0);
+        let stranger = places.admit(peer(1, 1)).expect("room");
+        let held: Vec<_> = (1..=2).map(|port| places.admit(peer(2, port)).expect("room")).collect();
+        held.iter().for_each(Place::greeted);
+        assert!(places.admit(peer(2, 3)).is_none(), "both have just spoken");
+        held.iter().for_each(rested);
+        let third = places.admit(peer(2, 3)).expect("the place of its own first");
+        assert!(is_open(&stranger) && is_open(&third));
+        assert_eq!(held.iter().filter(|place| is_open(place)).count(), 1);
+        let network = |last: u16| SocketAddr::from(([0x2001, 0xdb9, 0, 0, 0, 0, 0, last], 1));
+        let one = places.admit(network(1)).expect("room");
+        let _two = places.admit(network(2)).expect("room");
+        let _three = places.admit(network(3)).expect("the place of the first of its network");
+        assert!(!is_open(&one));
+    }
+
+    #[test]
+    fn connections_at_work_stay_and_probes_find_room_beside_them() {
+        let places = places(2, None, 1);
+        let held: Vec<_> = (1..=2).map(|port| places.admit(peer(1, port)).expect("room")).collect();
+        let busy: Vec<_> = (1..=2).map(|port| places.begin(peer(1, port)).expect("may")).collect();
+        held.iter().for_each(rested);
+        let probe = places.admit(peer(2, 1)).expect("kept for it");
+        assert_eq!(places.begin(peer(2, 1)).expect_err("no calls"), ProbesOnly);
+        let next = places.admit(peer(2, 2)).expect("the place of the other probe");
+        assert!(!is_open(&probe) && is_open(&next) && held.iter().all(is_open));
+        drop(busy);
+        held.iter().for_each(rested);
+        let third = places.admit(peer(3, 1)).expect("the place of one that is idle again");
+        assert!(places.begin(peer(3, 1)).expect("may call").is_some());
+        assert_eq!(held.iter().filter(|place| is_open(place)).count(), 1);
+        drop((probe, next, held, third));
+        let table = places.table();
+        assert!(table.open.is_empty() && table.by_peer.is_empty() && table.by_address.is_empty());
+        assert_eq!(table.probes, 0);
+    }
+}
