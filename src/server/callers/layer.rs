@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{Either, Map};
+use futures::future::Either;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
@@ -18,7 +18,7 @@ use super::account::{Account, Accounts, OpenStream};
 use super::identity::{Caller, TrustedProxies};
 use crate::server::Methods;
 use crate::server::auth;
-use crate::server::layers::{Answer, hold, refuse};
+use crate::server::layers::{Answer, Keep, refuse};
 use crate::server::methods::is_health;
 use crate::server::observe::peer;
 
@@ -84,16 +84,13 @@ pub struct Quotas<S> {
     layer: QuotaLayer,
 }
 
-type Keep<E> =
-    Box<dyn FnOnce(Result<Response<Body>, E>) -> Result<Response<Body>, E> + Send + 'static>;
-
 impl<S> Service<Request<Body>> for Quotas<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<Either<S::Future, Map<S::Future, Keep<S::Error>>>, S::Error>;
+    type Future = Answer<Either<S::Future, Keep<S::Future>>, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -104,11 +101,8 @@ where
             Err(status) => refuse(status),
             Ok(None) => Either::Right(Either::Left(self.inner.call(request))),
             Ok(Some(stream)) => {
-                let idle = self.layer.idle;
-                let keep: Keep<S::Error> = Box::new(move |result| {
-                    result.map(|response| response.map(|body| hold(body, stream, idle)))
-                });
-                Either::Right(Either::Right(self.inner.call(request).map(keep)))
+                let kept = Keep::new(self.inner.call(request), stream, self.layer.idle);
+                Either::Right(Either::Right(kept))
             }
         }
     }

@@ -20,7 +20,7 @@ pub use connection::Connection;
 pub use connections::{ConnectionLayer, Incoming, bind};
 pub use deadline::{Deadline, DeadlineLayer};
 pub use explain::{Explain, ExplainLayer};
-pub(crate) use held::hold;
+pub(crate) use held::Keep;
 pub use limits::CallLimitLayer;
 pub use panics::PanicLayer;
 pub use places::{ConnectionBounds, Places};
