@@ -15,8 +15,11 @@ pub const LLM_RETRIES: &str = "pw_llm_retries";
 pub const LLM_FAILURES: &str = "pw_llm_failures";
 pub const LLM_PROMPT_TOKENS: &str = "pw_llm_prompt_tokens";
 pub const LLM_COMPLETION_TOKENS: &str = "pw_llm_completion_tokens";
+pub const LLM_ROLE_CALLS: &str = "pw_llm_role_calls";
+pub const LLM_ROLE_TOKENS: &str = "pw_llm_role_tokens";
 pub const CONNECTIONS_REFUSED: &str = "pw_connections_refused";
 
+pub const LLM_ROLE_COST: &str = "pw_llm_role_cost";
 pub const QUEUE_SIZE: &str = "pw_queue_size";
 pub const LIBRARY_SIZE: &str = "pw_library_size";
 pub const JOBS: &str = "pw_jobs";
@@ -35,7 +38,7 @@ pub const BATCH_NEXT_SIZE: &str = "pw_batch_next_size";
 pub const BATCH_WASTED_SHARE: &str = "pw_batch_wasted_share";
 pub const LLM_CALL_DURATION: &str = "pw_llm_call_duration";
 
-const COUNTERS: [Entry; 11] = [
+const COUNTERS: [Entry; 13] = [
     (REQUEST_COUNT, Some(Unit::Count), "Calls begun, by method"),
     (REQUEST_SUCCESS, Some(Unit::Count), "Calls that ended with OK, by method"),
     (REQUEST_FAILURE, Some(Unit::Count), "Calls that ended otherwise, by method and gRPC code"),
@@ -46,10 +49,17 @@ const COUNTERS: [Entry; 11] = [
     (LLM_FAILURES, Some(Unit::Count), "LLM attempts that failed, by reason code"),
     (LLM_PROMPT_TOKENS, Some(Unit::Count), "Prompt tokens of successful LLM calls"),
     (LLM_COMPLETION_TOKENS, Some(Unit::Count), "Reply tokens of successful LLM calls"),
+    (LLM_ROLE_CALLS, Some(Unit::Count), "Answered LLM calls of jobs and requests, by role"),
+    (LLM_ROLE_TOKENS, Some(Unit::Count), "Tokens of these calls, by role and kind"),
     (CONNECTIONS_REFUSED, Some(Unit::Count), "Connections closed because too many were open"),
 ];
 
-const GAUGES: [Entry; 8] = [
+const GAUGES: [Entry; 9] = [
+    (
+        LLM_ROLE_COST,
+        None,
+        "What these calls cost since the start by the configured prices, by role",
+    ),
     (QUEUE_SIZE, Some(Unit::Count), "Items that wait for an encoder, by tower and lane"),
     (LIBRARY_SIZE, Some(Unit::Count), "Instructions in the library"),
     (JOBS, Some(Unit::Count), "Jobs, by state"),
