@@ -289,7 +289,7 @@ fn answers() -> Vec<Vec<u8>> {
     let options = Some(pb::AnswerOptions { max_attempts: Some(1), seed: Some(3) });
     let pair = |task| {
         let description = "A cat sleeps on a bed.".into();
-        Some(pb::Pair { description, task: Some(task) })
+        Some(pb::Pair { description, task: Some(task), image: None })
     };
     let text = pair(Task::InstructionText("Write a haiku.".into()));
     let stored = pair(Task::Instruction("instructions/haiku-from-image".into()));

@@ -117,7 +117,8 @@ pub struct DescribePrompts {
     pub user_without: String,
 }
 
-fn user_file(see: See) -> &'static str {
+/// The file of a folder that asks for a description.
+pub fn user_file(see: See) -> &'static str {
     match see {
         See::Image => "describe.image.user.txt",
         See::Both => "describe.both.user.txt",

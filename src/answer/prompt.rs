@@ -73,7 +73,7 @@ fn is_description(see: &See) -> bool {
 }
 
 /// The system's and the user's file of a folder.
-fn files(see: See) -> [&'static str; 2] {
+pub fn files(see: See) -> [&'static str; 2] {
     match see {
         See::Description => ["answer.system.txt", "answer.user.txt"],
         See::Image => ["answer.image.system.txt", "answer.image.user.txt"],

@@ -6,10 +6,11 @@ use clap::{ArgGroup, Args};
 
 use super::args::KeepArgs;
 use super::exit::Exit;
-use super::run::{existing, export_with};
+use super::run::{existing, export_with, quiet_job};
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dataset::store::Store;
+use crate::measure::MeasureName;
 use crate::measure::keep::Keep;
 use crate::run::{DryRunOptions, RunFolder, dry_run, store_path};
 
@@ -29,6 +30,17 @@ pub struct FilterArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// With --dry-run: tell what taking these measures would cost, with commas, instead of what
+    /// expressions would leave out: the calls of those that a language model takes.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "dry_run",
+        conflicts_with = "keep"
+    )]
+    pub measures: Vec<String>,
+
     /// With --dry-run: print JSON for programs.
     #[arg(long, requires = "dry_run")]
     pub json: bool,
@@ -45,12 +57,46 @@ pub struct FilterArgs {
 /// `pairwright filter`.
 pub fn filter(args: &FilterArgs) -> Result<Exit, Error> {
     let mut config = existing(&args.out)?;
+    if !args.measures.is_empty() {
+        config.measure.enabled = named(&args.measures)?;
+        // Thresholds may look at other measures.
+        config.export.keep.clear();
+        return tell_cost(args, config);
+    }
     if let Some(keep) = args.keep.expressions() {
         config.export.keep = keep;
     }
     let keep = Keep::parse(&config.export.keep)?;
     keep.require_enabled(&config.measure.enabled)?;
     if args.dry_run { look(args, &config, &keep) } else { apply(args, config) }
+}
+
+fn named(names: &[String]) -> Result<Vec<MeasureName>, Error> {
+    let named = |name: &String| {
+        let known = || MeasureName::ALL.map(MeasureName::name).join(", ");
+        let unknown = || ConfigError::Value {
+            message: format!("--measures: there is no measure {name:?}; there are {}", known()),
+        };
+        MeasureName::named(name.trim()).ok_or_else(unknown)
+    };
+    Ok(names.iter().map(named).collect::<Result<_, _>>()?)
+}
+
+/// What taking measures would cost.
+fn tell_cost(args: &FilterArgs, config: Config) -> Result<Exit, Error> {
+    config.validate()?;
+    let job = quiet_job(&args.out, config)?;
+    let found = job.estimate_judging()?;
+    if args.json {
+        println!("{:#}", serde_json::json!({ "judging": found }));
+        return Ok(Exit::Done);
+    }
+    if found.is_empty() {
+        println!("none of these measures asks a language model");
+    }
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    print!("{}", told.join("\n"));
+    Ok(Exit::Done)
 }
 
 /// Reads the run beside whoever works in it.

@@ -178,7 +178,8 @@ fn require_run(out: &Path) -> Result<(), Error> {
     Err(DbError::absent(out, &store::SCHEMA).into())
 }
 
-fn quiet_job(out: &Path, config: Config) -> Result<Job, Error> {
+/// A job over a run that is there, which is not asked to stop.
+pub fn quiet_job(out: &Path, config: Config) -> Result<Job, Error> {
     let folder = RunFolder::take(out)?;
     Ok(Job::new(folder, config, progress::for_terminal(), Stop::default()))
 }

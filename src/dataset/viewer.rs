@@ -84,6 +84,17 @@ impl PhotoViewer {
         self.attach(&bytes).map_err(refused)
     }
 
+    /// The SHA-256 of a photo's bytes, by which a later [`PhotoViewer::show`] knows it again. Reads
+    /// the file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn sha256(&self, photo: &ImageRef) -> Result<String, ShowError> {
+        let refused = |source| ShowError::Image { photo: photo.clone(), source };
+        let bytes = self.photos.read(photo, &self.decode.limits).map_err(refused)?;
+        Ok(hash::sha256_hex(&bytes))
+    }
+
     /// As [`PhotoViewer::show`], of bytes that are there.
     ///
     /// # Errors
@@ -97,9 +108,17 @@ impl PhotoViewer {
     /// Whether a call that failed so is worth making again at once with a smaller photo: the server
     /// found it too large, and it can still be made smaller. All later photos are as small then.
     pub fn shrinks_after(&self, request: &ChatRequest, error: &LlmError) -> bool {
-        let LlmFault::PhotoTooLarge { .. } = error.fault else { return false };
         let images = request.messages.iter().flat_map(|message| &message.images);
-        let sent = images.filter_map(|image| longer_side(&image.bytes)).max().unwrap_or(0);
+        images.max_by_key(|image| longer_side(&image.bytes)).is_some_and(|largest| {
+            // The largest is what the server may have meant.
+            self.shrinks(largest, error)
+        })
+    }
+
+    /// As [`PhotoViewer::shrinks_after`], of the photo that was sent.
+    pub fn shrinks(&self, sent: &ImageAttachment, error: &LlmError) -> bool {
+        let LlmFault::PhotoTooLarge { .. } = error.fault else { return false };
+        let sent = longer_side(&sent.bytes).unwrap_or(0);
         if sent <= LEAST_SIDE {
             return false;
         }

@@ -12,6 +12,7 @@ use crate::base::db::DbError;
 use crate::base::failure::Failure;
 use crate::base::key::Key;
 use crate::base::{Stopped, hash};
+use crate::dataset::{ImageRef, PhotoViewer, ShowError};
 use crate::instruction::GenerateError;
 use crate::instruction::lineage::{GenerationStore, StoredFailure, StoredReply};
 use crate::llm::{ChatModel, ChatReply, ChatRequest, LlmError, Message, SamplingSettings, refused};
@@ -27,6 +28,16 @@ pub struct Question {
     pub messages: Vec<Message>,
     /// From which each attempt's seed follows.
     pub seed: u64,
+    /// What is attached to the last message.
+    pub photo: Option<ShownPhoto>,
+}
+
+/// A photo that a question shows.
+#[derive(Debug, Clone)]
+pub struct ShownPhoto {
+    pub image: ImageRef,
+    /// SHA-256 of its bytes; empty where it could not be read, so that it is not asked about.
+    pub sha256: String,
 }
 
 /// The replies to one question, in the order of the attempts; none when the call failed.
@@ -64,6 +75,8 @@ pub struct Asker<'a> {
     pub schema: Arc<SchemaUse>,
     /// Set once a question of this stage has a reply.
     pub answered: AtomicBool,
+    /// Shows the photos of questions that have some.
+    pub viewer: Option<Arc<PhotoViewer>>,
 }
 
 impl Asker<'_> {
@@ -79,7 +92,8 @@ impl Asker<'_> {
         good: Good,
     ) -> Result<Vec<Replies>, Error> {
         let (questioning, schema) = (Arc::clone(&self.questioning), Arc::clone(&self.schema));
-        let asking = Arc::new(Sheet { questioning, questions, good, schema });
+        let viewer = self.viewer.clone();
+        let asking = Arc::new(Sheet { questioning, questions, good, schema, viewer });
         asking.rekey(store)?;
         let (open, answered) = asking.open(store)?;
         self.answered.fetch_or(answered, Ordering::Relaxed);
@@ -134,6 +148,7 @@ struct Sheet {
     questions: Vec<Question>,
     good: Good,
     schema: Arc<SchemaUse>,
+    viewer: Option<Arc<PhotoViewer>>,
 }
 
 impl Sheet {
@@ -211,14 +226,31 @@ impl Sheet {
     fn key(&self, question: usize, number: u32) -> String {
         let Questioning { role, model, schema, retry, .. } = &*self.questioning;
         let retry = retry.as_deref().filter(|_| number > 1);
-        call_key(role, model, schema.as_ref(), retry, &self.plain(question, number))
+        let photo = self.questions[question].photo.as_ref();
+        let beside = Beside {
+            schema: schema.as_ref(),
+            retry,
+            photo: photo.map(|photo| photo.sha256.as_str()),
+        };
+        call_key(role, model, beside, &self.plain(question, number))
     }
 
-    /// The call without a schema and without what is told of an attempt before it.
+    /// The call without its photo, a schema and what is told of an attempt before it.
     fn plain(&self, question: usize, number: u32) -> ChatRequest {
         let Question { messages, seed, .. } = &self.questions[question];
         let seed = hash::call_seed(*seed, &["attempt", &number.to_string()]);
         ChatRequest::new(messages.clone(), self.questioning.settings.clone(), seed)
+    }
+
+    fn failed(&self, attempt: &Attempt, code: &str, reason: String, refused: bool) -> Row {
+        Row::Failure(StoredFailure {
+            key: self.key(attempt.question, attempt.number),
+            role: self.questioning.role.to_owned(),
+            subject: self.questions[attempt.question].subject.clone(),
+            code: code.to_owned(),
+            reason,
+            refused,
+        })
     }
 
     /// The turns that say why `last` was refused.
@@ -229,19 +261,24 @@ impl Sheet {
     }
 }
 
-fn call_key(
-    role: &str,
-    model: &str,
-    schema: Option<&Value>,
-    retry: Option<&str>,
-    request: &ChatRequest,
-) -> String {
+/// What a call has beside its texts.
+#[derive(Default)]
+struct Beside<'a> {
+    schema: Option<&'a Value>,
+    retry: Option<&'a str>,
+    /// SHA-256 of the photo that is shown.
+    photo: Option<&'a str>,
+}
+
+fn call_key(role: &str, model: &str, beside: Beside<'_>, request: &ChatRequest) -> String {
+    let Beside { schema, retry, photo } = beside;
     let ChatRequest { messages, settings, seed, .. } = request;
     let key = Key::new("call", 2).field("role", role).field("model", model);
     settings
         .add_to(key)
         .optional("schema", schema.map(Value::to_string))
         .optional("retry", retry)
+        .optional("photo", photo)
         .field("seed", *seed)
         .list("messages", messages.iter().map(|message| message.text.as_str()))
         .done()
@@ -251,9 +288,17 @@ impl Asking for Sheet {
     type Task = Attempt;
     type Row = Row;
 
+    const READS_FILES: bool = true;
+
     fn request(&self, attempt: &Attempt) -> Result<ChatRequest, Error> {
         let Attempt { question, number, last } = attempt;
         let mut request = self.plain(*question, *number);
+        let shown = self.questions[*question].photo.as_ref().zip(self.viewer.as_ref());
+        if let Some((ShownPhoto { image, sha256 }, viewer)) = shown {
+            let photo = viewer.show(image, Some(sha256))?;
+            // What is told of an attempt before this one comes after it.
+            request.messages.last_mut().into_iter().for_each(|one| one.images.push(photo.clone()));
+        }
         if let Some(last) = last {
             request.messages.extend(self.told(*question, last));
         }
@@ -295,18 +340,18 @@ impl Asking for Sheet {
         request: &ChatRequest,
         error: &LlmError,
     ) -> Option<Attempt> {
-        self.schema.goes_without(request, error).then(|| attempt.clone())
+        let shrinks =
+            self.viewer.as_ref().is_some_and(|viewer| viewer.shrinks_after(request, error));
+        (shrinks || self.schema.goes_without(request, error)).then(|| attempt.clone())
+    }
+
+    fn unaskable(&self, attempt: &Attempt, error: &Error) -> Option<Row> {
+        error.get::<ShowError>()?;
+        Some(self.failed(attempt, error.code(), error.to_string(), false))
     }
 
     fn failure(&self, attempt: &Attempt, error: &LlmError, fate: Fate) -> Row {
-        Row::Failure(StoredFailure {
-            key: self.key(attempt.question, attempt.number),
-            role: self.questioning.role.to_owned(),
-            subject: self.questions[attempt.question].subject.clone(),
-            code: error.code().to_owned(),
-            reason: error.to_string(),
-            refused: fate == Fate::Refused,
-        })
+        self.failed(attempt, error.code(), error.to_string(), fate == Fate::Refused)
     }
 }
 
@@ -320,7 +365,11 @@ mod tests {
         let messages = vec![Message::system("a"), Message::user("b")];
         let request = ChatRequest::new(messages, SamplingSettings::default(), 5);
         let schema = serde_json::json!({});
-        let key = call_key("augment", "m", Some(&schema), None, &request);
-        assert_eq!(key, "call2-ff037d387313bdfdb200926d734ff703");
+        let key = |photo| {
+            let beside = Beside { schema: Some(&schema), retry: None, photo };
+            call_key("augment", "m", beside, &request)
+        };
+        assert_eq!(key(None), "call2-ff037d387313bdfdb200926d734ff703");
+        assert_ne!(key(Some("0a")), key(Some("0b")), "another photo is another question");
     }
 }

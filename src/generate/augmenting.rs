@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::Error;
 use crate::base::hash;
+use crate::dataset::PhotoViewer;
 use crate::instruction::augment::{
     Candidate, GenerateConfig, Judge, Judged, Pool, PoolEntry, SeedPool,
 };
@@ -14,7 +15,7 @@ use crate::instruction::prompt::AugmentPrompts;
 use crate::instruction::wording::normal_form;
 use crate::instruction::{Seeds, reply};
 
-use super::asking::{Asker, Good, Question, Replies};
+use super::asking::{Asker, Good, Question, Replies, ShownPhoto};
 use super::vectors::Vectors;
 
 /// Refusals of one reply that the next attempt is told.
@@ -27,6 +28,8 @@ pub struct AugmentStage<'a> {
     pub seeds: &'a Seeds,
     /// Seed of the generation.
     pub seed: u64,
+    /// Where the model is shown the photos.
+    pub viewer: Option<Arc<PhotoViewer>>,
 }
 
 /// An instruction as it was read, before it is judged.
@@ -99,7 +102,13 @@ impl AugmentStage<'_> {
             let seed = hash::seed(self.seed, &["augment", &one.id, &one.text]);
             let count = self.config.per_description;
             let messages = self.prompts.build(&seeds, one, count, seed);
-            Question { subject: one.id.clone(), messages, seed }
+            let photo = one.photo.clone().zip(self.viewer.as_ref());
+            let photo = photo.map(|(image, viewer)| {
+                // The asking says why it cannot be read.
+                let sha256 = viewer.sha256(&image).unwrap_or_default();
+                ShownPhoto { image, sha256 }
+            });
+            Question { subject: one.id.clone(), messages, seed, photo }
         };
         round.iter().zip(drawn).map(question).collect()
     }
@@ -170,7 +179,7 @@ fn is_good(judge: &Arc<RwLock<Judge>>, round: &[Description]) -> Good {
     Arc::new(move |at, text| {
         let (_, found) = reply::read(text).map_err(|unread| unread.told().to_owned())?;
         let judge = judge.read().unwrap_or_else(PoisonError::into_inner);
-        let descriptions = [round[at].text.as_str()];
+        let descriptions = round[at].said();
         let mut refused = Vec::with_capacity(found.len());
         for text in &found {
             match judge.alone(Candidate { text, descriptions: &descriptions }) {
@@ -191,7 +200,7 @@ fn alone(judge: &Judge, round: &[Description], read: &Read) -> Judged {
     if read.surplus {
         return Err(Refusal { code: "surplus".into(), reason: "more than was asked for".into() });
     }
-    let descriptions = [round[read.at].text.as_str()];
+    let descriptions = round[read.at].said();
     judge.alone(Candidate { text: &read.text, descriptions: &descriptions })
 }
 

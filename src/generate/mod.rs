@@ -24,7 +24,9 @@ use crate::Error;
 use crate::base::Stopped;
 use crate::base::db::DbError;
 use crate::config::Config;
+use crate::dataset::names::Names;
 use crate::dataset::source::{self, SourceError, SourceOptions};
+use crate::dataset::{PhotoViewer, Photos};
 use crate::instruction::augment::{Structured, list_schema, one_schema};
 use crate::instruction::descriptions::Descriptions;
 use crate::instruction::embed::TextEmbedder;
@@ -33,7 +35,7 @@ use crate::instruction::prompt::{self, AugmentPrompts, SummarizePrompts};
 use crate::instruction::{GenerateError, Seeds};
 use crate::llm::{
     self, Account, BuiltInSet, ChatModel, Ledger, LlmConfig, LlmError, PromptSource,
-    SamplingSettings, SpentBefore,
+    SamplingSettings, See, SpentBefore,
 };
 use crate::model::ModelSource;
 use crate::sandbox::FileAccess;
@@ -44,7 +46,7 @@ use self::clustering::ClusterStage;
 use self::models::{augment_llm, augment_section, summarize_llm, summarize_section};
 use self::summarizing::SummarizeStage;
 use self::vectors::Vectors;
-use crate::work::{Backend, Phase, Progress, Stop};
+use crate::work::{Backend, Phase, Progress, Stop, lacks_sight};
 
 pub use clustering::ClusterFacts;
 pub use folder::GenerationFolder;
@@ -140,7 +142,7 @@ impl Generation {
         Ok(Inputs {
             seeds,
             descriptions,
-            augment: AugmentPrompts::read(folder, &built_in)?,
+            augment: AugmentPrompts::read(folder, &built_in, generate.see)?,
             augment_settings: generate.resolved_settings(&augment_llm(&self.config).target),
             summarize_settings: self.summarize_settings(&summarize),
             summarize,
@@ -152,7 +154,7 @@ impl Generation {
         let chosen = self.config.generate.prompts.as_ref();
         let (summarize, _) = PromptSource::resolve(chosen, &summarize_llm(&self.config).target);
         let (augment, folder) = PromptSource::resolve(chosen, &augment_llm(&self.config).target);
-        (prompt::built_in(augment, summarize), folder)
+        (prompt::built_in((augment, self.config.generate.see), summarize), folder)
     }
 
     fn summarize_settings(&self, prompts: &SummarizePrompts) -> SamplingSettings {
@@ -164,18 +166,25 @@ impl Generation {
     /// default settings. What is set by the user stays.
     fn going_on(&self, mut inputs: Inputs, store: &GenerationStore) -> Result<Inputs, Error> {
         let (generate, store) = (&self.config.generate, store.database());
-        let name = PromptSource::kept_as(generate.prompts.as_ref(), "prompts");
+        let name = match generate.see {
+            See::Description => "prompts".to_owned(),
+            see => format!("prompts that see {}", see.name()),
+        };
+        let name = PromptSource::kept_as(generate.prompts.as_ref(), &name);
         let (today, folder) = self.prompts();
         // Release 0.1.0 kept no texts; its generations asked with the small set.
         let today = || {
             let begun = store.meta(RESOLVED)?.is_some();
             let chosen = generate.prompts.as_ref();
-            let old = begun && PromptSource::may_be_unnamed(chosen, "prompts", store)?;
-            let small = || prompt::built_in(BuiltInSet::Small, BuiltInSet::Small);
+            let old = begun
+                && !generate.see.shows_photo()
+                && PromptSource::may_be_unnamed(chosen, "prompts", store)?;
+            let small = BuiltInSet::Small;
+            let small = || prompt::built_in((small, See::Description), small);
             Ok(if old { small() } else { today })
         };
         let built_in = store.began_with_or(&name, today)?;
-        inputs.augment = AugmentPrompts::read(folder, &built_in)?;
+        inputs.augment = AugmentPrompts::read(folder, &built_in, generate.see)?;
         inputs.summarize = SummarizePrompts::read(folder, &built_in)?;
         // Defaults follow from the backend, and the room for a reply from what is asked for.
         if generate.settings.is_none() {
@@ -207,7 +216,27 @@ impl Generation {
             fields: source.fields.clone(),
             limit: source.limit,
         };
-        Descriptions::of_source(&*source::open(&resolve(path)?, &options)?)
+        let source = source::open(&resolve(path)?, &options)?;
+        let mut all = Descriptions::of_source(&*source, self.config.generate.see.shows_photo())?;
+        let names = Names::new(&self.access, source.image_root());
+        for photo in all.found.iter_mut().filter_map(|one| one.photo.as_mut()) {
+            if self.access.stamp(photo).is_empty()
+                && let Some(found) = names.find(photo)
+            {
+                *photo = found;
+            }
+        }
+        Ok(all)
+    }
+
+    /// What shows photos to the augmenting model, where it is to see them.
+    fn viewer(&self) -> Option<Arc<PhotoViewer>> {
+        let Config { generate, image, .. } = &*self.config;
+        generate.see.shows_photo().then(|| {
+            let photos = Arc::new(self.access.clone());
+            let llm = augment_llm(&self.config);
+            Arc::new(PhotoViewer::new(photos, image.decode_options(), llm))
+        })
     }
 
     async fn generate(&self, inputs: Inputs, models: Models) -> Result<GenerationSummary, Error> {
@@ -217,6 +246,14 @@ impl Generation {
             Some(ledger) => Arc::clone(ledger),
             None => Ledger::open(self.folder.path(), || spent_before(&store))?,
         };
+        // Asked at once, also where the calls go by the batch.
+        if self.config.generate.see.shows_photo() {
+            let cancel = self.stop.abort_token();
+            let db = store.database();
+            if let Some(blind) = lacks_sight(db, &models.augment, &*augment, &cancel).await? {
+                return Err(GenerateError::Llm(blind).into());
+            }
+        }
         let augment = on_account(augment, (&ledger, "augment"), augment_section(&self.config))?;
         let section = summarize_section(&self.config);
         let summarize = on_account(summarize, (&ledger, "summarize"), section)?;
@@ -265,7 +302,8 @@ impl Generation {
 
     fn augment_stage<'a>(&'a self, inputs: &'a Inputs) -> AugmentStage<'a> {
         let Inputs { seeds, augment: prompts, .. } = inputs;
-        AugmentStage { config: &self.config.generate, prompts, seeds, seed: self.config.seed }
+        let (config, seed) = (&self.config.generate, self.config.seed);
+        AugmentStage { config, prompts, seeds, seed, viewer: self.viewer() }
     }
 
     fn cluster_stage(&self) -> ClusterStage<'_> {
@@ -302,7 +340,8 @@ impl Generation {
             retry: inputs.augment.retry().map(str::to_owned),
             model: model.name().to_owned(),
         };
-        self.asker(backend, model, Phase::Augment, questioning)
+        let viewer = self.viewer();
+        Asker { viewer, ..self.asker(backend, model, Phase::Augment, questioning) }
     }
 
     fn summarize_asker(
@@ -343,6 +382,7 @@ impl Generation {
             progress: &*self.progress,
             schema: Arc::default(),
             answered: AtomicBool::default(),
+            viewer: None,
         }
     }
 

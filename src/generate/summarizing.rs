@@ -111,7 +111,8 @@ impl SummarizeStage<'_> {
             let raws: Vec<RawRow> = shown.into_iter().map(|at| own[at].clone()).collect();
             let text =
                 |raw: &RawRow| descriptions.get(raw.description).map(|(_, text)| text.clone());
-            let descriptions = raws.iter().filter_map(text).collect();
+            let said = raws.iter().filter_map(text);
+            let descriptions = said.filter(|text| !text.is_empty()).collect();
             clusters.push(Shown { raws, descriptions });
         }
         Ok(clusters)
@@ -121,7 +122,7 @@ impl SummarizeStage<'_> {
         let texts: Vec<&str> = shown.raws.iter().map(|raw| raw.text.as_str()).collect();
         let seed = hash::seed(self.seed, &[&["summarize"], texts.as_slice()].concat());
         let subject = format!("cluster {cluster}");
-        Question { subject, messages: self.prompts.build(&texts), seed }
+        Question { subject, messages: self.prompts.build(&texts), seed, photo: None }
     }
 
     /// Knows the seeds only: what it says of a reply must not depend on other clusters.

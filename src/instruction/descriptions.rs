@@ -1,5 +1,5 @@
-//! The descriptions that instructions are written for: from any source of photos, or from a plain
-//! list of texts.
+//! What instructions are written for: descriptions from any source of photos, with their photos
+//! where these are shown, or from a plain list of texts.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -10,8 +10,9 @@ use serde::Deserialize;
 use super::GenerateError;
 use crate::Error;
 use crate::base::hash;
-use crate::dataset::record::{Rejection, Stage};
-use crate::dataset::source::{Source, SourceEvent};
+use crate::dataset::ImageRef;
+use crate::dataset::record::{Rejection, SourceRecord, Stage};
+use crate::dataset::source::{Source, SourceError, SourceEvent};
 
 /// Longest description in bytes; a longer one would not fit any prompt.
 const MAX_BYTES: usize = 64 * 1024;
@@ -21,15 +22,23 @@ const MAX_BYTES: usize = 64 * 1024;
 pub struct Description {
     /// The user's own id, unique in its source.
     pub id: String,
+    /// Empty only of a photo of which nothing is said.
     pub text: String,
     /// The captions that the text joins, apart; none where it is one.
     pub captions: Vec<String>,
+    /// The photo, where the model is shown it.
+    pub photo: Option<ImageRef>,
 }
 
 impl Description {
     /// The key made of the text alone.
     pub fn key(&self) -> String {
         hash::key(&["description", &self.text])
+    }
+
+    /// What is said of the photo, for whoever compares with it.
+    pub fn said(&self) -> Vec<&str> {
+        Some(&*self.text).into_iter().filter(|text| !text.is_empty()).collect()
     }
 }
 
@@ -43,25 +52,33 @@ pub struct Descriptions {
 }
 
 impl Descriptions {
-    /// Reads the descriptions of a source of photos; the photos are not looked at.
+    /// Reads the descriptions of a source of photos. The photos are not looked at; where they are to
+    /// be `shown`, those of which nothing is said count, too.
     ///
     /// # Errors
     /// The source as a whole cannot be read.
-    pub fn of_source(source: &dyn Source) -> Result<Self, Error> {
+    pub fn of_source(source: &dyn Source, shown: bool) -> Result<Self, Error> {
         let mut all = Self { origin: source.describe(), ..Self::default() };
-        source.read(&mut |event| {
+        let read = source.read(&mut |event| {
             match event {
-                SourceEvent::Record(record) => {
-                    let captions = record.descriptions.clone();
-                    all.push(&record.id, &record.description, captions, &record.origin)
-                }
+                SourceEvent::Record(record) => all.push_record(record, shown),
+                SourceEvent::Undescribed(record, _) if shown => all.push_record(record, shown),
                 SourceEvent::Undescribed(_, rejection) | SourceEvent::Rejected(rejection) => {
                     all.rejected.push(rejection)
                 }
             }
             ControlFlow::Continue(())
-        })?;
-        Ok(all)
+        });
+        match read {
+            // Photos without a text are enough where they are shown.
+            Err(SourceError::NoUsableItem { .. }) if !all.found.is_empty() => Ok(all),
+            read => Ok(read.map(|()| all)?),
+        }
+    }
+
+    fn push_record(&mut self, record: SourceRecord, shown: bool) {
+        let SourceRecord { id, image, description: text, descriptions: captions, origin } = record;
+        self.push(Description { id, text, captions, photo: shown.then_some(image) }, &origin);
     }
 
     /// Reads a list: `.txt` with one description per line (ids `line-N`), else JSON lines with
@@ -81,7 +98,7 @@ impl Descriptions {
             let place = format!("{}:{}", path.display(), index + 1);
             match (line.trim(), plain) {
                 ("", _) => {}
-                (line, true) => all.push(&format!("line-{}", index + 1), line, Vec::new(), &place),
+                (line, true) => all.push(text_alone(format!("line-{}", index + 1), line), &place),
                 (line, false) => all.push_row(line, index + 1, &place, &mut ids),
             }
         }
@@ -101,23 +118,26 @@ impl Descriptions {
             return self.reject(place, "duplicate_id", format!("the id {id:?} is there already"));
         }
         match row.description.or(row.caption).or(row.text) {
-            Some(text) => self.push(&id, &text, Vec::new(), place),
+            Some(text) => self.push(text_alone(id, &text), place),
             None => {
                 self.reject(place, "missing_description", "no description, caption or text".into())
             }
         }
     }
 
-    fn push(&mut self, id: &str, text: &str, captions: Vec<String>, place: &str) {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if !text.chars().any(char::is_alphabetic) {
-            return self.reject(place, "empty_description", "no letter in it".into());
+    fn push(&mut self, mut one: Description, place: &str) {
+        one.text = one.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !one.text.chars().any(char::is_alphabetic) {
+            if one.photo.is_none() {
+                return self.reject(place, "empty_description", "no letter in it".into());
+            }
+            (one.text, one.captions) = (String::new(), Vec::new());
         }
-        if text.len() > MAX_BYTES {
-            let reason = format!("{} bytes, the limit is {MAX_BYTES}", text.len());
+        if one.text.len() > MAX_BYTES {
+            let reason = format!("{} bytes, the limit is {MAX_BYTES}", one.text.len());
             return self.reject(place, "description_too_long", reason);
         }
-        self.found.push(Description { id: id.to_owned(), text, captions });
+        self.found.push(one);
     }
 
     fn reject(&mut self, place: &str, code: &str, reason: String) {
@@ -151,6 +171,10 @@ struct Row {
     description: Option<String>,
     caption: Option<String>,
     text: Option<String>,
+}
+
+fn text_alone(id: String, text: &str) -> Description {
+    Description { id, text: text.to_owned(), captions: Vec::new(), photo: None }
 }
 
 fn id_text(id: &serde_json::Value) -> String {
@@ -200,6 +224,7 @@ mod tests {
             id: n.to_string(),
             text: format!("Photo {n}."),
             captions: Vec::new(),
+            photo: None,
         };
         let drawn = |seed| {
             let mut all = Descriptions { found: (0..40).map(one).collect(), ..Default::default() };

@@ -15,7 +15,7 @@ use super::descriptions::Description;
 use crate::base::hash;
 use crate::base::tokens::break_up;
 use crate::llm::template::{placeholders, render};
-use crate::llm::{BuiltInSet, Message, captions};
+use crate::llm::{BuiltInSet, Message, See, captions};
 
 /// One file: its name, and its text in each built-in set. A file that the small set lacks may be
 /// missing anywhere.
@@ -63,6 +63,32 @@ const AUGMENT: [Template; 5] = [
     template!("augment.retry.txt", Some(&[&["reason"]]), capable only),
 ];
 
+/// For a model that is shown the photo alone. Examples stand in captions, so that none are shown.
+const AUGMENT_IMAGE: [Template; 4] = [
+    template!("augment.image.system.txt", Some(&[]), capable only),
+    template!("augment.seeds.txt", &[&["seed_count"]]),
+    template!("augment.image.user.txt", Some(&[&["count"]]), capable only),
+    template!("augment.retry.txt", Some(&[&["reason"]]), capable only),
+];
+
+/// For a model that is shown the photo and its captions, where it has some.
+const AUGMENT_BOTH: [Template; 6] = [
+    template!("augment.both.system.txt", Some(&[]), capable only),
+    template!("augment.seeds.txt", &[&["seed_count"]]),
+    template!("augment.user.txt", &[&["description", "captions"], &["count"]]),
+    template!("augment.image.user.txt", Some(&[&["count"]]), capable only),
+    template!("augment.examples.jsonl", None, capable only),
+    template!("augment.retry.txt", Some(&[&["reason"]]), capable only),
+];
+
+fn augment_templates(see: See) -> &'static [Template] {
+    match see {
+        See::Description => &AUGMENT,
+        See::Image => &AUGMENT_IMAGE,
+        See::Both => &AUGMENT_BOTH,
+    }
+}
+
 const SUMMARIZE: [Template; 4] = [
     template!("summarize.system.txt", &[]),
     template!("summarize.user.txt", &[&["instructions"]]),
@@ -82,14 +108,16 @@ pub struct Prompts {
 /// Built-in texts by file name, as a generation began with them.
 pub type BuiltIn = BTreeMap<String, String>;
 
-/// The texts that are compiled into the binary: of the augment stage from one set, of the summarise
-/// stage from another.
-pub fn built_in(augment: BuiltInSet, summarize: BuiltInSet) -> BuiltIn {
+/// The texts that are compiled into the binary: of the augment stage for a model that gets to know
+/// so much of a photo from one set, of the summarise stage from another. There is one set for models
+/// that see: a model that sees is no small one.
+pub fn built_in((augment, see): (BuiltInSet, See), summarize: BuiltInSet) -> BuiltIn {
+    let augment = if see.shows_photo() { BuiltInSet::Capable } else { augment };
     let texts = |templates: &'static [Template], set| {
         let text = move |one: &Template| Some((one.name.to_owned(), one.of(set)?.to_owned()));
         templates.iter().filter_map(text)
     };
-    texts(&AUGMENT, augment).chain(texts(&SUMMARIZE, summarize)).collect()
+    texts(augment_templates(see), augment).chain(texts(&SUMMARIZE, summarize)).collect()
 }
 
 impl Prompts {
@@ -188,22 +216,29 @@ struct AugmentExample {
 pub struct AugmentPrompts {
     pub prompts: Prompts,
     examples: Vec<AugmentExample>,
+    see: See,
 }
 
 impl AugmentPrompts {
-    /// Reads `augment.*` from `folder`; what is not there comes from `built_in`.
+    /// Reads the files for what is seen from `folder` (`augment.*`); what is not there comes from
+    /// `built_in`.
     ///
     /// # Errors
     /// A file cannot be read, its placeholders are wrong, or an example is none.
-    pub fn read(folder: Option<&Path>, built_in: &BuiltIn) -> Result<Self, GenerateError> {
-        let prompts = Prompts::read(folder, &AUGMENT, built_in)?;
+    pub fn read(
+        folder: Option<&Path>,
+        built_in: &BuiltIn,
+        see: See,
+    ) -> Result<Self, GenerateError> {
+        let prompts = Prompts::read(folder, augment_templates(see), built_in)?;
         let examples = prompts.examples(folder, "augment.examples.jsonl")?;
-        Ok(Self { prompts, examples })
+        Ok(Self { prompts, examples, see })
     }
 
     /// The seeds as an earlier turn of the model, then (where the prompts have some) an example of
     /// an image, drawn by `seed`, with instructions that follow from it, then the image and what is
-    /// wanted: models follow what they seem to have said better than what they are told.
+    /// wanted: models follow what they seem to have said better than what they are told. A photo
+    /// that is shown is to be attached to the last message.
     pub fn build(
         &self,
         seeds: &[&str],
@@ -212,8 +247,13 @@ impl AugmentPrompts {
         seed: u64,
     ) -> Vec<Message> {
         let seed_count = seeds.len().to_string();
+        let system = match self.see {
+            See::Description => "augment.system.txt",
+            See::Image => "augment.image.system.txt",
+            See::Both => "augment.both.system.txt",
+        };
         let mut messages = vec![
-            Message::system(self.prompts.turn("augment.system.txt", &[])),
+            Message::system(self.prompts.turn(system, &[])),
             Message::user(self.prompts.turn("augment.seeds.txt", &[("seed_count", &seed_count)])),
             Message::assistant(json!({ "instructions": broken_up(seeds) }).to_string()),
         ];
@@ -232,7 +272,10 @@ impl AugmentPrompts {
     fn asked(&self, description: &str, captions: &[String], count: usize) -> Message {
         let (list, count) = (captions::of(captions, description), count.to_string());
         let values = [("description", description), ("captions", &list), ("count", &count)];
-        Message::user(self.prompts.turn("augment.user.txt", &values))
+        // Nobody says anything of a photo that is shown without captions.
+        let alone = self.see == See::Image || (self.see == See::Both && description.is_empty());
+        let user = if alone { "augment.image.user.txt" } else { "augment.user.txt" };
+        Message::user(self.prompts.turn(user, &values))
     }
 
     /// What a try after a refused reply is told, with `{reason}`; `None`: nothing.
@@ -312,10 +355,14 @@ mod tests {
     use super::*;
     use crate::llm::refused;
 
+    fn augment_of(set: BuiltInSet, see: See) -> AugmentPrompts {
+        AugmentPrompts::read(None, &built_in((set, see), set), see).expect("built in")
+    }
+
     fn of(set: BuiltInSet) -> (AugmentPrompts, SummarizePrompts) {
-        let built_in = built_in(set, set);
-        let augment = AugmentPrompts::read(None, &built_in).expect("built in");
-        (augment, SummarizePrompts::read(None, &built_in).expect("built in"))
+        let built_in = built_in((set, See::Description), set);
+        let summarize = SummarizePrompts::read(None, &built_in).expect("built in");
+        (augment_of(set, See::Description), summarize)
     }
 
     fn told(prompts: &Prompts, messages: &[Message]) -> String {
@@ -349,6 +396,7 @@ mod tests {
                 id: "a".into(),
                 text: "A {count} of cats. Two cats.".into(),
                 captions: vec!["A {count} of cats.".into(), "Two cats.".into()],
+                photo: None,
             };
             let mut messages = augment.build(&seeds, &shown, 3, 7);
             messages.extend(reason(augment.retry()));
@@ -358,6 +406,30 @@ mod tests {
             messages.extend(reason(summarize.retry()));
             let text = told(&summarize.prompts, &messages);
             insta::assert_snapshot!(format!("summarize_{}", set.name()), text);
+        }
+    }
+
+    /// With what is seen beside the texts; whether captions are told is the same for both sets.
+    #[test]
+    fn prompts_of_models_that_see_tell_captions_where_there_are_some() {
+        let seeds = ["Write a poem about the image."];
+        let shown = |text: &str| Description {
+            id: "a".into(),
+            text: text.into(),
+            captions: Vec::new(),
+            photo: None,
+        };
+        for (see, name) in [(See::Image, "image"), (See::Both, "both")] {
+            let augment = augment_of(BuiltInSet::Small, see);
+            assert_eq!(augment, augment_of(BuiltInSet::Capable, see), "one set");
+            let messages = augment.build(&seeds, &shown("Two cats."), 3, 7);
+            let last = messages.last().expect("a turn").text.clone();
+            assert_eq!(last.contains("Two cats."), see == See::Both);
+            let text = told(&augment.prompts, &messages);
+            insta::assert_snapshot!(format!("augment_{name}"), text);
+            let messages = augment.build(&seeds, &shown(""), 3, 7);
+            let last = &messages.last().expect("a turn").text;
+            assert!(last.starts_with("The next image is attached."), "{last}");
         }
     }
 
@@ -387,9 +459,10 @@ mod tests {
     #[test]
     fn wrong_placeholders_are_named_and_missing_files_are_built_in() {
         let folder = tempfile::tempdir().expect("temp dir");
-        let texts = built_in(BuiltInSet::Capable, BuiltInSet::Capable);
-        let read = || AugmentPrompts::read(Some(folder.path()), &texts);
-        let whole = AugmentPrompts::read(None, &texts).expect("built in");
+        let capable = BuiltInSet::Capable;
+        let texts = built_in((capable, See::Description), capable);
+        let read = || AugmentPrompts::read(Some(folder.path()), &texts, See::Description);
+        let whole = augment_of(capable, See::Description);
         assert_eq!(read().expect("empty folder"), whole);
         let user = folder.path().join("augment.user.txt");
         for (text, wanted) in [

@@ -215,7 +215,7 @@ fn of_pairs(folder: &Path) -> Result<JobProgress, Error> {
         rejected: rejected.into_iter().map(Into::into).collect(),
         pairs: store.count_pairs(matching)?,
         answers_accepted: store.token_totals(matching, answering)?.accepted,
-        answers_failed: store.failure_counts()?.iter().map(|(_, count, _)| count).sum(),
+        answers_failed: store.count_failed_pairs()?,
         ..JobProgress::default()
     })
 }

@@ -225,7 +225,7 @@ impl LlmConfig {
     }
 
     /// The prices, where both are set.
-    pub(super) fn prices(&self) -> Option<Prices> {
+    pub fn prices(&self) -> Option<Prices> {
         let (prompt, completion) =
             self.price_per_million_prompt_tokens.zip(self.price_per_million_completion_tokens)?;
         Some(Prices { prompt, completion, batch_factor: self.batch_price_factor })

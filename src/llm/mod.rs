@@ -37,11 +37,14 @@ pub use error::{CODES, LlmError, LlmFault};
 pub use local::{LocalChat, SERVER_VARIABLE};
 pub use openai::{OpenAiChat, read_reply};
 pub use parameter::{Adaptation, Parameter};
-pub use probe::probe_sight;
+pub use probe::{QUESTION as SIGHT_QUESTION, probe_sight};
 pub use prompt_source::{BuiltInSet, PromptSource};
 pub use see::See;
 pub use settings::SamplingSettings;
-pub use spending::{Account, CALL_OVERHEAD, CHARACTERS_PER_TOKEN, Ledger, SpentBefore};
+pub use spending::{
+    Account, CALL_OVERHEAD, CHARACTERS_PER_TOKEN, Ledger, ROLES, RoleTally, SpentBefore,
+    TOKENS_PER_IMAGE, tallied, tallies,
+};
 pub use spent::{Prices, RoleSpent, Spending, Spent};
 pub use stats::StatsSnapshot;
 

@@ -28,7 +28,8 @@ const COLOURS: [&str; 12] = [
 const SQUARE: u32 = 112;
 const GAP: u32 = 28;
 
-const QUESTION: &str = "The picture shows four squares in a row on white. Name the colour of each, \
+/// What is asked of the picture.
+pub const QUESTION: &str = "The picture shows four squares in a row on white. Name the colour of each, \
     from left to right: four words, nothing else.";
 
 /// Models that reason before they answer need some.

@@ -99,6 +99,7 @@ fn measures() -> Vec<MeasureReport> {
     vec![
         MeasureReport {
             name: "objects_unsupported".into(),
+            meaning: "things that the answer takes for there, 0 or more".into(),
             samples: 3,
             missing: 1,
             values: MeasuredValues::Numbers(values),
@@ -106,6 +107,7 @@ fn measures() -> Vec<MeasureReport> {
         },
         MeasureReport {
             name: "language".into(),
+            meaning: String::new(),
             samples: 3,
             missing: 0,
             values: MeasuredValues::Words(vec![("en".into(), 2), ("de".into(), 1)]),

@@ -10,6 +10,8 @@ use super::histogram::Histogram;
 #[derive(Debug, Clone, Serialize)]
 pub struct MeasureReport {
     pub name: String,
+    /// What its values say, in a few words with their range; empty for a field, whose name says it.
+    pub meaning: String,
     /// Accepted samples, with and without a value.
     pub samples: u64,
     /// Those without a value.

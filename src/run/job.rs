@@ -32,6 +32,7 @@ use super::summary::Summary;
 use super::{RunError, RunFolder, exporting, ingest, measuring, reporting};
 use crate::work::{Backend, Feed, Feeder, Phase, Progress, Stop, blocking, feed};
 
+pub use judge::JudgingEstimate;
 pub use resources::{OnDeadBackend, Resources};
 
 /// One run in this process.

@@ -121,16 +121,40 @@ impl Judge {
         let mut estimate = Estimate::default();
         let mut after = (-1, 0);
         while let Some((tasks, last)) = self.page(store, samples, after)? {
+            tasks.iter().for_each(|task| self.add(&mut estimate, task));
+            after = last;
+        }
+        Ok(estimate)
+    }
+
+    /// Tells what asking would take, and keeps nothing.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn look(&self, store: &Store, samples: &Samples) -> Result<Estimate, Error> {
+        let mut estimate = Estimate::default();
+        let mut after = (-1, 0);
+        while let Some((tasks, last)) = self.found(store, samples, after)? {
             for task in &tasks {
-                estimate.calls += 1;
-                let request = self.ask(task);
-                let characters = request.messages.iter().map(|one| one.text.chars().count());
-                let reply_tokens = request.settings.max_tokens;
-                estimate.add(characters.sum(), self.see.shows_photo(), reply_tokens);
+                let (_, answer) = &*task.sample;
+                match self.question.settle(&answer.text, &task.replies, self.attempts) {
+                    Some(_) => {
+                        (estimate.calls, estimate.kept) = (estimate.calls + 1, estimate.kept + 1)
+                    }
+                    None => self.add(&mut estimate, task),
+                }
             }
             after = last;
         }
         Ok(estimate)
+    }
+
+    fn add(&self, estimate: &mut Estimate, task: &Task) {
+        estimate.calls += 1;
+        let request = self.ask(task);
+        let characters = request.messages.iter().map(|one| one.text.chars().count());
+        let reply_tokens = request.settings.max_tokens;
+        estimate.add(characters.sum(), self.see.shows_photo(), reply_tokens);
     }
 
     /// Asks about every sample that lacks a value. Each reply is kept when it comes. A stop lets
@@ -200,16 +224,9 @@ impl Judge {
         samples: &Samples,
         after: Place,
     ) -> Result<Option<(Vec<Task>, Place)>, Error> {
-        let names: Vec<&str> = self.measures.iter().map(|name| name.name()).collect();
-        let Samples { match_conf, answer_conf } = samples;
-        let confs = [match_conf.as_str(), answer_conf];
-        let found = store.samples_to_judge(confs, &names, &self.version, after, PAGE)?;
-        let Some((last, _)) = found.last() else { return Ok(None) };
-        let last = (last.seq, last.rank);
+        let Some((found, last)) = self.found(store, samples, after)? else { return Ok(None) };
         let (mut tasks, mut known) = (Vec::new(), Vec::new());
-        for (pair, answer) in found {
-            let replies = store.judge_replies(&answer.answer_key, &self.conf)?;
-            let task = Task { sample: Arc::new((pair, answer)), replies };
+        for task in found {
             match self.settled(&task)? {
                 Some(values) => known.push(values),
                 None => tasks.push(task),
@@ -219,6 +236,27 @@ impl Judge {
             store.put_judged(self.under(), &known)?;
         }
         Ok(Some((tasks, last)))
+    }
+
+    /// The samples after `after` that lack a value, with the replies that are kept, and the place of
+    /// the last one; `None` behind the last.
+    fn found(
+        &self,
+        store: &Store,
+        samples: &Samples,
+        after: Place,
+    ) -> Result<Option<(Vec<Task>, Place)>, DbError> {
+        let names: Vec<&str> = self.measures.iter().map(|name| name.name()).collect();
+        let Samples { match_conf, answer_conf } = samples;
+        let confs = [match_conf.as_str(), answer_conf];
+        let found = store.samples_to_judge(confs, &names, &self.version, after, PAGE)?;
+        let Some((last, _)) = found.last() else { return Ok(None) };
+        let last = (last.seq, last.rank);
+        let task = |(pair, answer): (Pair, AnswerRow)| {
+            let replies = store.judge_replies(&answer.answer_key, &self.conf)?;
+            Ok(Task { sample: Arc::new((pair, answer)), replies })
+        };
+        Ok(Some((found.into_iter().map(task).collect::<Result<_, DbError>>()?, last)))
     }
 
     /// What calls leave, as it is kept.

@@ -37,7 +37,7 @@ use crate::work::FolderError;
 pub use dry_run::{DryRun, DryRunOptions, Effect, Means, Shown, dry_run};
 pub use folder::{RunFolder, store_path};
 pub use holding::hold_near_duplicates;
-pub use job::{Job, OnDeadBackend, Resources};
+pub use job::{Job, JudgingEstimate, OnDeadBackend, Resources};
 pub use nothing::{Cause, LostAt, Nothing};
 pub use settings::Settings;
 pub use summary::Summary;

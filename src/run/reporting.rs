@@ -192,7 +192,7 @@ impl Page<'_> {
         let records = new + ready + bad;
         let pairs = self.store.count_current_pairs(pass, conf)?;
         let totals = self.store.token_totals(conf, self.answer_conf())?;
-        let failed: u64 = self.store.failure_counts()?.iter().map(|(_, count, _)| count).sum();
+        let failed = self.store.count_failed_pairs()?;
         let step = |stage: &str, input, output, rejected, failed| report::FunnelStep {
             stage: stage.into(),
             input,

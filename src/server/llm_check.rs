@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -21,6 +22,8 @@ const ATTEMPTS: u32 = 2;
 pub(super) struct Candidates {
     pub descriptions: Vec<String>,
     pub list: Vec<Candidate>,
+    /// The photo's file, where the model is to see it.
+    pub photo: Option<Bytes>,
 }
 
 /// How the candidates of a call are asked about.
@@ -43,7 +46,9 @@ impl App {
         asking: &Asking<'_>,
     ) -> Result<(), Fault> {
         let asking_all = async {
-            let model = self.answers.backend.model().await.map_err(Fault::from)?;
+            let shown = queries.iter().filter_map(|(_, found)| found.as_ref().ok()?.photo.as_ref());
+            let see = if shown.count() > 0 { self.config.check.see } else { See::Description };
+            let model = self.answers.model("check", see).await?;
             let places = self.answers.backend.in_flight().max(1);
             let mut questions = Vec::with_capacity(queries.len());
             for query in queries {
@@ -94,12 +99,12 @@ impl App {
             .iter()
             .map(|(_, one)| Asked { text: &one.text, requires: one.requires.as_deref() })
             .collect();
-        let findings: Vec<Finding> = if found.descriptions.is_empty() {
-            // The model is not shown the photo, so that it has nothing to go by.
+        let findings: Vec<Finding> = if found.descriptions.is_empty() && found.photo.is_none() {
+            // The model is not shown a photo, so that it has nothing to go by.
             vec![Finding::abstained(CheckKind::Llm); asked.len()]
         } else {
-            let said = &found.descriptions;
-            let verdicts = self.verdicts(model, said, &asked, id, asking).await?;
+            let about = (found.descriptions.as_slice(), found.photo.as_ref());
+            let verdicts = self.verdicts(model, about, &asked, id, asking).await?;
             asked
                 .iter()
                 .zip(verdicts)
@@ -116,7 +121,7 @@ impl App {
     async fn verdicts(
         &self,
         model: &dyn ChatModel,
-        descriptions: &[String],
+        (descriptions, photo): (&[String], Option<&Bytes>),
         asked: &[Asked<'_>],
         id: &str,
         asking: &Asking<'_>,
@@ -125,12 +130,23 @@ impl App {
         let cancel = CancellationToken::new();
         let _gone = cancel.clone().drop_guard();
         let mut unread = None;
-        for attempt in 0..ATTEMPTS {
+        let see = if photo.is_some() { self.config.check.see } else { See::Description };
+        let mut attempt = 0;
+        while attempt < ATTEMPTS {
             let seed = hash::seed(asking.seed + u64::from(attempt), &["check", id]);
             let settings = llm::sampling(asked.len(), attempt + 1);
-            let see = See::Description;
-            let question = llm::question(see, descriptions, asked, None, settings, seed);
+            let photo = match photo {
+                Some(photo) => Some(self.answers.attach(photo).await?),
+                None => None,
+            };
+            let question = llm::question(see, descriptions, asked, photo, settings, seed);
             let reply = model.chat(&question, &cancel).await;
+            if let Err(error) = &reply
+                && self.answers.viewer.shrinks_after(&question, error)
+            {
+                continue;
+            }
+            attempt += 1;
             self.answers.note(&reply);
             match llm::read(&reply.map_err(Fault::from)?.text, asked.len()) {
                 Ok(verdicts) => return Ok(verdicts),

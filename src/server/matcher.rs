@@ -44,24 +44,33 @@ impl App {
     ) -> Result<Matched, Fault> {
         let (ids, queries): (Vec<_>, Vec<_>) = queries.into_iter().unzip();
         let photos = queries.iter().filter_map(photo).collect();
-        // Holds the memory of the photos until they are embedded.
+        let (seed, rules) = (draw.seed, draw.rules.clone());
+        let asks = rules.checks().contains(&CheckKind::Llm);
+        let shows = asks && self.config.check.see.shows_photo();
+        // Holds the memory of the photos until they are embedded, and shown where that is asked for.
         let mut loaded = self.images.load(photos, "image").await?;
         let mut photos = loaded.take_images().into_iter();
+        let mut shown = Vec::new();
         let queries = queries.into_iter().enumerate().map(|(at, query)| {
             let photo = photo(&query).and_then(|_| photos.next()).transpose();
+            let sound = photo.as_ref().ok().and_then(Option::as_ref);
+            shown.push(sound.filter(|_| shows).cloned());
             self.query(query, photo?, &format!("queries[{at}]"))
         });
         let (sound, refused) = split(queries);
         let (vectors, timings) = embed_queries(&self.queue, sound, context).await?;
-        drop(loaded);
+        let loaded = shows.then_some(loaded);
         let vectors = vectors.into_iter().map(|one| one.map_err(Fault::from));
         let vectors = merge(vectors.collect(), refused);
-        let (seed, rules) = (draw.seed, draw.rules.clone());
         let mut found = self.blocking(move |app| app.found(ids, vectors, &draw)).await?;
-        if rules.checks().contains(&CheckKind::Llm) {
+        for ((_, query), photo) in found.queries.iter_mut().zip(shown) {
+            query.iter_mut().for_each(|query| query.photo.clone_from(&photo));
+        }
+        if asks {
             let asking = Asking { rules: &rules, seed, deadline: context.deadline };
             self.ask_what_applies(&mut found.queries, &asking).await?;
         }
+        drop(loaded);
         let (results, revision) = self.blocking(move |app| Ok(app.drawn(found, seed))).await?;
         Ok(Matched { results, revision, timings })
     }
@@ -108,7 +117,7 @@ impl App {
         drop(drawings);
         let found = found.into_iter().zip(sound).map(|(candidates, query)| {
             let QueryVectors { descriptions, .. } = query;
-            Ok(Candidates { descriptions, list: candidates.map_err(Fault::from)? })
+            Ok(Candidates { descriptions, list: candidates.map_err(Fault::from)?, photo: None })
         });
         let queries = ids.into_iter().zip(merge(found.collect(), refused)).collect();
         Ok(Found { matcher, queries, revision })

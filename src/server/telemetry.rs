@@ -7,6 +7,7 @@ use super::app::App;
 use super::layers::Shutdown;
 use super::observe::Metrics;
 use crate::encoder::queue::{BatchReport, DropReason, Lane, QueueObserver, Timings, TowerKind};
+use crate::llm;
 use crate::work::BackendState;
 
 /// How often sizes are looked at.
@@ -66,6 +67,7 @@ pub async fn sample(app: Arc<App>, metrics: Metrics, shutdown: Shutdown) {
         if let Some(totals) = app.answers.backend.stats() {
             metrics.llm_totals(&totals);
         }
+        metrics.llm_spent(&llm::tallies());
     }
 }
 

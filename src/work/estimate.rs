@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use crate::llm::{CALL_OVERHEAD, CHARACTERS_PER_TOKEN, ChatRequest};
+use serde::Serialize;
+
+use crate::llm::{self, CALL_OVERHEAD, CHARACTERS_PER_TOKEN, ChatRequest, TOKENS_PER_IMAGE};
 
 /// Work ahead. Tokens are estimates; calls are exact as long as every reply can be read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Estimate {
     /// Calls in all.
     pub calls: u64,
@@ -45,6 +47,13 @@ impl Estimate {
         self.reply_tokens += u64::from(reply_tokens);
     }
 
+    /// As [`Estimate::cost`], by the prices of a configuration; `batched` where calls go by the batch.
+    pub fn cost_by(&self, prices: &llm::Prices, batched: bool) -> f64 {
+        let factor = if batched { prices.batch_factor } else { 1.0 };
+        let (prompt, reply) = (prices.prompt * factor, prices.completion * factor);
+        self.cost(&Prices { prompt, reply, image_tokens: TOKENS_PER_IMAGE })
+    }
+
     /// The most that the open calls cost if every reply can be read at its first asking.
     pub fn cost(&self, prices: &Prices) -> f64 {
         let prompt = self.prompt_tokens + self.images * prices.image_tokens;
@@ -74,5 +83,8 @@ mod tests {
         let prices = Prices { prompt: 2.0, reply: 10.0, image_tokens: 1000 };
         let expected = ((221.0 + 2000.0) * 2.0 + 128.0 * 10.0) / 1e6;
         assert!((estimate.cost(&prices) - expected).abs() < 1e-12);
+        let set = llm::Prices { prompt: 2.0, completion: 10.0, batch_factor: 0.5 };
+        assert!((estimate.cost_by(&set, false) - expected).abs() < 1e-12);
+        assert!((estimate.cost_by(&set, true) * 2.0 - estimate.cost_by(&set, false)).abs() < 1e-12);
     }
 }

@@ -11,6 +11,7 @@ pub mod folder;
 mod progress;
 mod refusals;
 mod schema_use;
+mod sight;
 mod stop;
 
 use crate::base::failure::{Error, ErrorKind, Failure};
@@ -23,6 +24,7 @@ pub use feed::{Feed, Feeder, feed};
 pub use folder::FolderError;
 pub use progress::{Phase, Progress, Silent, Throttle};
 pub use schema_use::SchemaUse;
+pub use sight::lacks_sight;
 pub use stop::Stop;
 
 /// A thread of the work panicked.

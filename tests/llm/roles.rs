@@ -145,7 +145,7 @@ impl Service {
     /// The answer, or the status in its place. The pieces told on the way come to its text.
     pub async fn ask(&self, description: String) -> Result<pb::Answer, tonic::Status> {
         let task = pb::pair::Task::InstructionText("Write about the place.".into());
-        let pair = pb::Pair { description, task: Some(task) };
+        let pair = pb::Pair { description, task: Some(task), image: None };
         let request = pb::GenerateAnswerRequest { pair: Some(pair), options: None };
         let mut events = self.client.clone().generate_answer(request).await?.into_inner();
         let mut told = String::new();

@@ -5,7 +5,8 @@ use std::process::Output;
 
 use crate::support::judge_stub::{JudgeStub, Script, Weather};
 use crate::support::run::{
-    Llm, World, assert_code, count, exported_ids, finish, query, said, start, wait_until,
+    Llm, World, assert_code, count, exported_ids, finish, pairwright, query, said, start,
+    wait_until,
 };
 
 const FOUR: [&str; 4] = ["coffee-cup", "moose", "raccoon", "two-dogs"];
@@ -304,4 +305,42 @@ fn a_server_that_tells_log_probabilities_says_what_needs_the_photo() {
     let calls = llm.calls();
     assert_code(&run(), 0);
     assert_eq!(llm.calls(), calls);
+}
+
+#[test]
+fn a_dry_run_tells_what_a_judge_would_cost_and_asks_nobody() {
+    let world = World::with_photos(&FOUR);
+    let (llm, judge) = (Llm::default(), JudgeStub::start(Script::Writes(good), Weather::Fine));
+    let prices = "measure.judge.llm.price_per_million_prompt_tokens = 2.0\n\
+        measure.judge.llm.price_per_million_completion_tokens = 10.0\n";
+    configure(&world, &judge, "", prices);
+    assert_code(&world.run("out", &llm), 0);
+    let out = world.path("out");
+    let samples = exported_ids(&out).len() as u64;
+    let look = |more: &[&str]| {
+        let mut command = pairwright(&["filter", "--dry-run", "--measures"]);
+        command.arg("length_words,relevance,unsupported_share,contradicted_share");
+        let output = finish(command.arg("--out").arg(&out).args(more));
+        assert_code(&output, 0);
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let told = look(&[]);
+    assert!(told.contains("claims: unsupported_share, contradicted_share"), "{told}");
+    assert!(told.contains("cost            at most about 0.0"), "{told}");
+    let judging = || -> Vec<(u64, u64)> {
+        let told: serde_json::Value = serde_json::from_str(&look(&["--json"])).expect("JSON");
+        let questions = told["judging"].as_array().expect("a list").iter();
+        let number = |one: &serde_json::Value, name: &str| one[name].as_u64().expect("a number");
+        questions.map(|one| (number(one, "calls"), number(one, "kept"))).collect()
+    };
+    assert_eq!(judging(), [(samples, 0), (samples, 0)]);
+    assert_eq!(judge.calls(), 0);
+    let unknown = pairwright(&["filter", "--dry-run", "--measures", "charm", "--out"]);
+    let unknown = finish({ unknown }.arg(&out));
+    assert_code(&unknown, 2);
+    assert!(said(&unknown).contains("charm"), "{}", said(&unknown));
+    configure(&world, &judge, &format!("{RATINGS}, {CLAIMS}"), prices);
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!(judge.calls() as u64, 2 * samples, "as it was told");
+    assert_eq!(judging(), [(0, 0), (0, 0)], "nothing is left");
 }

@@ -1,6 +1,7 @@
 //! What a run spends: caps that end it and let it go on, previews, and calls by the batch, killed at
 //! every step.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use crate::support::run::{
@@ -100,6 +101,30 @@ fn a_stop_does_not_wait_for_a_batch_whose_answers_come_at_the_next_start() {
     llm.stub.hang_at(None);
     assert_code(&world.run("out", &llm), 0);
     assert_same_exports(&out, &made, "after a stop");
+    assert_eq!(paid_once(&llm), calls);
+}
+
+#[test]
+fn a_batch_that_nobody_needs_any_more_holds_up_no_new_one() {
+    let (world, made, calls) = expected();
+    let one = format!("{BATCHED}llm.batch_max_open = 1\n");
+    world.configure(&format!("seed = 5\n{one}"));
+    let llm = Llm::default();
+    let out = world.path("out");
+    llm.stub.script_batches([BatchEnd::Never]);
+    llm.stub.hang_at(Some(Step::Poll));
+    let mut child = start(&mut world.command(&out, &llm.target()));
+    wait_until("the batch is looked at", || llm.stub.is_hanging());
+    child.kill().expect("kill -9");
+    child.wait().expect("it ended");
+    llm.stub.hang_at(None);
+    // Other calls: those of the open batch are nobody's.
+    world.configure(&one);
+    let child = RefCell::new(start(&mut world.command(&out, &llm.target())));
+    wait_until("the run has ended beside it", || {
+        child.borrow_mut().try_wait().expect("its state").is_some()
+    });
+    assert_same_exports(&out, &made, "beside a batch that stays open");
     assert_eq!(paid_once(&llm), calls);
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::run::{
-    Llm, World, assert_code, assert_same_exports, count, exported_ids, exports, finish, query,
-    said, start, wait_until,
+    Llm, PHOTOS, World, assert_code, assert_same_exports, count, exported_ids, exports, finish,
+    pairwright, query, said, start, wait_until,
 };
 use crate::support::stub_llm::eyes::{asked, shown};
 use crate::support::stub_llm::{Eyes, Fault, StubOptions};
@@ -225,6 +225,20 @@ fn what_is_no_description_is_a_rejection_and_the_captions_serve() {
     assert_eq!(query(&out, refused), ["refusal | 2"]);
     let matched = "SELECT i.id FROM matches m JOIN items i ON i.seq = m.seq";
     assert_eq!(query(&out, matched), ["turned"], "by its captions; the other has nothing");
+    // More attempts are for the other alone: this one's answers were written from its captions.
+    let answered = "SELECT a.answer_key, a.text FROM answers a JOIN pairs p USING (pair_key)
+        JOIN items i ON i.seq = p.seq WHERE i.id = 'turned' ORDER BY a.answer_key";
+    let before = query(&out, answered);
+    assert!(!before.is_empty());
+    world.configure(&format!(
+        "{SEES}describe.mode = \"all\"\nanswer.attempts = 1\ndescribe.attempts = 4\n"
+    ));
+    world.run("out", &llm);
+    let described = "SELECT i.id FROM photo_replies w JOIN items i ON i.item_key = w.key
+        WHERE w.verdict = 'accepted'";
+    assert_eq!(query(&out, described), ["two-dogs"]);
+    assert_eq!(query(&out, refused), ["refusal | 1"]);
+    assert_eq!(query(&out, answered), before);
 }
 
 #[test]
@@ -321,4 +335,49 @@ fn replies_that_say_nothing_are_the_photos_own_rejection_and_a_dead_server_is_tr
     assert_eq!(count(&world.path("dead"), "SELECT count(*) FROM matches"), 0);
     assert_code(&world.run("dead", &Llm::default()), 0);
     assert_eq!(count(&world.path("dead"), "SELECT count(DISTINCT seq) FROM pairs"), 2);
+}
+
+/// `instructions generate` over the photos of a world.
+fn generate(world: &World, llm: &Llm) -> std::process::Output {
+    let mut command = pairwright(&["instructions", "generate", "--llm", &llm.target()]);
+    command.arg("--config").arg(world.path("config.toml"));
+    finish(command.arg("--source").arg(world.source()).arg("--out").arg(world.path("library")))
+}
+
+#[test]
+fn instructions_are_written_for_the_photos_that_are_shown() {
+    for see in ["image", "both"] {
+        let (world, llm) = (World::with_photos(&PHOTOS), with_eyes(Eyes::Good));
+        fs_err::remove_file(world.path("photos/moose.txt")).expect("removed");
+        world.configure(&format!("generate.see = {see:?}\ngenerate.per_description = 4\n"));
+        let output = generate(&world, &llm);
+        assert_code(&output, 0);
+        let augmenting = |llm: &Llm| -> Vec<Value> {
+            let wanted = "new instructions that follow from this image";
+            let all = about_photos(llm).into_iter();
+            all.filter(|request| asked(request).contains(wanted)).collect()
+        };
+        let requests = augmenting(&llm);
+        assert_eq!(requests.len(), PHOTOS.len(), "{}", said(&output));
+        assert!(requests.iter().all(|request| shown(request).is_some()));
+        let told = requests.iter().filter(|request| asked(request).contains("<captions>"));
+        let captioned = if see == "both" { PHOTOS.len() - 1 } else { 0 };
+        assert_eq!(told.count(), captioned, "the photo without a text has none to tell");
+        let calls = llm.stub.calls();
+        assert_code(&generate(&world, &llm), 0);
+        assert_eq!(llm.stub.calls(), calls, "nothing is asked twice, whether it sees neither");
+        // Another photo under the same name is another question.
+        let other = fs_err::read(world.path("photos/two-dogs.jpg")).expect("read");
+        world.write("photos/moose.jpg", other);
+        assert_code(&generate(&world, &llm), 0);
+        assert_eq!(augmenting(&llm).len(), PHOTOS.len() + 1);
+        // One that is gone is its own failure.
+        fs_err::remove_file(world.path("photos/moose.jpg")).expect("removed");
+        world.write("photos/moose.jpg", "no photo");
+        assert_code(&generate(&world, &llm), 3);
+        assert_eq!(augmenting(&llm).len(), PHOTOS.len() + 1);
+        world.configure("generate.see = \"image\"\n");
+        let blind = generate(&world, &with_eyes(Eyes::None));
+        assert!(said(&blind).contains("see"), "{}", said(&blind));
+    }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use pairwright::server::pb;
+use pairwright::server::pb::answer_service_client::AnswerServiceClient;
 use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
 use pairwright::server::pb::match_query::ImageSource;
 use pairwright::server::pb::match_result::Result as Matched;
@@ -12,7 +13,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 
 use crate::support::serve::{Server, image, item_reason, photo, reason};
-use crate::support::stub_llm::{Fault, StubLlm, StubOptions};
+use crate::support::stub_llm::eyes::{asked, shown};
+use crate::support::stub_llm::{Eyes, Fault, StubLlm, StubOptions};
 
 /// An instruction of the category `water`.
 fn new(id: &str, text: &str, requires: &[&str], tag: &str) -> pb::CreateInstructionRequest {
@@ -141,7 +143,11 @@ const HALF: Fault = Fault::Body(
 
 /// A server with a library of three instructions, of which the stub refuses one.
 async fn with_model(llm: &str) -> (Server, Channel) {
-    let server = Server::start(&["--llm", llm]);
+    with_flags(&["--llm", llm]).await
+}
+
+async fn with_flags(flags: &[&str]) -> (Server, Channel) {
+    let server = Server::start(flags);
     let channel = server.connect().await;
     let mut library = InstructionServiceClient::new(channel.clone());
     for one in [
@@ -251,4 +257,76 @@ async fn without_a_language_model_its_check_is_refused() {
         (Code::Unavailable, "ANSWER_BACKEND_DOWN")
     );
     client.r#match(request(TEXT)).await.expect("needs none");
+}
+
+/// The answer to this pair, or the reason why there is none.
+async fn answered(
+    client: &mut AnswerServiceClient<Channel>,
+    description: &str,
+    photo: &str,
+) -> Result<pb::Answer, String> {
+    let pair = pb::Pair {
+        description: description.into(),
+        task: Some(pb::pair::Task::InstructionText("Write a note.".into())),
+        image: (!photo.is_empty()).then(|| image(self::photo(photo))),
+    };
+    let request = pb::GenerateAnswerRequest { pair: Some(pair), options: None };
+    let mut events = match client.generate_answer(request).await {
+        Ok(events) => events.into_inner(),
+        Err(status) => return Err(reason(&status)),
+    };
+    loop {
+        match events.message().await.map_err(|status| reason(&status))?.and_then(|one| one.event) {
+            Some(pb::generate_answer_response::Event::Answer(answer)) => return Ok(answer),
+            Some(_) => {}
+            None => panic!("no answer at the end"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_of_calls_are_shown_to_a_model_that_sees() {
+    let stub = StubLlm::start(StubOptions::default()).await;
+    let config = tempfile::NamedTempFile::new().expect("temp file");
+    fs_err::write(config.path(), "[check]\nsee = \"image\"\n").expect("write");
+    let (llm, config) = (format!("openai:{}", stub.base_url), config.into_temp_path());
+    let path = config.to_string_lossy();
+    let (server, channel) = with_flags(&["--llm", &llm, "--config", &path]).await;
+    let mut client = MatchingServiceClient::new(channel.clone());
+    // No caption is needed where the photo is shown.
+    let silent = pb::MatchQuery { caption: String::new(), ..dogs() };
+    let found = matched(&mut client, silent, options(Some(&[LLM]), &[])).await;
+    assert_eq!(drawn(&found), [POEM, "instructions/dog-diary"]);
+    assert_eq!(found.refused_candidates[0].checks[0].score, Some(0.0));
+    let question = stub.requests().pop().expect("asked");
+    assert!(shown(&question).is_some() && asked(&question).contains("the boat in the image"));
+    assert_eq!(stub.calls(), 2, "asked first whether it sees");
+    // A caption alone is read.
+    let text = pb::MatchQuery { image_source: None, ..dogs() };
+    matched(&mut client, text, options(Some(&[LLM]), &[])).await;
+    let question = stub.requests().pop().expect("asked");
+    assert!(shown(&question).is_none() && asked(&question).contains("Two dogs lean out"));
+
+    let mut client = AnswerServiceClient::new(channel);
+    for (description, with_photo) in [("", true), ("Two dogs.", true), ("Two dogs.", false)] {
+        let photo = if with_photo { "two-dogs" } else { "" };
+        answered(&mut client, description, photo).await.expect("an answer");
+        let request = stub.requests().pop().expect("asked");
+        assert_eq!(shown(&request).is_some(), with_photo);
+        assert_eq!(request.to_string().contains("Two dogs."), !description.is_empty());
+    }
+    let nothing = answered(&mut client, "", "").await;
+    assert_eq!(nothing.expect_err("nothing to go by"), "FIELD_REQUIRED");
+    let sights = stub.requests();
+    let sights = sights.iter().filter(|request| asked(request).contains("four squares"));
+    assert_eq!(sights.count(), 1, "asked once");
+    server.until_metric("pw_llm_role_calls{role=\"answer\"}", |calls| calls >= 3.0).await;
+    server.until_metric("pw_llm_role_calls{role=\"check\"}", |calls| calls >= 2.0).await;
+
+    let stub = StubLlm::start(StubOptions { eyes: Eyes::Blind, ..Default::default() }).await;
+    let (_server, channel) = with_model(&format!("openai:{}", stub.base_url)).await;
+    let mut client = AnswerServiceClient::new(channel);
+    let blind = answered(&mut client, "Two dogs.", "two-dogs").await;
+    assert_eq!(blind.expect_err("it does not see"), "LLM_BLIND");
+    answered(&mut client, "Two dogs.", "").await.expect("it reads");
 }

@@ -95,6 +95,7 @@ async fn a_dead_answer_backend_is_told_and_comes_back() {
         pair: Some(pb::Pair {
             description: "A dog on a meadow.".into(),
             task: Some(pb::pair::Task::InstructionText("Write a note.".into())),
+            image: None,
         }),
         options: None,
     };

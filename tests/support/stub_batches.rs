@@ -38,6 +38,8 @@ pub enum BatchEnd {
     PartlyRefused(usize, u16, &'static str),
     /// As completed, but no answer tells its usage.
     WithoutUsage,
+    /// It stays in progress.
+    Never,
 }
 
 const STATES: [&str; 3] = ["validating", "in_progress", "finalizing"];
@@ -96,7 +98,10 @@ impl Batches {
             batch.state = (*state).to_owned();
             return;
         }
-        if batch.output.is_some() || !STATES.contains(&&*batch.state) {
+        if matches!(batch.end, BatchEnd::Never)
+            || batch.output.is_some()
+            || !STATES.contains(&&*batch.state)
+        {
             return;
         }
         let lines: Vec<Value> = self.files[&batch.input]

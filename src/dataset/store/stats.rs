@@ -117,7 +117,16 @@ impl Store {
         self.db.rows(sql, params![stage, code, limit], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// Failed calls by code: (code, count, one reason).
+    /// Pairs whose last call failed, so that they are asked again. Keys of failed calls of other
+    /// roles begin with the role's name and a colon, which no pair's key has.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn count_failed_pairs(&self) -> Result<u64, DbError> {
+        self.db.value("SELECT count(*) FROM failures WHERE instr(pair_key, ':') = 0", [])
+    }
+
+    /// Failed calls of all roles but the judge's, by code: (code, count, one reason).
     ///
     /// # Errors
     /// SQLite's.

@@ -325,3 +325,21 @@ fn a_commit_reaches_the_disk_before_it_returns() {
     let full = 2;
     assert_eq!(run.store.db.value::<u8>("PRAGMA synchronous", []).expect("set"), full);
 }
+
+#[test]
+fn failed_calls_of_other_roles_are_no_pairs() {
+    let run = run();
+    let failure = |stage| Rejection {
+        stage,
+        code: "llm_server".into(),
+        reason: "HTTP 500".into(),
+        subject: "a".into(),
+    };
+    for (key, stage) in [("describe:k", Stage::Describe), ("check:k", Stage::Match)] {
+        run.store.put_failure(ANSWER, key, &failure(stage), 1).expect("kept");
+    }
+    assert_eq!(run.store.count_failed_pairs().expect("a count"), 0);
+    run.store.put_failure(ANSWER, "pair-k", &failure(Stage::Answer), 1).expect("kept");
+    assert_eq!(run.store.count_failed_pairs().expect("a count"), 1);
+    assert_eq!(run.store.failure_counts().expect("counts")[0].1, 3);
+}

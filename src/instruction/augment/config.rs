@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::filter::InstructionFilterConfig;
 use crate::base::check::{Checks, Settings};
-use crate::llm::{LlmConfig, LlmTarget, PromptSource, SamplingSettings};
+use crate::llm::{LlmConfig, LlmTarget, PromptSource, SamplingSettings, See};
 
 /// What seeds are drawn from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct GenerateConfig {
     pub seeds: Option<PathBuf>,
     /// A list of descriptions, `.txt` or `.jsonl`, in place of `[source]`.
     pub descriptions: Option<PathBuf>,
+    /// What the model gets to know of a photo: what is said of it, the photo, or both. A photo needs
+    /// a model that sees, and `[source]`.
+    pub see: See,
     /// Descriptions written for, drawn by the seed; all when absent. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -122,6 +125,7 @@ impl Default for GenerateConfig {
             enabled: false,
             seeds: None,
             descriptions: None,
+            see: See::Description,
             limit: None,
             seeds_per_prompt: 4,
             per_description: 3,
@@ -143,6 +147,9 @@ impl Default for GenerateConfig {
 
 impl Settings for GenerateConfig {
     fn check(&self, checks: &mut Checks) {
+        let fits = self.descriptions.is_none() || !self.see.shows_photo();
+        let expected = "description with generate.descriptions: a list of texts has no photos";
+        checks.require(fits, "see", self.see.name(), expected);
         checks.at_least("limit", self.limit, 1);
         checks.range("seeds_per_prompt", self.seeds_per_prompt, 1, 32);
         checks.range("per_description", self.per_description, 1, 20);

@@ -15,7 +15,7 @@ use crate::base::db::DbError;
 use crate::base::hash;
 use crate::llm::chat::{BatchServer, BatchStatus, ChatModel};
 use crate::llm::error::LlmFault;
-use crate::llm::spending::{Account, text_estimate};
+use crate::llm::spending::{Account, Place, text_estimate};
 use crate::llm::spent::Spent;
 
 /// The most answers kept in one transaction; fewer where the server is slow.
@@ -109,6 +109,11 @@ impl Shared {
         rows::look_up(&self.account, &self.server, key)
     }
 
+    /// A place for a call that a batch of an earlier session has.
+    pub fn take_over(&self, key: &str, expected: Spent) -> Place {
+        self.account.take_over((&self.server, key), expected)
+    }
+
     pub fn forget(&self, key: &str) -> Result<(), DbError> {
         rows::forget(&self.account, &self.server, key)
     }
@@ -159,10 +164,11 @@ impl Shared {
 }
 
 /// Works until it is dropped; first of all on the batches that are `open` since earlier sessions.
+/// These take no place of a new one: nobody may need them any more, and one may stay open for a day.
 pub(super) async fn drive(shared: Arc<Shared>, open: Vec<OpenBatch>) {
-    let mut batches = JoinSet::new();
+    let (mut earlier, mut batches) = (JoinSet::new(), JoinSet::new());
     for batch in open {
-        batches.spawn(take_up(Arc::clone(&shared), batch));
+        earlier.spawn(take_up(Arc::clone(&shared), batch));
     }
     let config = &shared.account.config;
     let patience = Duration::from_secs_f64(config.batch_gather_s);
@@ -181,6 +187,7 @@ pub(super) async fn drive(shared: Arc<Shared>, open: Vec<OpenBatch>) {
             () = shared.news.notified() => quiet_since = Instant::now(),
             () = tokio::time::sleep_until(quiet_since + patience), if may => {}
             Some(_) = batches.join_next() => {}
+            Some(_) = earlier.join_next() => {}
         }
     }
 }
@@ -352,12 +359,9 @@ impl Batch {
             let (of, token) = (Arc::clone(shared), self.token.clone());
             let keep = move || {
                 let spent = |line: &Line, prompt| of.spent(line, prompt);
-                Ok(rows::keep(&of.account, &token, lines, spent)?)
+                Ok(rows::keep(&of.account, (&of.server, &token), lines, spent)?)
             };
-            for (Line { key, status, body }, expected) in blocking(keep).await? {
-                if !shared.is_awaited(&key) {
-                    shared.account.settled(expected);
-                }
+            for Line { key, status, body } in blocking(keep).await? {
                 shared.tell(&key, &Told::Answer { status, body });
             }
         }
@@ -415,7 +419,7 @@ impl Batch {
             Err(Unmade::Never) => Told::Again,
         };
         let (of, token) = (Arc::clone(shared), self.token.clone());
-        match blocking(move || Ok(rows::end(&of.account, &token)?)).await {
+        match blocking(move || Ok(rows::end(&of.account, (&of.server, &token))?)).await {
             Ok(missing) => missing.iter().for_each(|key| shared.tell(key, &told)),
             Err(fault) => self.tell_all(shared, &Told::Failed(fault)).await,
         }

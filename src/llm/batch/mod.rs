@@ -32,6 +32,8 @@ pub(super) struct Batched {
     policy: RetryPolicy,
     /// Bytes of the requests that are held in memory.
     held: Arc<AtomicUsize>,
+    /// Batches of earlier sessions that were open at the start.
+    earlier: usize,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -57,9 +59,10 @@ impl Batched {
         let policy = account.config.retry_policy();
         let shared = Arc::new(Shared::new(account, model)?);
         let open = shared.open()?;
+        let earlier = open.len();
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared), open));
         let driver = AbortOnDropHandle::new(driver);
-        Ok(Self { shared, policy, held: Arc::default(), _driver: driver })
+        Ok(Self { shared, policy, held: Arc::default(), earlier, _driver: driver })
     }
 
     fn hold(&self, bytes: usize) -> Held {
@@ -81,7 +84,7 @@ impl Batched {
         match blocking(move || Ok(shared.look_up(&key_of)?)).await? {
             Known::Answer { status, body } => return Ok(Told::Answer { status, body }),
             Known::Open if place.is_none() => {
-                *place = Some(self.shared.account.take_over(expected));
+                *place = Some(self.shared.take_over(key, expected));
             }
             Known::Open => {}
             Known::Nothing => {
@@ -190,7 +193,8 @@ impl ChatModel for Batched {
 
     fn has_room(&self) -> bool {
         let config = &self.shared.account.config;
-        let bound = config.batch_max_bytes.saturating_mul(config.batch_max_open);
+        let batches = config.batch_max_open + self.earlier;
+        let bound = config.batch_max_bytes.saturating_mul(batches);
         self.held.load(Ordering::Relaxed) < bound
     }
 }

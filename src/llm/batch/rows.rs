@@ -29,9 +29,6 @@ pub(super) struct OpenBatch {
     pub made_at: u64,
 }
 
-/// A call that is counted, with what it was expected to spend.
-pub(super) type Kept = (Line, Spent);
-
 /// Now, in seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
@@ -101,44 +98,50 @@ pub(super) fn unanswered(account: &Account, token: &str) -> Result<Vec<String>, 
 
 /// Keeps answers and counts what they cost, both or neither; `spent` tells the tokens of a line
 /// whose call was expected to have so many of the prompt. Answers that are kept already are not
-/// counted again; what is returned are the others.
+/// counted again; what is returned are the others. What was held for them is free.
 pub(super) fn keep(
     account: &Account,
-    token: &str,
+    (server, token): (&str, &str),
     lines: Vec<Line>,
     spent: impl Fn(&Line, u64) -> Spent,
-) -> Result<Vec<Kept>, DbError> {
+) -> Result<Vec<Line>, DbError> {
     let mut kept = Vec::with_capacity(lines.len());
     account.ledger.add_with(&account.line, |transaction| {
         let mut sum = Spent::default();
         let mut find = transaction.prepare_cached(
-            "SELECT rowid, prompt_tokens, completion_tokens FROM batch_calls
+            "SELECT rowid, prompt_tokens FROM batch_calls
              WHERE token = ?1 AND key = ?2 AND status IS NULL",
         )?;
         let mut put = transaction
             .prepare_cached("UPDATE batch_calls SET status = ?2, body = ?3 WHERE rowid = ?1")?;
         for line in lines {
             let found = find.query_row(params![token, line.key], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?))
+                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
             });
-            let Some((row, prompt, completion)) = found.optional()? else { continue };
+            let Some((row, prompt)) = found.optional()? else { continue };
             put.execute(params![row, line.status, line.body])?;
             sum += spent(&line, prompt);
-            kept.push((line, Spent::call(prompt, completion, true)));
+            kept.push(line);
         }
         Ok(sum)
     })?;
+    account.settle(server, kept.iter().map(|line| &*line.key));
     Ok(kept)
 }
 
-/// Ends a batch: calls that it has brought no answer to are in none from now on. Returns their keys.
-pub(super) fn end(account: &Account, token: &str) -> Result<Vec<String>, DbError> {
+/// Ends a batch: calls that it has brought no answer to are in none from now on, and what was held
+/// for them is free. Returns their keys.
+pub(super) fn end(
+    account: &Account,
+    (server, token): (&str, &str),
+) -> Result<Vec<String>, DbError> {
     let missing = unanswered(account, token)?;
     account.ledger.db().write(|transaction| {
         let sql = "DELETE FROM batch_calls WHERE token = ?1 AND status IS NULL";
         transaction.execute(sql, [token])?;
         transaction.execute("UPDATE batches SET ended = 1 WHERE token = ?1", [token])
     })?;
+    account.settle(server, missing.iter().map(String::as_str));
     Ok(missing)
 }
 

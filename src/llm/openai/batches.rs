@@ -15,7 +15,7 @@ use super::reply::Piece;
 use super::request::WireRequest;
 use super::transport::{Refused, within_bounds};
 use crate::llm::chat::{BatchServer, BatchStatus, ChatReply, ChatRequest, Usage};
-use crate::llm::error::LlmFault;
+use crate::llm::error::{LlmFault, excerpt};
 
 /// What every request of a batch asks for.
 const ENDPOINT: &str = "/v1/chat/completions";
@@ -56,6 +56,8 @@ impl OpenAiChat {
         let Some((id, state)) = told else {
             return Err(self.peer.garbage("it is no batch", &value.to_string()));
         };
+        // Messages tell both.
+        let (id, state) = (excerpt(&id), excerpt(&state));
         let (output_file, error_file) = (text("output_file_id"), text("error_file_id"));
         let fault = (state == "failed").then(|| self.why_failed(&id, &value["errors"]));
         Ok(BatchStatus { id, state, output_file, error_file, fault })
@@ -72,7 +74,7 @@ impl OpenAiChat {
             other => LlmFault::Batch {
                 id: id.to_owned(),
                 state: "failed".to_owned(),
-                excerpt: crate::llm::error::excerpt(&other.to_string()),
+                excerpt: excerpt(&other.to_string()),
             },
         }
     }

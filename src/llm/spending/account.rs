@@ -95,25 +95,25 @@ impl Account {
         Ok(Some(Place { account: Arc::clone(self), expected }))
     }
 
-    /// A place for a call that is at the server since an earlier session: its money is given away.
-    pub(in crate::llm) fn take_over(self: &Arc<Self>, expected: Spent) -> Place {
+    /// A place for the call of `key`, which is at `server` since an earlier session: its money is
+    /// given away.
+    pub(in crate::llm) fn take_over(
+        self: &Arc<Self>,
+        (server, key): (&str, &str),
+        expected: Spent,
+    ) -> Place {
         let mut book = self.ledger.book();
-        let section = self.section().to_owned();
-        let open = book.at_servers.entry(section.clone()).or_default();
-        if open.calls > 0 {
-            *open -= expected;
-        }
-        *book.under_way.entry(section).or_default() += expected;
+        book.at_servers.remove(server, key);
+        *book.under_way.entry(self.section().to_owned()).or_default() += expected;
         Place { account: Arc::clone(self), expected }
     }
 
-    /// A call that nobody waits for has ended at the server.
-    pub(in crate::llm) fn settled(&self, expected: Spent) {
+    /// Calls have ended at `server`: what was held for those that nobody has taken over is free.
+    pub(in crate::llm) fn settle<'a>(&self, server: &str, keys: impl Iterator<Item = &'a str>) {
         let mut book = self.ledger.book();
-        let open = book.at_servers.entry(self.section().to_owned()).or_default();
-        if open.calls > 0 {
-            *open -= expected;
-        }
+        keys.for_each(|key| book.at_servers.remove(server, key));
+        drop(book);
+        self.ledger.freed.notify_waiters();
     }
 
     /// The cap that `sum` is over, if it is over one.

@@ -1,6 +1,6 @@
 //! The store of what was spent, beside the work that spent it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Transaction, params};
 use tokio::sync::Notify;
 
+use super::tally::tally;
 use crate::base::db::{Database, DbError, Migration, Schema};
 use crate::llm::spent::{Prices, RoleSpent, Spending, Spent};
 
@@ -50,10 +51,33 @@ pub(super) struct Book {
     unwritten: BTreeSet<Line>,
     /// What calls under way may spend, by section.
     pub(super) under_way: BTreeMap<String, Spent>,
-    /// What calls of open batches may spend that nobody waits for as yet, by section.
-    pub(super) at_servers: BTreeMap<String, Spent>,
+    /// The calls of open batches of earlier sessions that nobody waits for as yet.
+    pub(super) at_servers: AtServers,
     /// Why the database could not be written.
     pub(super) failed: Option<String>,
+}
+
+/// What calls at servers may spend.
+#[derive(Default)]
+pub(super) struct AtServers {
+    /// By server and key: the section that pays, and the tokens.
+    calls: HashMap<(String, String), (String, Spent)>,
+    /// Their sums by section.
+    sums: BTreeMap<String, Spent>,
+}
+
+impl AtServers {
+    fn add(&mut self, call: (String, String), (section, expected): (String, Spent)) {
+        *self.sums.entry(section.clone()).or_default() += expected;
+        self.calls.insert(call, (section, expected));
+    }
+
+    /// Holds nothing more for a call, if something was.
+    pub(super) fn remove(&mut self, server: &str, key: &str) {
+        let call = (server.to_owned(), key.to_owned());
+        let Some((section, expected)) = self.calls.remove(&call) else { return };
+        *self.sums.entry(section).or_default() -= expected;
+    }
 }
 
 impl Ledger {
@@ -67,7 +91,7 @@ impl Ledger {
     ) -> Result<Arc<Self>, DbError> {
         let path = folder.join(FILE);
         let db = Database::create(&path, &SCHEMA)?;
-        let (mut book, mut committed) = (Book::read(&db)?, BTreeMap::<String, Spent>::new());
+        let mut book = Book::read(&db)?;
         let earlier = if book.spent.is_empty() { before()? } else { Vec::new() };
         for (section, role, model, spent) in earlier {
             let line = (section.to_owned(), role.to_owned(), model);
@@ -75,15 +99,15 @@ impl Ledger {
             book.spent.insert(line, spent);
         }
         let open = db.rows(
-            "SELECT section, prompt_tokens, completion_tokens FROM batch_calls
-             JOIN batches USING (token) WHERE status IS NULL",
+            "SELECT c.server, c.key, b.section, c.prompt_tokens, c.completion_tokens
+             FROM batch_calls c JOIN batches b USING (token) WHERE c.status IS NULL",
             [],
-            |row| Ok((row.get::<_, String>(0)?, Spent::call(row.get(1)?, row.get(2)?, true))),
+            |row| {
+                let expected = Spent::call(row.get(3)?, row.get(4)?, true);
+                Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, expected)))
+            },
         )?;
-        for (section, expected) in open {
-            *committed.entry(section).or_default() += expected;
-        }
-        book.at_servers = committed;
+        open.into_iter().for_each(|(call, held)| book.at_servers.add(call, held));
         Ok(Arc::new(Self {
             db: Mutex::new(db),
             book: Mutex::new(book),
@@ -138,6 +162,7 @@ impl Ledger {
     /// Counts a call. It is written soon: many calls that end together cost one wait for the disk.
     pub(super) fn add(self: &Arc<Self>, line: &Line, spent: Spent) {
         let mut book = self.book();
+        tally(&line.1, spent, book.prices.get(&line.0));
         *book.spent.entry(line.clone()).or_default() += spent;
         book.unwritten.insert(line.clone());
         drop(book);
@@ -201,6 +226,7 @@ impl Ledger {
         let mut added = total;
         added -= before;
         *now += added;
+        tally(&line.1, added, book.prices.get(&line.0));
         book.unwritten.insert(line.clone());
         Ok(())
     }
@@ -253,7 +279,7 @@ impl Book {
         let lines = self.spent.iter().filter(|((of, ..), _)| of == section);
         lines.for_each(|(_, line)| spent += *line);
         let held = |held: &BTreeMap<String, Spent>| held.get(section).copied().unwrap_or_default();
-        (spent, held(&self.under_way), held(&self.at_servers))
+        (spent, held(&self.under_way), held(&self.at_servers.sums))
     }
 }
 

@@ -4,6 +4,7 @@
 mod account;
 mod ledger;
 mod metered;
+mod tally;
 
 use super::chat::{ChatReply, ChatRequest, Usage};
 use super::spent::Spent;
@@ -12,6 +13,7 @@ pub use account::Account;
 pub(in crate::llm) use account::Place;
 pub use ledger::{Ledger, SpentBefore};
 pub(in crate::llm) use metered::Metered;
+pub use tally::{ROLES, RoleTally, tallied, tallies};
 
 /// Characters of English text per token: a rule of thumb, said as such.
 pub const CHARACTERS_PER_TOKEN: u64 = 4;

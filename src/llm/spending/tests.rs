@@ -86,6 +86,33 @@ async fn a_cap_counts_calls_under_way_and_all_roles_of_its_section() {
     assert_eq!(error, Some(LlmFault::Cancelled));
 }
 
+#[tokio::test]
+async fn what_is_held_for_an_earlier_batch_is_free_once_that_has_ended() {
+    let folder = tempfile::tempdir().expect("temp dir");
+    {
+        let ledger = Ledger::open(folder.path(), none).expect("a ledger");
+        let sql = "INSERT INTO batches (token, server, section, role, made_at)
+            VALUES ('t', 's', 'llm', 'answer', 0)";
+        ledger.db().execute(sql, []).expect("a batch");
+        for key in ["a", "b", "c"] {
+            let sql = "INSERT INTO batch_calls
+                (server, key, token, prompt_tokens, completion_tokens) VALUES ('s', ?1, 't', 20, 5)";
+            ledger.db().execute(sql, [key]).expect("a call");
+        }
+    }
+    let ledger = Ledger::open(folder.path(), none).expect("a ledger");
+    let account = account(&ledger, "answer", &capped(100));
+    let free = CancellationToken::new();
+    let error = account.reserve(tokens(20, 10), &free).await.err().expect("105 of 100");
+    assert!(matches!(error, LlmFault::SpendingCap { .. }), "{error}");
+    // One is taken over; the end of the batch frees what was held for the others, once.
+    let taken = account.take_over(("s", "a"), tokens(20, 5));
+    account.settle("s", ["a", "b", "c", "b"].into_iter());
+    let all = account.reserve(tokens(65, 10), &free).await.expect("100 of 100");
+    drop((taken, all));
+    assert!(account.reserve(tokens(100, 0), &free).await.is_ok());
+}
+
 #[test]
 fn tokens_by_the_batch_cost_a_part() {
     let prices = Prices { prompt: 1.0, completion: 10.0, batch_factor: 0.5 };

@@ -72,6 +72,16 @@ pub fn prompt_hash(see: See) -> String {
     hash::key(&["check prompts", SYSTEM, user(see)])
 }
 
+/// The texts of the question by their files' names.
+pub fn texts(see: See) -> [(&'static str, &'static str); 2] {
+    let name = match see {
+        See::Description => "check.user.txt",
+        See::Image => "check.image.user.txt",
+        See::Both => "check.both.user.txt",
+    };
+    [("check.system.txt", SYSTEM), (name, user(see))]
+}
+
 fn user(see: See) -> &'static str {
     match see {
         See::Description => USER,

@@ -76,6 +76,14 @@ impl Subject {
         measures.chain(Field::ALL.into_iter().map(Self::Field))
     }
 
+    /// What a measure's values say, in a few words; empty for a field, whose name says it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Measure(measure) => measure.about().meaning,
+            Self::Field(_) => "",
+        }
+    }
+
     /// The name in expressions.
     pub fn name(self) -> &'static str {
         match self {

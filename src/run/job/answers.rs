@@ -12,16 +12,14 @@ use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
-use crate::llm::{
-    BuiltInSet, ChatModel, LlmError, PromptSource, SamplingSettings, See, probe_sight,
-};
+use crate::llm::{BuiltInSet, ChatModel, LlmError, PromptSource, SamplingSettings, See};
 
 use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
 use super::super::describing::DescribeStage;
 use super::super::old_keys;
 use super::super::settings::{AnswerSettings, Settings};
 use super::{Job, OnDeadBackend};
-use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy, Whose};
+use crate::work::{Backend, BackendDown, Died, Feed, Phase, ProbePolicy, Whose, lacks_sight};
 
 /// A backend that is being connected while the source is read.
 pub(super) struct Connecting {
@@ -95,7 +93,7 @@ impl Job {
             let pass = self.answer(backend, model, matched.clone()).await?;
             pairs += pass.pairs;
             let complete =
-                pass.gave_up.is_none() && self.folder.store()?.failure_counts()?.is_empty();
+                pass.gave_up.is_none() && self.folder.store()?.count_failed_pairs()? == 0;
             let hopeless =
                 pass.gave_up.is_none() && pass.pairs == 0 && backend.verify().await.is_ok();
             // What waiting does not mend: wrong settings, or nothing but refusals.
@@ -146,7 +144,7 @@ impl Job {
             self.bring_up_to_date(&store, &last.llm)?;
             settings = Settings::read(&store)?;
         }
-        if !store.failure_counts()?.is_empty() {
+        if store.count_failed_pairs()? > 0 {
             return Ok(false);
         }
         let (matching, attempts) = (settings.match_conf(), self.config.answer.attempts);
@@ -293,23 +291,8 @@ impl Job {
         backend: &Backend,
         model: &dyn ChatModel,
     ) -> Result<Option<LlmError>, Error> {
-        let llm = backend.config();
-        let name = format!("sight of {} at {}", model.name(), llm.target);
-        if !llm.probe || store.database().meta(&name)?.is_some() {
-            return Ok(None);
-        }
-        match probe_sight(model, &self.stop.abort_token()).await {
-            Ok(()) => {
-                backend.report_success();
-                store.database().set_meta(&name, "sees")?;
-                Ok(None)
-            }
-            Err(error) => {
-                tracing::error!(code = error.code(), "no photos are shown: {error}");
-                backend.report_failure(&error);
-                Ok(Some(error))
-            }
-        }
+        let cancel = self.stop.abort_token();
+        Ok(lacks_sight(store.database(), backend, model, &cancel).await?)
     }
 
     fn answer_stage(

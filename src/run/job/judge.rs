@@ -1,9 +1,14 @@
 //! The job's judge: which model it is, and its questions over the accepted samples.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::Error;
+use crate::base::db::{Database, DbError};
 use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
 use crate::encoder::Encoder;
@@ -12,8 +17,9 @@ use crate::llm::{
 };
 use crate::measure::judged::JudgePrompts;
 use crate::measure::{MeasureName, Question};
-use crate::work::{Backend, Phase, ProbePolicy, SchemaUse, Whose, Worked};
+use crate::work::{Backend, Estimate, Phase, ProbePolicy, SchemaUse, Whose, Worked};
 
+use super::super::RunError;
 use super::super::judging::{Judge, JudgeSettings, Samples, Session};
 use super::super::settings::Settings;
 use super::{Job, OnDeadBackend};
@@ -27,6 +33,37 @@ struct AskedOf<'a> {
     /// The table of the configuration that the backend's settings are.
     section: &'static str,
     encoder: &'a Arc<dyn Encoder>,
+    /// Whether the prompts and settings of today become those that the run began with, where it has
+    /// none yet.
+    begins: bool,
+}
+
+/// What taking the measures of one question would cost.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JudgingEstimate {
+    pub question: &'static str,
+    pub measures: Vec<&'static str>,
+    /// The model, where it is known before it is asked.
+    pub model: Option<String>,
+    /// The LLM's target.
+    pub backend: String,
+    #[serde(flatten)]
+    pub estimate: Estimate,
+    /// The most that the open calls cost by the prices that are set; none where none are.
+    pub cost: Option<f64>,
+}
+
+impl fmt::Display for JudgingEstimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { question, measures, model, backend, estimate, cost } = self;
+        let model = model.as_ref().map(|model| format!("{model} at ")).unwrap_or_default();
+        writeln!(f, "{question}: {}\njudge           {model}{backend}", measures.join(", "))?;
+        write!(f, "{estimate}")?;
+        match cost {
+            Some(cost) => writeln!(f, "cost            at most about {cost:.4}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Job {
@@ -44,19 +81,14 @@ impl Job {
             return Ok(None);
         }
         store.clear_judge_failures()?;
-        let settings = Settings::read(store)?;
-        let samples = Samples {
-            match_conf: settings.match_conf().to_owned(),
-            answer_conf: settings.answer_conf().to_owned(),
-        };
-        let own = self.config.measure.judge.llm.as_ref();
-        let own = own.map(|own| Backend::new(own.clone(), ProbePolicy::default()));
+        let samples = judged_samples(store)?;
+        let own = self.own_judge();
         let (mut asked, started) = (0, Instant::now());
         let mut gave_up = None;
         for (question, measures) in questions {
-            let own = own.as_ref().filter(|_| question.is_judges());
-            let (backend, section) = own.map_or((shared, "llm"), |own| (own, "measure.judge.llm"));
-            let asked_of = AskedOf { store, samples: &samples, backend, section, encoder };
+            let (backend, section) = of_question(question, shared, own.as_ref());
+            let asked_of =
+                AskedOf { store, samples: &samples, backend, section, encoder, begins: true };
             let worked = self.put(question, &measures, asked_of, asked).await?;
             asked += worked.done;
             gave_up = worked.gave_up;
@@ -69,6 +101,64 @@ impl Job {
             store.add_stage_time(Phase::Judge.name(), asked, seconds)?;
         }
         Ok(gave_up)
+    }
+
+    /// What taking the enabled measures that ask a language model would cost, for the accepted samples
+    /// that lack them. Nobody is asked, and nothing is kept.
+    ///
+    /// # Errors
+    /// The run has no answers yet, a prompt is refused, or the store failed.
+    pub fn estimate_judging(&self) -> Result<Vec<JudgingEstimate>, Error> {
+        let store = self.folder.store()?;
+        let samples = judged_samples(&store)?;
+        if samples.answer_conf.is_empty() {
+            let path = self.folder.path().to_owned();
+            return Err(RunError::StepMissing { path, step: "filter", needs: "run" }.into());
+        }
+        let questions = self.questions();
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Backend::new(self.config.llm.clone(), ProbePolicy::default());
+        let (own, encoder) = (self.own_judge(), self.open_encoder()?);
+        let estimate = |(question, measures): (Question, Vec<MeasureName>)| {
+            let question = match store.database().meta(&kept_as(Question::LogProbabilities))? {
+                Some(_) if question == Question::Blind => Question::LogProbabilities,
+                _ => question,
+            };
+            let (backend, section) = of_question(question, &shared, own.as_ref());
+            let asked_of = AskedOf {
+                store: &store,
+                samples: &samples,
+                backend,
+                section,
+                encoder: &encoder,
+                begins: false,
+            };
+            let llm = backend.config();
+            let kept: Option<JudgeSettings> = store.database().meta_json(&kept_as(question))?;
+            let kept = kept.filter(|kept| kept.backend == llm.target.to_string());
+            let model = llm.model.clone().or(kept.map(|kept| kept.llm));
+            let name = model.as_deref().unwrap_or_default();
+            let judge = self.judge_of(question, &measures, asked_of, name)?;
+            let estimate = judge.look(&store, &samples)?;
+            let cost = llm.prices().map(|prices| estimate.cost_by(&prices, llm.batch));
+            Ok(JudgingEstimate {
+                question: question.name(),
+                measures: measures.iter().map(|name| name.name()).collect(),
+                model,
+                backend: llm.target.to_string(),
+                estimate,
+                cost,
+            })
+        };
+        questions.into_iter().map(estimate).collect()
+    }
+
+    /// The judge's own backend, where it has one.
+    fn own_judge(&self) -> Option<Backend> {
+        let own = self.config.measure.judge.llm.as_ref();
+        own.map(|own| Backend::new(own.clone(), ProbePolicy::default()))
     }
 
     /// The questions that the enabled measures need, each with those measures.
@@ -214,17 +304,18 @@ impl Job {
         &self,
         question: Question,
         measures: &[MeasureName],
-        AskedOf { store, backend, encoder, .. }: AskedOf<'_>,
+        AskedOf { store, backend, encoder, begins, .. }: AskedOf<'_>,
         model: &str,
     ) -> Result<Judge, Error> {
-        let (config, db) = (&self.config.measure, store.database());
-        let built_in = db.began_with("measure prompts", JudgePrompts::built_in())?;
+        let config = &self.config.measure;
+        let db = BeganWith { db: store.database(), begins };
+        let built_in = db.read("measure prompts", JudgePrompts::built_in())?;
         let prompts = JudgePrompts::read(config.judge.prompts.as_deref(), &built_in)?;
         let settings = match &config.judge.settings {
             // As the answers are written.
             _ if !question.is_judges() => self.sampling(store)?,
             Some(settings) => settings.clone(),
-            None => db.began_with("measure.judge.settings", config.judge.resolved_settings())?,
+            None => db.read("measure.judge.settings", config.judge.resolved_settings())?,
         };
         let see = if question.is_judges() { config.judge.see } else { See::Description };
         let seed = self.config.seed;
@@ -267,6 +358,39 @@ impl Job {
         };
         Ok(store.database().set_meta_json(&kept_as(*question), &settings)?)
     }
+}
+
+/// What a run began with.
+struct BeganWith<'a> {
+    db: &'a Database,
+    begins: bool,
+}
+
+impl BeganWith<'_> {
+    fn read<T: Serialize + DeserializeOwned>(&self, name: &str, today: T) -> Result<T, DbError> {
+        if self.begins || self.db.has_begun_with(name)? {
+            return self.db.began_with(name, today);
+        }
+        Ok(today)
+    }
+}
+
+fn judged_samples(store: &Store) -> Result<Samples, Error> {
+    let settings = Settings::read(store)?;
+    Ok(Samples {
+        match_conf: settings.match_conf().to_owned(),
+        answer_conf: settings.answer_conf().to_owned(),
+    })
+}
+
+/// Who is asked a question, and the table of the configuration that the settings are.
+fn of_question<'a>(
+    question: Question,
+    shared: &'a Backend,
+    own: Option<&'a Backend>,
+) -> (&'a Backend, &'static str) {
+    let own = own.filter(|_| question.is_judges());
+    own.map_or((shared, "llm"), |own| (own, "measure.judge.llm"))
 }
 
 /// The name under which a run keeps what it last put a question with.

@@ -82,6 +82,7 @@ impl Page<'_> {
             });
             MeasureReport {
                 name: column.subject.name().to_owned(),
+                meaning: column.subject.meaning().to_owned(),
                 samples: counts.samples,
                 missing: column.missing,
                 thresholds: thresholds.collect(),

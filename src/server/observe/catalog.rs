@@ -15,9 +15,12 @@ pub const LLM_RETRIES: &str = "pw_llm_retries";
 pub const LLM_FAILURES: &str = "pw_llm_failures";
 pub const LLM_PROMPT_TOKENS: &str = "pw_llm_prompt_tokens";
 pub const LLM_COMPLETION_TOKENS: &str = "pw_llm_completion_tokens";
+pub const LLM_ROLE_CALLS: &str = "pw_llm_role_calls";
+pub const LLM_ROLE_TOKENS: &str = "pw_llm_role_tokens";
 pub const CONNECTIONS_REFUSED: &str = "pw_connections_refused";
 pub const QUOTA_REFUSED: &str = "pw_quota_refused";
 
+pub const LLM_ROLE_COST: &str = "pw_llm_role_cost";
 pub const QUEUE_SIZE: &str = "pw_queue_size";
 pub const LIBRARY_SIZE: &str = "pw_library_size";
 pub const INDEX_RECALL: &str = "pw_index_recall";
@@ -39,7 +42,7 @@ pub const BATCH_NEXT_SIZE: &str = "pw_batch_next_size";
 pub const BATCH_WASTED_SHARE: &str = "pw_batch_wasted_share";
 pub const LLM_CALL_DURATION: &str = "pw_llm_call_duration";
 
-const COUNTERS: [Entry; 12] = [
+const COUNTERS: [Entry; 14] = [
     (REQUEST_COUNT, Some(Unit::Count), "Calls begun, by method"),
     (REQUEST_SUCCESS, Some(Unit::Count), "Calls that ended with OK, by method"),
     (REQUEST_FAILURE, Some(Unit::Count), "Calls that ended otherwise, by method and gRPC code"),
@@ -50,11 +53,18 @@ const COUNTERS: [Entry; 12] = [
     (LLM_FAILURES, Some(Unit::Count), "LLM attempts that failed, by reason code"),
     (LLM_PROMPT_TOKENS, Some(Unit::Count), "Prompt tokens of successful LLM calls"),
     (LLM_COMPLETION_TOKENS, Some(Unit::Count), "Reply tokens of successful LLM calls"),
+    (LLM_ROLE_CALLS, Some(Unit::Count), "Answered LLM calls of jobs and requests, by role"),
+    (LLM_ROLE_TOKENS, Some(Unit::Count), "Tokens of these calls, by role and kind"),
     (CONNECTIONS_REFUSED, Some(Unit::Count), "Connections closed because too many were open"),
     (QUOTA_REFUSED, Some(Unit::Count), "Calls refused because of their caller's quota, by quota"),
 ];
 
-const GAUGES: [Entry; 11] = [
+const GAUGES: [Entry; 12] = [
+    (
+        LLM_ROLE_COST,
+        None,
+        "What these calls cost since the start by the configured prices, by role",
+    ),
     (QUEUE_SIZE, Some(Unit::Count), "Items that wait for an encoder, by tower and lane"),
     (LIBRARY_SIZE, Some(Unit::Count), "Instructions in the library"),
     (INDEX_RECALL, None, "Measured recall@10 of the library's index, by modality of the queries"),

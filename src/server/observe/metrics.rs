@@ -1,6 +1,6 @@
 //! The metrics as typed handles: no name or label is spelt anywhere else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::register::Register;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::{Modality, SearchFacts};
 use crate::jobs::{DataPart, JobState};
-use crate::llm::StatsSnapshot;
+use crate::llm::{RoleTally, StatsSnapshot};
 use crate::server::Methods;
 
 /// What is running: the labels of `pw_build_info`.
@@ -77,6 +77,14 @@ pub(super) struct LlmHandles {
     pub(super) prompt_tokens: Counter,
     pub(super) completion_tokens: Counter,
     pub(super) duration: Histogram,
+    pub(super) roles: Vec<(&'static str, RoleHandles)>,
+}
+
+pub(super) struct RoleHandles {
+    pub(super) calls: Counter,
+    pub(super) prompt_tokens: Counter,
+    pub(super) completion_tokens: Counter,
+    pub(super) cost: Gauge,
 }
 
 impl Metrics {
@@ -193,6 +201,17 @@ impl Metrics {
         llm.completion_tokens.absolute(totals.completion_tokens);
         for (code, counter) in &llm.failures {
             counter.absolute(totals.faults.get(*code).copied().unwrap_or_default());
+        }
+    }
+
+    /// What language models have spent since the process began, by role.
+    pub fn llm_spent(&self, tallies: &BTreeMap<String, RoleTally>) {
+        for (role, handles) in &self.0.llm.roles {
+            let RoleTally { spent, cost } = tallies.get(*role).copied().unwrap_or_default();
+            handles.calls.absolute(spent.calls);
+            handles.prompt_tokens.absolute(spent.prompt_tokens);
+            handles.completion_tokens.absolute(spent.completion_tokens);
+            handles.cost.set(cost);
         }
     }
 

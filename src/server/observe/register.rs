@@ -4,11 +4,13 @@ use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Re
 
 use super::catalog as names;
 use super::labels::{FAILURES, Label, Quota};
-use super::metrics::{CallHandles, Handles, LlmHandles, SearchHandles, TowerHandles};
+use super::metrics::{
+    CallHandles, Handles, LlmHandles, RoleHandles, SearchHandles, TowerHandles,
+};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::Modality;
 use crate::jobs::{DataPart, JobState};
-use crate::llm::CODES;
+use crate::llm::{CODES, ROLES};
 use crate::server::Methods;
 use crate::server::methods::OTHER;
 
@@ -95,6 +97,21 @@ impl Register<'_> {
             prompt_tokens: self.counter(names::LLM_PROMPT_TOKENS, vec![]),
             completion_tokens: self.counter(names::LLM_COMPLETION_TOKENS, vec![]),
             duration: self.histogram(names::LLM_CALL_DURATION, vec![]),
+            roles: ROLES.into_iter().map(|role| (role, self.role(role))).collect(),
+        }
+    }
+
+    fn role(&self, role: &'static str) -> RoleHandles {
+        let role = Pair::from_static_parts("role", role);
+        let tokens = |kind| {
+            let labels = vec![role.clone(), Pair::from_static_parts("kind", kind)];
+            self.counter(names::LLM_ROLE_TOKENS, labels)
+        };
+        RoleHandles {
+            calls: self.counter(names::LLM_ROLE_CALLS, vec![role.clone()]),
+            prompt_tokens: tokens("prompt"),
+            completion_tokens: tokens("completion"),
+            cost: self.gauge(names::LLM_ROLE_COST, vec![role.clone()]),
         }
     }
 

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::MetricsListen;
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::jobs::JobState;
-use crate::llm::{CODES, StatsSnapshot};
+use crate::llm::{CODES, ROLES, RoleTally, Spent, StatsSnapshot};
 use crate::server::layers::testing::{Endless, call, endless, never, request, send};
 use crate::server::{Methods, ServerError};
 
@@ -110,6 +110,13 @@ fn every_series() -> Vec<String> {
     }
     let states = ["queued", "running", "succeeded", "failed", "cancelled"];
     series.extend(states.map(|state| format!("pw_jobs{{state=\"{state}\"}}")));
+    for role in ROLES {
+        series.push(format!("pw_llm_role_calls{{role=\"{role}\"}}"));
+        series.push(format!("pw_llm_role_cost{{role=\"{role}\"}}"));
+        for kind in ["prompt", "completion"] {
+            series.push(format!("pw_llm_role_tokens{{role=\"{role}\",kind=\"{kind}\"}}"));
+        }
+    }
     series.extend(CODES.map(|code| format!("pw_llm_failures{{code=\"{code}\"}}")));
     series
 }
@@ -139,6 +146,9 @@ fn the_facade_reaches_its_series() {
     let faults = [(CODES[0].to_owned(), 4)].into();
     let totals = StatsSnapshot { calls: 9, prompt_tokens: 100, faults, ..Default::default() };
     it.metrics.llm_totals(&totals);
+    let spent = Spent { calls: 2, prompt_tokens: 30, completion_tokens: 7, ..Spent::default() };
+    let measured = RoleTally { spent, cost: 0.25 };
+    it.metrics.llm_spent(&[("measure".to_owned(), measured)].into());
     assert_eq!(it.value("pw_request_queue_duration_sum{tower=\"text\"}"), 0.002);
     assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"vision\",le=\"8\"}"), 1.0);
     assert_eq!(it.value("pw_batch_next_size_bucket{tower=\"vision\",le=\"4\"}"), 0.0);
@@ -150,6 +160,10 @@ fn the_facade_reaches_its_series() {
     assert_eq!(it.value("pw_llm_call_duration_bucket{le=\"15\"}"), 0.0);
     assert_eq!(it.value("pw_answer_backend_up"), 1.0);
     assert_eq!(it.value("pw_llm_calls"), 9.0);
+    assert_eq!(it.value("pw_llm_role_calls{role=\"measure\"}"), 2.0);
+    assert_eq!(it.value("pw_llm_role_tokens{role=\"measure\",kind=\"completion\"}"), 7.0);
+    assert_eq!(it.value("pw_llm_role_cost{role=\"measure\"}"), 0.25);
+    assert_eq!(it.value("pw_llm_role_cost{role=\"answer\"}"), 0.0);
     assert_eq!(it.value(&format!("pw_llm_failures{{code=\"{}\"}}", CODES[0])), 4.0);
     let open = it.metrics.connection_opened();
     assert_eq!(it.value("pw_connections_open"), 1.0);

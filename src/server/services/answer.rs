@@ -20,9 +20,13 @@ use super::super::validate;
 use crate::answer::filter::Verdict;
 use crate::answer::{AnswerEvent, AnswerTask};
 use crate::dataset::record::AnswerRow;
+use crate::llm::See;
 
 /// The most attempts a request may ask for.
 const MAX_ATTEMPTS: i32 = 10;
+
+/// The request's field with the photo.
+const PHOTO: &str = "pair.image";
 
 /// Events that wait for a slow client.
 const EVENTS: usize = 16;
@@ -32,7 +36,10 @@ pub struct Answers(pub Arc<App>);
 
 /// A request, checked.
 struct Order {
-    task: AnswerTask,
+    /// May be empty where there is a photo.
+    description: String,
+    instruction: String,
+    photo: Option<pb::Image>,
     attempts: u32,
     seed: u64,
 }
@@ -113,8 +120,11 @@ fn order(
     pair: Option<pb::Pair>,
     options: Option<pb::AnswerOptions>,
 ) -> Result<Order, Fault> {
-    let pb::Pair { description, task } = pair.ok_or_else(|| Fault::required("pair"))?;
-    validate::shown_text("pair.description", &description, &app.limits)?;
+    let pb::Pair { description, task, image: photo } =
+        pair.ok_or_else(|| Fault::required("pair"))?;
+    if photo.is_none() || !description.trim().is_empty() {
+        validate::shown_text("pair.description", &description, &app.limits)?;
+    }
     let instruction = match task {
         None => return Err(Fault::required("pair.task")),
         Some(Task::InstructionText(text)) => {
@@ -134,7 +144,7 @@ fn order(
         Some(other) => return Err(Fault::range("options.max_attempts", other, 1, MAX_ATTEMPTS)),
     };
     let seed = validate::seed("options.seed", seed.or(Some(app.config.seed)))?;
-    Ok(Order { task: AnswerTask { description, instruction, photo: None }, attempts, seed })
+    Ok(Order { description, instruction, photo, attempts, seed })
 }
 
 async fn write(
@@ -143,27 +153,46 @@ async fn write(
     order: Order,
     events: Option<&mpsc::Sender<AnswerEvent>>,
 ) -> Result<pb::Answer, Fault> {
-    let Order { task, attempts, seed } = order;
-    let generator = app.answers.generator(seed).await.map_err(Fault::from)?;
+    let writing = write_now(app, order, events);
+    let Some(deadline) = call.deadline() else { return writing.await };
+    tokio::time::timeout_at(deadline.into(), writing).await.unwrap_or_else(|_| {
+        let message = "the deadline passed before the answer was written";
+        Err(Fault::new(tonic::Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
+    })
+}
+
+async fn write_now(
+    app: &App,
+    order: Order,
+    events: Option<&mpsc::Sender<AnswerEvent>>,
+) -> Result<pb::Answer, Fault> {
+    let Order { description, instruction, photo, attempts, seed } = order;
+    // Holds the memory of the photo until the answer is there.
+    let mut loaded = app.images.load(photo.into_iter().collect(), PHOTO).await?;
+    let photo = loaded.take_images().pop().transpose().map_err(|fault| fault.at(PHOTO))?;
+    let see = match (&photo, description.trim().is_empty()) {
+        (None, _) => See::Description,
+        (Some(_), true) => See::Image,
+        (Some(_), false) => See::Both,
+    };
+    let generator = app.answers.generator(seed, see).await?;
     // Dropped with this future when the client goes away, which gives the call up.
     let cancel = CancellationToken::new();
     let _gone = cancel.clone().drop_guard();
-    let writing = generator.write(&task, attempts, &cancel, events);
-    let written = match call.deadline() {
-        None => writing.await,
-        Some(deadline) => {
-            tokio::time::timeout_at(deadline.into(), writing).await.map_err(|_| {
-                Fault::new(
-                    tonic::Code::DeadlineExceeded,
-                    "DEADLINE_EXCEEDED",
-                    "the deadline passed before the answer was written",
-                )
-            })?
+    let mut task = AnswerTask { description, instruction, photo: None };
+    loop {
+        if let Some(photo) = &photo {
+            task.photo = Some(app.answers.attach(photo).await.map_err(|fault| fault.at(PHOTO))?);
         }
-    };
-    app.answers.note(&written);
-    let row = written.map_err(Fault::from)?;
-    Ok(shown(row, &generator.prompts.hash))
+        let written = generator.write(&task, attempts, &cancel, events).await;
+        if let (Err(error), Some(sent)) = (&written, &task.photo)
+            && app.answers.viewer.shrinks(sent, error)
+        {
+            continue;
+        }
+        app.answers.note(&written);
+        return Ok(shown(written?, &generator.prompts.hash));
+    }
 }
 
 fn shown(row: AnswerRow, prompt_hash: &str) -> pb::Answer {

@@ -1,0 +1,107 @@
+//! What this process has spent since it began, whatever folder of work it was for: what a server
+//! shows in its metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::spent;
+use crate::llm::chat::{ChatModel, ChatReply, ChatRequest};
+use crate::llm::error::LlmError;
+use crate::llm::parameter::Adaptation;
+use crate::llm::spent::{Prices, Spent};
+use crate::llm::stats::StatsSnapshot;
+
+/// What language models do here: every name that an account or a call of the service has.
+pub const ROLES: [&str; 7] =
+    ["augment", "summarize", "describe", "check", "answer", "measure", "judge"];
+
+static SPENT: Mutex<BTreeMap<String, RoleTally>> = Mutex::new(BTreeMap::new());
+
+/// What one role has spent in this process.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RoleTally {
+    pub spent: Spent,
+    /// What of it had a price has cost, in the prices' currency.
+    pub cost: f64,
+}
+
+/// Counts what `role` has spent.
+pub fn tally(role: &str, spent: Spent, prices: Option<&Prices>) {
+    let mut all = lock();
+    let of_role = all.entry(role.to_owned()).or_default();
+    of_role.spent += spent;
+    of_role.cost += prices.map_or(0.0, |prices| spent.cost(prices));
+}
+
+/// What was spent since the process began, by role.
+pub fn tallies() -> BTreeMap<String, RoleTally> {
+    lock().clone()
+}
+
+fn lock() -> MutexGuard<'static, BTreeMap<String, RoleTally>> {
+    SPENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The model with its calls counted as those of `role`, for calls that belong to no folder of work.
+pub fn tallied(
+    model: Arc<dyn ChatModel>,
+    role: &'static str,
+    prices: Option<Prices>,
+) -> Arc<dyn ChatModel> {
+    Arc::new(Tallied { model, role, prices })
+}
+
+struct Tallied {
+    model: Arc<dyn ChatModel>,
+    role: &'static str,
+    prices: Option<Prices>,
+}
+
+impl Tallied {
+    fn count(&self, request: &ChatRequest, reply: ChatReply) -> ChatReply {
+        tally(self.role, spent(request, &reply), self.prices.as_ref());
+        reply
+    }
+}
+
+#[async_trait]
+impl ChatModel for Tallied {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    async fn chat(
+        &self,
+        request: &ChatRequest,
+        cancel: &CancellationToken,
+    ) -> Result<ChatReply, LlmError> {
+        let reply = self.model.chat(request, cancel).await?;
+        Ok(self.count(request, reply))
+    }
+
+    async fn chat_stream(
+        &self,
+        request: &ChatRequest,
+        cancel: &CancellationToken,
+        pieces: mpsc::Sender<String>,
+    ) -> Result<ChatReply, LlmError> {
+        let reply = self.model.chat_stream(request, cancel, pieces).await?;
+        Ok(self.count(request, reply))
+    }
+
+    async fn check(&self) -> Result<(), LlmError> {
+        self.model.check().await
+    }
+
+    fn stats(&self) -> StatsSnapshot {
+        self.model.stats()
+    }
+
+    fn adaptations(&self) -> Vec<Adaptation> {
+        self.model.adaptations()
+    }
+}
