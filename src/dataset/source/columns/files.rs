@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{BinaryBuilder, ListBuilder, StringBuilder};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray, StructArray};
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
@@ -241,6 +241,40 @@ fn what_a_file_lacks_is_said_and_other_files_go_on() {
     let alone = said(&folder.path().join("s/0.parquet"));
     let error = alone.error.as_ref().map(SourceError::to_string).unwrap_or_default();
     assert!(error.contains("column `image` holds Int64; expected a photo's bytes"), "{error}");
+}
+
+#[test]
+fn rows_that_img2dataset_wrote_find_their_photos_in_the_tar_or_folder_beside() {
+    let rows = batch(vec![
+        ("url", texts(&[Some("http://a/1"), Some("http://a/2"), Some("http://a/3")])),
+        ("caption", texts(&[Some("One."), Some("Two."), Some("Three.")])),
+        ("key", texts(&[Some("000000001"), Some("000000002"), Some("000000003")])),
+        ("status", texts(&[Some("success"), Some("failed_to_download"), Some("success")])),
+        ("error_message", texts(&[None, Some("HTTP Error 404"), None])),
+    ]);
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    tar.append_data(&mut header, "000000001.jpg", &b"one"[..]).expect("a member");
+    let tar = tar.into_inner().expect("a tar");
+    let parquet = parquet(&rows);
+    let folder = folder(&[
+        ("t/00000.parquet", &parquet),
+        ("t/00000.tar", &tar),
+        ("f/00000.parquet", &parquet),
+        ("f/00000_stats.json", b"{}"),
+        ("f/00000/000000001.jpg", b"one"),
+        ("f/00000/000000001.txt", b"One."),
+    ]);
+    for name in ["t", "f"] {
+        let said = said(&folder.path().join(name).join("00000.parquet"));
+        assert_eq!(told(&said), ["000000001: One. (one)"], "{name}");
+        let codes = ["00000.parquet:2 missing_image", "00000.parquet:3 missing_image"];
+        assert_eq!(said.codes(), codes, "{name}");
+    }
+    // As files, it is a folder of photos; its counts are no text without a photo.
+    let photos = said(&folder.path().join("f"));
+    assert_eq!((told(&photos).len(), photos.codes().len()), (1, 0), "{:?}", photos.codes());
 }
 
 #[test]

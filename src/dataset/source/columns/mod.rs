@@ -66,6 +66,14 @@ impl Columns {
         }
     }
 
+    /// Has columns of these names read, too.
+    pub fn add(&mut self, schema: &Schema, names: &[&str]) {
+        let found = names.iter().filter_map(|name| schema.index_of(name).ok());
+        self.texts.extend(found);
+        self.texts.sort_unstable();
+        self.texts.dedup();
+    }
+
     /// What row `row` of a batch says, its columns those of [`Columns::texts`].
     pub fn fields<'n>(
         &self,

@@ -1,5 +1,7 @@
 //! Parquet: rows that hold photos or name them.
 
+mod beside;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::StructArray;
@@ -8,6 +10,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::errors::ParquetError;
 use parquet::schema::types::SchemaDescriptor;
 
+use self::beside::Beside;
 use super::columns::{self, Columns, PhotoColumn};
 use super::fields::FieldNames;
 use super::manifest::{File, Layout, ManifestSource, Place, Take};
@@ -51,7 +54,12 @@ fn rows(
 ) -> Result<(), SourceError> {
     let damaged = |error: ParquetError| file.damaged(&error.to_string());
     let metadata = ArrowReaderMetadata::load(&opened, Default::default()).map_err(damaged)?;
-    let columns = Columns::of(metadata.schema(), names).map_err(|detail| file.columns(detail))?;
+    let mut columns =
+        Columns::of(metadata.schema(), names).map_err(|detail| file.columns(detail))?;
+    let beside = if columns.photo.is_none() { Beside::of(file, metadata.schema()) } else { None };
+    if beside.is_some() {
+        columns.add(metadata.schema(), &beside::COLUMNS);
+    }
     let leaves = Leaves::of(metadata.parquet_schema(), &columns);
     let mut row = 0;
     for group in 0..metadata.metadata().num_row_groups() {
@@ -76,14 +84,23 @@ fn rows(
                     Some((*name, columns::text(paths.column(0), at)?))
                 });
                 let said = path.as_ref().map(|(_, path)| path.clone());
-                let mut fields = columns.fields(&texts, at, path, names);
+                let mut fields = Ok(columns.fields(&texts, at, path, names));
                 if let (true, Some(column)) = (holds, leaves.photo) {
                     let place = dataset::Place::Row { row, column: column as u32 };
                     let (name, photo) = file.held(said, row, place);
-                    fields = fields.with_photo(name, photo);
+                    fields = fields.map(|fields| fields.with_photo(name, photo));
+                } else if let Some(beside) = &beside {
+                    let told = beside::COLUMNS.map(|wanted| {
+                        let column = texts.iter().find(|(name, _)| *name == wanted);
+                        column.and_then(|(_, column)| columns::text(*column, at))
+                    });
+                    let photo = beside.photo(told);
+                    fields = fields.and_then(|fields| {
+                        photo.map(|(name, photo)| fields.with_photo(name, photo))
+                    });
                 }
                 row += 1;
-                if take(Place::line(row), Ok(fields)).is_break() {
+                if take(Place::line(row), fields).is_break() {
                     return Ok(());
                 }
             }
