@@ -31,7 +31,7 @@ const fn file(reader: Reader, path: &'static str, sample: &'static str) -> File 
 }
 
 /// An input's first byte chooses one.
-pub const FILES: [File; 18] = [
+pub const FILES: [File; 22] = [
     file(Reader::Source, "captions.json", "fuzz/samples/captions.json"),
     file(Reader::Source, "captions.jsonl", "fuzz/samples/captions.jsonl"),
     file(Reader::Source, "rows.json", "fuzz/samples/rows.json"),
@@ -58,6 +58,10 @@ pub const FILES: [File; 18] = [
     file(Reader::Model, "tokens/tokenizer.json", "tests/golden/clip/clip/tokenizer.json"),
     file(Reader::Model, "merges/merges.txt", "tests/golden/clip/clip-fixed/merges.txt"),
     file(Reader::Model, "manifest/model.toml", "models/mini/model.toml"),
+    file(Reader::Source, "captions.tar", "fuzz/samples/captions.tar"),
+    file(Reader::Source, "captions.tar.gz", "fuzz/samples/captions.tar.gz"),
+    file(Reader::Source, "rows.parquet", "fuzz/samples/rows.parquet"),
+    file(Reader::Source, "rows.arrow", "fuzz/samples/rows.arrow"),
 ];
 
 /// What an export has beside the file that is tried.

@@ -72,8 +72,15 @@ impl KeepArgs {
 /// How the path of a source is read.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
-    /// Kind of the source when its path does not tell: auto, folder, jsonl, csv, coco.
-    #[arg(long, value_name = "KIND", value_parser = ["auto", "folder", "jsonl", "csv", "coco"])]
+    /// Kind of the source when its path does not tell: auto, folder, jsonl, csv, coco, webdataset,
+    /// parquet, arrow.
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_parser = [
+            "auto", "folder", "jsonl", "csv", "coco", "webdataset", "parquet", "arrow",
+        ]
+    )]
     pub source_kind: Option<String>,
 
     /// Field or column of the source that holds the description, where it is no usual one.

@@ -77,7 +77,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
-    /// A folder of photos with sidecars, a JSONL manifest, or a COCO captions JSON.
+    /// A folder of photos with sidecars, a manifest, a COCO captions JSON, tars, Parquet, a dataset on
+    /// disk; or a pattern that names several files.
     pub path: Option<PathBuf>,
     /// `auto` decides by what `path` is.
     pub kind: SourceKind,

@@ -8,5 +8,5 @@ pub mod source;
 pub mod store;
 mod viewer;
 
-pub use photos::{ImageRef, Photos};
+pub use photos::{ImageRef, Photos, Place};
 pub use viewer::{PhotoViewer, ShowError};

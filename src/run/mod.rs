@@ -51,7 +51,7 @@ pub enum RunError {
     #[error("{path}: `{step}` needs `{needs}` first: run `pairwright {needs} --out {path}`")]
     StepMissing { path: PathBuf, step: &'static str, needs: &'static str },
     #[error(
-        "no source: pass --source PATH (a folder of photos, a .jsonl manifest or a COCO captions .json), or --out with the folder of an earlier run"
+        "no source: pass --source PATH (a folder of photos, a .jsonl manifest, a COCO captions .json, a .tar or a .parquet), or --out with the folder of an earlier run"
     )]
     NoSource,
     #[error("{source}: {nothing}")]

@@ -5,6 +5,7 @@ mod support;
 
 mod calls;
 mod checks;
+mod containers;
 mod durable;
 mod evaluate;
 mod faults;

@@ -31,7 +31,7 @@ fn as_utf8<'a>(mut file: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
         [b'P', b'K', 3, 4] => {
             return other("a zip archive or a spreadsheet; unpack it, or save it as CSV");
         }
-        [b'P', b'A', b'R', b'1'] => return other("a Parquet file; save it as JSON lines or CSV"),
+        [b'P', b'A', b'R', b'1'] => return other("a Parquet file; give it the ending .parquet"),
         [0xef, 0xbb, 0xbf, ..] => (3, None),
         [0xff, 0xfe, ..] => (2, Some(Order::Little)),
         [0xfe, 0xff, ..] => (2, Some(Order::Big)),

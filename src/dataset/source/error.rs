@@ -29,8 +29,8 @@ pub enum SourceError {
     ImagesNotFound { images: PathBuf },
 
     #[error(
-        "an image folder ({}) was given for a folder source: it serves manifests and COCO files; \
-         a folder source takes its photos from the folder itself",
+        "an image folder ({}) was given for a source that holds its photos: it serves manifests \
+         and COCO files; a folder or tar has its photos in itself",
         images.display()
     )]
     ImagesNotUsed { images: PathBuf },
@@ -67,6 +67,12 @@ pub enum SourceError {
     #[error("{}: {detail}", path.display())]
     NoColumns { path: PathBuf, detail: String },
 
+    #[error("{} cannot be read: {detail}", path.display())]
+    Damaged { path: PathBuf, detail: String },
+
+    #[error("{}: {detail}", path.display())]
+    BadPattern { path: PathBuf, detail: String },
+
     /// The source itself may not be read.
     #[error(transparent)]
     Confined(ConfineError),
@@ -88,6 +94,8 @@ impl Failure for SourceError {
             | Self::InvalidJson { .. }
             | Self::NotText { .. }
             | Self::NoColumns { .. }
+            | Self::Damaged { .. }
+            | Self::BadPattern { .. }
             | Self::NotCoco { .. } => ErrorKind::InvalidInput,
             Self::Confined(error) => error.kind(),
             Self::Io(error) => ErrorKind::of_io(error),
@@ -107,6 +115,8 @@ impl Failure for SourceError {
             Self::NotCoco { .. } => "source_not_coco",
             Self::NotText { .. } => "source_not_text",
             Self::NoColumns { .. } => "source_no_columns",
+            Self::Damaged { .. } => "source_damaged",
+            Self::BadPattern { .. } => "source_bad_pattern",
             Self::Confined(error) => error.code(),
             Self::Io(_) => "source_io",
         }

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::check::{Checks, Settings};
+use crate::dataset::ImageRef;
 
 use super::bare::Bare;
+use super::endings::PHOTOS;
 use super::ids::id_text;
 use super::refusal::Refusal;
 use super::text::Texts;
@@ -117,13 +119,31 @@ impl FieldNames {
             exact.or_else(|| Some(names.len() + names.iter().position(|known| *known == plain)?))
         };
         let usual: [(Wanted, &Option<String>, &[&str]); 4] = [
-            (Wanted::Id, &self.id, &["id"]),
+            (Wanted::Id, &self.id, &["id", "__key__"]),
             (Wanted::Image, &self.image, &IMAGES),
             (Wanted::Caption, &self.caption, &CAPTIONS),
             (Wanted::Turns, &self.caption, &TURNS),
         ];
         let mut unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
         unset.find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
+    }
+
+    /// Whether a field called `name` says something.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.wanted(name).is_some()
+    }
+
+    /// The rank of a column called `name` among those that may hold photos; photos stand under
+    /// the ending of their format, too, where a WebDataset was made into a table.
+    pub(super) fn photo_rank(&self, name: &str) -> Option<usize> {
+        match self.wanted(name) {
+            Some((Wanted::Image, rank)) => Some(rank),
+            _ if self.image.is_none() => {
+                let place = PHOTOS.iter().position(|ending| *ending == name)?;
+                Some(2 * IMAGES.len() + place)
+            }
+            _ => None,
+        }
     }
 
     /// Whether a field called `name` may hold a description.
@@ -165,6 +185,8 @@ pub(super) struct Fields<'n> {
     known: Vec<(Wanted, usize, String, Value)>,
     /// Names of the first others, for refusals.
     others: Vec<String>,
+    /// The photo itself and its name, where the row holds it.
+    held: Option<(String, ImageRef)>,
 }
 
 impl<'n> Fields<'n> {
@@ -224,7 +246,7 @@ impl<'n> Fields<'n> {
     }
 
     fn new(names: &'n FieldNames) -> Self {
-        Self { names, known: Vec::new(), others: Vec::new() }
+        Self { names, known: Vec::new(), others: Vec::new(), held: None }
     }
 
     /// An object that was read already.
@@ -240,6 +262,16 @@ impl<'n> Fields<'n> {
         }
         fields.known.sort_by_key(|(_, rank, ..)| *rank);
         fields
+    }
+
+    /// The same row, which holds the photo itself, called `name`.
+    pub fn with_photo(self, name: String, photo: ImageRef) -> Self {
+        Self { held: Some((name, photo)), ..self }
+    }
+
+    /// The photo, where the row holds it.
+    pub fn photo(&self) -> Option<&ImageRef> {
+        self.held.as_ref().map(|(_, photo)| photo)
     }
 
     /// Whether it has a field that may hold a description.
@@ -275,6 +307,9 @@ impl<'n> Fields<'n> {
 
     /// The image's name.
     pub fn image(&self) -> Result<&str, Refusal> {
+        if let Some((name, _)) = &self.held {
+            return Ok(name);
+        }
         let mut first = None;
         for (name, value) in self.of(Wanted::Image) {
             let found = one_image(value).ok_or_else(|| wrong_type(name, "a string", value));

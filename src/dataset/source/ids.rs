@@ -42,6 +42,11 @@ impl<P> IdBook<P> {
         }
     }
 
+    /// The place of the item that has this id.
+    pub fn place(&self, id: &str) -> Option<&P> {
+        self.first.get(id)
+    }
+
     /// Takes `id` for the item at `place`, or says why it cannot be that item's id; `show` puts a
     /// place into words.
     pub fn claim(

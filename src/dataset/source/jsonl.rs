@@ -1,6 +1,6 @@
 //! Rows of JSON.
 
-use std::io::{BufRead, Read};
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::fields::{FieldNames, Fields};
 use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::rows::{Piece, Row, Rows};
-use super::{Reader, SourceError, SourceKind};
+use super::{Opened, Reader, SourceError, SourceKind};
 use crate::sandbox::FileAccess;
 
 /// How much of a `.json` is looked at to tell what it is.
@@ -19,6 +19,7 @@ pub(super) static LAYOUT: Layout = Layout {
     kind: "jsonl",
     name: "JSONL manifest",
     expected: r#"JSON objects: {"id": "a1", "image": "a.jpg", "caption": "..."}, one per line or in one array"#,
+    endings: &["jsonl", "ndjson", "json"],
     rows: read,
 };
 
@@ -26,21 +27,17 @@ pub(super) const READER: Reader = Reader {
     kind: SourceKind::Jsonl,
     name: "jsonl",
     what: "a .jsonl manifest",
-    folder: false,
+    opened: Opened::File,
     endings: &["jsonl", "ndjson"],
     open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
 
-fn read(
-    file: &File<'_>,
-    text: Box<dyn BufRead + '_>,
-    names: &FieldNames,
-    take: &mut Take<'_>,
-) -> Result<(), SourceError> {
+fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
+    let text = encoding::open(file.path, file.access)?;
     let mut rows = Rows::new(text, MAX_LINE_BYTES);
     while let Some(row) = rows.next_row()? {
         let column = if row.leads { None } else { NonZeroU32::new(row.column as u32) };
-        let place = Place { line: row.line, column };
+        let place = Place::at(row.line, column);
         if take(place, fields(file, &row, names)).is_break() {
             break;
         }

@@ -1,7 +1,6 @@
 //! Manifests: files whose rows name a photo and say what is on it.
 
 use std::fmt;
-use std::io::BufRead;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,8 @@ use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
 use super::refusal::{Outlet, Refusal};
 use super::text::{Captions, Texts};
-use super::{Emit, Source, SourceError, SourceOptions, encoding, image_folder};
+use super::{Emit, Source, SourceError, SourceOptions, image_folder, shards};
+use crate::base::failure::Failure;
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
@@ -23,13 +23,25 @@ pub const MAX_LINE_BYTES: usize = 8 << 20;
 /// The most rows without an id that are taken for one photo.
 const MAX_JOINED: usize = 64;
 
-/// Where a row begins in its file.
+/// Where a row begins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    /// From 1.
-    pub line: u64,
+    /// The number of the row or of its first line in its file, from 1.
+    line: u64,
     /// In bytes from 1, where another row stands before it on its line.
-    pub column: Option<NonZeroU32>,
+    column: Option<NonZeroU32>,
+    /// Its file's place among those of the source.
+    file: u32,
+}
+
+impl Place {
+    pub fn line(line: u64) -> Self {
+        Self { line, column: None, file: 0 }
+    }
+
+    pub fn at(line: u64, column: Option<NonZeroU32>) -> Self {
+        Self { line, column, file: 0 }
+    }
 }
 
 impl fmt::Display for Place {
@@ -44,7 +56,7 @@ impl fmt::Display for Place {
 /// Takes what a row says, or why it says nothing.
 pub(super) type Take<'t> = dyn FnMut(Place, Result<Fields<'_>, Refusal>) -> ControlFlow<()> + 't;
 
-/// A way to lay out rows in a file.
+/// A way to lay out rows in files.
 #[derive(Debug)]
 pub(super) struct Layout {
     /// The kind of source that it is.
@@ -52,17 +64,20 @@ pub(super) struct Layout {
     /// In words.
     pub name: &'static str,
     pub expected: &'static str,
+    /// Endings of the files that a pattern names.
+    pub endings: &'static [&'static str],
     pub rows: ReadRows,
 }
 
 /// Hands every row of the file on, until told to stop.
-type ReadRows =
-    fn(&File<'_>, Box<dyn BufRead + '_>, &FieldNames, &mut Take<'_>) -> Result<(), SourceError>;
+type ReadRows = fn(&File<'_>, &FieldNames, &mut Take<'_>) -> Result<(), SourceError>;
 
-/// A file for messages: where it is and its bare name.
+/// A file that holds rows.
 pub(super) struct File<'a> {
     pub path: &'a Path,
+    /// Its bare name, for messages.
     pub name: &'a str,
+    pub access: &'a FileAccess,
 }
 
 impl Layout {
@@ -74,12 +89,12 @@ impl Layout {
         fields: &FieldNames,
         take: &mut Take<'_>,
     ) -> Result<(), SourceError> {
-        let text = encoding::open(path, access)?;
-        (self.rows)(&File { path, name: &file_name(path) }, text, fields, take)
+        (self.rows)(&File { path, name: &file_name(path), access }, fields, take)
     }
 }
 
-/// A manifest: rows of JSON or of a table, each with
+/// A manifest: rows of JSON or of a table, in one file or in several that follow each other, each
+/// with
 /// - an id, a string or a whole number, unique in the file; a row without one gets an id made of
 ///   its photo's name, and rows behind each other that name the same photo are one record;
 /// - a photo: a path, relative to the image folder or absolute;
@@ -89,7 +104,9 @@ impl Layout {
 /// and the ids.
 #[derive(Debug)]
 pub struct ManifestSource {
+    /// As it was asked for.
     path: PathBuf,
+    files: Vec<PathBuf>,
     images: PathBuf,
     access: FileAccess,
     fields: FieldNames,
@@ -99,7 +116,8 @@ pub struct ManifestSource {
 impl ManifestSource {
     pub(super) fn new(path: &Path, images: &Path, layout: &'static Layout) -> Self {
         let (access, fields) = (FileAccess::Anywhere, FieldNames::default());
-        Self { path: path.to_owned(), images: images.to_owned(), access, fields, layout }
+        let (path, files, images) = (path.to_owned(), vec![path.to_owned()], images.to_owned());
+        Self { path, files, images, access, fields, layout }
     }
 
     /// Opens a file of this layout as a source's reader does.
@@ -108,7 +126,9 @@ impl ManifestSource {
         options: &SourceOptions,
         layout: &'static Layout,
     ) -> Result<Box<dyn Source>, SourceError> {
-        let source = Self::new(path, &image_folder(path, options)?, layout);
+        let files = shards::of(path, layout.endings, &options.access)?;
+        let images = image_folder(files.first().map_or(path, |first| first.as_path()), options)?;
+        let source = Self { files, ..Self::new(path, &images, layout) };
         Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
     }
 
@@ -133,14 +153,32 @@ impl Source for ManifestSource {
     }
 
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
-        let (name, images) = (file_name(&self.path), &*self.images);
+        let names: Vec<String> = self.files.iter().map(|path| file_name(path)).collect();
         let (ids, out) = (IdBook::new(), Outlet::new(emit));
-        let mut records = Records { name: &name, images, ids, out, pending: None };
-        self.layout.read(&self.path, &self.access, &self.fields, &mut |line, row| {
-            records.row(line, row)
-        })?;
-        if records.out.stopped || records.flush().is_break() {
-            return Ok(());
+        let images = &*self.images;
+        let mut records = Records { names: &names, images, ids, out, pending: None };
+        for (file, (path, name)) in (0..).zip(self.files.iter().zip(&names)) {
+            let read = self.layout.read(path, &self.access, &self.fields, &mut |place, row| {
+                records.row(Place { file, ..place }, row)
+            });
+            match read {
+                _ if records.out.stopped => return Ok(()),
+                Ok(()) => {}
+                Err(error) if self.files.len() == 1 => return Err(error),
+                // Of several files the others go on.
+                Err(error) => {
+                    if records.flush().is_break() {
+                        return Ok(());
+                    }
+                    let refusal = Refusal::new(error.code(), error.to_string());
+                    if records.out.refuse(name, refusal).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            if records.flush().is_break() {
+                return Ok(());
+            }
         }
         records.out.conclude(&self.path, self.layout.expected)
     }
@@ -148,9 +186,10 @@ impl Source for ManifestSource {
 
 /// Turns rows into records.
 struct Records<'m, 'a, 'b> {
-    name: &'m str,
+    /// Of the files.
+    names: &'m [String],
     images: &'m Path,
-    /// With the line of each.
+    /// With the place of each.
     ids: IdBook<Place>,
     out: Outlet<'a, 'b>,
     /// A row without an id, which the next one may add to.
@@ -159,7 +198,9 @@ struct Records<'m, 'a, 'b> {
 
 struct Pending {
     line: Place,
+    /// Its name as the row has it.
     image: String,
+    photo: ImageRef,
     texts: Vec<Texts>,
 }
 
@@ -168,15 +209,20 @@ impl Records<'_, '_, '_> {
         let refusal = match row.and_then(|fields| Ok((fields.id()?, fields))) {
             Ok((Some(id), fields)) => {
                 self.flush()?;
-                return self
-                    .named(line, id, || Ok((fields.image()?.to_owned(), fields.captions())));
+                let images = self.images;
+                return self.named(line, id, || {
+                    Ok((photo_of(&fields, fields.image()?, images), fields.captions()))
+                });
             }
             Ok((None, fields)) => match (fields.image(), fields.captions()) {
-                (Ok(image), Ok(texts)) => return self.unnamed(line, image, texts),
+                (Ok(image), Ok(texts)) => {
+                    let photo = photo_of(&fields, image, self.images);
+                    return self.unnamed(line, image, photo, texts);
+                }
                 (Ok(image), Err(refusal)) if refusal.is_for_want_of_text() => {
                     self.flush()?;
-                    let (id, image) = (self.ids.make(image), image.to_owned());
-                    return self.named(line, id, || Ok((image, Err(refusal))));
+                    let (id, photo) = (self.ids.make(image), photo_of(&fields, image, self.images));
+                    return self.named(line, id, || Ok((photo, Err(refusal))));
                 }
                 (Err(refusal), _) | (_, Err(refusal)) => refusal,
             },
@@ -187,8 +233,9 @@ impl Records<'_, '_, '_> {
         self.out.refuse(&place, refusal.at(&place))
     }
 
-    fn place(&self, line: Place) -> String {
-        format!("{}:{line}", self.name)
+    fn place(&self, place: Place) -> String {
+        let name = self.names.get(place.file as usize).map_or("", |name| name);
+        format!("{name}:{place}")
     }
 
     /// Sends a row that has an id.
@@ -196,13 +243,17 @@ impl Records<'_, '_, '_> {
         &mut self,
         line: Place,
         id: String,
-        read: impl FnOnce() -> Result<(String, Result<Texts, Refusal>), Refusal>,
+        read: impl FnOnce() -> Result<(ImageRef, Result<Texts, Refusal>), Refusal>,
     ) -> ControlFlow<()> {
         let place = self.place(line);
         let subject = printable(&id).unwrap_or(&place).to_owned();
-        let claimed = self.ids.claim(&id, line, |line| format!("line {line}"));
+        let names = self.names;
+        let claimed = self.ids.claim(&id, line, |place| match names {
+            [_] => format!("line {place}"),
+            names => format!("{}:{place}", names[place.file as usize]),
+        });
         let (image, texts) = match claimed.and_then(|()| read()) {
-            Ok((image, texts)) => (photo(self.images, &image), texts),
+            Ok(read) => read,
             Err(refusal) => return self.out.refuse(&subject, refusal.at(&place)),
         };
         match texts.and_then(Texts::captions) {
@@ -221,26 +272,37 @@ impl Records<'_, '_, '_> {
     }
 
     /// Keeps a row without an id until it is known that the next one is about another photo.
-    fn unnamed(&mut self, line: Place, image: &str, texts: Texts) -> ControlFlow<()> {
+    fn unnamed(
+        &mut self,
+        line: Place,
+        image: &str,
+        photo: ImageRef,
+        texts: Texts,
+    ) -> ControlFlow<()> {
         if let Some(pending) = &mut self.pending
-            && pending.image == image
+            && (&*pending.image, &pending.photo) == (image, &photo)
             && pending.texts.len() < MAX_JOINED
         {
             pending.texts.push(texts);
             return ControlFlow::Continue(());
         }
         self.flush()?;
-        self.pending = Some(Pending { line, image: image.to_owned(), texts: vec![texts] });
+        self.pending = Some(Pending { line, image: image.to_owned(), photo, texts: vec![texts] });
         ControlFlow::Continue(())
     }
 
     fn flush(&mut self) -> ControlFlow<()> {
-        let Some(Pending { line, image, texts }) = self.pending.take() else {
+        let Some(Pending { line, image, photo, texts }) = self.pending.take() else {
             return ControlFlow::Continue(());
         };
         let id = self.ids.make(&image);
-        self.named(line, id, || Ok((image, Ok(Texts::together(texts)))))
+        self.named(line, id, || Ok((photo, Ok(Texts::together(texts)))))
     }
+}
+
+/// The photo of a row that calls it `name`.
+fn photo_of(fields: &Fields<'_>, name: &str, images: &Path) -> ImageRef {
+    fields.photo().cloned().unwrap_or_else(|| photo(images, name))
 }
 
 /// The photo that `name` names for a source whose photos lie in `images`.

@@ -5,8 +5,10 @@
 //! whole is a [`SourceError`]. Ids are unique, and made of the photo's name where there is
 //! none; what cannot be matched is reported, never guessed.
 
+mod arrow;
 mod bare;
 mod coco;
+mod columns;
 mod encoding;
 mod endings;
 mod error;
@@ -17,10 +19,14 @@ mod jsonl;
 mod limited;
 mod lines;
 mod manifest;
+mod parquet;
 mod refusal;
 mod rows;
+mod shards;
+mod sidecar;
 mod table;
 mod text;
+mod webdataset;
 
 use crate::base::failure::Failure;
 use std::ops::ControlFlow;
@@ -36,9 +42,10 @@ use crate::sandbox::{FileAccess, FileFacts, FileKind};
 pub use coco::CocoSource;
 pub use error::SourceError;
 pub use fields::FieldNames;
-pub use folder::{FolderSource, MAX_SIDECAR_BYTES};
+pub use folder::FolderSource;
 pub use ids::MAX_ID_BYTES;
 pub use manifest::{MAX_LINE_BYTES, ManifestSource};
+pub use sidecar::MAX_SIDECAR_BYTES;
 
 /// What a source gives for each item it meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +67,7 @@ pub trait Source {
     /// The source in words for logs and reports, for instance `folder of photos photos/`.
     fn describe(&self) -> String;
 
-    /// The kind's name: `folder`, `jsonl`, `csv` or `coco`.
+    /// The kind's name: `folder`, `jsonl`, `csv`, `coco`, `webdataset`, `parquet` or `arrow`.
     fn kind(&self) -> &'static str;
 
     /// Reads every item from the start, in the source's own order, until `emit` breaks.
@@ -80,8 +87,8 @@ pub trait Source {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
-    /// By the path: a folder, `.jsonl`/`.ndjson`, `.csv`/`.tsv`, or `.json` (COCO captions, or
-    /// rows as in `.jsonl`: by what it holds).
+    /// By the path: a folder (by what it holds), `.jsonl`/`.ndjson`, `.csv`/`.tsv`, `.tar`,
+    /// `.parquet`, `.arrow`, or `.json` (COCO captions, or rows as in `.jsonl`: by what it holds).
     #[default]
     Auto,
     /// A folder of photos with `.txt` or `.json` sidecars, or a `metadata.jsonl` or `.csv`.
@@ -92,6 +99,12 @@ pub enum SourceKind {
     Csv,
     /// COCO captions JSON.
     Coco,
+    /// Tars of photos with their texts, also several and compressed by gzip.
+    Webdataset,
+    /// Parquet whose rows hold photos or name them.
+    Parquet,
+    /// A dataset that Hugging Face's `datasets` saved to disk, or single Arrow files.
+    Arrow,
 }
 
 /// What becomes of a photo that is nearly the same as one that the run has.
@@ -123,18 +136,36 @@ struct Reader {
     name: &'static str,
     /// In words, for messages.
     what: &'static str,
-    /// Whether it reads a folder; a file otherwise.
-    folder: bool,
+    opened: Opened,
     /// Endings of its files, in small letters.
     endings: &'static [&'static str],
     open: Open,
+}
+
+/// What a reader takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    /// A folder.
+    Folder,
+    /// A file, or several that a pattern names.
+    File,
+    /// Files by themselves, by a pattern, or in a folder.
+    Either,
 }
 
 /// Opens the source at a path.
 type Open = fn(&Path, &SourceOptions) -> Result<Box<dyn Source>, SourceError>;
 
 /// Every kind of source.
-static READERS: [Reader; 4] = [folder::READER, jsonl::READER, table::READER, coco::READER];
+static READERS: [Reader; 7] = [
+    folder::READER,
+    jsonl::READER,
+    table::READER,
+    coco::READER,
+    webdataset::READER,
+    parquet::READER,
+    arrow::READER,
+];
 
 impl FromStr for SourceKind {
     type Err = String;
@@ -194,22 +225,31 @@ pub struct SourceOptions {
     pub limit: Option<u64>,
 }
 
-/// Opens the source at `path`. Nothing is read yet but the kind of the path and, of a `.json`, its
-/// start, which tells rows from COCO.
+/// Opens the source at `path`: a file, a folder, or where nothing has that name, the files that it
+/// names as a pattern (`{00..17}`, `{a,b}`, `*`, `?`). Nothing is read yet but the kind of the path,
+/// the names in folders and, of a `.json`, its start, which tells rows from COCO.
 ///
 /// # Errors
 /// The path or the image folder is missing, is of another kind than asked for, or its kind cannot
 /// be told.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let is_folder = facts(path, &options.access)?.kind == FileKind::Folder;
-    let known = READERS.iter().find(|reader| match options.kind {
-        SourceKind::Auto => reader.takes(path, is_folder),
+    let is_folder = match facts(path, &options.access) {
+        Ok(facts) => facts.kind == FileKind::Folder,
+        Err(SourceError::NotFound { .. }) if shards::is_pattern(path) => false,
+        Err(error) => return Err(error),
+    };
+    let kind = match options.kind {
+        SourceKind::Auto if is_folder => shards::kind_of_folder(path, &options.access)?,
+        kind => kind,
+    };
+    let known = READERS.iter().find(|reader| match kind {
+        SourceKind::Auto => reader.takes(path),
         kind => reader.kind == kind,
     });
     let Some(reader) = known else {
         return Err(SourceError::UnknownKind { path: path.to_owned() });
     };
-    if reader.folder != is_folder {
+    if reader.opened != Opened::Either && (reader.opened == Opened::Folder) != is_folder {
         let expected = if is_folder { "a file" } else { "a folder of photos" };
         return Err(SourceError::WrongType { path: path.to_owned(), expected });
     }
@@ -221,11 +261,10 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
 }
 
 impl Reader {
-    /// Whether a path that nothing else is known of is read by this.
-    fn takes(&self, path: &Path, is_folder: bool) -> bool {
-        let ending = path.extension().map(|text| text.to_string_lossy().to_ascii_lowercase());
-        let named = || ending.is_some_and(|ending| self.endings.contains(&&*ending));
-        self.folder == is_folder && (is_folder || named())
+    /// Whether a file or pattern that nothing else is known of is read by this.
+    fn takes(&self, path: &Path) -> bool {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        name.is_some_and(|name| shards::has_ending(&name, self.endings))
     }
 }
 

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::encoding::not_utf8;
+use super::encoding::{self, not_utf8};
 use super::fields::{FieldNames, Fields};
 use super::lines::{BoundedLines, Line};
 use super::manifest::{File, Layout, MAX_LINE_BYTES, ManifestSource, Place, Take};
 use super::refusal::Refusal;
-use super::{Reader, SourceError, SourceKind};
+use super::{Opened, Reader, SourceError, SourceKind};
 
 /// The longest cell with line ends in it, in bytes: what is held to find its end.
 const MAX_CELL_BYTES: usize = 1 << 20;
@@ -23,6 +23,7 @@ pub(super) static LAYOUT: Layout = Layout {
     kind: "csv",
     name: "CSV manifest",
     expected: "a first line that names the columns, such as file_name,text, and a row per photo",
+    endings: &["csv", "tsv"],
     rows: read,
 };
 
@@ -30,17 +31,13 @@ pub(super) const READER: Reader = Reader {
     kind: SourceKind::Csv,
     name: "csv",
     what: "a .csv or .tsv manifest",
-    folder: false,
+    opened: Opened::File,
     endings: &["csv", "tsv"],
     open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
 
-fn read(
-    file: &File<'_>,
-    text: Box<dyn BufRead + '_>,
-    names: &FieldNames,
-    take: &mut Take<'_>,
-) -> Result<(), SourceError> {
+fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
+    let text = encoding::open(file.path, file.access)?;
     let mut rows = Rows::new(text);
     let Some(columns) = rows.header(file, names)? else { return Ok(()) };
     while let Some((line, row)) = rows.next_row()? {
@@ -55,7 +52,7 @@ fn read(
             }
             Ok(Fields::of_cells(columns.iter().zip(&cells), names))
         });
-        if let ControlFlow::Break(()) = take(Place { line, column: None }, fields) {
+        if let ControlFlow::Break(()) = take(Place::line(line), fields) {
             break;
         }
     }

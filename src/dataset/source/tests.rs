@@ -164,7 +164,8 @@ fn errors_say_where_and_what_was_expected() {
     assert_eq!(
         error.to_string(),
         "no such source: /nowhere/at/all; expected a folder of photos, a .jsonl manifest, a .csv \
-         or .tsv manifest or a COCO captions .json"
+         or .tsv manifest, a COCO captions .json, a .tar of photos (WebDataset), a .parquet or a \
+         dataset on disk (Arrow)"
     );
     assert_eq!(error.kind(), crate::ErrorKind::NotFound);
 }

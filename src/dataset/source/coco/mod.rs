@@ -12,7 +12,9 @@ use super::bare::Bare;
 use super::fields::FieldNames;
 use super::manifest::{ManifestSource, file_name, photo};
 use super::refusal::{Outlet, Refusal};
-use super::{Emit, Reader, Source, SourceError, SourceKind, encoding, image_folder, jsonl, text};
+use super::{
+    Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, image_folder, jsonl, text,
+};
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::FileAccess;
 
@@ -142,7 +144,7 @@ pub(super) const READER: Reader = Reader {
     kind: SourceKind::Coco,
     name: "coco",
     what: "a COCO captions .json",
-    folder: false,
+    opened: Opened::File,
     endings: &["json"],
     open: |path, options| {
         let told = options.kind == SourceKind::Coco;

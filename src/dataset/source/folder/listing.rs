@@ -1,10 +1,10 @@
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::super::endings::{self, PHOTOS};
 use super::super::refusal::Refusal;
+use super::super::sidecar::Sidecars;
 use super::metadata::FILES;
-use super::sidecar::Sidecars;
 use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
 
 /// What one folder holds, each list in the order of the names.
@@ -32,8 +32,20 @@ enum Role {
 impl Listing {
     pub fn read(folder: &Path, access: &FileAccess) -> Result<Self, ConfineError> {
         let mut listing = Self::default();
-        for entry in access.list(folder)? {
-            listing.add(folder, entry);
+        let entries = access.list(folder)?;
+        let others: Vec<OsString> = entries.iter().map(|entry| entry.name.clone()).collect();
+        // What img2dataset counted of the shard beside it describes no photo.
+        let counts = |name: &OsStr| {
+            let shard = name.to_str().and_then(|name| name.strip_suffix("_stats.json"));
+            let names = |shard: &str| [format!("{shard}.parquet"), shard.to_owned()];
+            shard.is_some_and(|shard| {
+                names(shard).iter().any(|name| others.iter().any(|other| **other == **name))
+            })
+        };
+        for entry in entries {
+            if !counts(&entry.name) {
+                listing.add(folder, entry);
+            }
         }
         Ok(listing)
     }

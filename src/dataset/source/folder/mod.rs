@@ -2,7 +2,6 @@
 
 mod listing;
 mod metadata;
-mod sidecar;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -10,18 +9,16 @@ use std::path::{Path, PathBuf};
 
 use self::listing::{Listing, is_hidden};
 use self::metadata::Metadata;
-use self::sidecar::{Desk, SidecarText, Sidecars};
 use super::endings::stem;
 use super::fields::FieldNames;
 use super::ids::IdBook;
 use super::refusal::{Outlet, Refusal};
+use super::sidecar::{FolderDesk, SidecarText, Sidecars};
 use super::text::{Captions, Texts};
-use super::{Emit, Reader, Source, SourceError, SourceKind};
+use super::{Emit, Opened, Reader, Source, SourceError, SourceKind};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 use crate::sandbox::{ConfineError, FileAccess};
-
-pub use self::sidecar::MAX_SIDECAR_BYTES;
 
 const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt or \
                         .json of the same name beside it, or a metadata.jsonl or metadata.csv";
@@ -65,7 +62,7 @@ pub(super) const READER: Reader = Reader {
     kind: SourceKind::Folder,
     name: "folder",
     what: "a folder of photos",
-    folder: true,
+    opened: Opened::Folder,
     endings: &[],
     open: |path, options| match &options.images {
         Some(images) => Err(SourceError::ImagesNotUsed { images: images.clone() }),
@@ -244,7 +241,7 @@ impl Walk<'_, '_> {
     ) -> Result<Told, (Option<String>, Refusal)> {
         let stems = &beside.stems;
         let candidates = beside.sidecars.of(photo, |name| !stems.contains(name));
-        let desk = Desk { folder: &folder.path, access: self.access, names: self.fields };
+        let desk = FolderDesk { folder: &folder.path, access: self.access, names: self.fields };
         // Marks the row as used whoever is taken.
         let row = self.metadata.of(&folder.below(photo));
         let sidecar = match candidates.read(&desk) {

@@ -1,5 +1,5 @@
-use super::super::SourceEvent;
 use super::super::tests::{Said, folder, read_some};
+use super::super::{MAX_SIDECAR_BYTES, SourceEvent};
 use super::*;
 
 fn said(files: &[(&str, &[u8])]) -> Said {

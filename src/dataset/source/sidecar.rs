@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use super::super::encoding;
-use super::super::endings::{stem, without_ending};
-use super::super::fields::{FieldNames, Fields};
-use super::super::refusal::Refusal;
-use super::super::text::{Captions, Texts};
+use super::encoding;
+use super::endings::{stem, without_ending};
+use super::fields::{FieldNames, Fields};
+use super::refusal::Refusal;
+use super::text::{Captions, Texts};
 use crate::dataset::names::composed;
 use crate::sandbox::{ConfineError, FileAccess};
 
@@ -46,19 +46,55 @@ pub(super) struct SidecarText {
 }
 
 /// Where sidecars lie and how they are read.
-pub(super) struct Desk<'a> {
+pub(super) trait Desk {
+    /// The text of a file of at most [`MAX_SIDECAR_BYTES`].
+    fn read(&self, file: &str) -> Result<String, Refusal>;
+
+    fn names(&self) -> &FieldNames;
+
+    fn text(&self, file: &str) -> Result<SidecarText, Refusal> {
+        let captions = Texts::one(self.read(file)?).captions();
+        Ok(SidecarText { file: file.to_owned(), id: None, captions })
+    }
+
+    fn json(&self, file: &str) -> Result<SidecarText, Refusal> {
+        let json = self.read(file)?;
+        let fields = Fields::parse(&json, self.names()).map_err(|fault| {
+            let place = format!("line {} column {}", fault.line, fault.column);
+            let reason = format!("not valid JSON at {place}: {}", fault.detail);
+            Refusal::new("invalid_json", reason)
+        })?;
+        let captions = fields.captions().and_then(Texts::captions);
+        Ok(SidecarText { file: file.to_owned(), id: fields.id()?, captions })
+    }
+}
+
+/// Sidecars in a folder.
+pub(super) struct FolderDesk<'a> {
     pub folder: &'a Path,
     pub access: &'a FileAccess,
     pub names: &'a FieldNames,
 }
 
+/// What is said of a sidecar over [`MAX_SIDECAR_BYTES`].
+pub(super) fn oversized() -> Refusal {
+    let reason = format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
+    Refusal::new("oversized_sidecar", reason)
+}
+
 impl Sidecars {
     pub fn add_text(&mut self, file: &str) {
-        self.by_name.entry(composed(stem(file))).or_default().texts.push(file.to_owned());
+        self.add_named(file, file, false);
     }
 
     pub fn add_json(&mut self, file: &str) {
-        self.by_name.entry(composed(stem(file))).or_default().jsons.push(file.to_owned());
+        self.add_named(file, file, true);
+    }
+
+    /// Adds a file that is known as `file` and describes what `name` does.
+    pub fn add_named(&mut self, name: &str, file: &str, json: bool) {
+        let named = self.by_name.entry(composed(stem(name))).or_default();
+        if json { named.jsons.push(file.to_owned()) } else { named.texts.push(file.to_owned()) }
     }
 
     /// The files that may describe the photo called `photo`. Of a photo with two endings, such as
@@ -108,7 +144,7 @@ impl Candidates {
     ///
     /// # Errors
     /// The file that refuses, if it is one, and why.
-    pub fn read(&self, desk: &Desk<'_>) -> Option<Result<SidecarText, (Option<String>, Refusal)>> {
+    pub fn read(&self, desk: &dyn Desk) -> Option<Result<SidecarText, (Option<String>, Refusal)>> {
         let mut empty = None;
         for (files, json) in [(&self.texts, false), (&self.jsons, true)] {
             let mut full = Vec::new();
@@ -139,24 +175,7 @@ impl Candidates {
     }
 }
 
-impl Desk<'_> {
-    fn text(&self, file: &str) -> Result<SidecarText, Refusal> {
-        let captions = Texts::one(self.read(file)?).captions();
-        Ok(SidecarText { file: file.to_owned(), id: None, captions })
-    }
-
-    fn json(&self, file: &str) -> Result<SidecarText, Refusal> {
-        let json = self.read(file)?;
-        let fields = Fields::parse(&json, self.names).map_err(|fault| {
-            let place = format!("line {} column {}", fault.line, fault.column);
-            let reason = format!("not valid JSON at {place}: {}", fault.detail);
-            Refusal::new("invalid_json", reason)
-        })?;
-        let captions = fields.captions().and_then(Texts::captions);
-        Ok(SidecarText { file: file.to_owned(), id: fields.id()?, captions })
-    }
-
-    /// The text of a file of at most [`MAX_SIDECAR_BYTES`]; a larger one is not read to its end.
+impl Desk for FolderDesk<'_> {
     fn read(&self, file: &str) -> Result<String, Refusal> {
         let unreadable = |error: ConfineError| Refusal::unreadable("unreadable_sidecar", &error);
         let mut bytes = Vec::new();
@@ -164,10 +183,12 @@ impl Desk<'_> {
         let read = file.take(MAX_SIDECAR_BYTES + 1).read_to_end(&mut bytes);
         read.map_err(|error| unreadable(error.into()))?;
         if bytes.len() as u64 > MAX_SIDECAR_BYTES {
-            let reason =
-                format!("more than {MAX_SIDECAR_BYTES} bytes, the limit for a description");
-            return Err(Refusal::new("oversized_sidecar", reason));
+            return Err(oversized());
         }
         encoding::text(bytes)
+    }
+
+    fn names(&self) -> &FieldNames {
+        self.names
     }
 }

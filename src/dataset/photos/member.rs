@@ -1,0 +1,110 @@
+use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use parquet::data_type::ByteArray;
+use tar::Header;
+
+use super::tar::sound_size;
+use super::{ImageRef, Place, gzip, rows, stamp};
+use crate::image::{ImageError, ImageLimits};
+use crate::sandbox::{FileAccess, FileFacts, FileKind};
+
+/// The length of a tar's header.
+const HEADER: u64 = 512;
+
+/// Reads a photo that lies in a file with others.
+pub(super) fn read(
+    access: &FileAccess,
+    photo: &ImageRef,
+    limits: &ImageLimits,
+) -> Result<Vec<u8>, ImageError> {
+    let path = photo.container();
+    let facts = access.facts(path)?;
+    if facts.kind != FileKind::File {
+        return Err(ImageError::NotAFile { path: path.to_owned() });
+    }
+    let refused = |error: io::Error| {
+        let changed = error.kind() == io::ErrorKind::UnexpectedEof;
+        let reason = if changed { CHANGED.to_owned() } else { error.to_string() };
+        ImageError::Io(io::Error::new(error.kind(), format!("{photo}: {reason}")))
+    };
+    let file = Container { access, photo, facts };
+    match photo.place() {
+        Some(Place::Tar { start, len }) => {
+            limits.check_file(len)?;
+            file.tar(start, len).map_err(refused)
+        }
+        Some(Place::Bytes { start, len }) => {
+            limits.check_file(len)?;
+            file.bytes(&mut access.open(path)?, start, len).map_err(refused)
+        }
+        Some(Place::Row { row, column }) => {
+            let bytes = file.row(row, column as usize).map_err(refused)?;
+            limits.check_file(bytes.len() as u64)?;
+            Ok(bytes.data().to_vec())
+        }
+        None => {
+            let reason = "photos inside files of this kind are not read".to_owned();
+            Err(refused(io::Error::new(io::ErrorKind::InvalidInput, reason)))
+        }
+    }
+}
+
+const CHANGED: &str = "the file was changed since it was listed; run again";
+
+struct Container<'a> {
+    access: &'a FileAccess,
+    photo: &'a ImageRef,
+    facts: FileFacts,
+}
+
+impl Container<'_> {
+    fn open(&self) -> io::Result<fs_err::File> {
+        self.access.open(self.photo.container()).map_err(io::Error::other)
+    }
+
+    /// What a reader that is kept is known by. Whether the file may be read was asked before.
+    fn key(&self) -> io::Result<(std::path::PathBuf, String)> {
+        let real = self.access.real_path(self.photo.container()).map_err(io::Error::other)?;
+        Ok((real, stamp(&self.facts)))
+    }
+
+    fn tar(&self, start: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut file = self.open()?;
+        let mut magic = [0; 2];
+        file.read_exact(&mut magic)?;
+        let from = start.checked_sub(HEADER).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let whole = HEADER + len;
+        let mut bytes = if magic == [0x1f, 0x8b] {
+            let count = usize::try_from(whole).map_err(io::Error::other)?;
+            gzip::read(self.key()?, || self.open(), from, count)?
+        } else {
+            self.bytes(&mut file, from, whole)?
+        };
+        let data = bytes.split_off(HEADER as usize);
+        let told = sound_size(Header::from_byte_slice(&bytes));
+        if told == Some(len) { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn bytes(&self, file: &mut fs_err::File, start: u64, len: u64) -> io::Result<Vec<u8>> {
+        if start.checked_add(len).is_none_or(|end| end > self.facts.len) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn row(&self, row: u64, column: usize) -> io::Result<ByteArray> {
+        let open = || -> io::Result<std::fs::File> { Ok(self.open()?.into_parts().0) };
+        let key = self.key()?;
+        // The reader of this format panics at some files that were damaged.
+        let read = catch_unwind(AssertUnwindSafe(|| rows::read(key, open, row, column)));
+        let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let value = read
+            .map_err(|_| damaged("the file is damaged".into()))?
+            .map_err(|error| damaged(error.to_string()))?;
+        value.ok_or_else(|| damaged("the row holds no photo".into()))
+    }
+}

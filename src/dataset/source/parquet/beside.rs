@@ -1,0 +1,90 @@
+//! Parquet that img2dataset wrote beside its photos: rows name them by their keys.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use arrow_schema::Schema;
+
+use super::super::endings::{is_photo, stem};
+use super::super::manifest::File;
+use super::super::refusal::Refusal;
+use crate::dataset::photos::tar::{MemberKind, Members, TarFault};
+use crate::dataset::{ImageRef, Place};
+use crate::sandbox::FileKind;
+
+/// Columns that tell such a file: a row's key, what became of its download, and why.
+pub(super) const COLUMNS: [&str; 3] = ["key", "status", "error_message"];
+
+/// The photos in the tar or folder of the file's name, by their names without ending.
+pub(super) struct Beside {
+    photos: HashMap<String, ImageRef>,
+    /// Where they lie.
+    place: PathBuf,
+}
+
+impl Beside {
+    /// `None` where the file is no such one.
+    pub fn of(file: &File<'_>, schema: &Schema) -> Option<Self> {
+        COLUMNS[..2].iter().all(|name| schema.field_with_name(name).is_ok()).then_some(())?;
+        let tar = file.path.with_extension("tar");
+        let mut beside = Self { photos: HashMap::new(), place: tar };
+        if let Ok(opened) = file.access.open(&beside.place) {
+            // What is wrong with the tar is told of the rows whose photos are not found.
+            let _ = beside.tar(opened);
+            return Some(beside);
+        }
+        beside.place = file.path.with_extension("");
+        for entry in file.access.list(&beside.place).ok()? {
+            let Some(name) = entry.name.to_str() else { continue };
+            if matches!(entry.kind, Ok(FileKind::File)) && has_photos_ending(name) {
+                let photo = ImageRef::file(beside.place.join(name));
+                beside.photos.insert(stem(name).to_owned(), photo);
+            }
+        }
+        Some(beside)
+    }
+
+    fn tar(&mut self, opened: fs_err::File) -> Result<(), TarFault> {
+        let mut members = Members::new(opened)?;
+        loop {
+            match members.next_member() {
+                Ok(None) => return Ok(()),
+                Ok(Some(member)) if member.kind == MemberKind::File && member.sound => {
+                    if has_photos_ending(&member.name) && members.pass_data().is_ok() {
+                        let place = Place::Tar { start: member.start, len: member.len };
+                        let key = stem(&member.name).to_owned();
+                        let photo = ImageRef::member(&self.place, member.name).at(place);
+                        self.photos.insert(key, photo);
+                    }
+                }
+                Ok(Some(_)) | Err(TarFault::Damaged { .. } | TarFault::LongName { .. }) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// The photo of a row, by what it says in [`COLUMNS`].
+    pub fn photo(
+        &self,
+        [key, status, error]: [Option<String>; 3],
+    ) -> Result<(String, ImageRef), Refusal> {
+        let key = key.ok_or_else(|| Refusal::new("missing_image", "the row has no key"))?;
+        if let Some(photo) = self.photos.get(&key) {
+            return Ok((key, photo.clone()));
+        }
+        let failed = status.filter(|status| status != "success");
+        let reason = match (failed, error) {
+            (Some(status), Some(error)) => {
+                let error: String = error.chars().take(200).collect();
+                format!("its photo was not downloaded: {status}, {error}")
+            }
+            (Some(status), None) => format!("its photo was not downloaded: {status}"),
+            (None, _) => format!("no photo of the key {key} lies in {}", self.place.display()),
+        };
+        Err(Refusal::new("missing_image", reason))
+    }
+}
+
+fn has_photos_ending(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| is_photo(ending))
+}

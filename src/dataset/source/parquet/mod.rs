@@ -1,0 +1,140 @@
+//! Parquet: rows that hold photos or name them.
+
+mod beside;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::StructArray;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::schema::types::SchemaDescriptor;
+
+use self::beside::Beside;
+use super::columns::{self, Columns, PhotoColumn};
+use super::fields::FieldNames;
+use super::manifest::{File, Layout, ManifestSource, Place, Take};
+use super::{Opened, Reader, SourceError, SourceKind};
+use crate::dataset;
+
+/// Rows whose texts are held at a time.
+const BATCH: usize = 256;
+
+const ENDINGS: &[&str] = &["parquet"];
+
+pub(super) static LAYOUT: Layout = Layout {
+    kind: "parquet",
+    name: "Parquet",
+    expected: "rows with a photo (bytes, or a structure of `bytes` and `path`) and a caption",
+    endings: ENDINGS,
+    rows: read,
+};
+
+pub(super) const READER: Reader = Reader {
+    kind: SourceKind::Parquet,
+    name: "parquet",
+    what: "a .parquet",
+    opened: Opened::Either,
+    endings: ENDINGS,
+    open: |path, options| ManifestSource::open(path, options, &LAYOUT),
+};
+
+fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
+    let opened = file.access.open(file.path)?.into_parts().0;
+    // The reader of this format panics at some files that were damaged.
+    let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
+    read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
+}
+
+fn rows(
+    file: &File<'_>,
+    opened: std::fs::File,
+    names: &FieldNames,
+    take: &mut Take<'_>,
+) -> Result<(), SourceError> {
+    let damaged = |error: ParquetError| file.damaged(&error.to_string());
+    let metadata = ArrowReaderMetadata::load(&opened, Default::default()).map_err(damaged)?;
+    let mut columns =
+        Columns::of(metadata.schema(), names).map_err(|detail| file.columns(detail))?;
+    let beside = if columns.photo.is_none() { Beside::of(file, metadata.schema()) } else { None };
+    if beside.is_some() {
+        columns.add(metadata.schema(), &beside::COLUMNS);
+    }
+    let leaves = Leaves::of(metadata.parquet_schema(), &columns);
+    let mut row = 0;
+    for group in 0..metadata.metadata().num_row_groups() {
+        let holds = leaves.photo.is_some_and(|leaf| {
+            let chunk = metadata.metadata().row_group(group).column(leaf);
+            let nulls = chunk.statistics().and_then(|known| known.null_count_opt());
+            nulls.is_none_or(|nulls| i64::try_from(nulls) != Ok(chunk.num_values()))
+        });
+        let reader = opened.try_clone()?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(reader, metadata.clone());
+        let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves.texts.clone());
+        let builder = builder.with_projection(mask).with_row_groups(vec![group]);
+        for batch in builder.with_batch_size(BATCH).build().map_err(damaged)? {
+            let batch = batch.map_err(|error| file.damaged(&error.to_string()))?;
+            let photos = columns.photo.map(|photo| metadata.schema().field(photo.at).name());
+            let (paths, texts) = columns::named(&batch)
+                .into_iter()
+                .partition::<Vec<_>, _>(|(name, _)| photos.is_some_and(|photo| photo == name));
+            for at in 0..batch.num_rows() {
+                let path = paths.first().and_then(|(name, photos)| {
+                    let paths = photos.as_any().downcast_ref::<StructArray>()?;
+                    Some((*name, columns::text(paths.column(0), at)?))
+                });
+                let said = path.as_ref().map(|(_, path)| path.clone());
+                let mut fields = Ok(columns.fields(&texts, at, path, names));
+                if let (true, Some(column)) = (holds, leaves.photo) {
+                    let place = dataset::Place::Row { row, column: column as u32 };
+                    let (name, photo) = file.held(said, row, place);
+                    fields = fields.map(|fields| fields.with_photo(name, photo));
+                } else if let Some(beside) = &beside {
+                    let told = beside::COLUMNS.map(|wanted| {
+                        let column = texts.iter().find(|(name, _)| *name == wanted);
+                        column.and_then(|(_, column)| columns::text(*column, at))
+                    });
+                    let photo = beside.photo(told);
+                    fields = fields.and_then(|fields| {
+                        photo.map(|(name, photo)| fields.with_photo(name, photo))
+                    });
+                }
+                row += 1;
+                if take(Place::line(row), fields).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of columns of single values, as Parquet counts.
+struct Leaves {
+    /// Of the photos' bytes.
+    photo: Option<usize>,
+    /// Of all that is read beside: texts, and names of photos.
+    texts: Vec<usize>,
+}
+
+impl Leaves {
+    fn of(schema: &SchemaDescriptor, columns: &Columns) -> Self {
+        let mut leaves = Self { photo: None, texts: Vec::new() };
+        for leaf in 0..schema.num_columns() {
+            let root = schema.get_column_root_idx(leaf);
+            let column = schema.column(leaf);
+            let part = column.path().parts().get(1).map(String::as_str);
+            match columns.photo {
+                Some(PhotoColumn { at, inside: None }) if at == root => leaves.photo = Some(leaf),
+                Some(PhotoColumn { at, inside: Some((_, path)) }) if at == root => match part {
+                    Some("bytes") => leaves.photo = Some(leaf),
+                    Some("path") if path.is_some() => leaves.texts.push(leaf),
+                    _ => {}
+                },
+                _ if columns.texts.contains(&root) => leaves.texts.push(leaf),
+                _ => {}
+            }
+        }
+        leaves
+    }
+}

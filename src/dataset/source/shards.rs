@@ -1,0 +1,330 @@
+//! Sources of several files: which ones a path names.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{SourceError, SourceKind, endings, facts};
+use crate::sandbox::{FileAccess, FileKind, FolderEntry};
+
+/// The most files that a pattern may name.
+const MOST: usize = 100_000;
+
+/// The longest description of a dataset on disk that is read, in bytes.
+const MAX_STATE_BYTES: u64 = 16 << 20;
+
+/// Whether the name ends so, in small letters and with a point before it.
+pub(super) fn has_ending(name: &str, endings: &[&str]) -> bool {
+    endings.iter().any(|ending| {
+        name.strip_suffix(*ending).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
+    })
+}
+
+/// Whether a path that no file has may name several.
+pub(super) fn is_pattern(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.contains(['{', '*', '?']))
+}
+
+/// The files that `path` names, in the order in which they are read: itself; those of a folder with
+/// one of these endings, in the order of their names; or those that it names as a pattern.
+///
+/// # Errors
+/// There are none, or they cannot be listed.
+pub(super) fn of(
+    path: &Path,
+    endings: &[&str],
+    access: &FileAccess,
+) -> Result<Vec<PathBuf>, SourceError> {
+    let files = match facts(path, access) {
+        Ok(found) if found.kind == FileKind::Folder => in_folder(path, endings, access)?,
+        Err(SourceError::NotFound { .. }) if is_pattern(path) => expand(path, access)?,
+        Ok(_) => vec![path.to_owned()],
+        Err(error) => return Err(error),
+    };
+    if files.is_empty() {
+        let path = path.to_owned();
+        let dotted: Vec<String> = endings.iter().map(|ending| format!(".{ending}")).collect();
+        return Err(SourceError::Empty {
+            path,
+            expected: format!("files that end with {}", dotted.join(" or ")),
+        });
+    }
+    Ok(files)
+}
+
+/// What a folder that nothing else is known of is: photos, unless it holds a dataset's files and
+/// neither photos nor folders of its own.
+pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceKind, SourceError> {
+    let entries = access.list(path)?;
+    let names: Vec<(String, bool)> = entries.iter().filter_map(named).collect();
+    let has = |wanted: &str| names.iter().any(|(name, folder)| !folder && name == wanted);
+    let any = |endings: &[&str]| {
+        names.iter().any(|(name, folder)| !folder && has_ending(&name.to_lowercase(), endings))
+    };
+    if has("dataset_dict.json") || (has("state.json") && any(&["arrow"])) {
+        return Ok(SourceKind::Arrow);
+    }
+    let folders: Vec<&str> =
+        names.iter().filter(|(_, folder)| *folder).map(|(name, _)| &**name).collect();
+    if any(&endings::PHOTOS) || folders.iter().any(|name| *name != "data") {
+        return Ok(SourceKind::Folder);
+    }
+    let data = if folders.is_empty() { Vec::new() } else { access.list(&path.join("data"))? };
+    let in_data = data.iter().filter_map(named).any(|(name, _)| has_ending(&name, &["parquet"]));
+    Ok(match () {
+        () if folders.is_empty() && any(&["tar", "tar.gz", "tgz"]) => SourceKind::Webdataset,
+        () if in_data || folders.is_empty() && any(&["parquet"]) => SourceKind::Parquet,
+        () if folders.is_empty() && any(&["arrow"]) => SourceKind::Arrow,
+        () => SourceKind::Folder,
+    })
+}
+
+/// Name of an entry that is not hidden, and whether it is a folder.
+fn named(entry: &FolderEntry) -> Option<(String, bool)> {
+    let name = entry.name.to_str().filter(|name| !name.starts_with('.'))?;
+    let kind = entry.kind.as_ref().ok()?;
+    Some((name.to_owned(), *kind == FileKind::Folder))
+}
+
+/// Which files a dataset on disk consists of.
+#[derive(Deserialize)]
+struct State {
+    #[serde(rename = "_data_files", default)]
+    data_files: Vec<DataFile>,
+    /// Files of row numbers that say which rows hold.
+    #[serde(rename = "_indices_data_files", default)]
+    indices: Option<Vec<DataFile>>,
+}
+
+#[derive(Deserialize)]
+struct DataFile {
+    filename: String,
+}
+
+#[derive(Deserialize)]
+struct Splits {
+    splits: Vec<String>,
+}
+
+fn in_folder(
+    folder: &Path,
+    endings: &[&str],
+    access: &FileAccess,
+) -> Result<Vec<PathBuf>, SourceError> {
+    if endings.contains(&"arrow") {
+        if let Some(Splits { splits }) = described(folder, "dataset_dict.json", access)? {
+            let mut files = Vec::new();
+            for split in splits.iter().filter(|name| is_bare(name)) {
+                files.extend(in_folder(&folder.join(split), endings, access)?);
+            }
+            return Ok(files);
+        }
+        if let Some(State { data_files, indices }) = described(folder, "state.json", access)? {
+            if indices.is_some_and(|indices| !indices.is_empty()) {
+                let detail = "the dataset's rows are chosen by a file of row numbers; write it out \
+                              with flatten_indices() and save it again";
+                let path = folder.to_owned();
+                return Err(SourceError::Damaged { path, detail: detail.into() });
+            }
+            let names = data_files.iter().map(|file| &file.filename);
+            let files = names.filter(|name| is_bare(name)).map(|name| folder.join(name));
+            return Ok(files.collect());
+        }
+    }
+    let listed = |folder: &Path| -> Result<Vec<PathBuf>, SourceError> {
+        let entries = access.list(folder)?;
+        let names = entries
+            .iter()
+            .filter_map(named)
+            .filter(|(name, is_folder)| !is_folder && has_ending(&name.to_lowercase(), endings));
+        Ok(names.map(|(name, _)| folder.join(name)).collect())
+    };
+    let mut files = listed(folder)?;
+    // As the hub lays Parquet out.
+    let data = folder.join("data");
+    if files.is_empty() && facts(&data, access).is_ok_and(|data| data.kind == FileKind::Folder) {
+        files = listed(&data)?;
+    }
+    Ok(files)
+}
+
+/// Whether a name that a file tells leads to no other folder.
+fn is_bare(name: &str) -> bool {
+    !name.is_empty() && name != ".." && !name.contains(['/', '\\'])
+}
+
+/// What a file of a dataset on disk says; `None` where there is no such file.
+fn described<T: for<'a> Deserialize<'a>>(
+    folder: &Path,
+    name: &str,
+    access: &FileAccess,
+) -> Result<Option<T>, SourceError> {
+    let path = folder.join(name);
+    match facts(&path, access) {
+        Ok(found) if found.kind == FileKind::File => {}
+        Ok(_) | Err(SourceError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let text = std::io::Read::take(access.open(&path)?, MAX_STATE_BYTES);
+    match serde_json::from_reader(std::io::BufReader::new(text)) {
+        Ok(described) => Ok(Some(described)),
+        Err(error) => Err(SourceError::Damaged { path, detail: error.to_string() }),
+    }
+}
+
+/// The files that a pattern names: braces in their order, wildcards in the order of names. What
+/// braces name stands in the list whether there is such a file or not.
+fn expand(path: &Path, access: &FileAccess) -> Result<Vec<PathBuf>, SourceError> {
+    let bad = |detail: String| SourceError::BadPattern { path: path.to_owned(), detail };
+    let text = path.to_str().ok_or_else(|| bad("a pattern is written in UTF-8".into()))?;
+    let mut files = Vec::new();
+    for text in braces(text).map_err(bad)? {
+        let mut found = vec![PathBuf::new()];
+        for part in Path::new(&text) {
+            let part = part.to_string_lossy();
+            if !part.contains(['*', '?']) {
+                found.iter_mut().for_each(|path| path.push(&*part));
+                continue;
+            }
+            let mut below = Vec::new();
+            for folder in found {
+                let here = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+                // A file among folders has nothing below it.
+                if facts(here, access).is_ok_and(|found| found.kind != FileKind::Folder) {
+                    continue;
+                }
+                let names = access.list(here)?;
+                let names = names.iter().filter_map(named).filter(|(name, _)| fits(&part, name));
+                below.extend(names.map(|(name, _)| folder.join(name)));
+            }
+            found = below;
+        }
+        files.extend(found);
+        if files.len() > MOST {
+            return Err(bad(format!("it names more than {MOST} files")));
+        }
+    }
+    if files.is_empty() {
+        return Err(bad("no file has a name of this pattern".into()));
+    }
+    Ok(files)
+}
+
+/// The texts that braces stand for: `{08..11}` counts, as many digits as the first number has, and
+/// `{a,b}` lists.
+fn braces(text: &str) -> Result<Vec<String>, String> {
+    let Some((before, rest)) = text.split_once('{') else { return Ok(vec![text.to_owned()]) };
+    let (inside, after) = rest.split_once('}').ok_or_else(|| "a `{` is not closed".to_owned())?;
+    let parts: Vec<String> = match inside.split_once("..") {
+        Some((from, to)) => {
+            let number = |text: &str| {
+                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+                let wrong = || format!("`{{{inside}}}` does not count from one number to another");
+                digits.then(|| text.parse::<u64>().ok()).flatten().ok_or_else(wrong)
+            };
+            let (first, last, width) = (number(from)?, number(to)?, from.len());
+            if last < first || last - first >= MOST as u64 {
+                return Err(format!("`{{{inside}}}` counts no number of files from 1 to {MOST}"));
+            }
+            (first..=last).map(|number| format!("{number:0width$}")).collect()
+        }
+        None => inside.split(',').map(str::to_owned).collect(),
+    };
+    let rest = braces(after)?;
+    if parts.len().saturating_mul(rest.len()) > MOST {
+        return Err(format!("it names more than {MOST} files"));
+    }
+    let all = parts.iter().flat_map(|part| rest.iter().map(move |rest| format!("{part}{rest}")));
+    Ok(all.map(|rest| format!("{before}{rest}")).collect())
+}
+
+/// Whether a name is of the form of a pattern: `*` stands for any letters, `?` for one.
+fn fits(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut at, mut seen) = (0, 0);
+    // Where the last `*` stands, and up to where it reaches.
+    let mut star: Option<(usize, usize)> = None;
+    while seen < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, seen));
+                at += 1;
+            }
+            Some(one) if *one == '?' || *one == name[seen] => (at, seen) = (at + 1, seen + 1),
+            _ => match star {
+                Some((place, reach)) => {
+                    star = Some((place, reach + 1));
+                    (at, seen) = (place + 1, reach + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|rest| *rest == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::folder;
+    use super::*;
+
+    #[test]
+    fn braces_count_and_list() {
+        let texts = |text: &str| braces(text).expect("a pattern");
+        assert_eq!(texts("a.tar"), ["a.tar"]);
+        assert_eq!(texts("s{08..10}.tar"), ["s08.tar", "s09.tar", "s10.tar"]);
+        assert_eq!(texts("{a,b}/{1..2}"), ["a/1", "a/2", "b/1", "b/2"]);
+        for wrong in ["{1", "{2..1}", "{a..b}", "{0..999999999}", "{0..9999}{0..9999}"] {
+            assert!(braces(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn wildcards_fit_names() {
+        for (pattern, name) in
+            [("*", "a"), ("*.tar", "a.b.tar"), ("a?c*", "abc"), ("*a*b", "xaayb"), ("ü?", "üö")]
+        {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("*.tar", "a.tar.gz"), ("?", ""), ("a*b", "ac"), ("?", "ab")] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn patterns_name_files_in_order() {
+        let files = ["b/1.tar", "a/1.tar", "a/0.tar", "a/x.txt", "a/.h.tar"];
+        let folder = folder(&files.map(|name| (name, &b""[..])));
+        let expanded = |pattern: &str| {
+            let found = expand(&folder.path().join(pattern), &FileAccess::Anywhere);
+            let names = |path: PathBuf| {
+                path.strip_prefix(folder.path()).expect("below").display().to_string()
+            };
+            found.map(|found| found.into_iter().map(names).collect::<Vec<_>>())
+        };
+        assert_eq!(expanded("*/*.tar").expect("files"), ["a/0.tar", "a/1.tar", "b/1.tar"]);
+        assert_eq!(expanded("{b,a}/?.tar").expect("files"), ["b/1.tar", "a/0.tar", "a/1.tar"]);
+        assert_eq!(expanded("a/{0..2}.tar").expect("files"), ["a/0.tar", "a/1.tar", "a/2.tar"]);
+        assert!(expanded("a/*.zip").expect_err("none").to_string().contains("no file"));
+    }
+
+    #[test]
+    fn a_folder_is_photos_unless_it_holds_nothing_but_a_datasets_files() {
+        let kind = |files: &[&str]| {
+            let files: Vec<(&str, &[u8])> = files.iter().map(|name| (*name, &b""[..])).collect();
+            kind_of_folder(folder(&files).path(), &FileAccess::Anywhere).expect("a folder")
+        };
+        assert_eq!(
+            kind(&["0.tar", "1.tar.gz", "0.parquet", "0_stats.json"]),
+            SourceKind::Webdataset
+        );
+        assert_eq!(kind(&["a.parquet"]), SourceKind::Parquet);
+        assert_eq!(kind(&["README.md", "data/train-0.parquet"]), SourceKind::Parquet);
+        assert_eq!(kind(&["data-0.arrow", "state.json"]), SourceKind::Arrow);
+        assert_eq!(kind(&["dataset_dict.json", "train/state.json"]), SourceKind::Arrow);
+        assert_eq!(kind(&["a.jpg", "a.tar"]), SourceKind::Folder);
+        assert_eq!(kind(&["0.parquet", "0/a.jpg"]), SourceKind::Folder);
+        assert_eq!(kind(&["old.tar", "photos/a.jpg"]), SourceKind::Folder);
+    }
+}
