@@ -11,7 +11,7 @@ use super::throughput::Throughput;
 use super::tower::Tower;
 
 /// Waiting items that a batch is chosen from.
-const LOOK_AHEAD: usize = 256;
+const LOOK_AHEAD: usize = 4096;
 
 pub(super) type RawItem<T> = Item<<T as Tower>::Raw, <T as Tower>::Facts>;
 pub(super) type ReadyItem<T> =
