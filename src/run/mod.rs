@@ -6,6 +6,7 @@
 
 mod answering;
 mod checking;
+mod derived;
 mod describing;
 mod dry_run;
 mod embedding;
