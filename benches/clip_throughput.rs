@@ -85,12 +85,14 @@ impl Bench {
             batch_size: options.batch,
             decode_threads: options.threads,
             device: Device::Cpu,
+            ..EncoderOptions::default()
         };
         let encoder = OnnxEncoder::open(&options.model, &settings, DecodeOptions::default())
             .expect("an export; see the top of this file");
         let session = |name: &str| {
             let graph = GraphFile::whole(encoder.folder().file(name)).expect("a graph");
-            let settings = SessionOptions { intra_threads: options.threads, device: Device::Cpu };
+            let (intra_threads, device) = (options.threads, Device::Cpu);
+            let settings = SessionOptions { intra_threads, device, spinning: false };
             runtime::open_session(&graph, settings).expect("opens").0
         };
         let vision = session(&encoder.manifest().vision.file);

@@ -42,6 +42,7 @@ fn main() {
         batch_size: options.batch,
         decode_threads: options.threads,
         device: Device::Cpu,
+        ..EncoderOptions::default()
     };
     let encoder =
         OnnxEncoder::open(&project.join("models/mini"), &settings, DecodeOptions::default())

@@ -76,6 +76,25 @@ impl Sequence {
     }
 }
 
+/// A key of a set of byte strings that is too long to hold, in whatever order they come: the sum of
+/// the first 128 bits of each one's SHA-256.
+#[derive(Default)]
+pub struct Set(u128);
+
+impl Set {
+    /// Adds one.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let digest = Sha256::digest(bytes);
+        let number = digest.iter().take(16).fold(0, |value, byte| value << 8 | u128::from(*byte));
+        self.0 = self.0.wrapping_add(number);
+    }
+
+    /// 32 lower-case hexadecimal digits.
+    pub fn done(self) -> String {
+        format!("{:032x}", self.0)
+    }
+}
+
 /// Lower-case hexadecimal digits of a digest.
 pub fn hex(digest: &[u8]) -> String {
     use std::fmt::Write;

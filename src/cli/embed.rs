@@ -55,7 +55,7 @@ pub struct EmbedArgs {
           value_parser = clap::value_parser!(u16).range(1..=256))]
     pub batch_size: u16,
 
-    /// Threads inside one inference call; 0: one per core.
+    /// Threads inside one inference call; 0: one per core, for texts one call of one thread per core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub intra_threads: usize,
 
@@ -94,13 +94,18 @@ pub fn embed(args: &EmbedArgs) -> Result<Exit, Error> {
 }
 
 fn open_encoder(args: &EmbedArgs) -> Result<OnnxEncoder, Error> {
-    let options = EncoderOptions {
-        sessions: 1,
+    let mut options = EncoderOptions {
         intra_threads: args.intra_threads,
         batch_size: args.batch_size.into(),
         decode_threads: args.decode_threads,
         device: args.model_choice.device.unwrap_or_default(),
+        ..EncoderOptions::default()
     };
+    if args.texts.is_some() && args.intra_threads == 0 {
+        // Calls side by side do not wait for each other's threads, as those inside one do.
+        options.text_sessions = options.resolved_intra_threads();
+        options.intra_threads = 1;
+    }
     let source = args.model_choice.model(args.model.clone()).source()?;
     Ok(OnnxEncoder::open(source, &options, DecodeOptions::default())?)
 }

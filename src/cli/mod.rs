@@ -87,7 +87,7 @@ enum Command {
     /// Write report.html of a run again.
     Report(args::FolderArgs),
     /// Check a run: database, exports row by row, photos, hashes.
-    Verify(args::FolderArgs),
+    Verify(run::VerifyArgs),
     /// Embed photos or texts into a .npy file.
     Embed(embed::EmbedArgs),
     /// Judge answers with an LLM, rank models, build a benchmark.

@@ -234,11 +234,23 @@ fn end(args: &RunArgs, result: Result<Summary, Error>) -> Result<Exit, Error> {
     })
 }
 
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub folder: FolderArgs,
+
+    /// Neither read nor decode a photo whose size and time of change are those it was embedded with.
+    #[arg(long)]
+    pub trust_stamps: bool,
+}
+
 /// `pairwright verify`.
-pub fn verify(args: &FolderArgs) -> Result<Exit, Error> {
-    let config = existing(&args.out)?;
-    let folder = RunFolder::take(&args.out)?;
-    let findings = run::verify(&folder, config.image.decode_options())?;
+pub fn verify(args: &VerifyArgs) -> Result<Exit, Error> {
+    let FolderArgs { out } = &args.folder;
+    let config = existing(out)?;
+    let folder = RunFolder::take(out)?;
+    let findings = run::verify(&folder, config.image.decode_options(), args.trust_stamps)?;
     for finding in &findings {
         println!("{} {}", if finding.is_sound() { "ok   " } else { "WRONG" }, finding.check);
         for problem in &finding.problems {

@@ -1,5 +1,6 @@
 //! Dual encoders: photos and texts into one space of unit vectors.
 
+mod lazy;
 mod onnx;
 mod ordered;
 pub mod queue;
@@ -10,6 +11,7 @@ mod text;
 mod tokens;
 mod vision;
 
+pub use lazy::LazyEncoder;
 pub use onnx::OnnxEncoder;
 pub use ordered::{OrderedPool, WorkPanicked, in_order};
 pub use rows::whole_or_one_by_one;
@@ -112,6 +114,14 @@ pub struct EncoderOptions {
     pub decode_threads: usize,
     /// What inference runs on.
     pub device: Device,
+    /// Sessions of the text graph on the CPU, at least 1: batches of texts that run at once. Each
+    /// holds the weights.
+    #[serde(skip)]
+    pub text_sessions: usize,
+    /// Whether the vision graph has one more session, over all cores, for a batch that comes while
+    /// nothing else runs. It holds the weights once more. On the CPU only.
+    #[serde(skip)]
+    pub wide_session: bool,
 }
 
 impl Default for EncoderOptions {
@@ -122,6 +132,8 @@ impl Default for EncoderOptions {
             batch_size: 8,
             decode_threads: 0,
             device: Device::Auto,
+            text_sessions: 1,
+            wide_session: false,
         }
     }
 }
@@ -134,7 +146,8 @@ impl EncoderOptions {
 
     /// How each session is opened.
     pub fn session(&self) -> SessionOptions {
-        SessionOptions { intra_threads: self.resolved_intra_threads(), device: self.device }
+        let intra_threads = self.resolved_intra_threads();
+        SessionOptions { intra_threads, device: self.device, spinning: false }
     }
 
     /// Decoding threads, zero resolved.
@@ -189,6 +202,13 @@ pub trait StagedEncoder: Encoder {
     /// # Errors
     /// As [`Encoder::embed_images`].
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError>;
+    /// Embeds photos on every session in turn, so that no later call pays for its first time.
+    ///
+    /// # Errors
+    /// As [`Encoder::embed_images`].
+    fn warm_images(&self, batch: &[Pixels]) -> Result<(), EncoderError> {
+        self.embed_images(batch).map(drop)
+    }
 }
 
 fn unit(tower: &'static str, row: usize, values: &[f32]) -> Result<Embedding, EncoderError> {

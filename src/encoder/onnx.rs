@@ -39,10 +39,7 @@ impl OnnxEncoder {
         options: &EncoderOptions,
         decode: DecodeOptions,
     ) -> Result<Self, ModelError> {
-        let preprocess = folder.manifest.vision.preprocess.clone();
-        let preprocessor = Preprocessor::new(preprocess, decode).map_err(|error| {
-            ModelError::Manifest { path: folder.path.clone(), message: error.to_string() }
-        })?;
+        let preprocessor = preprocessor_of(&folder, decode)?;
         let vision = VisionTower::open(&folder, options)?;
         // Both on one device, also when it was left to choose.
         let text =
@@ -81,6 +78,21 @@ impl OnnxEncoder {
     }
 }
 
+/// The photo preprocessing that a folder's manifest wants.
+///
+/// # Errors
+/// [`ModelError::Manifest`].
+pub(super) fn preprocessor_of(
+    folder: &ModelFolder,
+    decode: DecodeOptions,
+) -> Result<Preprocessor, ModelError> {
+    let preprocess = folder.manifest.vision.preprocess.clone();
+    Preprocessor::new(preprocess, decode).map_err(|error| ModelError::Manifest {
+        path: folder.path.clone(),
+        message: error.to_string(),
+    })
+}
+
 impl Encoder for OnnxEncoder {
     fn manifest(&self) -> &ModelManifest {
         &self.folder.manifest
@@ -114,6 +126,10 @@ impl StagedEncoder for OnnxEncoder {
 
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
         self.text.embed_tokens(batch)
+    }
+
+    fn warm_images(&self, batch: &[Pixels]) -> Result<(), EncoderError> {
+        self.vision.warm(&self.preprocessor, batch)
     }
 }
 

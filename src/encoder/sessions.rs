@@ -11,6 +11,7 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::{Tensor, TensorElementType, ValueRef};
 
+use super::or_cores;
 use crate::model::runtime::{self, GraphFile, SessionOptions};
 use crate::model::{Device, ModelError};
 
@@ -18,17 +19,47 @@ use crate::model::{Device, ModelError};
 /// at a time; a caller that finds none free waits.
 pub(super) struct SessionPool {
     sessions: Vec<Mutex<BoundSession>>,
-    /// Places in `sessions`, longest idle first: so a warm-up of as many calls meets every session.
-    idle: Mutex<VecDeque<usize>>,
+    /// Sessions before the wide one.
+    narrow: usize,
+    idle: Mutex<Idle>,
     returned: Condvar,
     device: Device,
 }
 
+/// Places in `sessions` that can be lent.
+#[derive(Debug, Default)]
+struct Idle {
+    narrow: VecDeque<usize>,
+    /// The session over all cores.
+    wide: Option<usize>,
+    /// Sessions that are lent.
+    lent: usize,
+}
+
+impl Idle {
+    /// The wide session while nothing else runs, else a narrow one: two batches side by side on
+    /// sessions of few threads are quicker than one after the other on all.
+    fn take(&mut self) -> Option<usize> {
+        let alone = self.lent == 0;
+        let wide = if alone { self.wide.take() } else { None };
+        let place = wide.or_else(|| self.narrow.pop_front())?;
+        self.lent += 1;
+        Some(place)
+    }
+
+    fn give_back(&mut self, place: usize, is_wide: bool) {
+        self.lent -= 1;
+        if is_wide { self.wide = Some(place) } else { self.narrow.push_back(place) }
+    }
+}
+
 impl SessionPool {
-    /// Opens `count` sessions (at least one) of a graph, all on the device of the first.
+    /// Opens `count` sessions (at least one) of a graph, all on the device of the first, and one
+    /// more on the CPU for the whole of it, where `wide` says so.
     pub(super) fn open(
         graph: &GraphFile,
         count: usize,
+        wide: bool,
         options: SessionOptions,
     ) -> Result<Self, ModelError> {
         let (first, device) = BoundSession::open(graph, options)?;
@@ -37,8 +68,30 @@ impl SessionPool {
             let options = SessionOptions { device, ..options };
             sessions.push(Mutex::new(BoundSession::open(graph, options)?.0));
         }
-        let idle = Mutex::new((0..sessions.len()).collect());
-        Ok(Self { sessions, idle, returned: Condvar::new(), device })
+        let mut idle = Idle { narrow: (0..sessions.len()).collect(), ..Idle::default() };
+        if wide && device == Device::Cpu {
+            let options = SessionOptions { intra_threads: or_cores(0), device, spinning: true };
+            idle.wide = Some(sessions.len());
+            sessions.push(Mutex::new(BoundSession::open(graph, options)?.0));
+        }
+        let narrow = idle.narrow.len();
+        Ok(Self { sessions, narrow, idle: Mutex::new(idle), returned: Condvar::new(), device })
+    }
+
+    /// Batches that can run side by side.
+    pub(super) fn count(&self) -> usize {
+        self.narrow
+    }
+
+    /// Hands every session in turn to `work`, waiting for those that are lent.
+    pub(super) fn each<E>(
+        &self,
+        mut work: impl FnMut(&mut BoundSession) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sessions = self.sessions.iter();
+        sessions
+            .map(|one| one.lock().unwrap_or_else(PoisonError::into_inner))
+            .try_for_each(|mut session| work(&mut session))
     }
 
     /// What the sessions run on.
@@ -56,7 +109,7 @@ impl SessionPool {
     fn borrow(&self) -> Loan<'_> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(place) = idle.pop_front() {
+            if let Some(place) = idle.take() {
                 return Loan { pool: self, place };
             }
             idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
@@ -72,7 +125,7 @@ struct Loan<'a> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push_back(self.place);
+        idle.give_back(self.place, self.place >= self.pool.narrow);
         self.pool.returned.notify_one();
     }
 }
@@ -247,9 +300,9 @@ mod tests {
 
     fn pool(count: usize) -> SessionPool {
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/text.onnx");
-        let options = SessionOptions { intra_threads: 1, device: Device::Cpu };
+        let options = SessionOptions { intra_threads: 1, device: Device::Cpu, spinning: false };
         let graph = GraphFile::whole(graph).expect("the bundled graph");
-        SessionPool::open(&graph, count, options).expect("opens; run `make setup` once")
+        SessionPool::open(&graph, count, false, options).expect("opens; run `make setup` once")
     }
 
     #[test]
@@ -261,6 +314,22 @@ mod tests {
                 scope.spawn(|| pool.with(|_| both.wait()));
             }
         });
+    }
+
+    #[test]
+    fn the_wide_session_goes_to_who_is_alone() {
+        let mut idle = Idle { narrow: [0, 1].into(), wide: Some(2), lent: 0 };
+        assert_eq!(
+            [idle.take(), idle.take(), idle.take(), idle.take()],
+            [Some(2), Some(0), Some(1), None]
+        );
+        // It is back, but not alone.
+        idle.give_back(2, true);
+        idle.give_back(0, false);
+        assert_eq!(idle.take(), Some(0));
+        idle.give_back(0, false);
+        idle.give_back(1, false);
+        assert_eq!(idle.take(), Some(2));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The text tower, and text embeddings as they were before a dual encoder centred them.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::ControlFlow;
 
 use super::rows::Answer;
-use super::sessions::BoundSession;
+use super::sessions::SessionPool;
 use super::tokens::{TextTokenizer, Tokens};
-use super::{Embedding, EncoderError, EncoderOptions, TextEmbedding};
+use super::{Embedding, EncoderError, EncoderOptions, OrderedPool, TextEmbedding, in_order};
 use crate::model::manifest::TextSpec;
 use crate::model::runtime::{self, GraphFile};
 use crate::model::{Device, ModelError, ModelFolder};
@@ -17,11 +17,10 @@ const TEXT_BATCH: usize = 32;
 
 /// A tokenizer and an ONNX text graph, ids and mask [N, L] to float [N, D].
 pub struct TextTower {
-    session: Mutex<BoundSession>,
+    sessions: SessionPool,
     words: TextTokenizer,
     spec: TextSpec,
     dim: usize,
-    device: Device,
     /// Rows per inference call at most.
     rows: usize,
 }
@@ -39,23 +38,26 @@ impl TextTower {
             true => GraphFile::part(path, &spec.output)?,
             false => GraphFile::whole(path)?,
         };
-        let (session, device) = BoundSession::open(&graph, options.session())?;
+        // A GPU is filled by one.
+        let count = if options.device == Device::Cpu { options.text_sessions } else { 1 };
+        let sessions = SessionPool::open(&graph, count, false, options.session())?;
         let inputs = [&spec.input_ids].into_iter().chain(&spec.attention_mask);
         let inputs: Vec<&str> = inputs.chain(&spec.token_type_ids).map(String::as_str).collect();
-        runtime::require(graph.path(), session.session(), &inputs, &spec.output)?;
+        sessions.with(|session| {
+            runtime::require(graph.path(), session.session(), &inputs, &spec.output)
+        })?;
         Ok(Self {
-            session: Mutex::new(session),
+            sessions,
             words: TextTokenizer::open(&spec, |name| folder.file(name))?,
             spec,
             dim: manifest.embedding_dim,
-            device,
             rows: if manifest.batch_independent { usize::MAX } else { 1 },
         })
     }
 
     /// What it runs on.
     pub fn device(&self) -> Device {
-        self.device
+        self.sessions.device()
     }
 
     /// Token ids of one text as the graph gets them, specials included, and whether the text was
@@ -82,7 +84,7 @@ impl TextTower {
     /// A text cannot be tokenised, or the session failed.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
         let tokens = self.words.tokenize_all(texts)?;
-        embed_by_length(&tokens, |batch| self.embed_tokens(batch))
+        embed_by_length(&tokens, self.sessions.count(), |batch| self.embed_tokens(batch))
     }
 
     /// Embeds tokenised texts in one inference call, or in several where the graph would mix them
@@ -111,34 +113,63 @@ impl TextTower {
         let shape = [batch.len(), length];
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.count()).collect();
         let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &lengths };
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.integers(input_ids, &shape, &ids).map_err(failed)?;
-        if let Some(name) = attention_mask {
-            session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
-        }
-        if let Some(name) = token_type_ids {
-            // Every text is a first one.
-            session.integers(name, &shape, &vec![0; ids.len()]).map_err(failed)?;
-        }
-        let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
-        session.run(output, read).map_err(failed)?
+        self.sessions.with(|session| {
+            session.integers(input_ids, &shape, &ids).map_err(failed)?;
+            if let Some(name) = attention_mask {
+                session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
+            }
+            if let Some(name) = token_type_ids {
+                // Every text is a first one.
+                session.integers(name, &shape, &vec![0; ids.len()]).map_err(failed)?;
+            }
+            let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
+            session.run(output, read).map_err(failed)?
+        })
     }
 }
 
-/// Embeds texts in batches of [`TEXT_BATCH`] of like length, so that little is padded; the results
-/// are in the order of `tokens`. The batches depend on nothing but `tokens`.
+/// Embeds texts in batches of [`TEXT_BATCH`] of like length, so that little is padded, as many at
+/// once as `at_once` says; the results are in the order of `tokens`. The batches depend on nothing
+/// but `tokens`.
 pub(super) fn embed_by_length(
     tokens: &[Tokens],
-    mut run: impl FnMut(&[&Tokens]) -> Result<Vec<Embedding>, EncoderError>,
+    at_once: usize,
+    run: impl Fn(&[&Tokens]) -> Result<Vec<Embedding>, EncoderError> + Sync,
 ) -> Result<Vec<TextEmbedding>, EncoderError> {
     let mut order: Vec<usize> = (0..tokens.len()).collect();
     order.sort_by_key(|row| tokens[*row].count());
     let mut embedded: Vec<Option<TextEmbedding>> = vec![None; tokens.len()];
-    for rows in order.chunks(TEXT_BATCH) {
+    let run = |rows: &&[usize]| {
         let batch: Vec<&Tokens> = rows.iter().map(|row| &tokens[*row]).collect();
-        for (row, vector) in rows.iter().zip(run(&batch)?) {
+        run(&batch)
+    };
+    let mut keep = |rows: &[usize], vectors: Vec<Embedding>| {
+        for (row, vector) in rows.iter().zip(vectors) {
             let (tokens, truncated) = (tokens[*row].count(), tokens[*row].truncated());
             embedded[*row] = Some(TextEmbedding { vector, tokens, truncated });
+        }
+    };
+    let batches = order.chunks(TEXT_BATCH);
+    if at_once <= 1 || batches.len() <= 1 {
+        for rows in batches {
+            keep(rows, run(&rows)?);
+        }
+    } else {
+        let mut failed = None;
+        in_order(
+            OrderedPool { threads: at_once, ahead: at_once * 2 },
+            batches,
+            run,
+            |rows, result| {
+                match result.unwrap_or(Err(EncoderError::Panicked { tower: TOWER })) {
+                    Ok(vectors) => keep(rows, vectors),
+                    Err(error) => failed = Some(error),
+                }
+                if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
     // `order` is a permutation, so every row was filled.
@@ -204,14 +235,30 @@ mod tests {
 
     #[test]
     fn results_come_in_the_order_of_the_texts() {
-        let texts: Vec<Tokens> = (0..70).map(|row| Tokens::of_count(1 + row * 13 % 29)).collect();
-        let embedded = embed_by_length(&texts, |batch| {
-            assert!(batch.len() <= TEXT_BATCH);
-            Ok(batch.iter().map(|tokens| vec![tokens.count() as f32]).collect())
-        });
-        for (text, one) in texts.iter().zip(embedded.expect("embeds")) {
-            assert_eq!((one.tokens, one.vector[0]), (text.count(), text.count() as f32));
+        let texts: Vec<Tokens> = (0..170).map(|row| Tokens::of_count(1 + row * 13 % 29)).collect();
+        for at_once in [1, 3] {
+            let embedded = embed_by_length(&texts, at_once, |batch| {
+                assert!(batch.len() <= TEXT_BATCH);
+                Ok(batch.iter().map(|tokens| vec![tokens.count() as f32]).collect())
+            });
+            for (text, one) in texts.iter().zip(embedded.expect("embeds")) {
+                assert_eq!((one.tokens, one.vector[0]), (text.count(), text.count() as f32));
+            }
         }
+    }
+
+    #[test]
+    fn a_batch_that_fails_or_panics_beside_others_is_an_error() {
+        let texts: Vec<Tokens> = (1..200).map(Tokens::of_count).collect();
+        for at_once in [1, 3] {
+            let failed = embed_by_length(&texts, at_once, |batch| match batch[0].count() {
+                1 => Ok(vec![vec![1.0]; batch.len()]),
+                _ => Err(EncoderError::Closed),
+            });
+            assert!(matches!(failed, Err(EncoderError::Closed)), "{at_once}: {failed:?}");
+        }
+        let panicked = embed_by_length(&texts, 3, |_| panic!("in a session"));
+        assert!(matches!(panicked, Err(EncoderError::Panicked { .. })), "{panicked:?}");
     }
 
     proptest! {

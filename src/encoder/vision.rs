@@ -1,7 +1,7 @@
 //! The vision tower: pixels to unit vectors.
 
 use super::rows::Answer;
-use super::sessions::SessionPool;
+use super::sessions::{BoundSession, SessionPool};
 use super::{Embedding, EncoderError, EncoderOptions};
 use crate::image::{Pixels, Preprocessor};
 use crate::model::manifest::VisionSpec;
@@ -32,7 +32,8 @@ impl VisionTower {
             true => GraphFile::part(path, &spec.output)?,
             false => GraphFile::whole(path)?,
         };
-        let sessions = SessionPool::open(&graph, options.sessions, options.session())?;
+        let sessions =
+            SessionPool::open(&graph, options.sessions, options.wide_session, options.session())?;
         sessions.with(|session| {
             runtime::require(graph.path(), session.session(), &[&spec.input], &spec.output)
         })?;
@@ -57,13 +58,24 @@ impl VisionTower {
     ) -> Result<Vec<Embedding>, EncoderError> {
         let mut embedded = Vec::with_capacity(batch.len());
         for rows in batch.chunks(self.rows) {
-            embedded.extend(self.embed_together(preprocessor, rows)?);
+            let run = |session: &mut BoundSession| self.embed_in(session, preprocessor, rows);
+            embedded.extend(self.sessions.with(run)?);
         }
         Ok(embedded)
     }
 
-    fn embed_together(
+    /// Embeds prepared photos on every session in turn.
+    ///
+    /// # Errors
+    /// As [`VisionTower::embed`].
+    pub fn warm(&self, preprocessor: &Preprocessor, batch: &[Pixels]) -> Result<(), EncoderError> {
+        let rows = &batch[..batch.len().min(self.rows)];
+        self.sessions.each(|session| self.embed_in(session, preprocessor, rows).map(drop))
+    }
+
+    fn embed_in(
         &self,
+        session: &mut BoundSession,
         preprocessor: &Preprocessor,
         batch: &[Pixels],
     ) -> Result<Vec<Embedding>, EncoderError> {
@@ -75,17 +87,12 @@ impl VisionTower {
         let crop = preprocessor.config().crop as usize;
         let shape = [batch.len(), 3, crop, crop];
         let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &[] };
-        self.sessions.with(|session| {
-            let fill = |values: &mut [f32]| {
-                let rows = values.chunks_exact_mut(preprocessor.tensor_len());
-                batch
-                    .iter()
-                    .zip(rows)
-                    .for_each(|(pixels, row)| preprocessor.write_nchw(pixels, row));
-            };
-            session.floats(input, &shape, fill).map_err(failed)?;
-            let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
-            session.run(output, read).map_err(failed)?
-        })
+        let fill = |values: &mut [f32]| {
+            let rows = values.chunks_exact_mut(preprocessor.tensor_len());
+            batch.iter().zip(rows).for_each(|(pixels, row)| preprocessor.write_nchw(pixels, row));
+        };
+        session.floats(input, &shape, fill).map_err(failed)?;
+        let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
+        session.run(output, read).map_err(failed)?
     }
 }

@@ -81,7 +81,12 @@ impl EmbedStage<'_> {
             store.reset_twins(self.pass)?;
         }
         store.reset_refused(self.pass, &self.conf())?;
-        progress.expect(Phase::Embed, store.count_new(self.pass)?);
+        let new = store.count_new(self.pass)?;
+        progress.expect(Phase::Embed, new);
+        if new == 0 {
+            progress.finish(Phase::Embed);
+            return Ok(0);
+        }
         let mut batch = Vec::with_capacity(self.options.batch_size);
         let (mut worked, mut after) = (0, 0);
         let twins = RefCell::new(Twins::read(store, self.pass)?);

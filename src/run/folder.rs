@@ -49,6 +49,11 @@ impl RunFolder {
         Store::open(&store_path(self.path()))
     }
 
+    /// Whether anything was run here yet.
+    pub fn has_store(&self) -> bool {
+        store_path(self.path()).is_file()
+    }
+
     /// `report.html`.
     pub fn report(&self) -> PathBuf {
         self.path().join("report.html")

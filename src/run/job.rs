@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::dataset::names::Names;
 use crate::dataset::source::{self, Source, SourceError, SourceOptions};
 use crate::dataset::store::{IngestSummary, Store};
-use crate::encoder::{Encoder, OnnxEncoder};
+use crate::encoder::{Encoder, LazyEncoder, OnnxEncoder};
 use crate::llm::{Ledger, LlmError};
 use crate::measure::keep::KeepError;
 
@@ -29,7 +29,7 @@ use super::holding::hold_near_duplicates;
 use super::matching::MatchStage;
 use super::settings::Settings;
 use super::summary::Summary;
-use super::{RunError, RunFolder, exporting, ingest, measuring, reporting};
+use super::{RunError, RunFolder, derived, exporting, ingest, measuring, reporting};
 use crate::work::{Backend, Feed, Feeder, Phase, Progress, Stop, blocking, feed};
 
 pub use judge::JudgingEstimate;
@@ -181,6 +181,10 @@ impl Job {
             if self.stop.is_asked() {
                 return Err(Stopped.into());
             }
+            if let Some(exported) = derived::still_there(&self.folder, &store, &self.config)? {
+                tracing::info!("nothing changed: the exports and the report are left as they are");
+                return self.summary(&store, Some(ingest), answered, exported);
+            }
             let started = Instant::now();
             exported = match self.export(&store) {
                 Err(error) if waits_for_a_measure(&error) => Err(error),
@@ -191,6 +195,9 @@ impl Job {
             store.add_stage_time(Phase::Export.name(), rows, started.elapsed().as_secs_f64())?;
         }
         reporting::write(&self.folder, &store, &self.config, &self.resources.access)?;
+        if let Ok(exported) = &exported {
+            derived::remember(&self.folder, &store, &self.config, exported)?;
+        }
         match exported {
             Ok(exported) => self.summary(&store, Some(ingest), answered, exported),
             Err(error) => self.without_exports(&store, ingest, answered, error),
@@ -285,8 +292,12 @@ impl Job {
             return Ok(Arc::clone(encoder));
         }
         let decode = self.config.image.decode_options();
-        let source = self.config.model.source()?;
-        Ok(Arc::new(OnnxEncoder::open(source, &self.config.encoder, decode)?))
+        let (source, options) = (self.config.model.source()?, &self.config.encoder);
+        // What is begun with an encoder has been embedded with it before.
+        if self.folder.has_store() {
+            return Ok(Arc::new(LazyEncoder::open(source, options, decode)?));
+        }
+        Ok(Arc::new(OnnxEncoder::open(source, options, decode)?))
     }
 
     fn write_run_file(&self, stage: &MatchStage) -> Result<(), Error> {

@@ -7,6 +7,7 @@
 mod answering;
 mod carding;
 mod checking;
+mod derived;
 mod describing;
 mod dry_run;
 mod embedding;

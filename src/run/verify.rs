@@ -1,6 +1,7 @@
 //! `verify`: whether a run is what it says, from the database to the last exported row.
 
 mod overlap;
+mod photos;
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +10,9 @@ use crate::base::{hash, tokens};
 use crate::dataset::record::Sample;
 use crate::dataset::sink::{ExportFormat, FileEntry, MANIFEST, Manifest, SinkError, llava};
 use crate::dataset::store::{ExportRow, SampleContext, Store};
-use crate::dataset::{ImageRef, Photos};
-use crate::image::{DecodeOptions, ImageError, PreprocessConfig, Preprocessor};
+use crate::image::{DecodeOptions, PreprocessConfig, Preprocessor};
 use crate::llm::reasoning;
 use crate::measure::keep::KeepCounts;
-use crate::sandbox::FileAccess;
 
 use self::overlap::Overlap;
 use super::settings::Settings;
@@ -51,20 +50,27 @@ impl Finding {
 /// LLaVA file row by row with every photo decoded, each sample's photo against its hash, and, where a benchmark is held
 /// out, that no export shares an instruction, a photo or a near-duplicate of one with it.
 ///
+/// With `trust_stamps` a photo is taken for the one that was embedded where its size and its time of change are those of
+/// then, and is neither read nor decoded.
+///
 /// # Errors
 /// The run cannot be read at all; what is merely wrong with it is a [`Finding`].
-pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>, Error> {
+pub fn verify(
+    folder: &RunFolder,
+    decode: DecodeOptions,
+    trust_stamps: bool,
+) -> Result<Vec<Finding>, Error> {
     let store = folder.store()?;
     let settings = Settings::read(&store)?;
     let Some(context) = settings.sample_context() else {
         let path = folder.path().to_owned();
         return Err(RunError::StepMissing { path, step: "verify", needs: "run" }.into());
     };
-    let photos = Preprocessor::new(PreprocessConfig::default(), decode)?;
+    let preprocessor = Preprocessor::new(PreprocessConfig::default(), decode)?;
+    let photos = photos::Look { preprocessor, trust_stamps };
     let integrity = store.database().check_integrity().err().map(|error| error.to_string());
     let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
-    findings.push(check_photos(&store, &context, &photos)?);
-    findings.extend(check_texts(&store, &context)?);
+    findings.extend(check_samples(&store, &context, &photos)?);
     let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;
     if let Some(overlap) = &overlap {
         findings.push(overlap.check_benchmark(&store)?);
@@ -85,26 +91,16 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
     Ok(findings)
 }
 
-fn check_photos(
+/// Each sample's photo, and what later releases refuse and an earlier one may have accepted:
+/// reasoning in an answer, and placeholder tokens in an answer or its instruction.
+fn check_samples(
     store: &Store,
     context: &SampleContext<'_>,
-    photos: &Preprocessor,
-) -> Result<Finding, Error> {
-    let mut problems = Vec::new();
-    let mut samples = 0u64;
-    store.each_sample(context, |sample| {
-        samples += 1;
-        problems.extend(photo_problem(store, &sample, photos)?);
-        Ok::<(), Error>(())
-    })?;
-    Ok(Finding::new(format!("the photos of {samples} samples have their recorded hash"), problems))
-}
-
-/// What later releases refuse and an earlier one may have accepted: reasoning in an answer, and
-/// placeholder tokens in an answer or its instruction.
-fn check_texts(store: &Store, context: &SampleContext<'_>) -> Result<[Finding; 2], Error> {
+    photos: &photos::Look,
+) -> Result<[Finding; 3], Error> {
     let (mut reasoning, mut placeholders, mut samples) = (Vec::new(), Vec::new(), 0u64);
-    store.each_sample(context, |Sample { id, instruction, answer, .. }| {
+    let mut photos = photos::Hashes::new(store, photos);
+    store.each_sample(context, |Sample { id, instruction, answer, lineage, .. }| {
         samples += 1;
         if reasoning::contains(&answer) {
             reasoning.push(format!("{id}: the answer holds a model's reasoning or its marks"));
@@ -112,7 +108,7 @@ fn check_texts(store: &Store, context: &SampleContext<'_>) -> Result<[Finding; 2
         let found = [("answer", &answer), ("instruction", &instruction)];
         let found = found.iter().find_map(|(what, text)| Some((what, tokens::placeholder(text)?)));
         placeholders.extend(found.map(|(what, token)| format!("{id}: the {what} holds {token:?}")));
-        Ok::<(), Error>(())
+        photos.take(id, lineage.item_id)
     })?;
     let finding = |what: &str, problems: Vec<String>| {
         let check = match problems.len() {
@@ -121,29 +117,9 @@ fn check_texts(store: &Store, context: &SampleContext<'_>) -> Result<[Finding; 2
         };
         Finding::new(check, problems)
     };
-    Ok([finding("reasoning", reasoning), finding("placeholder tokens", placeholders)])
-}
-
-fn photo_problem(
-    store: &Store,
-    sample: &Sample,
-    photos: &Preprocessor,
-) -> Result<Option<String>, Error> {
-    let Some((photo, expected)) = store.image_of(&sample.lineage.item_id)? else {
-        return Ok(Some(format!("{}: its item is gone", sample.id)));
-    };
-    Ok(match read(photos, &photo) {
-        Err(error) => Some(format!("{}: {photo}: {error}", sample.id)),
-        Ok(bytes) if hash::sha256_hex(&bytes) != expected => {
-            Some(format!("{}: {photo} was changed since it was embedded", sample.id))
-        }
-        Ok(_) => None,
-    })
-}
-
-/// The run's own user verifies it, so that any file may be read.
-fn read(photos: &Preprocessor, photo: &ImageRef) -> Result<Vec<u8>, ImageError> {
-    FileAccess::Anywhere.read(photo, &photos.options().limits)
+    let texts = [finding("reasoning", reasoning), finding("placeholder tokens", placeholders)];
+    let [reasoning, placeholders] = texts;
+    Ok([photos.finish(samples), reasoning, placeholders])
 }
 
 fn check_export(export: &ExportRow) -> Finding {
@@ -200,12 +176,16 @@ fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
     Finding::new(check, problem.into_iter().collect())
 }
 
-fn check_llava(path: &Path, root: Option<&Path>, photos: &Preprocessor) -> Result<Finding, Error> {
-    let decodes = |path: &Path| {
-        let bytes = read(photos, &ImageRef::file(path)).map_err(|error| error.to_string())?;
-        photos.prepare(&bytes).map(|_| ()).map_err(|error| error.to_string())
-    };
-    let report = llava::check(path, root, Some(&decodes))?;
+fn check_llava(
+    path: &Path,
+    root: Option<&Path>,
+    photos: &photos::Look,
+) -> Result<Finding, Error> {
+    let decode = |paths: &[PathBuf]| photos.decode(paths);
+    // Those of the samples were looked at, and were decoded when they were embedded.
+    let decode: Option<&llava::DecodeCheck<'_>> =
+        if photos.trust_stamps { None } else { Some(&decode) };
+    let report = llava::check(path, root, decode)?;
     let listed = report.problems.iter().take(LISTED);
     let mut problems: Vec<String> =
         listed.map(|one| format!("row {} ({}): {}", one.row, one.code, one.message)).collect();

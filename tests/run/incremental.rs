@@ -42,12 +42,53 @@ fn the_same_again_asks_nothing_and_gives_the_same_bytes() {
     let (world, llm) = finished("");
     let out = world.path("out");
     let (calls, before) = (llm.stub.calls(), exports(&out));
+    let written = |name: &str| fs_err::metadata(out.join(name))?.modified();
+    let times =
+        || ["report.html", "dataset/llava.json"].map(|name| written(name).expect("a file's time"));
+    let first = times();
     assert_eq!(embedded(&out), FOUR.len());
     again(&world, &llm, &[]);
     assert_eq!(llm.stub.calls(), calls);
     assert_eq!(embedded(&out), FOUR.len());
     assert_same_exports(&out, &before, "a second run");
+    assert_eq!(times(), first, "nothing changed, and yet something was written");
     assert_code(&finish(pairwright(&["verify", "--out"]).arg(&out)), 0);
+
+    // What somebody else has changed, or another setting changes, is written again.
+    fs_err::write(out.join("dataset/llava.json"), "[]\n").expect("write");
+    again(&world, &llm, &[]);
+    assert_same_exports(&out, &before, "a run over a changed export");
+    fs_err::remove_file(out.join("report.html")).expect("remove");
+    again(&world, &llm, &[]);
+    let second = times();
+    world.configure("report.samples = 1\n");
+    again(&world, &llm, &[]);
+    assert_ne!(times()[0], second[0]);
+}
+
+#[test]
+fn a_quick_check_reads_photos_of_another_time_only() {
+    let (world, _) = finished("");
+    let out = world.path("out");
+    let verify = |flags: &[&str]| finish(pairwright(&["verify", "--out"]).arg(&out).args(flags));
+    let quick = verify(&["--trust-stamps"]);
+    assert_code(&quick, 0);
+    assert!(said(&quick).contains("4 of 4 by size and time of change"), "{}", said(&quick));
+
+    // Copied in place: another time, the same bytes.
+    let photo = world.path("photos/moose.jpg");
+    let bytes = fs_err::read(&photo).expect("a photo");
+    fs_err::write(&photo, &bytes).expect("write");
+    let quick = verify(&["--trust-stamps"]);
+    assert_code(&quick, 0);
+    assert!(said(&quick).contains("3 of 4 by size and time of change"), "{}", said(&quick));
+
+    fs_err::write(&photo, &bytes[..bytes.len() - 1]).expect("write");
+    for flags in [&["--trust-stamps"][..], &[]] {
+        let wrong = verify(flags);
+        assert_code(&wrong, 5);
+        assert!(said(&wrong).contains("changed since it was embedded"), "{}", said(&wrong));
+    }
 }
 
 #[test]

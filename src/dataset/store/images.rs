@@ -75,9 +75,17 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub fn reset_unembedded(&self, encoder: &str, captions: bool) -> Result<usize, DbError> {
-        let missing = "NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.encoder = ?1 AND e.key = ";
-        let image = format!("{missing}'image:' || items.image_sha256)");
-        let caption = format!("{missing}'text:' || items.item_key)");
+        // The keys in one go: to look up each would read the vectors between them, too, anywhere in
+        // the file.
+        let missing = |column: &str, kind: &str| {
+            let from = kind.len() + 1;
+            format!(
+                "{column} NOT IN (SELECT substr(key, {from}) FROM embeddings
+                 WHERE encoder = ?1 AND substr(key, 1, {}) = '{kind}')",
+                kind.len()
+            )
+        };
+        let (image, caption) = (missing("image_sha256", "image:"), missing("item_key", "text:"));
         let condition = if captions { format!("({image} OR {caption})") } else { image };
         self.db.execute(
             &format!("UPDATE items SET state = 'new' WHERE state = 'ready' AND {condition}"),

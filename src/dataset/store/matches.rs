@@ -94,11 +94,11 @@ impl Store {
              FROM items i
              JOIN embeddings e ON e.key = 'image:' || i.image_sha256 AND e.encoder = ?3
              LEFT JOIN embeddings c ON c.key = 'text:' || i.item_key AND c.encoder = ?3
-             LEFT JOIN matches m ON m.seq = i.seq
              WHERE i.state = 'ready' AND i.pass = ?1 AND i.seq > ?4
                AND i.seq < ifnull((SELECT min(seq) FROM items WHERE state = 'new' AND pass = ?1),
                                   9223372036854775807)
-               AND (m.seq IS NULL OR m.conf <> ?2 OR m.item_key <> i.item_key)
+               AND NOT EXISTS (SELECT 1 FROM matches m
+                               WHERE m.seq = i.seq AND m.conf = ?2 AND m.item_key = i.item_key)
                AND {IS_DESCRIBED}
              ORDER BY i.seq LIMIT ?5",
                 written!()

@@ -2,6 +2,7 @@
 //! exports and the report are derived from it.
 
 mod answers;
+mod digest;
 mod held_out;
 mod images;
 mod ingest;
@@ -24,6 +25,7 @@ use super::record::Rejection;
 use crate::base::db::{Database, DbError, Migration, Schema};
 
 pub use answers::AnswerToCheck;
+pub use digest::DERIVED;
 pub use held_out::{HeldBenchmark, HeldOut, NearDuplicate, plain_words};
 pub use images::{DecodedItem, ImageOutcome, Look, NewItem, Twin};
 pub use ingest::{IngestSummary, StampedRecord};
@@ -34,7 +36,7 @@ pub use pairs::{AnsweredPair, SampleContext};
 pub use photo_replies::{DESCRIBE, ItemToDescribe, PhotoReply};
 pub use serving::ImageRow;
 pub use showing::InstructionUse;
-pub use stats::{ExportRow, RejectionCount, StageTime, TokenTotals};
+pub use stats::{ExportRow, RejectionCount, StageTime, StampedPhoto, TokenTotals};
 
 /// A later version is refused, so that no program exports what it does not know to be held out.
 pub static SCHEMA: Schema = Schema {

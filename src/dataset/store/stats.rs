@@ -44,6 +44,15 @@ pub struct ExportRow {
     pub sha256: String,
 }
 
+/// A photo as the run read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampedPhoto {
+    pub image: ImageRef,
+    pub sha256: String,
+    /// Size and time of change before it was read; empty where there was no telling.
+    pub stamp: String,
+}
+
 impl Store {
     /// What the answers that are kept took, by model, those of settings of the past included.
     ///
@@ -296,15 +305,17 @@ impl Store {
         Ok((number("llm_calls")?, number("llm_retries")?))
     }
 
-    /// The photo and the hash of an item by its own id, for `verify`.
+    /// The photo of an item by its own id, for `verify`.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn image_of(&self, id: &str) -> Result<Option<(ImageRef, String)>, DbError> {
+    pub fn photo_of(&self, id: &str) -> Result<Option<StampedPhoto>, DbError> {
         self.db.row(
-            "SELECT image, image_sha256 FROM items WHERE id = ?1 AND state = 'ready'",
+            "SELECT image, image_sha256, stamp FROM items WHERE id = ?1 AND state = 'ready'",
             [id],
-            |row| Ok((image(row, 0)?, row.get(1)?)),
+            |row| {
+                Ok(StampedPhoto { image: image(row, 0)?, sha256: row.get(1)?, stamp: row.get(2)? })
+            },
         )
     }
 }

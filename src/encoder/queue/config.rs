@@ -14,6 +14,9 @@ pub struct QueueConfig {
     /// Vision batches that run at once, each on a session of its own, 0 to 64; 0 takes one per
     /// core. Each session holds the weights.
     pub sessions: usize,
+    /// Whether an idle service runs a batch on one more session, over all cores. On the CPU only,
+    /// and where a session has fewer threads than there are cores; it holds the weights once more.
+    pub wide_session: bool,
     /// Threads inside one inference call, 0 to 1024; 0 shares the cores between the sessions.
     pub intra_threads: usize,
     /// Threads that decode and resize photos, 0 to 1024; 0 takes one per core.
@@ -48,6 +51,7 @@ impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             sessions: 0,
+            wide_session: true,
             intra_threads: 0,
             decode_threads: 0,
             batch_size: 8,
@@ -91,6 +95,8 @@ impl QueueConfig {
             batch_size: self.batch_size,
             decode_threads: self.resolved_decode_threads(),
             device,
+            wide_session: self.wide_session && self.resolved_intra_threads() < or_cores(0),
+            ..EncoderOptions::default()
         }
     }
 

@@ -140,9 +140,8 @@ impl EncoderService {
     /// # Errors
     /// A graph fails.
     pub async fn warm_up(&self, batch: usize) -> Result<WarmUp, EncoderError> {
-        let (encoder, sessions) =
-            (self.inner.encoder.clone(), self.inner.config.resolved_sessions());
-        tokio::task::spawn_blocking(move || warm_up(&*encoder, batch, sessions))
+        let encoder = self.inner.encoder.clone();
+        tokio::task::spawn_blocking(move || warm_up(&*encoder, batch))
             .await
             .unwrap_or(Err(EncoderError::Panicked { tower: "warm-up" }))
     }
@@ -252,7 +251,8 @@ fn text_limits(config: &QueueConfig) -> Limits {
     let batch = BatchLimits { items, cost: config.text_batch_tokens };
     Limits {
         batch: PerLane { interactive: batch, bulk: batch },
-        ahead: items * config.batches_ahead,
+        // Tokens are small: whatever waits is tokenised, so that batches are of one length.
+        ahead: config.max_queue_items,
         sessions: 1,
     }
 }
@@ -296,7 +296,7 @@ impl Encoder for BulkEncoder {
     fn embed_texts(&self, texts: &[&str]) -> Result<Vec<TextEmbedding>, EncoderError> {
         let tokens: Result<Vec<_>, _> =
             texts.iter().map(|text| self.encoder.tokenize(text)).collect();
-        embed_by_length(&tokens?, |batch| {
+        embed_by_length(&tokens?, 1, |batch| {
             on_loan(&self.texts, batch.len(), || self.encoder.embed_tokens(batch))
         })
     }
@@ -322,21 +322,14 @@ pub struct WarmUp {
 
 /// Runs real shapes: a full batch and a single photo on each session, short texts and texts that
 /// fill the context.
-pub(super) fn warm_up(
-    encoder: &dyn StagedEncoder,
-    batch: usize,
-    sessions: usize,
-) -> Result<WarmUp, EncoderError> {
+pub(super) fn warm_up(encoder: &dyn StagedEncoder, batch: usize) -> Result<WarmUp, EncoderError> {
     if batch == 0 {
         return Ok(WarmUp::default());
     }
     let started = Instant::now();
     let photos = vec![grey(encoder); batch];
     for rows in [batch, 1] {
-        // Sessions are lent longest idle first, so that as many calls meet each of them.
-        for _ in 0..sessions {
-            encoder.embed_images(&photos[..rows])?;
-        }
+        encoder.warm_images(&photos[..rows])?;
     }
     let vision_seconds = started.elapsed().as_secs_f64();
     let started = Instant::now();

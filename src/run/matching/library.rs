@@ -15,7 +15,7 @@ use crate::{Error, index};
 use super::super::settings::EncoderFacts;
 
 /// Texts embedded in one call: bounds the memory that a large library takes.
-const TEXTS: usize = 1024;
+const TEXTS: usize = 4096;
 
 /// What the run keeps about its encoder.
 pub(super) fn facts(manifest: &ModelManifest, hash: &str) -> EncoderFacts {

@@ -107,11 +107,11 @@ impl Page<'_> {
         let mut place = 0;
         self.store.each_measured_sample(context, names, |sample| {
             if edges.iter().any(|edge| edge.contains(&place)) {
-                let photo = self.store.image_of(&sample.lineage.item_id)?;
+                let photo = self.store.photo_of(&sample.lineage.item_id)?;
                 let shown = EdgeSample {
                     value: 0.0,
                     passes: true,
-                    thumbnail: photo.and_then(|(photo, _)| thumbnails.make(&photo)),
+                    thumbnail: photo.and_then(|photo| thumbnails.make(&photo.image)),
                     id: sample.id,
                     width: sample.lineage.width,
                     height: sample.lineage.height,

@@ -10,13 +10,16 @@ use super::super::SinkError;
 use super::report::{LlavaReport, RowProblem};
 use super::row::{DecodeCheck, RowChecker};
 
+/// Rows that are held at a time, so that their images can be decoded side by side.
+const WINDOW: usize = 256;
+
 /// Checks a LLaVA file row by row: a JSON array of objects; ids there and unique; `image` the path
 /// of a file that exists and, where `decode` is given, decodes; `<image>` and a line feed opening
 /// the first human turn and nowhere else; turns that alternate human and gpt and end with gpt; no
 /// empty value, no control character.
 ///
-/// `image_root` is the folder that relative image paths start from. Holds one row at a time and
-/// about 50 bytes for each id. `decode` is called once for a run of rows with the same image.
+/// `image_root` is the folder that relative image paths start from. Holds [`WINDOW`] rows at a time
+/// and about 50 bytes for each id. `decode` gets the images of these rows together, each once.
 ///
 /// # Errors
 /// The file cannot be read. What is wrong with its content is in the report.
@@ -63,10 +66,23 @@ impl<'de> Visitor<'de> for &mut Rows<'_> {
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<(), S::Error> {
-        while let Some(row) = seq.next_element::<Value>()? {
-            self.report.rows += 1;
-            self.checker.check(self.report.rows, &row, &mut self.report);
+        let mut window = Vec::with_capacity(WINDOW);
+        loop {
+            let end = match seq.next_element::<Value>() {
+                Ok(Some(row)) => {
+                    window.push(row);
+                    None
+                }
+                Ok(None) => Some(Ok(())),
+                Err(error) => Some(Err(error)),
+            };
+            if end.is_some() || window.len() == WINDOW {
+                self.checker.check(&window, &mut self.report);
+                window.clear();
+            }
+            if let Some(end) = end {
+                return end;
+            }
         }
-        Ok(())
     }
 }

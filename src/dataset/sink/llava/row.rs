@@ -9,8 +9,8 @@ use super::report::{LlavaReport, RowProblem};
 use crate::base::tokens;
 use crate::llm::reasoning;
 
-/// Decodes an image file, or says why it cannot.
-pub type DecodeCheck<'a> = dyn Fn(&Path) -> Result<(), String> + 'a;
+/// Decodes image files, or says of each why it cannot: one result for each, in order.
+pub type DecodeCheck<'a> = dyn Fn(&[PathBuf]) -> Vec<Result<(), String>> + 'a;
 
 /// A problem's code and message.
 type Problem = (&'static str, String);
@@ -20,21 +20,26 @@ pub(super) struct RowChecker<'a> {
     decode: Option<&'a DecodeCheck<'a>>,
     /// The first row of each id, by fingerprint.
     ids: HashMap<u128, u64>,
-    /// The last image looked at: rows of one image follow each other.
-    last_image: Option<(PathBuf, Result<(), Problem>)>,
+    /// What was found of the images of the rows that were checked last: rows of one image follow
+    /// each other.
+    images: HashMap<PathBuf, Result<(), Problem>>,
 }
 
 impl<'a> RowChecker<'a> {
     pub fn new(image_root: Option<&'a Path>, decode: Option<&'a DecodeCheck<'a>>) -> Self {
-        Self { image_root, decode, ids: HashMap::new(), last_image: None }
+        Self { image_root, decode, ids: HashMap::new(), images: HashMap::new() }
     }
 
-    /// Checks row number `row` (from 1) and adds every problem to the report.
-    pub fn check(&mut self, row: u64, value: &Value, report: &mut LlavaReport) {
-        let id = value.get("id").and_then(Value::as_str).unwrap_or_default();
-        let checks = [self.id(row, id), self.image(value), conversations(value)];
-        for (code, message) in checks.into_iter().filter_map(Result::err) {
-            report.add(RowProblem { row, id: id.to_owned(), code: code.to_owned(), message });
+    /// Checks the next rows and adds every problem to the report.
+    pub fn check(&mut self, rows: &[Value], report: &mut LlavaReport) {
+        self.look(rows);
+        for value in rows {
+            report.rows += 1;
+            let (row, id) = (report.rows, value["id"].as_str().unwrap_or_default());
+            let checks = [self.id(row, id), self.image(value), conversations(value)];
+            for (code, message) in checks.into_iter().filter_map(Result::err) {
+                report.add(RowProblem { row, id: id.to_owned(), code: code.to_owned(), message });
+            }
         }
     }
 
@@ -50,29 +55,51 @@ impl<'a> RowChecker<'a> {
         }
     }
 
-    fn image(&mut self, value: &Value) -> Result<(), Problem> {
-        let image = value.get("image").and_then(Value::as_str).unwrap_or_default();
-        if image.trim().is_empty() {
+    fn image(&self, row: &Value) -> Result<(), Problem> {
+        let Some(path) = self.path(row) else {
             return Err(("missing_image", "`image` is not a path, or empty".into()));
-        }
-        let path = self.image_root.map_or_else(|| image.into(), |root| root.join(image));
-        match &self.last_image {
-            Some((last, outcome)) if *last == path => outcome.clone(),
-            _ => {
-                let outcome = self.image_file(&path);
-                self.last_image = Some((path, outcome.clone()));
-                outcome
-            }
-        }
+        };
+        self.images.get(&path).cloned().unwrap_or_else(|| is_there(&path))
     }
 
-    fn image_file(&self, path: &Path) -> Result<(), Problem> {
-        if !path.is_file() {
-            return Err(("image_not_found", format!("no file {}", path.display())));
+    fn path(&self, row: &Value) -> Option<PathBuf> {
+        let image = row["image"].as_str().filter(|image| !image.trim().is_empty())?;
+        Some(self.image_root.map_or_else(|| image.into(), |root| root.join(image)))
+    }
+
+    /// Looks at the images of these rows, and forgets those of earlier ones.
+    fn look(&mut self, rows: &[Value]) {
+        let (mut found, mut undecoded) = (HashMap::new(), Vec::new());
+        let paths: Vec<PathBuf> = rows.iter().filter_map(|row| self.path(row)).collect();
+        for path in paths {
+            if found.contains_key(&path) {
+                continue;
+            }
+            let outcome = self.images.remove(&path).unwrap_or_else(|| {
+                let there = is_there(&path);
+                if there.is_ok() {
+                    undecoded.push(path.clone());
+                }
+                there
+            });
+            found.insert(path, outcome);
         }
-        self.decode.map_or(Ok(()), |decode| {
-            decode(path).map_err(|e| ("image_undecodable", format!("{}: {e}", path.display())))
-        })
+        if let Some(decode) = self.decode.filter(|_| !undecoded.is_empty()) {
+            let outcomes = decode(&undecoded);
+            for (path, outcome) in undecoded.into_iter().zip(outcomes) {
+                let outcome =
+                    outcome.map_err(|e| ("image_undecodable", format!("{}: {e}", path.display())));
+                found.insert(path, outcome);
+            }
+        }
+        self.images = found;
+    }
+}
+
+fn is_there(path: &Path) -> Result<(), Problem> {
+    match path.is_file() {
+        true => Ok(()),
+        false => Err(("image_not_found", format!("no file {}", path.display()))),
     }
 }
 

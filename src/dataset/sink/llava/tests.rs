@@ -1,5 +1,6 @@
 use crate::base::failure::Failure;
 use std::cell::RefCell;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -105,7 +106,7 @@ fn every_fault_is_found_with_its_row() {
 }
 
 #[test]
-fn images_are_decoded_once_for_a_run_of_rows() {
+fn images_are_decoded_together_and_each_once() {
     let turns = [("human", "<image>\nWhat?"), ("gpt", "That.")];
     let rows = json!([
         row("1", "a.jpg", &turns),
@@ -114,15 +115,26 @@ fn images_are_decoded_once_for_a_run_of_rows() {
         row("4", "b.jpg", &turns),
     ]);
     let seen = RefCell::new(Vec::new());
-    let decode = |path: &Path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let broken = name.as_deref() == Some("b.jpg");
-        seen.borrow_mut().extend(name);
-        if broken { Err("cut short".to_owned()) } else { Ok(()) }
+    let decode = |paths: &[PathBuf]| {
+        let names: Vec<String> = paths
+            .iter()
+            .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect();
+        let broken = |name: &String| name == "b.jpg";
+        let outcome = |name| if broken(name) { Err("cut short".to_owned()) } else { Ok(()) };
+        let outcomes = names.iter().map(outcome).collect();
+        seen.borrow_mut().push(names);
+        outcomes
     };
     let (_, found) = problems(&rows.to_string(), Some(&decode));
     assert_eq!(found, ["3 3 image_undecodable", "4 4 image_undecodable"]);
-    assert_eq!(*seen.borrow(), ["a.jpg", "b.jpg"]);
+    assert_eq!(*seen.borrow(), [["a.jpg", "b.jpg"]]);
+
+    // Many rows come by in windows, and a run of rows that a window ends in is known in the next.
+    seen.borrow_mut().clear();
+    let many: Vec<_> = (0..1000).map(|id| row(&id.to_string(), "a.jpg", &turns)).collect();
+    assert_eq!(problems(&json!(many).to_string(), Some(&decode)), (1000, Vec::new()));
+    assert_eq!(*seen.borrow(), [["a.jpg"]]);
 }
 
 #[test]
