@@ -120,6 +120,40 @@ pub fn put(temporary: &Path, path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Puts a folder whose files are on the disk in the place of `path`. Where the system can exchange
+/// two names in one step, a reader meets the old folder or the new one; elsewhere there is a moment
+/// with neither. The old one is removed.
+pub fn put_folder(temporary: &Path, path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        return put(temporary, path);
+    }
+    if !exchange(temporary, path)? {
+        fs_err::remove_dir_all(path)?;
+        return put(temporary, path);
+    }
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    fs_err::remove_dir_all(temporary)
+}
+
+/// Whether two names were exchanged in one step; not where the file system cannot.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +197,19 @@ mod tests {
         file.commit().expect("in place");
         assert_eq!(fs_err::read(&path).expect("there"), b"whole");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_folder_replaces_an_older_one() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let (path, temporary) = (folder.path().join("a"), folder.path().join(".a.partial"));
+        for content in ["old", "new"] {
+            fs_err::create_dir(&temporary).expect("made");
+            write(&temporary.join(content), b"x").expect("written");
+            put_folder(&temporary, &path).expect("in place");
+            assert_eq!(names(&path), [content]);
+            assert_eq!(names(folder.path()), ["a"]);
+        }
     }
 
     #[cfg(unix)]

@@ -14,6 +14,7 @@ mod log;
 mod models;
 mod progress;
 mod prompts;
+mod push;
 mod run;
 mod serve;
 mod signals;
@@ -81,6 +82,8 @@ enum Command {
     Export(run::ExportArgs),
     /// Leave samples out of a run's exports by thresholds, or look first at what that would do.
     Filter(filter::FilterArgs),
+    /// Push an export with its photos to a dataset on the hub, as one commit.
+    Push(push::PushArgs),
     /// Write report.html of a run again.
     Report(args::FolderArgs),
     /// Check a run: database, exports row by row, photos, hashes.
@@ -144,6 +147,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, crate::Error> {
         Command::Answer(args) => run::answering(&args).await,
         Command::Export(args) => run::export(&args),
         Command::Filter(args) => filter::filter(&args),
+        Command::Push(args) => push::push(&args).await,
         Command::Report(args) => run::report(&args),
         Command::Verify(args) => run::verify(&args),
         Command::Embed(args) => embed::embed(&args),

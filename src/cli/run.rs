@@ -102,8 +102,9 @@ pub struct ExportArgs {
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
 
-    /// Formats to write; default: as configured for the run.
-    #[arg(long, value_name = "llava|jsonl|parquet", value_delimiter = ',')]
+    /// Formats to write, with commas: llava, jsonl, parquet, parquet_images, finevision, webdataset,
+    /// llamafactory, swift, trl; default: as configured for the run.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub format: Vec<ExportFormat>,
 
     #[command(flatten)]

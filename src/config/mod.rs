@@ -1,6 +1,7 @@
 //! One typed configuration tree: defaults < file < environment < flags, checked once, refused if
 //! wrong.
 
+mod export;
 mod keys;
 mod load;
 mod serve;
@@ -16,7 +17,6 @@ use crate::answer::generate::AnswerConfig;
 use crate::base::check::{Checks, Problems, Settings};
 use crate::base::failure::Failure;
 use crate::base::paths;
-use crate::dataset::sink::ExportFormat;
 use crate::dataset::source::{FieldNames, SourceKind, TwinPhotos};
 use crate::encoder::EncoderOptions;
 use crate::image::{DecodeOptions, ImageLimits};
@@ -27,8 +27,7 @@ use crate::instruction::summarize::SummarizeConfig;
 use crate::llm::{BuiltInSet, LlmConfig, LlmTarget, PromptSource, See};
 use crate::matching::MatchingConfig;
 use crate::matching::check::llm::CheckConfig;
-use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
-use crate::measure::{MeasureConfig, MeasureName};
+use crate::measure::MeasureConfig;
 use crate::model::catalog::{self, Catalog};
 use crate::model::store::{ModelStoreError, Store};
 use crate::model::{ModelSource, Precision};
@@ -36,6 +35,7 @@ use crate::model::{ModelSource, Precision};
 /// The bundled encoder's folder.
 const BUNDLED_MODEL: &str = "models/mini";
 
+pub use export::{Draws, ExportConfig};
 pub use keys::{Key, keys, settings};
 pub use load::{Layers, RESOLVED, RUN_FILE};
 pub use serve::{
@@ -162,37 +162,6 @@ pub struct LibraryConfig {
     pub instructions: Option<PathBuf>,
 }
 
-/// Which exports to write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ExportConfig {
-    pub formats: Vec<ExportFormat>,
-    /// Expressions that a sample must pass to be exported, all of them: see [`Keep`].
-    pub keep: Vec<String>,
-}
-
-impl Default for ExportConfig {
-    fn default() -> Self {
-        Self { formats: ExportFormat::ALL.into(), keep: Vec::new() }
-    }
-}
-
-impl ExportConfig {
-    /// Looks at every expression of `keep`.
-    fn check_keep(&self, enabled: &[MeasureName], checks: &mut Checks) {
-        let count = self.keep.len();
-        checks.require(count <= MAX_EXPRESSIONS, "export.keep (count)", count, "at most 64");
-        for text in self.keep.iter().take(MAX_EXPRESSIONS) {
-            let keep = Keep::parse(&[text]);
-            let checked = keep.and_then(|keep| keep.require_enabled(enabled));
-            if let Err(error) = checked {
-                let expected = format!("a comparison with a measure or field: {error}");
-                checks.require(false, "export.keep", text, expected);
-            }
-        }
-    }
-}
-
 /// What the report shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -282,10 +251,7 @@ impl Settings for Config {
         checks.range("answer.attempts", self.answer.attempts, 1, 10);
         checks.range("report.samples", self.report.samples, 0, 2000);
         checks.range("report.thumbnail", self.report.thumbnail, 64, 1024);
-        let formats = self.export.formats.len();
-        let fits = (1..=ExportFormat::ALL.len()).contains(&formats);
-        checks.require(fits, "export.formats (count)", formats, "1 to 3");
-        self.export.check_keep(&self.measure.enabled, checks);
+        self.export.check(&self.measure.enabled, checks);
         checks.range("source.limit", self.source.limit, 0, i64::MAX as u64);
         checks.section("source.fields", &self.source.fields);
         checks.section("generate", &self.generate);

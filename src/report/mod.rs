@@ -5,6 +5,7 @@
 //! photos (data URIs) are inside it, a content security policy forbids the rest, and every value
 //! from the run is escaped.
 
+pub mod card;
 mod chart;
 mod data;
 mod error;

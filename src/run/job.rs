@@ -127,8 +127,13 @@ impl Job {
     /// As [`exporting::export`].
     pub fn export_only(&self) -> Result<Summary, Error> {
         let store = self.folder.store()?;
-        let exported = exporting::export(&self.folder, &store, &self.config, &*self.progress)?;
+        let exported = self.export(&store)?;
         self.summary(&store, None, AnswerOutcome::default(), exported)
+    }
+
+    fn export(&self, store: &Store) -> Result<Exported, Error> {
+        let access = &self.resources.access;
+        exporting::export(&self.folder, store, &self.config, access, &*self.progress)
     }
 
     /// Writes the report again and returns its path.
@@ -176,8 +181,7 @@ impl Job {
                 return Err(Stopped.into());
             }
             let started = Instant::now();
-            let written = exporting::export(&self.folder, &store, &self.config, &*self.progress);
-            exported = match written {
+            exported = match self.export(&store) {
                 Err(error) if waits_for_a_measure(&error) => Err(error),
                 written => Ok(written?),
             };

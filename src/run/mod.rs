@@ -5,6 +5,7 @@
 //! and a killed run goes on where each stage stood.
 
 mod answering;
+mod carding;
 mod checking;
 mod describing;
 mod dry_run;
@@ -20,6 +21,7 @@ mod measuring;
 mod nothing;
 mod old_keys;
 mod photo_calls;
+pub mod push;
 mod reporting;
 mod settings;
 mod summary;

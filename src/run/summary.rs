@@ -12,7 +12,7 @@ use crate::measure::keep::{ExpressionCounts, KeepCounts};
 
 use super::RunFolder;
 use super::answering::AnswerOutcome;
-use super::exporting::Exported;
+use super::exporting::{Exported, LeftOut};
 use super::judging;
 use super::nothing::{LostAt, Nothing};
 use super::settings::Settings;
@@ -113,7 +113,7 @@ impl Summary {
             keep: exported.keep,
             report: report.is_file().then_some(report),
             notices: [
-                notices(&settings, partly_judged, &exported.untaken),
+                notices(&settings, partly_judged, &exported.untaken, &exported.left_out),
                 judging::notices(store, matching, answering)?,
             ]
             .concat(),
@@ -131,7 +131,12 @@ impl Summary {
     }
 }
 
-fn notices(settings: &Settings, partly_judged: u64, untaken: &[(String, u64)]) -> Vec<String> {
+fn notices(
+    settings: &Settings,
+    partly_judged: u64,
+    untaken: &[(String, u64)],
+    left_out: &LeftOut,
+) -> Vec<String> {
     let encoder = settings.matching.as_ref().and_then(|one| one.encoder.notice.clone());
     let llm = settings.answering.as_ref().and_then(|one| one.notice.clone());
     let language = (partly_judged > 0).then(|| {
@@ -146,7 +151,14 @@ fn notices(settings: &Settings, partly_judged: u64, untaken: &[(String, u64)]) -
              next run takes it"
         )
     });
-    encoder.into_iter().chain(llm).chain(language).chain(untaken).collect()
+    let left_out = left_out.first.as_ref().map(|first| {
+        format!(
+            "{} samples are not in the exports that carry photos, since theirs cannot be read \
+             any more; the first: {first}",
+            left_out.samples
+        )
+    });
+    encoder.into_iter().chain(llm).chain(language).chain(untaken).chain(left_out).collect()
 }
 
 /// What `export.keep` left out, together and by each of its expressions.

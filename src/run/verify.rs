@@ -2,12 +2,12 @@
 
 mod overlap;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::base::{hash, tokens};
 use crate::dataset::record::Sample;
-use crate::dataset::sink::llava;
+use crate::dataset::sink::{ExportFormat, FileEntry, MANIFEST, Manifest, SinkError, llava};
 use crate::dataset::store::{ExportRow, SampleContext, Store};
 use crate::dataset::{ImageRef, Photos};
 use crate::image::{DecodeOptions, ImageError, PreprocessConfig, Preprocessor};
@@ -74,10 +74,12 @@ pub fn verify(folder: &RunFolder, decode: DecodeOptions) -> Result<Vec<Finding>,
         findings.push(check_export(&export));
         findings.extend(kept.get(&export.name).map(|counts| check_kept(&export, counts)));
         if let Some(overlap) = &overlap {
-            findings.push(overlap.check(&export)?);
+            findings.extend(overlap.check(&export)?);
         }
-        if export.name == "llava" {
-            findings.push(check_llava(&export, context.image_root, &photos)?);
+        if export.name == ExportFormat::Llava.name() {
+            for (path, root) in parts(&export, context.image_root)? {
+                findings.push(check_llava(&path, root.as_deref(), &photos)?);
+            }
         }
     }
     Ok(findings)
@@ -145,14 +147,47 @@ fn read(photos: &Preprocessor, photo: &ImageRef) -> Result<Vec<u8>, ImageError> 
 }
 
 fn check_export(export: &ExportRow) -> Finding {
-    let problem = match hash::sha256_file(Path::new(&export.path)) {
+    let path = Path::new(&export.path);
+    let mut problems: Vec<String> = changed(path, &export.sha256).into_iter().collect();
+    if problems.is_empty() && path.ends_with(MANIFEST) {
+        match Manifest::read(path) {
+            Err(error) => problems.push(error.to_string()),
+            Ok(manifest) => {
+                let wrong = |file: &FileEntry| {
+                    let why = changed(&path.with_file_name(&file.path), &file.sha256)?;
+                    Some(format!("{}: {why}", file.path))
+                };
+                problems.extend(manifest.files.iter().filter_map(wrong));
+            }
+        }
+    }
+    Finding::new(format!("{} is as it was written", export.path), problems)
+}
+
+/// Why a file is not what it was.
+fn changed(path: &Path, sha256: &str) -> Option<String> {
+    match hash::sha256_file(path) {
         Err(error) => Some(error.to_string()),
-        Ok(found) if found != export.sha256 => {
-            Some(format!("SHA-256 is {found}, was written as {}", export.sha256))
+        Ok(found) if found != sha256 => {
+            Some(format!("SHA-256 is {found}, was written as {sha256}"))
         }
         Ok(_) => None,
-    };
-    Finding::new(format!("{} is as it was written", export.path), problem.into_iter().collect())
+    }
+}
+
+/// The data files of an export, each with the folder that its photos' names begin at.
+fn parts(
+    export: &ExportRow,
+    root: Option<&Path>,
+) -> Result<Vec<(PathBuf, Option<PathBuf>)>, SinkError> {
+    let path = Path::new(&export.path);
+    if !path.ends_with(MANIFEST) {
+        return Ok(vec![(path.to_owned(), root.map(Path::to_owned))]);
+    }
+    let manifest = Manifest::read(path)?;
+    let own = manifest.photos().next().and(path.parent());
+    let root = own.or(root).map(Path::to_owned);
+    Ok(manifest.data().map(|file| (path.with_file_name(&file.path), root.clone())).collect())
 }
 
 /// An export under `export.keep` holds what was kept, and nothing is missing from it.
@@ -165,16 +200,12 @@ fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
     Finding::new(check, problem.into_iter().collect())
 }
 
-fn check_llava(
-    export: &ExportRow,
-    root: Option<&Path>,
-    photos: &Preprocessor,
-) -> Result<Finding, Error> {
+fn check_llava(path: &Path, root: Option<&Path>, photos: &Preprocessor) -> Result<Finding, Error> {
     let decodes = |path: &Path| {
         let bytes = read(photos, &ImageRef::file(path)).map_err(|error| error.to_string())?;
         photos.prepare(&bytes).map(|_| ()).map_err(|error| error.to_string())
     };
-    let report = llava::check(Path::new(&export.path), root, Some(&decodes))?;
+    let report = llava::check(path, root, Some(&decodes))?;
     let listed = report.problems.iter().take(LISTED);
     let mut problems: Vec<String> =
         listed.map(|one| format!("row {} ({}): {}", one.row, one.code, one.message)).collect();
@@ -183,9 +214,10 @@ fn check_llava(
             report.counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
         problems.push(format!("in all: {}", counts.join(", ")));
     }
+    let (rows, path) = (report.rows, path.display());
     let check = match report.total() {
-        0 => format!("{} rows of {} fit for training", report.rows, export.path),
-        wrong => format!("{wrong} of {} rows of {} unfit for training", report.rows, export.path),
+        0 => format!("{rows} rows of {path} fit for training"),
+        wrong => format!("{wrong} of {rows} rows of {path} unfit for training"),
     };
     Ok(Finding { check, problems })
 }

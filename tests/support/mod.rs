@@ -7,4 +7,5 @@ pub mod npy;
 pub mod paths;
 pub mod run;
 pub mod serve;
+pub mod stub_hub;
 pub mod stub_llm;

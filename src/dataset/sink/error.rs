@@ -36,6 +36,12 @@ pub enum SinkError {
 
     #[error("sample `{id}`: an earlier sample has the same id")]
     DuplicateId { id: String },
+
+    #[error(
+        "sample `{id}`: the photo {image} lies inside another file and cannot be linked to; set \
+         export.photos to `copy`"
+    )]
+    NoLink { id: String, image: String },
 }
 
 impl SinkError {
@@ -60,6 +66,7 @@ impl Failure for SinkError {
             | Self::ImageToken { .. }
             | Self::ControlCharacter { .. }
             | Self::NotFinite { .. }
+            | Self::NoLink { .. }
             | Self::DuplicateId { .. } => ErrorKind::InvalidInput,
         }
     }
@@ -75,6 +82,7 @@ impl Failure for SinkError {
             Self::ControlCharacter { .. } => "sample_control_character",
             Self::NotFinite { .. } => "sample_not_finite",
             Self::DuplicateId { .. } => "sample_duplicate_id",
+            Self::NoLink { .. } => "photo_not_linkable",
         }
     }
 }

@@ -1,51 +1,44 @@
 //! Sinks: the formats a dataset leaves in.
 //!
-//! Each takes samples one at a time and holds no more than a row group of them. A file is written
-//! under a temporary name in its own folder, synced, and renamed when it is whole, so that a
-//! failure leaves the previous export as it was. Equal samples in equal order give equal bytes.
+//! Each takes the samples of one photo at a time and holds no more than a row group of them. An
+//! export is a file or, where it carries photos or has splits, a folder. Either is written under a
+//! temporary name beside its place, synced, and renamed when it is whole, so that a failure leaves
+//! the previous export as it was. Equal samples in equal order give equal bytes.
 
+mod chat;
 mod error;
+mod export;
+mod folder;
+mod format;
 mod guard;
-mod jsonl;
 pub mod llava;
+mod manifest;
+mod names;
 mod npy;
 mod parquet;
+mod ratings;
+mod record;
+mod rows;
 mod staged;
+mod tar;
 mod text;
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::Sample;
 
 pub use error::SinkError;
-pub use jsonl::JsonlSink;
-pub use llava::LlavaSink;
+pub use export::{Closed, Sink, remove};
+pub use format::ExportFormat;
+pub use manifest::{FileEntry, MANIFEST, Manifest, SplitCounts};
 pub use npy::NpyWriter;
-pub use parquet::{ParquetSink, ROW_GROUP_ROWS};
+pub use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
+pub use ratings::RATINGS;
+pub use record::{Conversations, Photo, PhotoPlaces, Record, TRAIN};
 pub(crate) use staged::StagedFile;
 pub use text::{IMAGE_TOKEN, find_garbage};
-
-/// A dataset file being written. Dropped unfinished, it removes what it wrote.
-pub trait Sink: Send {
-    /// The format's name: `llava`, `jsonl` or `parquet`.
-    fn name(&self) -> &'static str;
-
-    /// Adds one sample.
-    ///
-    /// # Errors
-    /// The sample would make a row that trainers reject (see [`SinkError`]), or writing failed.
-    /// After an error of writing the sink can only be dropped.
-    fn push(&mut self, sample: &Sample) -> Result<(), SinkError>;
-
-    /// Completes the file and puts it in the place of an earlier one.
-    ///
-    /// # Errors
-    /// Writing, syncing or renaming failed; an earlier file is left as it was.
-    fn finish(self: Box<Self>) -> Result<SinkSummary, SinkError>;
-}
 
 /// A column of an export that holds what a measure says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,73 +58,42 @@ pub struct ExtraColumns {
     pub reasoning: bool,
 }
 
+/// How an export is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkOptions {
+    pub extra: ExtraColumns,
+    /// Where the photos are that rows name; unset: as is usual for the format.
+    pub photos: Option<PhotoPlaces>,
+    pub conversations: Conversations,
+    /// Splits beside [`TRAIN`].
+    pub splits: Vec<String>,
+    /// A shard is closed when it has so many bytes.
+    pub shard_bytes: u64,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        Self {
+            extra: ExtraColumns::default(),
+            photos: None,
+            conversations: Conversations::Single,
+            splits: Vec::new(),
+            shard_bytes: 500 << 20,
+        }
+    }
+}
+
 /// What a finished sink wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSummary {
+    /// The file; of an export that is a folder, its manifest.
     pub path: PathBuf,
+    /// Samples, which may share rows where conversations have several turns.
     pub rows: u64,
-    /// Size of the file in bytes.
+    /// Size in bytes, of a folder with all that is in it.
     pub bytes: u64,
-    /// SHA-256 of the file, 64 hexadecimal digits.
+    /// SHA-256 of the file at `path`, 64 hexadecimal digits.
     pub sha256: String,
-}
-
-/// The formats of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExportFormat {
-    /// LLaVA's conversation JSON, for trainers.
-    Llava,
-    /// Every field of every sample, one JSON object per line.
-    Jsonl,
-    /// Every field of every sample, as columns.
-    Parquet,
-}
-
-impl ExportFormat {
-    /// Every format, in the order in which they are written.
-    pub const ALL: [Self; 3] = [Self::Llava, Self::Jsonl, Self::Parquet];
-
-    /// The format's name on command lines and in configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Llava => "llava",
-            Self::Jsonl => "jsonl",
-            Self::Parquet => "parquet",
-        }
-    }
-
-    /// The name of its file in a dataset folder.
-    pub fn file_name(self) -> &'static str {
-        match self {
-            Self::Llava => "llava.json",
-            Self::Jsonl => "samples.jsonl",
-            Self::Parquet => "samples.parquet",
-        }
-    }
-
-    /// Starts writing this format into `folder`, which must exist. `extra` are the columns that
-    /// formats with columns have beside those of every export.
-    ///
-    /// # Errors
-    /// The temporary file cannot be made.
-    pub fn create(self, folder: &Path, extra: &ExtraColumns) -> Result<Box<dyn Sink>, SinkError> {
-        let path = folder.join(self.file_name());
-        Ok(match self {
-            Self::Llava => Box::new(LlavaSink::create(&path)?),
-            Self::Jsonl => Box::new(JsonlSink::create(&path)?),
-            Self::Parquet => Box::new(ParquetSink::create(&path, extra)?),
-        })
-    }
-}
-
-impl FromStr for ExportFormat {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|format| format.name() == name);
-        found.ok_or_else(|| format!("unknown export format `{name}`: use llava, jsonl or parquet"))
-    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,11 @@ impl StagedFile {
         self.write_all(bytes).map_err(|error| SinkError::writing(&self.path, error))
     }
 
+    /// What was written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Makes the file durable and gives it its name.
     pub fn commit(self, rows: u64) -> Result<SinkSummary, SinkError> {
         let Self { path, file, hasher, bytes } = self;

@@ -56,11 +56,33 @@ pub(super) fn reasoned() -> ExtraColumns {
     ExtraColumns { reasoning: true, ..ExtraColumns::default() }
 }
 
+/// Samples of thirty photos.
+fn of_few_photos(number: u32) -> Sample {
+    Sample { id: format!("{number}"), ..sample(number % 30) }
+}
+
+fn options() -> SinkOptions {
+    SinkOptions { extra: reasoned(), ..SinkOptions::default() }
+}
+
+/// A photo of its own for each number, and what it is told by.
+pub(super) fn photo(number: u32) -> Photo {
+    let mut bytes = b"\xff\xd8\xff\xe0 a photo as far as anyone here looks ".to_vec();
+    bytes.extend(number.to_le_bytes());
+    Photo { bytes: bytes.into(), format: crate::image::Format::Jpeg, file: None }
+}
+
+/// What stands in the place of a format's export, and of what is begun of it.
+fn place(format: ExportFormat) -> String {
+    format.as_file(&options()).unwrap_or(format.name()).to_owned()
+}
+
 fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
     let write = |format: ExportFormat| {
-        let mut sink = format.create(folder, &reasoned()).expect("a writable folder");
-        for sample in samples {
-            sink.push(sample).expect("a good sample");
+        let mut sink = Sink::create(format, folder, &options()).expect("a writable folder");
+        for (number, sample) in (0..).zip(samples) {
+            let record = Record { photo: Some(&photo(number)), ..Record::of(sample) };
+            sink.push(&record).expect("a good sample");
         }
         sink.finish().expect("room on the disk")
     };
@@ -78,45 +100,73 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn summaries_describe_the_files_and_equal_samples_give_equal_bytes() {
-    let samples: Vec<_> = (0..2_500).map(sample).collect();
+    let samples: Vec<_> = (0..1_200).map(of_few_photos).collect();
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     let [first, second] = folders.each_ref().map(|folder| write_all(folder.path(), &samples));
     for (one, other) in first.iter().zip(&second) {
-        assert_eq!(one.rows, 2_500);
+        assert_eq!(one.rows, 1_200);
         assert_eq!((one.bytes, &one.sha256), (other.bytes, &other.sha256));
         let bytes = fs_err::read(&one.path).expect("the export");
-        assert_eq!(one.bytes, bytes.len() as u64);
         assert_eq!(one.sha256, crate::base::hash::sha256_hex(&bytes));
+        if !one.path.ends_with(MANIFEST) {
+            assert_eq!(one.bytes, bytes.len() as u64);
+            continue;
+        }
+        let manifest: Manifest = serde_json::from_slice(&bytes).expect("a manifest");
+        let folder = one.path.parent().expect("a folder");
+        let mut sum = bytes.len() as u64;
+        for file in &manifest.files {
+            let bytes = fs_err::read(folder.join(&file.path)).expect("a file of the export");
+            assert_eq!(file.bytes, bytes.len() as u64, "{}", file.path);
+            let is_photo = file.path.starts_with("images/");
+            // A photo's hash is the one that its sample has.
+            assert!(is_photo || file.sha256 == crate::base::hash::sha256_hex(&bytes));
+            sum += file.bytes;
+        }
+        assert_eq!(one.bytes, sum);
+        let found = walkdir::WalkDir::new(folder).into_iter().filter_map(Result::ok);
+        let found = found.filter(|entry| entry.file_type().is_file()).count();
+        assert_eq!(found, manifest.files.len() + 1, "{}", folder.display());
     }
-    assert_eq!(names(folders[0].path()), ["llava.json", "samples.jsonl", "samples.parquet"]);
+    let places: std::collections::BTreeSet<String> = ExportFormat::ALL.map(place).into();
+    assert_eq!(names(folders[0].path()), Vec::from_iter(places));
 }
 
 #[test]
 fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
-        let path = folder.path().join(format.file_name());
+        let path = folder.path().join(place(format));
         fs_err::write(&path, "earlier").expect("an earlier export");
-        let mut sink = format.create(folder.path(), &reasoned()).expect("a writable folder");
-        assert_eq!(sink.name(), format.name());
-        (0..1_500).for_each(|number| sink.push(&sample(number)).expect("a good sample"));
-        let partial = format!(".{}.partial", format.file_name());
-        assert!(names(folder.path()).contains(&partial), "{partial}");
-        drop(sink);
-        assert!(!names(folder.path()).contains(&partial), "{partial}");
-        assert_eq!(fs_err::read_to_string(&path).expect("still there"), "earlier");
+        let partial = format!(".{}.partial", place(format));
+        for is_closed in [false, true] {
+            let mut sink =
+                Sink::create(format, folder.path(), &options()).expect("a writable folder");
+            assert_eq!(sink.format(), format);
+            for number in 0..1_100 {
+                let (sample, photo) = (of_few_photos(number), photo(number));
+                let record = Record { photo: Some(&photo), ..Record::of(&sample) };
+                sink.push(&record).expect("a good sample");
+            }
+            assert!(names(folder.path()).contains(&partial), "{partial}");
+            if is_closed {
+                drop(sink.close().expect("room on the disk"));
+            } else {
+                drop(sink);
+            }
+            assert!(!names(folder.path()).contains(&partial), "{partial}");
+            assert_eq!(fs_err::read_to_string(&path).expect("still there"), "earlier");
+        }
     }
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_an_error_naming_the_file() {
     for format in ExportFormat::ALL {
-        let error = format
-            .create(Path::new("/nowhere/at/all"), &ExtraColumns::default())
-            .err()
-            .expect("no such folder");
+        let made = Sink::create(format, Path::new("/nowhere/at/all"), &options());
+        let error = made.err().expect("no such folder");
         assert_eq!(error.code(), "export_io");
-        assert!(error.to_string().contains(format.file_name()), "{error}");
+        assert!(error.to_string().contains(&place(format)), "{error}");
     }
 }
 
@@ -142,16 +192,18 @@ fn samples_that_trainers_reject_are_refused() {
     ];
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder.path(), &reasoned()).expect("a writable folder");
+        let mut sink = Sink::create(format, folder.path(), &options()).expect("a writable folder");
         for (number, (spoil, code)) in cases.iter().enumerate() {
             let mut spoilt = sample(number as u32);
             spoil(&mut spoilt);
-            let error = sink.push(&spoilt).expect_err(code);
+            let error = sink.push(&Record::of(&spoilt)).expect_err(code);
             assert_eq!(error.code(), *code);
             assert!(error.to_string().contains(&format!("`{}`", spoilt.id)), "{error}");
         }
-        sink.push(&sample(1)).expect("a refused sample's id is free");
-        let twice = sink.push(&sample(1)).expect_err("the id is taken");
+        let (one, photo) = (sample(1), photo(1));
+        let one = Record { photo: Some(&photo), ..Record::of(&one) };
+        sink.push(&one).expect("a refused sample's id is free");
+        let twice = sink.push(&one).expect_err("the id is taken");
         assert_eq!(twice.code(), "sample_duplicate_id");
         let summary = sink.finish().expect("room on the disk");
         assert_eq!(summary.rows, 1, "{} holds the good sample only", format.name());
@@ -182,6 +234,8 @@ fn formats_have_names() {
         let json = serde_json::to_string(&format).expect("a name");
         assert_eq!(json, format!("\"{}\"", format.name()));
     }
+    let names: std::collections::BTreeSet<_> = ExportFormat::ALL.map(ExportFormat::name).into();
+    assert_eq!(names.len(), ExportFormat::ALL.len());
     assert!("csv".parse::<ExportFormat>().is_err_and(|error| error.contains("parquet")));
 }
 
@@ -206,11 +260,14 @@ fn without_room() {
     };
     let folder = Path::new(&folder);
     for format in ExportFormat::ALL {
-        let mut sink = format.create(folder, &reasoned()).expect("a small file fits");
-        let pushed = (0..20_000).try_for_each(|number| sink.push(&sample(number)));
+        let mut sink = Sink::create(format, folder, &options()).expect("a small file fits");
+        let pushed = (0..20_000).try_for_each(|number| {
+            let (sample, photo) = (of_few_photos(number), photo(number));
+            sink.push(&Record { photo: Some(&photo), ..Record::of(&sample) })
+        });
         let error = pushed.and_then(|()| sink.finish().map(drop)).expect_err("no room");
         assert_eq!(error.code(), "disk_full", "{error}");
-        assert!(error.to_string().contains(format.file_name()), "{error}");
+        assert!(error.to_string().contains(&place(format)), "{error}");
     }
 }
 
@@ -219,7 +276,7 @@ fn without_room() {
 fn writing_without_room_keeps_the_earlier_export() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for format in ExportFormat::ALL {
-        fs_err::write(folder.path().join(format.file_name()), "earlier").expect("a small file");
+        fs_err::write(folder.path().join(place(format)), "earlier").expect("a small file");
     }
     // The limit's signal is ignored, so that writing fails as it does on a full disk.
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --exact --ignored \
@@ -232,9 +289,10 @@ fn writing_without_room_keeps_the_earlier_export() {
         .expect("bash");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    assert_eq!(names(folder.path()), ["llava.json", "samples.jsonl", "samples.parquet"]);
+    let places: std::collections::BTreeSet<String> = ExportFormat::ALL.map(place).into();
+    assert_eq!(names(folder.path()), Vec::from_iter(places));
     for format in ExportFormat::ALL {
-        let path = folder.path().join(format.file_name());
+        let path = folder.path().join(place(format));
         assert_eq!(fs_err::read_to_string(path).expect("still there"), "earlier");
     }
 }
@@ -245,13 +303,14 @@ proptest! {
     fn every_row_that_is_taken_passes_the_check(texts in prop::collection::vec(".{0,40}", 2..12)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs_err::write(folder.path().join("a.jpg"), b"").expect("an image");
-        let mut sink = ExportFormat::Llava.create(folder.path(), &ExtraColumns::default()).expect("a writable folder");
+        let mut sink =
+            Sink::create(ExportFormat::Llava, folder.path(), &options()).expect("a writable folder");
         let mut taken = 0;
         for (number, pair) in texts.chunks_exact(2).enumerate() {
             let mut sample = sample(number as u32);
             sample.image = "a.jpg".into();
             (sample.instruction, sample.answer) = (pair[0].clone(), pair[1].clone());
-            taken += u64::from(sink.push(&sample).is_ok());
+            taken += u64::from(sink.push(&Record::of(&sample)).is_ok());
         }
         let path = sink.finish().expect("room on the disk").path;
         let report = llava::check(&path, Some(folder.path()), None).expect("the export");

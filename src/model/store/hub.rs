@@ -279,7 +279,7 @@ fn status(response: &Response) -> Fault {
 }
 
 /// An error of the client in words: the causes tell, the top one names the address only.
-pub(super) fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "the server stayed silent too long".into();
     }

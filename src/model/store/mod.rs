@@ -24,6 +24,7 @@ use crate::base::{hash, paths};
 pub use download::Transfer;
 pub use error::{HashSource, MissingFile, ModelStoreError};
 pub use files::{Record, RecordedFile};
+pub(crate) use hub::causes;
 pub use hub::{Hub, HubOptions};
 pub use listing::list_repository;
 pub use pull::Pulled;

@@ -1,5 +1,7 @@
 //! Whether an export and the benchmark that was held out of its run share anything.
 
+mod carried;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use serde_json::Value;
 use super::Finding;
 use crate::Error;
 use crate::base::hash;
-use crate::dataset::sink::{IMAGE_TOKEN, SinkError};
+use crate::dataset::sink::{ExportFormat, IMAGE_TOKEN, SinkError};
 use crate::dataset::store::{ExportRow, HeldOut, Store, plain_words};
 use crate::run::holding::near_duplicates;
 
@@ -77,21 +79,27 @@ impl Overlap {
         }
     }
 
-    /// Checks every row of an export.
-    pub fn check(&self, export: &ExportRow) -> Result<Finding, Error> {
-        let path = Path::new(&export.path);
+    /// Checks every row of an export; none of a format that is not known here.
+    pub fn check(&self, export: &ExportRow) -> Result<Option<Finding>, Error> {
+        let Ok(format) = export.name.parse::<ExportFormat>() else { return Ok(None) };
+        let read: fn(&Self, &Path, Option<&Path>) -> Result<Vec<Used>, Error> = match format {
+            ExportFormat::Llava | ExportFormat::LlamaFactory | ExportFormat::Swift => Self::chats,
+            ExportFormat::Parquet | ExportFormat::ParquetImages => |_, path, _| parquet(path),
+            ExportFormat::Jsonl => |_, path, _| jsonl(path),
+            ExportFormat::FineVision | ExportFormat::Trl => {
+                |_, path, _| Ok(carried::in_parquet(path)?)
+            }
+            ExportFormat::WebDataset => |_, path, _| Ok(carried::in_tar(path)?),
+        };
         let (check, mut problems) =
             (format!("{} shares nothing with the benchmark", export.path), Vec::new());
-        let used = match export.name.as_str() {
-            "llava" => self.llava(path),
-            "parquet" => parquet(path),
-            _ => jsonl(path),
-        };
-        match used {
-            Ok(used) => problems.extend(used.iter().filter_map(|row| self.problem(row))),
-            Err(error) => problems.push(error.to_string()),
+        for (path, root) in super::parts(export, self.root.as_deref())? {
+            match read(self, &path, root.as_deref()) {
+                Ok(used) => problems.extend(used.iter().filter_map(|row| self.problem(row))),
+                Err(error) => problems.push(error.to_string()),
+            }
         }
-        Ok(Finding::new(check, problems))
+        Ok(Some(Finding::new(check, problems)))
     }
 
     fn problem(&self, row: &Used) -> Option<String> {
@@ -106,28 +114,38 @@ impl Overlap {
         Some(format!("{id}: its photo is a near-duplicate of the held-out {near:.12}…"))
     }
 
-    /// LLaVA rows name a file only: it is read, once for each photo.
-    fn llava(&self, path: &Path) -> Result<Vec<Used>, Error> {
+    /// Rows of conversations name a file only: it is read, once for each photo.
+    fn chats(&self, path: &Path, root: Option<&Path>) -> Result<Vec<Used>, Error> {
         let mut known: HashMap<PathBuf, String> = HashMap::new();
         let mut used = Vec::new();
         for row in rows(path)? {
-            let text = row["conversations"][0]["value"].as_str().unwrap_or_default();
-            let image = row["image"].as_str().unwrap_or_default();
-            let file = self.root.as_ref().map_or_else(|| image.into(), |root| root.join(image));
+            let image = row["image"].as_str().or_else(|| row["images"][0].as_str());
+            let image = image.unwrap_or_default();
+            let file = root.map_or_else(|| image.into(), |root| root.join(image));
             let sha256 = match known.get(&file) {
                 Some(sha256) => sha256.clone(),
                 None => hash::sha256_file(&file)
                     .map_err(|source| SinkError::Read { path: file.clone(), source })?,
             };
             known.insert(file, sha256.clone());
-            used.push(Used {
-                id: row["id"].as_str().unwrap_or_default().to_owned(),
-                instruction: text.replace(IMAGE_TOKEN, ""),
-                image: sha256,
-            });
+            let turns = row["conversations"].as_array().or_else(|| row["messages"].as_array());
+            // Every other turn is the user's.
+            for turn in turns.into_iter().flatten().step_by(2) {
+                used.push(Used {
+                    id: row["id"].as_str().unwrap_or_default().to_owned(),
+                    instruction: instruction(turn),
+                    image: sha256.clone(),
+                });
+            }
         }
         Ok(used)
     }
+}
+
+/// What a user's turn says, without the photo's mark.
+fn instruction(turn: &Value) -> String {
+    let text = turn["value"].as_str().or_else(|| turn["content"].as_str());
+    text.unwrap_or_default().replace(IMAGE_TOKEN, "")
 }
 
 /// The objects of a file that holds one a line, as JSON lines or inside an array.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use serde_json::json;
 
 use super::super::tests::sample;
+use super::super::{ExportFormat, Record, Sink, SinkOptions};
 use super::*;
 
 /// The problems of a file as `row id code`.
@@ -28,9 +29,10 @@ fn row(id: &str, image: &str, turns: &[(&str, &str)]) -> serde_json::Value {
 #[test]
 fn rows_have_llavas_exact_form() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut sink = Box::new(LlavaSink::create(&folder.path().join("llava.json")).expect("room"));
-    sink.push(&sample(1)).expect("a good sample");
-    sink.push(&sample(2)).expect("a good sample");
+    let mut sink =
+        Sink::create(ExportFormat::Llava, folder.path(), &SinkOptions::default()).expect("room");
+    sink.push(&Record::of(&sample(1))).expect("a good sample");
+    sink.push(&Record::of(&sample(2))).expect("a good sample");
     let path = sink.finish().expect("room").path;
     insta::assert_snapshot!(fs_err::read_to_string(path).expect("the export"), @r#"
     [
@@ -43,7 +45,8 @@ fn rows_have_llavas_exact_form() {
 #[test]
 fn an_export_without_rows_is_an_empty_array() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let sink = Box::new(LlavaSink::create(&folder.path().join("llava.json")).expect("room"));
+    let sink =
+        Sink::create(ExportFormat::Llava, folder.path(), &SinkOptions::default()).expect("room");
     let path = sink.finish().expect("room").path;
     assert_eq!(fs_err::read_to_string(&path).expect("the export"), "[]\n");
     assert!(check(&path, None, None).expect("readable").is_clean());

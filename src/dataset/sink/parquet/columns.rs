@@ -1,27 +1,65 @@
-use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, ListBuilder, StringBuilder, StructBuilder};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::super::{ExtraColumns, MeasureColumn, Sample};
+use super::super::{ExtraColumns, MeasureColumn, Record, Sample};
+use super::column::{Column, Held, nullable, required};
+use super::{chat, photo};
 use crate::dataset::record::CandidateScore;
 
-/// Samples held until they make a row group.
+/// Which columns a file has.
+#[derive(Debug, Clone)]
+pub(in super::super) enum Layout {
+    /// A row for each sample with all that is known of it, and the photo's name or the photo.
+    Lineage { extra: ExtraColumns, carries_photo: bool },
+    /// As FineVision: photos, texts, ratings.
+    FineVision,
+    /// As TRL's conversational datasets: a prompt and a completion, or all messages.
+    Trl { is_multi: bool },
+}
+
+impl Layout {
+    /// Every column in the order of the file.
+    fn arrays(&self, rows: &[Held]) -> Vec<Column> {
+        match self {
+            Self::Lineage { extra, carries_photo } => lineage(rows, extra, *carries_photo),
+            Self::FineVision => chat::finevision(rows),
+            Self::Trl { is_multi } => chat::trl(rows, *is_multi),
+        }
+    }
+
+    /// What `datasets` is to take a column for, where that is not its type.
+    pub fn features(&self) -> Option<serde_json::Value> {
+        let image = serde_json::json!({"_type": "Image"});
+        let features = match self {
+            Self::Lineage { carries_photo: false, .. } => return None,
+            Self::Lineage { .. } => serde_json::json!({"image": image}),
+            Self::FineVision | Self::Trl { .. } => serde_json::json!({"images": [image]}),
+        };
+        Some(serde_json::json!({"info": {"features": features}}))
+    }
+}
+
+/// Rows held until they make a row group.
 pub(super) struct Columns {
     schema: SchemaRef,
-    extra: ExtraColumns,
-    held: Vec<Sample>,
+    layout: Layout,
+    held: Vec<Held>,
     bytes: usize,
 }
 
 impl Columns {
-    pub fn new(extra: &ExtraColumns) -> Self {
-        let columns = arrays(&[], extra).into_iter();
+    pub fn new(layout: Layout) -> Self {
+        let columns = layout.arrays(&[]).into_iter();
         let fields: Vec<Field> = columns.map(|column| column.field()).collect();
-        let schema = Arc::new(Schema::new(fields));
-        Self { schema, extra: extra.clone(), held: Vec::new(), bytes: 0 }
+        let metadata =
+            layout.features().map(|features| (super::FEATURES.to_owned(), features.to_string()));
+        let metadata: HashMap<String, String> = metadata.into_iter().collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        Self { schema, layout, held: Vec::new(), bytes: 0 }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -32,22 +70,31 @@ impl Columns {
         self.held.len()
     }
 
-    /// The length of the long texts held.
+    /// The length of the long texts and of the photos held.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub fn push(&mut self, sample: &Sample) {
-        let description = &sample.lineage.description;
-        let reasoning = sample.lineage.reasoning.as_ref().map_or(0, String::len);
-        self.bytes += sample.instruction.len() + sample.answer.len() + description.len();
-        self.bytes += reasoning;
-        self.held.push(sample.clone());
+    pub fn push(&mut self, record: &Record<'_>, image: &str) {
+        let rows: Vec<&[Sample]> = match self.layout {
+            Layout::Lineage { .. } => record.samples.chunks(1).collect(),
+            _ => vec![record.samples],
+        };
+        for samples in rows {
+            for Sample { instruction, answer, lineage, .. } in samples {
+                let reasoning = lineage.reasoning.as_ref().map_or(0, String::len);
+                self.bytes += instruction.len() + answer.len() + lineage.description.len();
+                self.bytes += reasoning;
+            }
+            let bytes = record.bytes();
+            self.bytes += bytes.len();
+            self.held.push(Held { samples: samples.to_vec(), image: image.to_owned(), bytes });
+        }
     }
 
     /// What is held as one batch; nothing is held afterwards.
     pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
-        let columns = arrays(&self.held, &self.extra).into_iter();
+        let columns = self.layout.arrays(&self.held).into_iter();
         let arrays = columns.map(|column| column.values).collect();
         self.held.clear();
         self.bytes = 0;
@@ -55,21 +102,18 @@ impl Columns {
     }
 }
 
-struct Column {
-    name: Cow<'static, str>,
-    nullable: bool,
-    values: ArrayRef,
-}
-
-impl Column {
-    fn field(&self) -> Field {
-        Field::new(&*self.name, self.values.data_type().clone(), self.nullable)
-    }
-}
-
-/// Every column in the order of the file.
-fn arrays(samples: &[Sample], extra: &ExtraColumns) -> Vec<Column> {
+/// All that is known of each sample.
+fn lineage(rows: &[Held], extra: &ExtraColumns, carries_photo: bool) -> Vec<Column> {
+    let samples: Vec<&Sample> = rows.iter().map(|row| &row.samples[0]).collect();
+    let samples = &samples[..];
     let mut columns = fields(samples);
+    columns[1] = match carries_photo {
+        true => photo::one("image", rows),
+        false => required(
+            "image",
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.image))),
+        ),
+    };
     if extra.reasoning {
         columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
     }
@@ -78,20 +122,21 @@ fn arrays(samples: &[Sample], extra: &ExtraColumns) -> Vec<Column> {
 }
 
 /// What a measure says, null where it says nothing.
-fn measure(column: &MeasureColumn, samples: &[Sample]) -> Column {
+fn measure(column: &MeasureColumn, samples: &[&Sample]) -> Column {
     let values = || samples.iter().map(|sample| sample.measures.get(&column.measure));
     let values: ArrayRef = if column.is_word {
         Arc::new(values().map(|value| value?.word()).collect::<StringArray>())
     } else {
         Arc::new(values().map(|value| value?.number()).collect::<Float64Array>())
     };
-    Column { name: format!("measure_{}", column.measure).into(), nullable: true, values }
+    nullable(format!("measure_{}", column.measure), values)
 }
 
 /// The columns that every export has.
-fn fields(samples: &[Sample]) -> Vec<Column> {
+fn fields(samples: &[&Sample]) -> Vec<Column> {
     vec![
         text("id", samples, |s| &s.id),
+        // In its place comes the photo, or its name in this export.
         text("image", samples, |s| &s.image),
         text("instruction", samples, |s| &s.instruction),
         text("answer", samples, |s| &s.answer),
@@ -120,39 +165,31 @@ fn fields(samples: &[Sample]) -> Vec<Column> {
     ]
 }
 
-fn required(name: &'static str, values: ArrayRef) -> Column {
-    Column { name: name.into(), nullable: false, values }
-}
-
-fn text(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> &String) -> Column {
-    required(name, Arc::new(StringArray::from_iter_values(samples.iter().map(get))))
+fn text(name: &'static str, samples: &[&Sample], get: impl Fn(&Sample) -> &String) -> Column {
+    required(name, Arc::new(StringArray::from_iter_values(samples.iter().map(|one| get(one)))))
 }
 
 fn optional(
     name: &'static str,
-    samples: &[Sample],
+    samples: &[&Sample],
     get: impl Fn(&Sample) -> Option<&str>,
 ) -> Column {
-    Column {
-        name: name.into(),
-        nullable: true,
-        values: Arc::new(samples.iter().map(get).collect::<StringArray>()),
-    }
+    nullable(name, Arc::new(samples.iter().map(|one| get(one)).collect::<StringArray>()))
 }
 
-fn long(name: &'static str, samples: &[Sample], field: impl Fn(&Sample) -> u64) -> Column {
-    required(name, Arc::new(UInt64Array::from_iter_values(samples.iter().map(field))))
+fn long(name: &'static str, samples: &[&Sample], field: impl Fn(&Sample) -> u64) -> Column {
+    required(name, Arc::new(UInt64Array::from_iter_values(samples.iter().map(|one| field(one)))))
 }
 
-fn count(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> u32) -> Column {
-    required(name, Arc::new(UInt32Array::from_iter_values(samples.iter().map(get))))
+fn count(name: &'static str, samples: &[&Sample], get: impl Fn(&Sample) -> u32) -> Column {
+    required(name, Arc::new(UInt32Array::from_iter_values(samples.iter().map(|one| get(one)))))
 }
 
-fn number(name: &'static str, samples: &[Sample], get: impl Fn(&Sample) -> Option<f64>) -> Column {
-    required(name, Arc::new(samples.iter().map(get).collect::<Float64Array>()))
+fn number(name: &'static str, samples: &[&Sample], get: impl Fn(&Sample) -> Option<f64>) -> Column {
+    required(name, Arc::new(samples.iter().map(|one| get(one)).collect::<Float64Array>()))
 }
 
-fn texts(samples: &[Sample], get: impl Fn(&Sample) -> &Vec<String>) -> ArrayRef {
+fn texts(samples: &[&Sample], get: impl Fn(&Sample) -> &Vec<String>) -> ArrayRef {
     let item = Field::new_list_field(DataType::Utf8, false);
     let mut list = ListBuilder::new(StringBuilder::new()).with_field(item);
     for sample in samples {
@@ -161,7 +198,7 @@ fn texts(samples: &[Sample], get: impl Fn(&Sample) -> &Vec<String>) -> ArrayRef 
     Arc::new(list.finish())
 }
 
-fn candidates(samples: &[Sample]) -> ArrayRef {
+fn candidates(samples: &[&Sample]) -> ArrayRef {
     let fields = Fields::from(vec![
         Field::new("id", DataType::Utf8, false),
         Field::new("similarity", DataType::Float64, false),

@@ -3,17 +3,33 @@ use std::collections::BTreeSet;
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::super::MeasureColumn;
-use super::super::tests::{reasoned, sample};
+use super::super::tests::{photo, reasoned, sample};
+use super::super::{ExtraColumns, MeasureColumn, RATINGS, Sample};
 use super::*;
 use crate::dataset::record::MeasureValue;
 
-fn write(path: &Path, samples: impl IntoIterator<Item = Sample>) -> SinkSummary {
-    let mut sink = Box::new(ParquetSink::create(path, &reasoned()).expect("a writable folder"));
+fn lineage(extra: ExtraColumns) -> Layout {
+    Layout::Lineage { extra, carries_photo: false }
+}
+
+fn write(path: &Path, samples: impl IntoIterator<Item = Sample>) {
+    write_as(path, lineage(reasoned()), samples);
+}
+
+fn write_as(path: &Path, layout: Layout, samples: impl IntoIterator<Item = Sample>) {
+    let mut rows = Box::new(ParquetRows::create(path, layout).expect("a writable folder"));
+    let photo = photo(7);
     for sample in samples {
-        sink.push(&sample).expect("a good sample");
+        let record = Record { photo: Some(&photo), ..Record::of(&sample) };
+        rows.push(&record, &sample.image).expect("a good sample");
     }
-    sink.finish().expect("room on the disk")
+    rows.finish().and_then(|file| file.commit(0)).expect("room on the disk");
+}
+
+fn first_batch(path: &Path) -> arrow_array::RecordBatch {
+    let file = std::fs::File::open(path).expect("the export");
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
+    builder.build().expect("a reader").next().expect("a batch").expect("readable")
 }
 
 /// Rows of each row group.
@@ -50,7 +66,7 @@ fn every_field_of_a_sample_has_its_column() {
     let lineage = lineage.as_object().expect("an object");
     // Parquet has a column for each measure; see the next test.
     let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
-    let schema = Columns::new(&reasoned()).schema();
+    let schema = Columns::new(lineage(reasoned())).schema();
     let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
 }
@@ -66,7 +82,6 @@ fn measures_have_columns_with_nulls_where_they_say_nothing() {
     let measures =
         vec![column("blind_gap", false), column("language", true), column("never", false)];
     let extra = ExtraColumns { measures, ..ExtraColumns::default() };
-    let mut sink = Box::new(ParquetSink::create(&path, &extra).expect("a writable folder"));
     let values = [
         vec![
             ("blind_gap", MeasureValue::Number(0.5)),
@@ -77,15 +92,12 @@ fn measures_have_columns_with_nulls_where_they_say_nothing() {
             ("other", MeasureValue::Number(1.0)),
         ],
     ];
-    for (number, values) in (0..).zip(values) {
+    let samples = (0..).zip(values).map(|(number, values)| {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
-        let sample = Sample { measures: values.collect(), ..sample(number) };
-        sink.push(&sample).expect("a good sample");
-    }
-    sink.finish().expect("room on the disk");
-    let file = std::fs::File::open(&path).expect("the export");
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
-    let batch = builder.build().expect("a reader").next().expect("a batch").expect("readable");
+        Sample { measures: values.collect(), ..sample(number) }
+    });
+    write_as(&path, lineage(extra), samples);
+    let batch = first_batch(&path);
     let column = |name: &str| batch.column_by_name(name).expect("a column");
     let gaps = column("measure_blind_gap").as_primitive::<Float64Type>();
     assert_eq!(gaps.iter().collect::<Vec<_>>(), [Some(0.5), None]);
@@ -102,10 +114,7 @@ fn values_come_back_as_they_were() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("samples.parquet");
     write(&path, (0..4).map(sample));
-    let file = std::fs::File::open(&path).expect("the export");
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
-    let mut batches = builder.build().expect("a reader");
-    let batch = batches.next().expect("a batch").expect("readable");
+    let batch = first_batch(&path);
     let column = |name: &str| batch.column_by_name(name).expect("a column");
     for row in 0..4 {
         let expected = sample(row as u32);
@@ -124,5 +133,57 @@ fn values_come_back_as_they_were() {
         assert_eq!(ids.iter().flatten().collect::<Vec<_>>(), ["line-about", "other"]);
         let examples = column("examples").as_list::<i32>().value(row);
         assert_eq!(examples.as_string::<i32>().value(1), "ex-2");
+    }
+}
+
+#[test]
+fn photos_are_structs_that_datasets_takes_for_pictures() {
+    use arrow_array::cast::AsArray;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("samples.parquet");
+    for (layout, column) in [
+        (Layout::Lineage { extra: reasoned(), carries_photo: true }, "image"),
+        (Layout::FineVision, "images"),
+        (Layout::Trl { is_multi: false }, "images"),
+    ] {
+        write_as(&path, layout, (0..3).map(sample));
+        let batch = first_batch(&path);
+        let about = &batch.schema().metadata()["huggingface"];
+        assert!(about.contains(&format!("\"{column}\":")) && about.contains("Image"), "{about}");
+        let photos = batch.column_by_name(column).expect("a column");
+        let photos = match photos.as_list_opt::<i32>() {
+            Some(list) => list.value(1),
+            None => photos.slice(1, 1),
+        };
+        let (bytes, paths) = (photos.as_struct().column(0), photos.as_struct().column(1));
+        assert_eq!(bytes.as_binary::<i32>().value(0), photo(7).bytes);
+        assert_eq!(paths.as_string::<i32>().value(0), "1.jpg");
+    }
+}
+
+#[test]
+fn ratings_are_null_where_no_judge_gave_one() {
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("samples.parquet");
+    let rated = |number| {
+        let measures = [("relevance".to_owned(), MeasureValue::Number(4.0))];
+        let measures = if number == 0 { measures.into() } else { Default::default() };
+        Sample { measures, ..sample(number) }
+    };
+    write_as(&path, Layout::FineVision, (0..2).map(rated));
+    let batch = first_batch(&path);
+    for name in RATINGS {
+        let list =
+            batch.column_by_name(&format!("{name}_ratings")).expect("a column").as_list::<i32>();
+        let least = batch.column_by_name(&format!("{name}_min")).expect("a column");
+        let least = least.as_primitive::<Int64Type>();
+        let expected = (name == "relevance").then_some(4);
+        let values = list.value(0);
+        assert_eq!(values.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [expected]);
+        assert_eq!(least.iter().collect::<Vec<_>>(), [expected, None]);
+        assert_eq!(list.value(1).null_count(), 1, "{name}");
     }
 }

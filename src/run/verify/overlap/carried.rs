@@ -1,0 +1,102 @@
+//! Rows of exports that hold the photos themselves.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
+use serde_json::Value;
+
+use super::{Used, instruction};
+use crate::base::hash;
+use crate::dataset::sink::SinkError;
+
+/// Rows with photos that are held at once.
+const BATCH: usize = 16;
+
+/// The size of a tar's blocks, in bytes.
+const BLOCK: u64 = 512;
+
+/// Columns of conversations: the list of turns, which of its texts is the instruction's, and every
+/// how many turns there is one.
+const TURNS: [(&str, usize, usize); 3] = [("texts", 0, 1), ("prompt", 1, 1), ("messages", 1, 2)];
+
+/// What FineVision's and TRL's rows are made of.
+pub(super) fn in_parquet(path: &Path) -> Result<Vec<Used>, SinkError> {
+    let unreadable = |source| SinkError::Read { path: path.to_owned(), source };
+    let damaged = |error: ParquetError| unreadable(std::io::Error::other(error));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(damaged)?;
+    let mut used = Vec::new();
+    for batch in builder.with_batch_size(BATCH).build().map_err(damaged)? {
+        let batch = batch.map_err(|error| unreadable(std::io::Error::other(error)))?;
+        let first = used.len();
+        let read = rows_of(&batch, first, &mut used);
+        read.ok_or_else(|| unreadable(std::io::Error::other("its columns are other ones")))?;
+    }
+    Ok(used)
+}
+
+/// Adds the batch's rows; none where a column is missing or of another type.
+fn rows_of(batch: &RecordBatch, first: usize, used: &mut Vec<Used>) -> Option<()> {
+    let photos = batch.column_by_name("images")?.as_list_opt::<i32>()?;
+    let named = |(name, text, step)| Some((batch.column_by_name(name)?, text, step));
+    let (turns, text, step) = TURNS.into_iter().find_map(named)?;
+    let turns = turns.as_list_opt::<i32>()?;
+    let ids = batch.column_by_name("id").and_then(|ids| ids.as_string_opt::<i32>());
+    for row in 0..batch.num_rows() {
+        let photo = photos.value(row);
+        let photo = photo.as_struct_opt()?.column(0).as_binary_opt::<i32>()?;
+        let image = hash::sha256_hex(photo.is_valid(0).then(|| photo.value(0))?);
+        let id =
+            ids.map_or_else(|| format!("row {}", first + row + 1), |ids| ids.value(row).into());
+        let said = turns.value(row);
+        let said = said.as_struct_opt()?.column(text).as_string_opt::<i32>()?;
+        for instruction in said.iter().flatten().step_by(step) {
+            let (id, instruction, image) = (id.clone(), instruction.to_owned(), image.clone());
+            used.push(Used { id, instruction, image });
+        }
+    }
+    Some(())
+}
+
+/// What a shard of WebDataset is made of: the photo that stands before each JSON, not what that
+/// says of it.
+pub(super) fn in_tar(path: &Path) -> Result<Vec<Used>, SinkError> {
+    read_tar(path).map_err(|source| SinkError::Read { path: path.to_owned(), source })
+}
+
+fn read_tar(path: &Path) -> std::io::Result<Vec<Used>> {
+    let damaged = || std::io::Error::other("it is no tar");
+    let mut file = fs_err::File::open(path)?;
+    let (mut used, mut image, mut at) = (Vec::new(), String::new(), 0);
+    loop {
+        let mut header = [0; BLOCK as usize];
+        file.read_exact(&mut header)?;
+        if header[0] == 0 {
+            return Ok(used);
+        }
+        let size = std::str::from_utf8(&header[124..135]).map_err(|_| damaged())?;
+        let size = u64::from_str_radix(size, 8).map_err(|_| damaged())?;
+        let mut bytes = Vec::new();
+        (&mut file).take(size).read_to_end(&mut bytes)?;
+        let name = header[..100].split(|byte| *byte == 0).next().unwrap_or_default();
+        if name.ends_with(b".json") {
+            let row: Value = serde_json::from_slice(&bytes)?;
+            let id = row["id"].as_str().unwrap_or_default();
+            for turn in row["conversations"].as_array().into_iter().flatten().step_by(2) {
+                used.push(Used {
+                    id: id.to_owned(),
+                    instruction: instruction(turn),
+                    image: image.clone(),
+                });
+            }
+        } else {
+            image = hash::sha256_hex(&bytes);
+        }
+        at += BLOCK + size.next_multiple_of(BLOCK);
+        file.seek(SeekFrom::Start(at))?;
+    }
+}

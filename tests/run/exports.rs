@@ -1,0 +1,126 @@
+//! Every format of an export, from one run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pairwright::base::hash::{sha256_file, sha256_hex};
+use pairwright::dataset::sink::{ExportFormat, Manifest};
+use serde_json::Value;
+
+use crate::support::run::{Llm, World, assert_code, finish, pairwright, said};
+
+/// Two instructions for each photo, so that there are conversations of two turns.
+const TWO_EACH: &str = "matching.per_image = 2\n";
+
+fn all() -> String {
+    ExportFormat::ALL.map(ExportFormat::name).join(",")
+}
+
+/// Exports again with `settings` over those of the run.
+fn export(out: &Path, formats: &str, settings: &[(&str, &str)], code: i32) -> String {
+    let mut command = pairwright(&["export", "--format", formats, "--out"]);
+    command.arg(out).envs(settings.iter().copied());
+    let output = finish(&mut command);
+    assert_code(&output, code);
+    said(&output)
+}
+
+fn manifest(out: &Path, format: &str) -> Manifest {
+    Manifest::read(&out.join("dataset").join(format).join("manifest.json")).expect("a manifest")
+}
+
+fn json(path: &Path) -> Vec<Value> {
+    let text = fs_err::read_to_string(path).expect("an export");
+    match text.starts_with('[') {
+        true => serde_json::from_str(&text).expect("JSON"),
+        false => text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect(),
+    }
+}
+
+#[test]
+fn every_format_has_every_sample_and_its_photo() {
+    let world = World::with_photos(&["coffee-cup", "moose", "raccoon", "two-dogs"]);
+    world.configure(TWO_EACH);
+    assert_code(&world.run("out", &Llm::default()), 0);
+    let out = world.path("out");
+    let dataset = out.join("dataset");
+    let samples = json(&dataset.join("samples.jsonl"));
+    assert!(samples.len() > 4, "{} samples", samples.len());
+    export(&out, &all(), &[], 0);
+    for format in ["parquet_images", "finevision", "webdataset", "llamafactory", "swift", "trl"] {
+        let manifest = manifest(&out, format);
+        assert_eq!(manifest.samples(), samples.len() as u64, "{format}");
+        let card = fs_err::read_to_string(dataset.join(format).join("README.md")).expect("a card");
+        assert!(card.starts_with("---\npretty_name: \"Pairwright\"\n"), "{card}");
+        assert!(card.contains("stub-model"), "the model is named");
+    }
+    for (format, file) in [("swift", "train.jsonl"), ("llamafactory", "train.json")] {
+        let folder = dataset.join(format);
+        for (row, sample) in json(&folder.join(file)).iter().zip(&samples) {
+            assert_eq!(row["id"], sample["id"]);
+            let photo = folder.join(row["images"][0].as_str().expect("a photo"));
+            let sha256 = sha256_file(&photo).expect("a photo");
+            assert_eq!(sample["lineage"]["image_sha256"], sha256.as_str());
+        }
+    }
+    let tar = fs_err::read(dataset.join("webdataset/data/train-00000.tar")).expect("a tar");
+    let first = usize::from_str_radix(std::str::from_utf8(&tar[124..135]).expect("digits"), 8);
+    let photo = &tar[512..512 + first.expect("a size")];
+    assert_eq!(samples[0]["lineage"]["image_sha256"], sha256_hex(photo).as_str());
+    let told = said(&finish(pairwright(&["verify", "--out"]).arg(&out)));
+    assert!(!told.contains("WRONG"), "{told}");
+
+    // The same again, then in conversations, with the photos of LLaVA's copied and split.
+    let before = manifest(&out, "trl");
+    export(&out, "trl", &[], 0);
+    assert_eq!(manifest(&out, "trl"), before);
+    let settings = [
+        ("PAIRWRIGHT__EXPORT__CONVERSATIONS", "multi"),
+        ("PAIRWRIGHT__EXPORT__PHOTOS", "copy"),
+        ("PAIRWRIGHT__EXPORT__SPLITS", "validation=0.5"),
+    ];
+    export(&out, &all(), &settings, 0);
+    assert!(!dataset.join("llava.json").exists() && !dataset.join("samples.parquet").exists());
+    let split = manifest(&out, "llava").splits;
+    assert_eq!(split["train"].rows + split["validation"].rows, 4);
+    assert_eq!(split["train"].samples + split["validation"].samples, samples.len() as u64);
+    let mut photos = BTreeSet::new();
+    for split in split.keys() {
+        let path = dataset.join(format!("llava/{split}.json"));
+        for row in path.exists().then(|| json(&path)).into_iter().flatten() {
+            let turns = row["conversations"].as_array().expect("turns");
+            let marks = turns
+                .iter()
+                .filter(|turn| turn["value"].as_str().is_some_and(|one| one.contains("<image>")));
+            assert_eq!(marks.count(), 1);
+            assert!(photos.insert(row["image"].as_str().expect("a photo").to_owned()));
+        }
+    }
+    assert_eq!(photos.len(), 4);
+    let told = said(&finish(pairwright(&["verify", "--out"]).arg(&out)));
+    assert!(!told.contains("WRONG"), "{told}");
+    export(&out, "llava,jsonl,parquet", &[], 0);
+    assert!(dataset.join("llava.json").exists() && !dataset.join("llava").exists());
+}
+
+#[test]
+fn a_photo_that_is_gone_leaves_its_samples_out_and_says_so() {
+    let world = World::with_photos(&["coffee-cup", "moose", "raccoon"]);
+    assert_code(&world.run("out", &Llm::default()), 0);
+    let out = world.path("out");
+    fs_err::remove_file(world.source().join("moose.jpg")).expect("gone");
+    world.write("photos/raccoon.jpg", b"another photo");
+    let told = export(&out, "llava,webdataset,swift", &[], 0);
+    assert!(told.contains("2 samples are not in the exports that carry photos"), "{told}");
+    let swift = manifest(&out, "swift");
+    assert_eq!((swift.samples(), swift.left_out), (1, 2));
+    assert_eq!(json(&out.join("dataset/llava.json")).len(), 3);
+    // What was linked is where it was.
+    export(&out, "swift", &[("PAIRWRIGHT__EXPORT__PHOTOS", "link")], 0);
+    let link = out.join("dataset/swift/images/coffee-cup.jpg");
+    assert_eq!(fs_err::read_link(link).expect("a link"), world.source().join("coffee-cup.jpg"));
+    // Everything is held back: no folder is left.
+    let settings = [("PAIRWRIGHT__EXPORT__KEEP", "rank > 5")];
+    export(&out, "swift", &settings, 7);
+    assert!(!out.join("dataset/swift").exists());
+}

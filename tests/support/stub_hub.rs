@@ -1,0 +1,247 @@
+//! A server that plays a hub to which datasets are pushed: repositories with branches, Git LFS with
+//! basic and multipart transfers, commits. Faults are played on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The token that may write.
+pub const TOKEN: &str = "hf_a-secret-that-nobody-prints";
+
+/// Files of a branch by path.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// What the hub has and has seen.
+#[derive(Default)]
+pub struct Hub {
+    pub branches: BTreeMap<String, Files>,
+    pub objects: HashMap<String, Vec<u8>>,
+    pub commits: Vec<Value>,
+    /// `METHOD PATH` of every request.
+    pub seen: Vec<String>,
+    /// Uploads that are taken before every further one is answered with 500.
+    pub uploads_left: Option<usize>,
+    /// Uploads that begin with a 503 and pass when they are tried again.
+    pub hiccups: usize,
+    /// Large files go in parts of this size.
+    pub part_size: Option<usize>,
+    parts: BTreeMap<(String, usize), Vec<u8>>,
+}
+
+impl Hub {
+    /// Uploads of large files, or of their parts.
+    pub fn puts(&self) -> usize {
+        self.seen.iter().filter(|one| one.starts_with("PUT ")).count()
+    }
+}
+
+/// The server; it ends with the runtime that it was started in.
+pub struct StubHub {
+    pub url: String,
+    pub hub: Arc<Mutex<Hub>>,
+}
+
+impl StubHub {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let hub = Arc::<Mutex<Hub>>::default();
+        let state = (Arc::clone(&hub), url.clone());
+        let app = Router::new()
+            .fallback(answer)
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .with_state(state);
+        tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
+        Self { url, hub }
+    }
+
+    pub fn hub(&self) -> std::sync::MutexGuard<'_, Hub> {
+        self.hub.lock().expect("no panic")
+    }
+}
+
+type Shared = (Arc<Mutex<Hub>>, String);
+
+async fn answer(
+    State((hub, url)): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut hub = hub.lock().expect("no panic");
+    hub.seen.push(format!("{method} {}", uri.path()));
+    let told = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let is_store = uri.path().starts_with("/store/");
+    if is_store && told.is_some() {
+        return (StatusCode::BAD_REQUEST, "a store wants no token").into_response();
+    }
+    if !is_store && told != Some(&format!("Bearer {TOKEN}")) {
+        let said = json!({"error": "Invalid username or password."});
+        return (StatusCode::UNAUTHORIZED, said.to_string()).into_response();
+    }
+    let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+    let json = || serde_json::from_slice::<Value>(&body).expect("JSON");
+    match (method.as_str(), &parts[..]) {
+        ("GET", ["api", "datasets", ..]) if hub.branches.is_empty() => missing(),
+        ("GET", ["api", "datasets", owner, name]) => {
+            answered(&json!({"id": format!("{owner}/{name}")}))
+        }
+        ("POST", ["api", "repos", "create"]) => {
+            hub.branches.insert("main".into(), Files::new());
+            answered(&json!({"url": "made"}))
+        }
+        ("POST", ["api", "datasets", _, _, "branch", branch]) => {
+            if hub.branches.contains_key(*branch) {
+                return StatusCode::CONFLICT.into_response();
+            }
+            let main = hub.branches["main"].clone();
+            hub.branches.insert((*branch).to_owned(), main);
+            StatusCode::OK.into_response()
+        }
+        ("GET", ["datasets", _, _, "raw", branch, rest @ ..]) => {
+            match hub.branches.get(*branch).and_then(|files| files.get(&rest.join("/"))) {
+                Some(bytes) => bytes.clone().into_response(),
+                None => missing(),
+            }
+        }
+        ("POST", ["api", "datasets", _, _, "preupload", _]) => preupload(&json()),
+        ("POST", ["datasets", _, _, "info", "lfs", "objects", "batch"]) => {
+            batch(&hub, &url, &json())
+        }
+        ("PUT", ["store", oid, part]) => put(&mut hub, oid, part, &body),
+        ("POST", ["complete", oid]) => complete(&mut hub, oid, &json()),
+        ("POST", ["verify", oid]) => match hub.objects.contains_key(*oid) {
+            true => StatusCode::OK.into_response(),
+            false => missing(),
+        },
+        ("POST", ["api", "datasets", _, _, "commit", branch]) => commit(&mut hub, branch, &body),
+        _ => missing(),
+    }
+}
+
+fn missing() -> Response {
+    (StatusCode::NOT_FOUND, json!({"error": "Entry not found"}).to_string()).into_response()
+}
+
+fn answered(value: &Value) -> Response {
+    value.to_string().into_response()
+}
+
+/// Large is what the hub's own attributes send to Git LFS.
+fn preupload(body: &Value) -> Response {
+    let mode = |file: &Value| {
+        let path = file["path"].as_str().expect("a path");
+        let large = [".parquet", ".tar", ".jpg"].iter().any(|end| path.ends_with(end));
+        let mode = if large { "lfs" } else { "regular" };
+        json!({"path": path, "uploadMode": mode, "shouldIgnore": false})
+    };
+    let files = body["files"].as_array().expect("files");
+    answered(&json!({"files": files.iter().map(mode).collect::<Vec<_>>()}))
+}
+
+fn batch(hub: &Hub, url: &str, body: &Value) -> Response {
+    let object = |one: &Value| {
+        let (oid, size) = (one["oid"].as_str().expect("oid"), one["size"].as_u64().expect("size"));
+        if hub.objects.contains_key(oid) {
+            return json!({"oid": oid, "size": size});
+        }
+        let verify = json!({"href": format!("{url}/verify/{oid}")});
+        let upload = match hub.part_size {
+            None => json!({"href": format!("{url}/store/{oid}/0")}),
+            Some(part) => {
+                let count = (size as usize).div_ceil(part);
+                let mut header = serde_json::Map::new();
+                header.insert("chunk_size".into(), part.to_string().into());
+                for number in 1..=count {
+                    let href = format!("{url}/store/{oid}/{number}");
+                    header.insert(format!("{number:05}"), href.into());
+                }
+                json!({"href": format!("{url}/complete/{oid}"), "header": header})
+            }
+        };
+        json!({"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}})
+    };
+    let objects = body["objects"].as_array().expect("objects");
+    answered(&json!({"objects": objects.iter().map(object).collect::<Vec<_>>()}))
+}
+
+fn put(hub: &mut Hub, oid: &str, part: &str, body: &Bytes) -> Response {
+    if hub.hiccups > 0 {
+        hub.hiccups -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    match &mut hub.uploads_left {
+        Some(0) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Some(left) => *left -= 1,
+        None => {}
+    }
+    let number: usize = part.parse().expect("a number");
+    if number > 0 {
+        hub.parts.insert((oid.to_owned(), number), body.to_vec());
+        return [("etag", format!("\"{number}\""))].into_response();
+    }
+    store(hub, oid, body.to_vec())
+}
+
+fn complete(hub: &mut Hub, oid: &str, body: &Value) -> Response {
+    let parts = body["parts"].as_array().expect("parts");
+    let mut whole = Vec::new();
+    for (number, part) in (1..).zip(parts) {
+        assert_eq!(
+            (&part["partNumber"], &part["etag"]),
+            (&json!(number), &json!(format!("\"{number}\"")))
+        );
+        whole.extend(&hub.parts[&(oid.to_owned(), number)]);
+    }
+    store(hub, oid, whole)
+}
+
+/// A store takes what has the hash it was announced under.
+fn store(hub: &mut Hub, oid: &str, bytes: Vec<u8>) -> Response {
+    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != oid {
+        return (StatusCode::BAD_REQUEST, "another hash").into_response();
+    }
+    hub.objects.insert(oid.to_owned(), bytes);
+    StatusCode::OK.into_response()
+}
+
+fn commit(hub: &mut Hub, branch: &str, body: &Bytes) -> Response {
+    let lines = std::str::from_utf8(body).expect("text").lines();
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let mut files = hub.branches[branch].clone();
+    for line in &lines {
+        let value = &line["value"];
+        let path = || value["path"].as_str().expect("a path").to_owned();
+        match line["key"].as_str().expect("a key") {
+            "file" => {
+                let content = value["content"].as_str().expect("content");
+                files.insert(path(), BASE64.decode(content).expect("base64"));
+            }
+            "lfsFile" => {
+                let Some(bytes) = hub.objects.get(value["oid"].as_str().expect("oid")) else {
+                    let said = json!({"error": "an LFS pointer without its object"});
+                    return (StatusCode::BAD_REQUEST, said.to_string()).into_response();
+                };
+                files.insert(path(), bytes.clone());
+            }
+            "deletedFile" => {
+                files.remove(&path()).expect("a file to delete");
+            }
+            _ => {}
+        }
+    }
+    hub.branches.insert(branch.to_owned(), files);
+    hub.commits.push(lines[0].clone());
+    answered(&json!({"commitOid": format!("c{}", hub.commits.len()), "success": true}))
+}
