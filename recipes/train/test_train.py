@@ -1,14 +1,21 @@
-"""Tests of the parts of the small training that need no torch: samples.py, figures.py."""
+"""Tests of the parts of the recipes that need no torch: samples.py, figures.py, mix.py, the proof's arms and summary."""
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 from figures import chance, figures, first, interval, rank, table
+from mix import read, write
 from samples import Sample, batches, candidates, derange, folds, read_llava
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "proof"))
+
+import arms  # noqa: E402
+import summary  # noqa: E402
 
 PHOTOS = [f"{place}.jpg" for place in range(23)]
 
@@ -108,6 +115,68 @@ class Figures(unittest.TestCase):
         self.assertEqual((found["chance"], found["photos"]["blind"]), (0.25, 6))
         self.assertEqual(chance([{"losses": [1.0] * 10}]), 0.1)
         self.assertIn("| held out | matched | 12 | 1.000 [1.000, 1.000] | 100 % [100, 100] |", table({"held out": found}))
+
+
+class Mixing(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+        (self.folder / "photos").mkdir()
+        (self.folder / "photos/a.jpg").write_bytes(b"photo")
+
+    def source(self, records):
+        (self.folder / "data.json").write_text(json.dumps(records))
+        return f"{self.folder}/data.json:{self.folder}/photos"
+
+    def test_every_trainer_gets_every_record(self):
+        words = {"id": 7, "conversations": record()["conversations"]}
+        words["conversations"][0] = {"from": "human", "value": "No photo."}
+        write(self.folder / "mix", read(self.source([record(), words])))
+        photo = str(self.folder / "photos/a.jpg")
+        llava = json.loads((self.folder / "mix/llava.json").read_text())
+        self.assertEqual([one.get("image") for one in llava], [photo[1:], None], "from --image_folder / on")
+        factory = json.loads((self.folder / "mix/factory.json").read_text())
+        self.assertEqual([one["images"] for one in factory], [[photo], []])
+        rows = [json.loads(line) for line in (self.folder / "mix/swift.jsonl").read_text().splitlines()]
+        self.assertEqual([row.get("images") for row in rows], [[photo], None])
+        self.assertEqual(rows[0]["messages"][1], {"role": "assistant", "content": "Words."})
+
+    def test_a_record_that_does_not_do_is_named(self):
+        two = record(turns=[("human", "<image> <image>"), ("gpt", "Words.")])
+        for bad, word in [
+            (record(photo="b.jpg"), "no photo .*b.jpg"),
+            (two, "2 times <image>, wanted 1"),
+            ({"id": "x", "conversations": []}, "wanted conversations"),
+        ]:
+            with self.assertRaisesRegex(ValueError, f"record 1 .*{word}"):
+                read(self.source([record(), bad]))
+        with self.assertRaisesRegex(ValueError, "FILE.json:FOLDER"):
+            read("data.json")
+
+
+class Proof(unittest.TestCase):
+    def test_arms_are_of_equal_size_over_the_same_photos(self):
+        matched = {photo: [record(f"{photo}-{place}", photo) for place in range(2)] for photo in PHOTOS}
+        drawn = {photo: [record(f"r-{photo}", photo)] for photo in PHOTOS[1:]}
+        made = arms.arms(matched, drawn, seed=1)
+        self.assertEqual({name: len(records) for name, records in made.items()}, dict.fromkeys(made, 22))
+        self.assertEqual({one["image"] for one in made["matched"]}, set(PHOTOS[1:]))
+        own = {one["id"]: one["image"] for one in made["matched"]}
+        self.assertTrue(all(own[one["id"]] != one["image"] for one in made["shuffled"]))
+        self.assertEqual(sorted(own.values()), sorted(one["image"] for one in made["shuffled"]))
+
+    def test_a_summary_compares_arms_by_seed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for run, value in {"matched-1": 0.5, "matched-2": 0.7, "shuffled-1": 0.4, "shuffled-2": 0.4}.items():
+                path = Path(folder) / run / "model/1_results.json"
+                path.parent.mkdir(parents=True)
+                results = {"pope": {"pope_accuracy,none": value, "pope_accuracy_stderr,none": 0.1, "alias": "pope"}}
+                path.write_text(json.dumps({"results": results}))
+            told = summary.summary(summary.read(Path(folder)))
+        self.assertIn("| pope | pope_accuracy | matched | 2 | 0.600 [0.500, 0.700] |  |", told)
+        self.assertIn("| pope | pope_accuracy | shuffled | 2 | 0.400 [0.400, 0.400] | +0.100, +0.300 |", told)
+        self.assertNotIn("stderr", told)
 
 
 if __name__ == "__main__":
