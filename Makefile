@@ -60,7 +60,7 @@ runtime/bench-venv: benches/requirements.txt
 	@rm -rf $@ && python3 -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 
-# Environments of the recipes (recipes/README.md). torch with its libraries is 4.3 GB and there once for all of them.
+# Environments of the recipes (docs/training.md). torch with its libraries is 4.3 GB and there once for all of them.
 TRAINERS := datasets webdataset trl llamafactory swift
 runtime/recipes/%/ok: recipes/requirements/%.txt
 	@$(TIMED) "environment $*" recipes/environment.sh $*

@@ -60,6 +60,7 @@ def line(place: int, args: argparse.Namespace, scratch: Path) -> tuple[dict, boo
     out = scratch / "found.json"
     out.unlink(missing_ok=True)
     command = [python, __file__, "--dataset", args.dataset, "--photos", args.photos, "--load", str(place), "--found", out]
+    # A home of its own, so that no cache of an earlier export is taken for this one and none is left behind.
     environ = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(HERE), "HF_HOME": str(scratch / "hub"), "PATH": "/usr/bin:/bin",
                "MODELSCOPE_CACHE": str(scratch / "modelscope"), "HOME": str(scratch), "OMP_NUM_THREADS": "1"}  # fmt: skip
     ran = subprocess.run(command, env=environ, capture_output=True, text=True, cwd=scratch, check=False)

@@ -9,7 +9,7 @@ def pictures(reference: Reference, folder: Path) -> None:
     """A folder of Parquet as the hub's viewer opens it: the column of bytes is a picture without being told."""
     from datasets import Image, load_dataset
 
-    rows = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train", cache_dir=cache(folder))
+    rows = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train")
     kind = rows.features["image"]
     if not isinstance(kind, Image):
         raise TypeError(f"the column image is {kind}, not a picture")
@@ -24,11 +24,6 @@ def lineage(reference: Reference, path: Path, photos: Path) -> None:
     from datasets import load_dataset
 
     kind = "parquet" if path.suffix == ".parquet" else "json"
-    for row in load_dataset(kind, data_files=str(path), split="train", cache_dir=cache(path.parent)):
+    for row in load_dataset(kind, data_files=str(path), split="train"):
         reference.saw(row["instruction"], row["answer"], photos / row["image"])
     reference.note = "rows, photos opened by path"
-
-
-def cache(folder: Path) -> str:
-    """A cache of this export's own, so that an earlier export's rows are never taken for it."""
-    return str(folder / ".cache-of-check")

@@ -7,7 +7,6 @@ missing rating (null) leaves nothing out; image tokens in texts are taken away, 
 from pathlib import Path
 
 import numpy
-from load_datasets import cache
 from reference import IMAGE, Reference
 
 RATINGS = ("relevance", "image_correspondence", "visual_dependency", "formatting")
@@ -19,7 +18,7 @@ def rows(reference: Reference, folder: Path) -> None:
 
     unrated = 0
     pixels = []
-    loaded = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train", cache_dir=cache(folder))
+    loaded = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train")
     for row in loaded:
         image = row["images"][0].convert("RGB")
         for place, text in enumerate(row["texts"]):

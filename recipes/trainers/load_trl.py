@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from load_datasets import cache
 from reference import Reference
 from tiny import processor
 
@@ -11,7 +10,7 @@ def conversations(reference: Reference, folder: Path) -> None:
     from datasets import load_dataset
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
-    rows = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train", cache_dir=cache(folder))
+    rows = load_dataset("parquet", data_files=str(folder / "data/*.parquet"), split="train")
     for row in rows:
         messages = row.get("messages") or row["prompt"] + row["completion"]
         for user, assistant in zip(messages[::2], messages[1::2], strict=True):
