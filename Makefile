@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test clients bench fuzz lint sbom clean distclean
+.PHONY: help setup build demo test clients bench train trainers fuzz lint sbom clean distclean
 
 # For example: make setup SETUP_ARGS=--offline
 SETUP_ARGS ?=
@@ -10,6 +10,8 @@ SETUP_ARGS ?=
 TIME ?= 600
 # Where the demo writes its run folder.
 OUT ?= demo-run
+# For example: make train TRAIN_ARGS="--folds 2 --minutes 20" (recipes/train/train.py --help)
+TRAIN_ARGS ?=
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -37,6 +39,7 @@ demo: setup ## set up, build and run the whole job on samples/
 
 test: setup clients ## set up and run all tests
 	@$(TIMED) "tests of the set-up" python3 -m unittest discover --start-directory scripts
+	@$(TIMED) "tests of the recipes" python3 -m unittest discover --start-directory recipes/train
 	@$(TIMED) tests cargo test --profile quick --locked
 
 # Programs that call the service in tests and nobody here wrote. Without them those tests say so and
@@ -57,6 +60,28 @@ runtime/bench-venv: benches/requirements.txt
 	@echo "== bench: a Python environment with the packages of benches/requirements.txt"
 	@rm -rf $@ && python3 -m venv $@
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+
+# Environments of the recipes (docs/training.md). torch with its libraries is 4.3 GB and there once for all of them.
+TRAINERS := datasets webdataset trl llamafactory swift
+runtime/recipes/%/ok: recipes/requirements/%.txt
+	@$(TIMED) "environment $*" recipes/environment.sh $*
+$(patsubst %,runtime/recipes/%/ok,train trl llamafactory swift): runtime/recipes/torch/ok
+
+# The labelled run beside the checkout where there is one, else what the demo made.
+SHARED := ../shared/data
+train: build runtime/recipes/train/ok ## train a small model on a dataset, and with photos exchanged and without
+	@test -e $(SHARED)/strong-run/llava.json || test -e $(OUT)/dataset/llava.json || $(MAKE) demo
+	@if test -e $(SHARED)/strong-run/llava.json; then \
+		data=$(SHARED)/strong-run/llava.json; photos=$(SHARED)/coco-train80; out=train-run/strong; \
+	else data=$(OUT)/dataset/llava.json; photos=samples/photos; out=train-run/demo; fi; \
+	$(TIMED) train runtime/recipes/train/bin/python recipes/train/train.py --data $$data --photos $$photos --out $$out \
+		--binary $(TARGET_DIR)/release/pairwright $(TRAIN_ARGS)
+
+FORMATS := llava,jsonl,parquet,parquet_images,finevision,webdataset,llamafactory,swift,trl
+trainers: build $(patsubst %,runtime/recipes/%/ok,$(TRAINERS)) ## load each export through its trainers' own dataset code
+	@test -e $(OUT)/run.sqlite || $(MAKE) demo
+	@$(TARGET_DIR)/release/pairwright export --out $(OUT) --format $(FORMATS)
+	@$(TIMED) trainers python3 recipes/trainers/check.py --dataset $(OUT)/dataset --photos samples/photos
 
 # All at once, one core each. Anything above 64 MiB in one piece, where photos may decode to 16 MiB,
 # is an error; so are 10 s or 2 GiB for one input. What is found lies in fuzz/artifacts.

@@ -10,9 +10,16 @@ fn no_comment_refers_to_a_document_outside_the_repository() {
     let elsewhere =
         Regex::new(r"\b(design|style|issue) (section )?\d|design\.md|style\.md").expect("sound");
     let mut found = Vec::new();
-    for folder in
-        ["src", "tests", "benches", "examples", "fuzz/src", "fuzz/fuzz_targets", "scripts"]
-    {
+    for folder in [
+        "src",
+        "tests",
+        "benches",
+        "examples",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
+        "scripts",
+        "recipes",
+    ] {
         for entry in walkdir::WalkDir::new(root.join(folder)) {
             let path = entry.expect("readable").into_path();
             let is_code = path.extension().is_some_and(|end| end == "rs" || end == "py");

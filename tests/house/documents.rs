@@ -122,7 +122,8 @@ fn every_make_target_exists() {
 #[test]
 fn every_named_file_and_link_exists() {
     let link = Regex::new(r"\]\(([^)#\s]+)(?:#[^)]*)?\)").expect("sound");
-    let tops = "src|tests|docs|scripts|benches|examples|models|prompts|proto|samples|fuzz|\\.ci";
+    let tops =
+        "src|tests|docs|scripts|benches|examples|models|prompts|proto|samples|fuzz|recipes|\\.ci";
     let file = Regex::new(&format!(r"`((?:{tops})/[A-Za-z0-9_./-]*)`")).expect("sound");
     let mut missing = Vec::new();
     for (path, text) in documents() {
