@@ -265,7 +265,8 @@ impl Live {
         }
         let rows = self.catalog.rows(None);
         let some = rows.iter().step_by((rows.len() / SAMPLE).max(1));
-        Some(some.filter_map(|row| self.index.vector(&row.to_string())).collect())
+        let some = some.filter_map(|row| self.index.vector(&row.to_string())).collect::<Vec<_>>();
+        (some.len() >= LEAST).then_some(some)
     }
 
     pub fn facts(&self) -> SearchFacts {
