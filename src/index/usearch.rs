@@ -252,7 +252,7 @@ impl UsearchIndex {
     }
 
     /// Takes over what was measured, in place of what was before.
-    pub(super) fn keep(&self, measured: Recall) {
+    pub fn keep(&self, measured: Recall) {
         let mut recall = self.recall.write().unwrap_or_else(PoisonError::into_inner);
         recall.retain(|recall| recall.of != measured.of);
         recall.push(measured);
