@@ -35,7 +35,7 @@ use support::{Server, percentile, photos};
 const NOISE: f64 = 0.6;
 
 /// Widths of the search that are tried beside the default, where the index is a graph.
-const EXPANSIONS: [usize; 4] = [128, 256, 1024, 2048];
+const EXPANSIONS: [usize; 5] = [128, 256, 512, 1024, 2048];
 
 /// Instructions written in one transaction.
 const CHUNK: usize = 5000;

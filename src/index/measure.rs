@@ -44,7 +44,8 @@ pub struct Measurement {
 
 impl Measurement {
     /// Measures with these queries, of length 1 and of the index's width, of which the first
-    /// [`SAMPLE`] are taken. A query may be a vector of the index: it is not looked for itself.
+    /// [`SAMPLE`] are taken. A query may be a vector of the index: it is not looked for
+    /// itself, though its neighbours are found more often than those of others.
     pub fn new(of: Modality, mut queries: Vec<Vec<f32>>) -> Self {
         queries.truncate(SAMPLE);
         let truth = vec![Vec::new(); queries.len()];
@@ -144,9 +145,14 @@ impl HeldBack {
             let recall = graph.recall(Modality::Text);
             recall.is_none_or(|recall| recall.is_stale(graph.len() + more))
         };
-        let measures = more / 4 >= LEAST && index.graph().is_some_and(stale);
+        let measures = Self::can_measure(more) && index.graph().is_some_and(stale);
         let every = if measures { (more / SAMPLE).max(4) } else { 0 };
         Self { every, seen: 0, items: Vec::new() }
+    }
+
+    /// Whether a quarter of so many vectors is enough to measure with.
+    pub fn can_measure(vectors: usize) -> bool {
+        vectors / 4 >= LEAST
     }
 
     /// Gives the items back that are to be added now.

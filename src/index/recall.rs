@@ -43,8 +43,8 @@ impl Recall {
 
     /// The recall measured with the widest search that is no wider than `width`; 0 where all are.
     pub fn at(&self, width: usize) -> f64 {
-        let narrower = self.curve.iter().filter(|(measured, _)| *measured <= width);
-        narrower.last().map_or(0.0, |(_, recall)| *recall)
+        let widest = self.curve.iter().rfind(|(measured, _)| *measured <= width);
+        widest.map_or(0.0, |(_, recall)| *recall)
     }
 
     /// Whether an index of `len` vectors is another one than was measured: it has grown by a

@@ -252,7 +252,7 @@ impl UsearchIndex {
     }
 
     /// Takes over what was measured, in place of what was before.
-    pub(super) fn keep(&self, measured: Recall) {
+    pub fn keep(&self, measured: Recall) {
         let mut recall = self.recall.write().unwrap_or_else(PoisonError::into_inner);
         recall.retain(|recall| recall.of != measured.of);
         recall.push(measured);
@@ -278,14 +278,19 @@ impl UsearchIndex {
         near.into_iter().map(similarities).collect()
     }
 
-    /// [`VectorSearch::search`] with a search of this width.
+    /// [`VectorSearch::search`] with so many candidates kept, whatever was measured.
+    ///
+    /// # Errors
+    /// As [`VectorSearch::search`].
     pub fn search_width(
         &self,
         query: &[f32],
         k: usize,
         width: usize,
     ) -> Result<Vec<Hit>, IndexError> {
-        self.nearest(query, k, width)
+        check_k(k)?;
+        let (query, _) = unit(query, self.dim(), || "the query".to_owned())?;
+        self.nearest(&query, k, width)
     }
 
     fn nearest(&self, query: &[f32], k: usize, width: usize) -> Result<Vec<Hit>, IndexError> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::MatchError;
 use crate::dataset::ImageRef;
 use crate::dataset::store::ImageRow;
-use crate::index::{self, HeldBack, IndexConfig, IndexError, LocalIndex, Modality};
+use crate::index::{self, IndexConfig, IndexError, LocalIndex};
 
 /// Runs whose photos are kept in memory.
 const MOST_RUNS: usize = 4;
@@ -221,12 +221,10 @@ impl RunPhotos {
             return Ok(());
         }
         let mut index = index::build(config, self.index.dim(), len)?;
-        let mut held_back = HeldBack::new(&*index, len);
         for part in self.index.ids().chunks(PAGE) {
             let vectors = part.iter().filter_map(|id| Some((id.clone(), self.index.vector(id)?)));
-            index.add_many(&held_back.sift(vectors.collect()))?;
+            index.add_many(&vectors.collect::<Vec<_>>())?;
         }
-        held_back.finish(&mut *index, Modality::Image)?;
         self.index = index;
         Ok(())
     }

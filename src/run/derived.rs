@@ -9,7 +9,7 @@ use crate::Error;
 use crate::base::db::DbError;
 use crate::base::hash;
 use crate::config::Config;
-use crate::dataset::sink::SinkSummary;
+use crate::dataset::sink::{MANIFEST, Manifest, SinkSummary};
 use crate::dataset::store::{DERIVED, Store};
 use crate::dataset::{ImageRef, Photos};
 use crate::llm::Ledger;
@@ -17,7 +17,7 @@ use crate::measure::keep::KeepCounts;
 use crate::sandbox::FileAccess;
 
 use super::RunFolder;
-use super::exporting::Exported;
+use super::exporting::{Exported, LeftOut};
 
 /// What was written at the end of a session, and of what.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,12 @@ pub fn still_there(
         return Ok(None);
     }
     let Written { exported, keep, .. } = written;
-    Ok(Some(Exported { written: exported, keep, untaken: Vec::new() }))
+    Ok(Some(Exported {
+        written: exported,
+        keep,
+        untaken: Vec::new(),
+        left_out: LeftOut::default(),
+    }))
 }
 
 /// Keeps what was written now.
@@ -63,12 +68,19 @@ pub fn remember(
     config: &Config,
     exported: &Exported,
 ) -> Result<(), Error> {
-    // What waits for a measure, or was withdrawn, is looked at again.
-    if exported.written.is_empty() || !exported.untaken.is_empty() || config.generate.enabled {
+    // What waits for a measure or a photo, or was withdrawn, is looked at again.
+    let whole = exported.untaken.is_empty() && exported.left_out.samples == 0;
+    if exported.written.is_empty() || !whole || config.generate.enabled {
         return Ok(());
     }
-    let files = exported.written.iter().map(|one| one.path.clone()).chain([folder.report()]);
-    let stamps = files.map(|path| (path.clone(), stamp(&path))).collect();
+    let mut files = vec![folder.report()];
+    for SinkSummary { path, .. } in &exported.written {
+        if path.ends_with(MANIFEST) {
+            files.extend(Manifest::read(path)?.data().map(|file| path.with_file_name(&file.path)));
+        }
+        files.push(path.clone());
+    }
+    let stamps = files.into_iter().map(|path| (path.clone(), stamp(&path))).collect();
     let (exported, keep) = (exported.written.clone(), exported.keep.clone());
     let written = Written { of: key(folder, store, config)?, exported, keep, stamps };
     Ok(store.database().set_meta_json(DERIVED, &written)?)

@@ -12,7 +12,7 @@ use crate::dataset::record::Sample;
 use crate::dataset::sink::{
     self, ExportFormat, ExtraColumns, MeasureColumn, Photo, Sink, SinkSummary,
 };
-use crate::dataset::store::{SampleContext, Store};
+use crate::dataset::store::{SampleContext, StampedPhoto, Store};
 use crate::image::{Format, ImageLimits};
 use crate::measure::MeasureName;
 use crate::measure::keep::{Keep, KeepCounts, KeepError, Subject};
@@ -174,7 +174,9 @@ impl Writer<'_> {
     /// The photo as it was embedded, or why it cannot be had any more. A failure that could pass
     /// ends the export: an earlier one stays, and the next try may be whole.
     fn photo(&self, sample: &Sample) -> Result<Result<Option<Photo>, String>, Error> {
-        let Some((image, sha256)) = self.store.image_of(&sample.lineage.item_id)? else {
+        let Some(StampedPhoto { image, sha256, .. }) =
+            self.store.photo_of(&sample.lineage.item_id)?
+        else {
             return Ok(Err("its item is gone".into()));
         };
         let bytes = match self.photos.read(&image, self.limits) {

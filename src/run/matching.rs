@@ -19,8 +19,8 @@ use crate::llm::{LlmError, See};
 use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
 use crate::matching::{
     Candidate, CandidateCheck, DEFAULT_CHECKS, Drawing, Hubness, HubnessFit, HubnessStats,
-    MatchError, MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, Wordings,
-    checked_candidates, combined_query, match_queries,
+    MatchRules, Matcher, MatchingConfig, Outcome, QuotaBook, Wording, Wordings, checked_candidates,
+    combined_query, match_queries,
 };
 
 use self::library::{LibraryIndex, facts};
@@ -198,11 +198,12 @@ impl MatchStage {
             return Ok(());
         }
         let weight = self.rules.caption_weight();
+        // A query that cannot be made is refused where it is matched.
         let query = |item: &ItemToMatch| {
-            let query = combined_query(&item.image, item.caption.as_deref(), weight)?;
-            Ok::<_, MatchError>(query.vector().to_vec())
+            let query = combined_query(&item.image, item.caption.as_deref(), weight).ok()?;
+            Some(query.vector().to_vec())
         };
-        let queries = items.iter().map(query).collect::<Result<_, _>>()?;
+        let queries = items.iter().filter_map(query).collect();
         if self.index.measure(queries)? {
             write_search(&self.index.facts(), store)?;
         }

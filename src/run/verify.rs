@@ -176,11 +176,7 @@ fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
     Finding::new(check, problem.into_iter().collect())
 }
 
-fn check_llava(
-    path: &Path,
-    root: Option<&Path>,
-    photos: &photos::Look,
-) -> Result<Finding, Error> {
+fn check_llava(path: &Path, root: Option<&Path>, photos: &photos::Look) -> Result<Finding, Error> {
     let decode = |paths: &[PathBuf]| photos.decode(paths);
     // Those of the samples were looked at, and were decoded when they were embedded.
     let decode: Option<&llava::DecodeCheck<'_>> =

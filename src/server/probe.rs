@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::pb::{self, search_images_request, search_instructions_request};
 use super::{convert, validate};
 use crate::encoder::queue::{CallContext, Timings};
+use crate::index::Modality;
 
 /// What to be near to.
 pub enum Probe {
@@ -19,6 +20,8 @@ pub enum Probe {
 
 /// A probe's vector.
 pub struct Probed {
+    /// What it was embedded from; a photo where that is not known.
+    pub of: Modality,
     /// As wide as the model's embeddings, of any length but zero.
     pub vector: Vec<f32>,
     /// The id of the instruction that the search begins at.
@@ -60,7 +63,12 @@ impl App {
         query: Option<impl Into<Probe>>,
         context: &CallContext,
     ) -> Result<Probed, Fault> {
-        let (vector, instruction, timings) = match query.map(Into::into) {
+        let query = query.map(Into::into);
+        let of = match &query {
+            Some(Probe::Text(_) | Probe::Instruction(_)) => Modality::Text,
+            Some(Probe::Image(_) | Probe::Embedding(_)) | None => Modality::Image,
+        };
+        let (vector, instruction, timings) = match query {
             None => return Err(Fault::required("query")),
             Some(Probe::Text(text)) => {
                 let (text, spent) = self.embed_text(text, "text", context).await?;
@@ -81,7 +89,7 @@ impl App {
                 (vector, Some(id.to_owned()), Timings::default())
             }
         };
-        Ok(Probed { vector, instruction, timings })
+        Ok(Probed { of, vector, instruction, timings })
     }
 }
 

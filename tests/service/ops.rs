@@ -169,7 +169,7 @@ async fn a_graph_tells_what_its_searches_find() {
     fs_err::write(&config, "index.kind = \"usearch\"\n").expect("written");
     let seed = folder.path().join("seed.jsonl");
     let line = |at| format!("{{\"text\": \"Say {at} words about what you see.\"}}\n");
-    fs_err::write(&seed, (0..100).map(line).collect::<String>()).expect("written");
+    fs_err::write(&seed, (0..300).map(line).collect::<String>()).expect("written");
     let (config, seed) = (config.to_string_lossy(), seed.to_string_lossy());
     let server = Server::start(&["--config", &config, "--library-seed", &seed]);
     server.until_metric("pw_index_recall{modality=\"text\"}", |recall| recall >= 0.98).await;
@@ -179,7 +179,7 @@ async fn a_graph_tells_what_its_searches_find() {
     let [text] = &search.recall[..] else { panic!("{search:?}") };
     assert_eq!((&*search.kind, &*text.modality), ("usearch", "text"));
     assert!(text.recall >= 0.98 && text.width >= 16, "{text:?}");
-    assert_eq!((text.query_count, text.vector_count), (100, 100));
+    assert_eq!((text.query_count, text.vector_count), (75, 300));
     // The photos of this call alone are too few to measure with; a wish is heard all the same.
     let mut matching = MatchingServiceClient::new(server.connect().await);
     let embedding = pb::Embedding { values: (0u8..).map(f32::from).take(384).collect() };

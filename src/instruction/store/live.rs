@@ -252,20 +252,15 @@ impl Live {
         }
     }
 
-    /// Queries that the index is to be measured with, where it was not measured with their kind as
-    /// large as it is: vectors that are in it stand for texts; photos are those asked about.
-    pub fn unmeasured(&self, of: Modality) -> Option<Vec<Vec<f32>>> {
-        let recall = self.index.graph()?.recall(of);
+    /// Photos asked about that the index is to be measured with, where they are enough and it was
+    /// not measured with photos as large as it is.
+    pub fn photos_to_measure(&self) -> Option<Vec<Vec<f32>>> {
+        let recall = self.index.graph()?.recall(Modality::Image);
         if recall.is_some_and(|recall| !recall.is_stale(self.index.len())) {
             return None;
         }
-        if of == Modality::Image {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            return (asked.len() >= LEAST).then(|| mem::take(&mut *asked));
-        }
-        let rows = self.catalog.rows(None);
-        let some = rows.iter().step_by((rows.len() / SAMPLE).max(1));
-        Some(some.filter_map(|row| self.index.vector(&row.to_string())).collect())
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        (asked.len() >= LEAST).then(|| mem::take(&mut *asked))
     }
 
     pub fn facts(&self) -> SearchFacts {

@@ -12,7 +12,7 @@ use super::{InstructionFilter, InstructionStore, locked};
 use crate::base::hash;
 use crate::base::json;
 use crate::dataset::sink::{SinkError, StagedFile};
-use crate::index::{Ask, Hit, IndexError, unit};
+use crate::index::{Ask, Hit, IndexError, Modality, unit};
 use crate::instruction::library;
 
 /// A category of at most this many instructions is compared one by one: some milliseconds at
@@ -40,10 +40,25 @@ impl InstructionStore {
         k: usize,
         category: Option<&str>,
     ) -> Result<Vec<Found>, LibraryStoreError> {
+        self.search_by(Modality::Text, query, k, category)
+    }
+
+    /// [`Self::search`] by a query that was embedded from a text or from a photo.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn search_by(
+        &self,
+        of: Modality,
+        query: &[f32],
+        k: usize,
+        category: Option<&str>,
+    ) -> Result<Vec<Found>, LibraryStoreError> {
         match category {
             None => {
                 let live = self.live.read();
-                Ok(live.index.search(query, k)?.iter().filter_map(|hit| live.found(hit)).collect())
+                let hits = live.index.search_many(&[query], Ask::top(k).of(of))?.concat();
+                Ok(hits.iter().filter_map(|hit| live.found(hit)).collect())
             }
             Some(category) => Ok(self.search_category(query, k, category)?),
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::error::LibraryStoreError;
 use super::rows::Rows;
 use super::{InstructionStore, locked};
-use crate::index::{self, HeldBack, LocalIndex, Measurement, Modality};
+use crate::index::{self, HeldBack, LocalIndex, Measurement, Modality, UsearchIndex};
 
 /// Vectors added in one step; 1,536 bytes each at width 384.
 const CHUNK: usize = 1024;
@@ -100,6 +100,16 @@ pub(super) fn is_worn(index: &dyn LocalIndex) -> bool {
     removed > REMOVED_KEPT && removed > (index.len() + removed) / 4
 }
 
+/// Whether a graph is so much larger than when it was measured that it should be built anew. Only a
+/// build can measure it with texts that it does not hold: those that it holds are found far more
+/// often than others.
+fn is_outgrown(index: &dyn LocalIndex) -> bool {
+    let measured = |graph: &UsearchIndex| graph.recall(Modality::Text).map_or(0, |one| one.vectors);
+    index.graph().is_some_and(|graph| {
+        HeldBack::can_measure(graph.len()) && graph.len() > 2 * measured(graph)
+    })
+}
+
 /// Changes after which the index is saved: so many vectors at most are added one by one at the
 /// next start.
 const SAVE_AFTER: usize = 1000;
@@ -110,8 +120,8 @@ const CLOSE: usize = 200;
 impl InstructionStore {
     /// Mends an index that fell behind, builds the other kind of index when the library has grown
     /// or shrunk past [`IndexConfig::exact_up_to`](crate::index::IndexConfig), builds a graph anew
-    /// of which more than a quarter has been deleted, measures how much its searches find where
-    /// it has grown or photos were asked about for the first time, and saves a snapshot when enough has changed.
+    /// of which more than a quarter has been deleted or that is twice as large as when it was
+    /// measured, measures with photos asked about, and saves a snapshot when enough has changed.
     /// To be called from time to time on a thread of its own: searches and writes go on meanwhile,
     /// over the old index. A second call at the same time waits for the first.
     ///
@@ -153,21 +163,19 @@ impl InstructionStore {
         Ok(true)
     }
 
-    /// Measures the index where it has not been measured as large as it is. Callers come in
-    /// between the steps.
+    /// Measures the index with the photos asked about, where it has not been measured with photos
+    /// as large as it is. Callers come in between the steps.
     fn measure(&self, stop: &dyn Fn() -> bool) -> Result<(), LibraryStoreError> {
-        for of in [Modality::Text, Modality::Image] {
-            let Some(queries) = self.live.read().unmeasured(of) else { continue };
-            let mut measurement = Measurement::new(of, queries);
-            while !measurement.step(&*self.live.read().index)? {
-                if stop() {
-                    return Ok(());
-                }
+        let Some(photos) = self.live.read().photos_to_measure() else { return Ok(()) };
+        let mut measurement = Measurement::new(Modality::Image, photos);
+        while !measurement.step(&*self.live.read().index)? {
+            if stop() {
+                return Ok(());
             }
-            // The next snapshot holds what was measured.
-            self.changes.fetch_add(1, Ordering::AcqRel);
-            tracing::info!(facts = ?self.live.read().facts(), "measured the instruction index");
         }
+        // The next snapshot holds what was measured.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        tracing::info!(search = %self.live.read().facts(), "measured the instruction index");
         Ok(())
     }
 
@@ -177,6 +185,7 @@ impl InstructionStore {
         self.behind.load(Ordering::Acquire)
             || self.config.kind_for(kind, live.catalog.len(None)) != kind
             || is_worn(&*live.index)
+            || is_outgrown(&*live.index)
     }
 
     /// Builds an index beside the one in use and puts it in its place.
@@ -195,6 +204,11 @@ impl InstructionStore {
         }
         let writer = locked(&self.writer);
         self.align(&writer, &mut *index, &|| false)?;
+        // What photos find is measured anew only where the library has grown.
+        let recall = self.live.read().index.graph().and_then(|old| old.recall(Modality::Image));
+        if let (Some(recall), Some(graph)) = (recall, index.graph()) {
+            graph.keep(recall);
+        }
         let (kind, len) = (index.kind(), index.len());
         let old = mem::replace(&mut self.live.write().index, index);
         self.behind.store(false, Ordering::Release);

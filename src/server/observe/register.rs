@@ -4,9 +4,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Re
 
 use super::catalog as names;
 use super::labels::{FAILURES, Label, Quota};
-use super::metrics::{
-    CallHandles, Handles, LlmHandles, RoleHandles, SearchHandles, TowerHandles,
-};
+use super::metrics::{CallHandles, Handles, LlmHandles, RoleHandles, SearchHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::Modality;
 use crate::jobs::{DataPart, JobState};

@@ -121,13 +121,13 @@ impl InstructionService for Instructions {
         let floor = validate::min_similarity(request.min_similarity)?;
         call.items(1)?;
         let context = call.unary(Lane::Interactive);
-        let Probed { vector, instruction: itself, timings } =
+        let Probed { of, vector, instruction: itself, timings } =
             self.0.probe(request.query, &context).await?;
         let searching = move |app: &App| {
             let category = Some(request.category.as_str()).filter(|one| !one.is_empty());
             // One more, in place of the instruction that the search begins at.
             let wanted = top_k + usize::from(itself.is_some());
-            let found = app.library.search(&vector, wanted, category);
+            let found = app.library.search_by(of, &vector, wanted, category);
             let mut found = found.map_err(Fault::from)?;
             found.retain(|(one, similarity)| {
                 *similarity >= floor && itself.as_deref() != Some(&*one.id)
