@@ -85,7 +85,7 @@ async fn answer(
     if is_store && told.is_some() {
         return (StatusCode::BAD_REQUEST, "a store wants no token").into_response();
     }
-    if !is_store && told != Some(&format!("Bearer {TOKEN}")) {
+    if !is_store && told != Some(format!("Bearer {TOKEN}").as_str()) {
         let said = json!({"error": "Invalid username or password."});
         return (StatusCode::UNAUTHORIZED, said.to_string()).into_response();
     }

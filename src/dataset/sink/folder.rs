@@ -219,3 +219,6 @@ pub(super) fn remove(folder: &Path) -> Result<(), SinkError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::base::failure::Failure;
 use proptest::prelude::*;
@@ -81,7 +82,8 @@ fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
     let write = |format: ExportFormat| {
         let mut sink = Sink::create(format, folder, &options()).expect("a writable folder");
         for (number, sample) in (0..).zip(samples) {
-            let record = Record { photo: Some(&photo(number)), ..Record::of(sample) };
+            let photo = photo(number);
+            let record = Record { photo: Some(&photo), ..Record::of(sample) };
             sink.push(&record).expect("a good sample");
         }
         sink.finish().expect("room on the disk")

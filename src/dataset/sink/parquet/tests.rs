@@ -148,7 +148,8 @@ fn photos_are_structs_that_datasets_takes_for_pictures() {
     ] {
         write_as(&path, layout, (0..3).map(sample));
         let batch = first_batch(&path);
-        let about = &batch.schema().metadata()["huggingface"];
+        let schema = batch.schema();
+        let about = &schema.metadata()["huggingface"];
         assert!(about.contains(&format!("\"{column}\":")) && about.contains("Image"), "{about}");
         let photos = batch.column_by_name(column).expect("a column");
         let photos = match photos.as_list_opt::<i32>() {
