@@ -12,8 +12,8 @@ use crate::base::hash;
 use crate::base::key::Key;
 use crate::llm::template::{placeholders, render};
 use crate::llm::{
-    BuiltInSet, ChatReply, ChatRequest, FinishReason, ImageAttachment, LlmTarget, Message,
-    PromptSource, SamplingSettings, See, captions,
+    BuiltInSet, ChatReply, ChatRequest, FinishReason, ImageAttachment, LlmConfig, LlmTarget,
+    Message, PromptSource, SamplingSettings, See, captions,
 };
 
 const CAPTIONS: &str = "captions";
@@ -70,6 +70,8 @@ pub struct DescribeConfig {
     pub attempts: u32,
     /// How the model samples.
     pub settings: Option<SamplingSettings>,
+    /// The LLM of this stage. Unset: `[llm]`.
+    pub llm: Option<LlmConfig>,
 }
 
 impl Default for DescribeConfig {
@@ -80,6 +82,7 @@ impl Default for DescribeConfig {
             prompts: None,
             attempts: 2,
             settings: None,
+            llm: None,
         }
     }
 }
@@ -104,6 +107,7 @@ impl Settings for DescribeConfig {
         let expected = "image or both with mode = missing: such photos have no captions";
         checks.require(fits, "see", self.see.name(), expected);
         checks.section("settings", &self.settings);
+        checks.section("llm", &self.llm);
     }
 }
 

@@ -57,6 +57,7 @@ fn filled() -> Config {
     let mut config = Config::default();
     config.answer.settings = Some(Default::default());
     config.describe.settings = Some(Default::default());
+    config.describe.llm = Some(Default::default());
     config.generate.settings = Some(Default::default());
     config.generate.llm = Some(Default::default());
     config.summarize.settings = Some(Default::default());
@@ -68,7 +69,12 @@ fn filled() -> Config {
 
 /// `config` with what its text leaves out while it is unset.
 fn given(mut config: Config) -> Config {
-    let llms = [&mut config.generate.llm, &mut config.summarize.llm, &mut config.measure.judge.llm];
+    let llms = [
+        &mut config.describe.llm,
+        &mut config.generate.llm,
+        &mut config.summarize.llm,
+        &mut config.measure.judge.llm,
+    ];
     let llms = llms.into_iter().flatten();
     for llm in llms.chain([&mut config.llm]) {
         llm.model = Some(String::new());

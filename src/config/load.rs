@@ -122,7 +122,8 @@ impl Config {
         ];
         let is_name = |path: &PathBuf| catalog::name_in(path).is_some();
         let model = self.model.path.as_mut().filter(|path| !is_name(path));
-        let prompts = [&mut self.generate.prompts, &mut self.answer.prompts];
+        let prompts =
+            [&mut self.generate.prompts, &mut self.answer.prompts, &mut self.describe.prompts];
         let prompts = prompts.into_iter().flatten().filter_map(PromptSource::folder_mut);
         let paths = paths.into_iter().flatten().chain(prompts);
         for path in paths.chain(model).chain(self.serve.paths_mut()) {

@@ -240,10 +240,14 @@ impl Settings for Config {
         checks.range("encoder.batch_size", batch_size, 1, 256);
         checks.range("encoder.decode_threads", decode_threads, 0, 1024);
         checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
-        sees(checks, "answer.see", self.answer.see, self);
+        sees(checks, ("answer.see", self.answer.see), ("llm", &self.llm));
         if self.describe.is_on() {
-            sees(checks, "describe.see", self.describe.see, self);
+            let own = self.describe.llm.as_ref().map(|own| ("describe.llm", own));
+            let see = ("describe.see", self.describe.see);
+            sees(checks, see, own.unwrap_or(("llm", &self.llm)));
         }
+        let own = self.generate.llm.as_ref().map(|own| ("generate.llm", own));
+        sees(checks, ("generate.see", self.generate.see), own.unwrap_or(("llm", &self.llm)));
         checks.section("describe", &self.describe);
         let small = self.answer.prompts == Some(PromptSource::Set(BuiltInSet::Small));
         let fits = !small || !self.answer.see.shows_photo();
@@ -260,7 +264,7 @@ impl Settings for Config {
         checks.section("summarize", &self.summarize);
         checks.section("index", &self.index);
         checks.section("matching", &self.matching);
-        sees(checks, "check.see", self.check.see, self);
+        sees(checks, ("check.see", self.check.see), ("llm", &self.llm));
         checks.section("check", &self.check);
         checks.section("llm", &self.llm);
         checks.section("answer.settings", &self.answer.settings);
@@ -271,9 +275,10 @@ impl Settings for Config {
 }
 
 /// The server that this program runs itself has no eyes.
-fn sees(checks: &mut Checks, setting: &str, see: See, config: &Config) {
-    let local = matches!(config.llm.target, LlmTarget::Local { .. });
-    let expected = "description with llm.target = local, which sees no photos: name a server";
+fn sees(checks: &mut Checks, (setting, see): (&str, See), (section, llm): (&str, &LlmConfig)) {
+    let local = matches!(llm.target, LlmTarget::Local { .. });
+    let expected =
+        format!("description with {section}.target = local, which sees no photos: name a server");
     checks.require(!(local && see.shows_photo()), setting, see.name(), expected);
 }
 

@@ -66,6 +66,7 @@ impl DescribeStage {
             store.hold_descriptions(None, false)?;
             return Ok(None);
         }
+        let llm = describe.llm.as_ref().unwrap_or(llm);
         let (set, folder) = DescribePrompts::resolve(describe, &llm.target);
         let name = format!("describe prompts that see {}", describe.see.name());
         let name = PromptSource::kept_as(describe.prompts.as_ref(), &name);

@@ -100,7 +100,8 @@ impl Job {
     pub async fn match_only(&self) -> Result<Summary, Error> {
         let prepared = self.prepare_matching().await?;
         let ingest = prepared.ingest;
-        let asks = prepared.stage.asks_llm() || prepared.describe.is_some();
+        let own = self.config.describe.llm.is_some();
+        let asks = prepared.stage.asks_llm() || (prepared.describe.is_some() && !own);
         let backend = asks.then(|| self.connect().backend().clone());
         let gave_up = self.clone().match_all(prepared, feed().0, backend).await?;
         let outcome = AnswerOutcome { gave_up, ..AnswerOutcome::default() };

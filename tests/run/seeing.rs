@@ -381,3 +381,29 @@ fn instructions_are_written_for_the_photos_that_are_shown() {
         assert!(said(&blind).contains("see"), "{}", said(&blind));
     }
 }
+
+#[test]
+fn one_model_describes_and_another_one_answers() {
+    let (eyes, llm) = (with_eyes(Eyes::Good), with_eyes(Eyes::None));
+    let target = eyes.target();
+    let world = world(&format!(
+        "describe.mode = \"all\"\ndescribe.llm.target = {target:?}\n\
+         describe.llm.model = \"stub-model\"\n"
+    ));
+    assert_code(&world.run("out", &llm), 0);
+    let out = world.path("out");
+    assert_eq!(exported_ids(&out).len(), 2);
+    let described = about_photos(&eyes);
+    assert!(described.iter().all(|request| asked(request) == "Describe this photo."));
+    assert!(described.len() >= 2 && described.iter().all(|request| shown(request).is_some()));
+    assert!(llm.stub.requests().iter().all(|request| shown(request).is_none()));
+    let ledger = rusqlite::Connection::open(out.join("llm.sqlite")).expect("a ledger");
+    let sql = "SELECT group_concat(section || ' ' || role, ', ')
+        FROM (SELECT * FROM spending ORDER BY section)";
+    let roles: String = ledger.query_row(sql, [], |row| row.get(0)).expect("roles");
+    assert_eq!(roles, "describe.llm describe, llm answer");
+    let (calls, before) = ((eyes.stub.calls(), llm.stub.calls()), exports(&out));
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!((eyes.stub.calls(), llm.stub.calls()), calls, "nothing is asked twice");
+    assert_same_exports(&out, &before, "a second run");
+}

@@ -12,7 +12,7 @@ use crate::base::failure::Failure;
 use crate::config::Config;
 use crate::dataset::PhotoViewer;
 use crate::dataset::store::Store;
-use crate::llm::{BuiltInSet, ChatModel, LlmError, PromptSource, SamplingSettings, See};
+use crate::llm::{BuiltInSet, ChatModel, LlmConfig, LlmError, PromptSource, SamplingSettings, See};
 
 use super::super::answering::{AnswerOutcome, AnswerStage, Judging};
 use super::super::describing::DescribeStage;
@@ -271,16 +271,17 @@ impl Job {
         Ok(outcome)
     }
 
-    /// What shows photos to the models of this job.
-    pub(super) fn viewer(&self) -> Arc<PhotoViewer> {
-        let Config { image, llm, .. } = &*self.config;
+    /// What shows photos to a model of this job, as large as `llm` says.
+    pub(super) fn viewer(&self, llm: &LlmConfig) -> Arc<PhotoViewer> {
         let photos = Arc::new(self.resources.access.clone());
-        Arc::new(PhotoViewer::new(photos, image.decode_options(), llm))
+        Arc::new(PhotoViewer::new(photos, self.config.image.decode_options(), llm))
     }
 
     /// What describes photos, where that is asked for.
     pub(super) fn describe_stage(&self, store: &Store) -> Result<Option<DescribeStage>, Error> {
-        DescribeStage::prepare(&self.config, store, self.viewer())
+        let Config { describe, llm, .. } = &*self.config;
+        let viewer = self.viewer(describe.llm.as_ref().unwrap_or(llm));
+        DescribeStage::prepare(&self.config, store, viewer)
     }
 
     /// Why the model is not to be shown photos: asked before anything else, once for each server and
@@ -310,7 +311,7 @@ impl Job {
             match_conf: Settings::read(store)?.match_conf().to_owned(),
             filter_conf: filters.key(),
             attempts: answer.attempts,
-            viewer: answer.see.shows_photo().then(|| self.viewer()),
+            viewer: answer.see.shows_photo().then(|| self.viewer(&self.config.llm)),
             generator: Arc::new(Generator {
                 model,
                 prompts: Arc::new(prompts),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::Error;
 use crate::dataset::store::Store;
 use crate::llm::{ChatModel, LlmError};
-use crate::work::{Backend, BackendDown, Feed, Whose};
+use crate::work::{Backend, BackendDown, Feed, ProbePolicy, Whose};
 
 use super::super::checking::CheckAsker;
 use super::super::describing::DescribeStage;
@@ -14,8 +14,8 @@ use super::super::matching::MatchStage;
 use super::{Job, OnDeadBackend};
 
 impl Job {
-    /// Describes the photos as they are embedded, and waits for all of them to be embedded. Without
-    /// a stage or a backend nothing is asked. Returns why the work ended early, if it did.
+    /// Describes the photos as they are embedded, and waits for all of them to be embedded. A model of
+    /// its own goes before `backend`. Without a stage or a backend nothing is asked. Returns why the work ended early, if it did.
     pub(super) async fn describe(
         &self,
         stage: Option<DescribeStage>,
@@ -23,7 +23,9 @@ impl Job {
         backend: Option<Backend>,
         embedded: Feed,
     ) -> Result<Option<LlmError>, Error> {
-        let (Some(stage), Some(backend)) = (stage, backend) else { return Ok(None) };
+        let own = self.config.describe.llm.clone();
+        let own = own.map(|own| Backend::new(own, ProbePolicy::default()));
+        let (Some(stage), Some(backend)) = (stage, own.or(backend)) else { return Ok(None) };
         let result = self.describe_by(&stage, store, &backend, embedded).await;
         if result.is_err() {
             self.stop.ask();
@@ -38,18 +40,19 @@ impl Job {
         backend: &Backend,
         mut embedded: Feed,
     ) -> Result<Option<LlmError>, Error> {
+        let section = if self.config.describe.llm.is_some() { "describe.llm" } else { "llm" };
+        let asked = (section, "describe");
         loop {
-            let gave_up =
-                match self.model_for(("describe", stage.shows_photos()), store, backend).await? {
-                    Err(error) => error,
-                    Ok(model) => {
-                        let (feed, progress) = (embedded.clone(), &*self.progress);
-                        let run = stage.run(store, (backend, model), feed, &self.stop, progress);
-                        let gave_up = run.await?;
-                        self.ledger()?.flush();
-                        gave_up
-                    }
-                };
+            let gave_up = match self.model_for(asked, stage.shows_photos(), store, backend).await? {
+                Err(error) => error,
+                Ok(model) => {
+                    let (feed, progress) = (embedded.clone(), &*self.progress);
+                    let run = stage.run(store, (backend, model), feed, &self.stop, progress);
+                    let gave_up = run.await?;
+                    self.ledger()?.flush();
+                    gave_up
+                }
+            };
             let passes = gave_up.as_ref().is_some_and(|error| Whose::fault(error) == Whose::Server);
             let pauses = self.resources.on_dead_backend == OnDeadBackend::Pause;
             if !(passes && pauses) || self.stop.is_asked() {
@@ -63,7 +66,8 @@ impl Job {
     /// the job is stopped.
     async fn model_for(
         &self,
-        (role, shows_photos): (&str, bool),
+        section_and_role: (&str, &str),
+        shows_photos: bool,
         store: &Store,
         backend: &Backend,
     ) -> Result<Result<Arc<dyn ChatModel>, Option<LlmError>>, Error> {
@@ -86,7 +90,7 @@ impl Job {
         if shows_photos && let Some(blind) = self.lacks_sight(store, backend, &*model).await? {
             return Ok(Err(Some(blind)));
         }
-        Ok(Ok(self.on_account(model, ("llm", role), &self.config.llm)?))
+        Ok(Ok(self.on_account(model, section_and_role, backend.config())?))
     }
 
     /// What asks the language model which candidates apply, where the matching is to; else why not.
@@ -98,8 +102,11 @@ impl Job {
     ) -> Result<(Option<CheckAsker>, Option<LlmError>), Error> {
         let Some(backend) = backend.filter(|_| stage.asks_llm()) else { return Ok((None, None)) };
         let sees = self.config.check.see.shows_photo();
-        Ok(match self.model_for(("check", sees), store, &backend).await? {
-            Ok(model) => (Some(CheckAsker::new(&self.config, backend, model, self.viewer())), None),
+        Ok(match self.model_for(("llm", "check"), sees, store, &backend).await? {
+            Ok(model) => (
+                Some(CheckAsker::new(&self.config, backend, model, self.viewer(&self.config.llm))),
+                None,
+            ),
             Err(error) => (None, error),
         })
     }
