@@ -139,7 +139,8 @@ fn the_pages_server_with_keys_and_tls_asks_for_both() {
 
     let blocks = blocks(&page, "Operation");
     let (_, lines) = blocks.iter().find(|(_, lines)| lines.contains("keys new")).expect("a block");
-    let [keys, serve] = &lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+    let lines: Vec<&str> = lines.lines().collect();
+    let [keys, serve] = lines[..] else { panic!("{lines:?}") };
     let printed = shell(folder.path(), keys);
     let key = printed.split_whitespace().find(|word| word.starts_with("pw_")).expect("a key");
     // What stands in brackets may be left out.

@@ -122,7 +122,7 @@ mod tests {
                     assert!(!is_public(address.into()), "{network}: {address}");
                 }
                 // 6to4 carries it in the front, and is refused whatever it carries.
-                let address = Ipv6Addr::from_bits(0x2002 << 112 | inside << 80);
+                let address = Ipv6Addr::from_bits(0x2002_u128 << 112 | inside << 80);
                 assert!(!is_public(address.into()), "{network}: {address}");
             }
         }

@@ -141,17 +141,19 @@ impl From<Full> for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::future::poll_fn;
 
     use bytes::Bytes;
     use futures::StreamExt;
+    use futures::future::BoxFuture;
     use http_body::Body as _;
     use http_body_util::{BodyExt, StreamBody};
     use tonic_types::StatusExt;
     use tower::service_fn;
 
     use super::*;
-    use crate::server::layers::testing::{request, send, status_of};
+    use crate::server::layers::testing::{Handler, request, send, status_of};
 
     const MIB: usize = 1 << 20;
     const METHODS: Methods = Methods { unary: &["/a/Unary"], streaming: &["/a/Stream"] };
@@ -179,15 +181,19 @@ mod tests {
         request(path).map(|_| body)
     }
 
+    type Answered = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
     /// Reads the whole request as tonic does, and answers with `reply` bytes.
-    fn reader(reply: usize) -> impl crate::server::layers::testing::Handler {
-        service_fn(move |request: Request<Body>| async move {
-            Ok(match request.into_body().collect().await {
-                Ok(_) => Response::new(Body::new(
-                    http_body_util::Full::new(Bytes::from(vec![1; reply]))
-                        .map_err(|never| match never {}),
-                )),
-                Err(status) => status.into_http(),
+    fn reader(reply: usize) -> impl Handler<Future = Answered> {
+        service_fn(move |request: Request<Body>| -> Answered {
+            Box::pin(async move {
+                Ok(match request.into_body().collect().await {
+                    Ok(_) => {
+                        let bytes = Bytes::from(vec![1; reply]);
+                        Response::new(Body::new(http_body_util::Full::new(bytes)))
+                    }
+                    Err(status) => status.into_http(),
+                })
             })
         })
     }
@@ -274,10 +280,12 @@ mod tests {
                 let bytes = request.extensions().get::<CallBytes>().expect("there").clone();
                 tokio::spawn(async move {
                     let mut body = request.into_body();
-                    let _ = told.send(bytes.of_message(0));
+                    for position in 0..3 {
+                        let _ = told.send(bytes.of_message(position));
+                    }
                     while let Some(Ok(_)) = body.frame().await {}
                 });
-                Ok::<_, std::convert::Infallible>(Response::new(Body::empty()))
+                Ok::<_, Infallible>(Response::new(Body::empty()))
             }
         });
         let whole = || half(20 * MIB, 20 * MIB).into_data_stream();
@@ -285,16 +293,21 @@ mod tests {
         let messages = messages.map(|data| data.map(http_body::Frame::data));
         let body = Body::new(StreamBody::new(messages));
         let answer = send(layer.layer(service), call_of("/a/Stream", body)).await;
-        let first = guards.recv().await.expect("a guard");
+        let mut guard = async || guards.recv().await.expect("a guard");
+        let (first, second, third) = (guard().await, guard().await, guard().await);
         let two = (40 * MIB) as u64 + 10 - FREE_BYTES;
-        while budget.used() < two {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let reaches = async |bytes: u64| {
+            while budget.used() != bytes {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        reaches(two).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(budget.used(), two, "read ahead of its work");
-        drop((first, answer));
-        while budget.used() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        drop(first);
+        assert!(budget.used() < two);
+        reaches(two).await;
+        drop((second, third, answer));
+        reaches(0).await;
     }
 }

@@ -76,7 +76,7 @@ struct Entry {
 impl Entry {
     fn makes_room(&self, now: Instant) -> bool {
         let fresh = self.greeted && now.saturating_duration_since(self.idle) < FRESH;
-        self.calls == 0 && !fresh
+        self.calls == 0 && (self.for_probes || !fresh)
     }
 }
 
