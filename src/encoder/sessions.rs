@@ -70,7 +70,7 @@ impl SessionPool {
         }
         let mut idle = Idle { narrow: (0..sessions.len()).collect(), ..Idle::default() };
         if wide && device == Device::Cpu {
-            let options = SessionOptions { intra_threads: or_cores(0), device, spinning: true };
+            let options = SessionOptions { intra_threads: or_cores(0), device };
             idle.wide = Some(sessions.len());
             sessions.push(Mutex::new(BoundSession::open(graph, options)?.0));
         }
@@ -300,7 +300,7 @@ mod tests {
 
     fn pool(count: usize) -> SessionPool {
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/text.onnx");
-        let options = SessionOptions { intra_threads: 1, device: Device::Cpu, spinning: false };
+        let options = SessionOptions { intra_threads: 1, device: Device::Cpu };
         let graph = GraphFile::whole(graph).expect("the bundled graph");
         SessionPool::open(&graph, count, false, options).expect("opens; run `make setup` once")
     }
