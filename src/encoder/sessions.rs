@@ -126,7 +126,8 @@ impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.give_back(self.place, self.place >= self.pool.narrow);
-        self.pool.returned.notify_one();
+        // The wide one is of no use to whoever waits beside others.
+        self.pool.returned.notify_all();
     }
 }
 
