@@ -91,8 +91,7 @@ impl Bench {
             .expect("an export; see the top of this file");
         let session = |name: &str| {
             let graph = GraphFile::whole(encoder.folder().file(name)).expect("a graph");
-            let (intra_threads, device) = (options.threads, Device::Cpu);
-            let settings = SessionOptions { intra_threads, device, spinning: false };
+            let settings = SessionOptions { intra_threads: options.threads, device: Device::Cpu };
             runtime::open_session(&graph, settings).expect("opens").0
         };
         let vision = session(&encoder.manifest().vision.file);

@@ -146,8 +146,7 @@ impl EncoderOptions {
 
     /// How each session is opened.
     pub fn session(&self) -> SessionOptions {
-        let intra_threads = self.resolved_intra_threads();
-        SessionOptions { intra_threads, device: self.device, spinning: false }
+        SessionOptions { intra_threads: self.resolved_intra_threads(), device: self.device }
     }
 
     /// Decoding threads, zero resolved.

@@ -70,7 +70,7 @@ impl SessionPool {
         }
         let mut idle = Idle { narrow: (0..sessions.len()).collect(), ..Idle::default() };
         if wide && device == Device::Cpu {
-            let options = SessionOptions { intra_threads: or_cores(0), device, spinning: true };
+            let options = SessionOptions { intra_threads: or_cores(0), device };
             idle.wide = Some(sessions.len());
             sessions.push(Mutex::new(BoundSession::open(graph, options)?.0));
         }
@@ -126,7 +126,8 @@ impl Drop for Loan<'_> {
     fn drop(&mut self) {
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.give_back(self.place, self.place >= self.pool.narrow);
-        self.pool.returned.notify_one();
+        // The wide one is of no use to whoever waits beside others.
+        self.pool.returned.notify_all();
     }
 }
 
@@ -300,7 +301,7 @@ mod tests {
 
     fn pool(count: usize) -> SessionPool {
         let graph = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini/text.onnx");
-        let options = SessionOptions { intra_threads: 1, device: Device::Cpu, spinning: false };
+        let options = SessionOptions { intra_threads: 1, device: Device::Cpu };
         let graph = GraphFile::whole(graph).expect("the bundled graph");
         SessionPool::open(&graph, count, false, options).expect("opens; run `make setup` once")
     }

@@ -100,9 +100,6 @@ pub struct SessionOptions {
     /// Threads inside one inference call, at least 1.
     pub intra_threads: usize,
     pub device: Device,
-    /// Whether these threads wait busily for each other inside a call: quicker where the machine has
-    /// nothing else to do.
-    pub spinning: bool,
 }
 
 /// Opens a graph and says on which device: the one that was asked for, or with [`Device::Auto`]
@@ -116,25 +113,24 @@ pub fn open_session(
 ) -> Result<(Session, Device), ModelError> {
     let environment = environment()?;
     if options.device != Device::Auto {
-        let session = open_on(environment, graph, options)?;
+        let session = open_on(environment, graph, options.device, options.intra_threads)?;
         return Ok((session, options.device));
     }
     for device in AUTOMATIC.into_iter().filter(|device| device.is_built_in()) {
-        match open_on(environment, graph, SessionOptions { device, ..options }) {
+        match open_on(environment, graph, device, options.intra_threads) {
             Ok(session) => return Ok((session, device)),
             Err(error) => tracing::warn!(%device, %error, "passed over"),
         }
     }
-    let device = Device::Cpu;
-    Ok((open_on(environment, graph, SessionOptions { device, ..options })?, device))
+    Ok((open_on(environment, graph, Device::Cpu, options.intra_threads)?, Device::Cpu))
 }
 
 fn open_on(
     environment: &Environment,
     graph: &GraphFile,
-    options: SessionOptions,
+    device: Device,
+    intra_threads: usize,
 ) -> Result<Session, ModelError> {
-    let device = options.device;
     let refused = |message: String| ModelError::Device {
         device: device.to_string(),
         message,
@@ -147,22 +143,18 @@ fn open_on(
         path: graph.path.clone(),
         message: error.to_string(),
     };
-    let builder = builder(environment, options).map_err(failed)?;
+    let builder = builder(environment, intra_threads).map_err(failed)?;
     let providers = device.providers();
     let builder =
         builder.with_execution_providers(providers).map_err(|error| refused(error.to_string()))?;
     graph.commit(builder).map_err(failed)
 }
 
-fn builder(environment: &Environment, options: SessionOptions) -> ort::Result<SessionBuilder> {
+fn builder(environment: &Environment, intra_threads: usize) -> ort::Result<SessionBuilder> {
     let mut builder = Session::builder(environment)?
-        .with_intra_threads(options.intra_threads)?
+        .with_intra_threads(intra_threads)?
         // Spinning between operators would take the cores that decode the next photos.
-        .with_intra_op_spinning(options.spinning)?;
-    if options.spinning {
-        // Not between calls.
-        builder = builder.with_config_entry("session.force_spinning_stop", "1")?;
-    }
+        .with_intra_op_spinning(false)?;
     if int8_saturates() {
         builder = builder.with_precise_qmm()?;
     }

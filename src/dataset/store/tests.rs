@@ -164,6 +164,45 @@ fn a_second_reading_keeps_what_is_unchanged_and_restarts_what_changed() {
 }
 
 #[test]
+fn a_digest_changes_with_what_the_run_holds_and_not_with_another_reading() {
+    let run = run();
+    let (one, two) = (record("a", "one"), record("b", "two"));
+    let pass = run.ingest(&[one.clone(), two.clone()]);
+    run.embed(pass);
+    let refused = |subject: &str| Rejection {
+        stage: Stage::Source,
+        code: "missing_image".into(),
+        reason: "no photo".into(),
+        subject: subject.into(),
+    };
+    let refuse = |subjects: [&str; 2]| {
+        run.store.put_source_rejections(&subjects.map(refused)).expect("kept");
+    };
+    refuse(["x", "y"]);
+    let digest = || run.store.digest().expect("reads");
+    let first = digest();
+
+    // Read again, in another order: the same.
+    run.ingest(&[two.clone(), one.clone()]);
+    refuse(["y", "x"]);
+    run.store.add_stage_time("source", 2, 1.5).expect("kept");
+    run.store.database().set_meta(DERIVED, "anything").expect("kept");
+    assert_eq!(digest(), first);
+
+    // A photo left the source, and came back.
+    run.ingest(&[one.clone()]);
+    refuse(["x", "y"]);
+    assert_ne!(digest(), first);
+    run.ingest(&[one.clone(), two.clone()]);
+    refuse(["x", "y"]);
+    assert_eq!(digest(), first);
+
+    // Settings and any other row count.
+    run.store.database().set_meta("settings:match", "{}").expect("kept");
+    assert_ne!(digest(), first);
+}
+
+#[test]
 fn captions_are_kept_apart_and_change_no_state() {
     let run = run();
     let pass = run.ingest(&[record("a", "one. two."), record("b", "other")]);
