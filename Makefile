@@ -81,6 +81,7 @@ FORMATS := llava,jsonl,parquet,parquet_images,finevision,webdataset,llamafactory
 trainers: build $(patsubst %,runtime/recipes/%/ok,$(TRAINERS)) ## load each export through its trainers' own dataset code
 	@test -e $(OUT)/run.sqlite || $(MAKE) demo
 	@$(TARGET_DIR)/release/pairwright export --out $(OUT) --format $(FORMATS)
+	@runtime/recipes/datasets/bin/python -m unittest discover --start-directory recipes/trainers
 	@$(TIMED) trainers python3 recipes/trainers/check.py --dataset $(OUT)/dataset --photos samples/photos
 
 # All at once, one core each. Anything above 64 MiB in one piece, where photos may decode to 16 MiB,
