@@ -52,8 +52,8 @@ impl Place {
             tries: 3,
         };
         let exports = Store::open(&store_path(&self.out())).and_then(|store| store.exports());
-        let pushing = push(&exports.expect("exports"), options, hub);
-        let pushed = self.runtime.block_on(pushing);
+        let exports = exports.expect("exports");
+        let pushed = self.runtime.block_on(push(&exports, options, hub));
         pushed.map(|one| one.to_string()).map_err(|error| (error.code(), error.to_string()))
     }
 }

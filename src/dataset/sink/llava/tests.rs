@@ -1,6 +1,6 @@
 use crate::base::failure::Failure;
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 

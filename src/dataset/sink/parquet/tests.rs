@@ -63,9 +63,9 @@ fn every_field_of_a_sample_has_its_column() {
     let mut fields = serde_json::to_value(sample(0)).expect("a sample");
     let top = fields.as_object_mut().expect("an object");
     let lineage = top.remove("lineage").expect("the lineage");
-    let lineage = lineage.as_object().expect("an object");
+    let fields = lineage.as_object().expect("an object");
     // Parquet has a column for each measure; see the next test.
-    let expected: BTreeSet<&str> = top.keys().chain(lineage.keys()).map(String::as_str).collect();
+    let expected: BTreeSet<&str> = top.keys().chain(fields.keys()).map(String::as_str).collect();
     let schema = Columns::new(lineage(reasoned())).schema();
     let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, expected);
