@@ -62,8 +62,8 @@ fn row_groups_are_bounded_by_rows_and_bytes() {
 fn every_field_of_a_sample_has_its_column() {
     let mut fields = serde_json::to_value(sample(0)).expect("a sample");
     let top = fields.as_object_mut().expect("an object");
-    let lineage = top.remove("lineage").expect("the lineage");
-    let fields = lineage.as_object().expect("an object");
+    let fields = top.remove("lineage").expect("the lineage");
+    let fields = fields.as_object().expect("an object");
     // Parquet has a column for each measure; see the next test.
     let expected: BTreeSet<&str> = top.keys().chain(fields.keys()).map(String::as_str).collect();
     let schema = Columns::new(lineage(reasoned())).schema();
