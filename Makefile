@@ -53,13 +53,18 @@ runtime/clients: tests/clients/requirements.txt
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes \
 		--requirement $< || echo "   NOTE: they cannot be installed on this machine"
 
-bench: setup runtime/bench-venv ## run the benchmarks, the Python pipeline beside ours
+bench: setup runtime/bench-venv/ok ## run all benchmarks, with Python beside ours
 	@$(TIMED) bench cargo bench --locked
 
-runtime/bench-venv: benches/requirements.txt
+# `ok` is touched last, so that an environment that was left half made is made anew.
+BENCH_PIP = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check
+runtime/bench-venv/ok: benches/requirements.txt benches/requirements-peers.txt
 	@echo "== bench: a Python environment with the packages of benches/requirements.txt"
-	@rm -rf $@ && python3 -m venv $@
-	@$@/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(BENCH_PIP) --requirement $<
+	@sed 's/#.*//' benches/requirements-peers.txt | while read -r package; do test -z "$$package" || \
+		$(BENCH_PIP) "$$package" </dev/null || echo "   NOTE: no $$package on this machine: search_peers goes without it"; done
+	@touch $@
 
 # Environments of the recipes (docs/training.md). torch with its libraries is 4.3 GB and there once for all of them.
 TRAINERS := datasets webdataset trl llamafactory swift

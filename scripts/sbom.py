@@ -2,13 +2,12 @@
 Cargo.lock that the host's build needs, with licence, checksum and what it depends on; and the run-time parts of
 scripts/parts.json. Equal inputs give equal bytes.
 
-python3 scripts/sbom.py [FILE]
+python3 scripts/sbom.py [FILE]    (Python 3.11 or newer)
 """
 
 import json
 import subprocess
 import sys
-import tomllib
 import uuid
 from pathlib import Path
 
@@ -93,10 +92,19 @@ def run_time_parts():
     ]
 
 
+def locked_checksums(lock):
+    """The checksum, None of a crate of this repository, by name and version."""
+    try:
+        # Python 3.11 has it first; set-up and its tests, which import this file, take 3.9.
+        import tomllib
+    except ImportError:
+        sys.exit("sbom.py reads Cargo.lock with tomllib: it takes Python 3.11 or newer")
+    return {(one["name"], one["version"]): one.get("checksum") for one in tomllib.loads(lock)["package"]}
+
+
 def document():
     metadata = cargo_metadata()
-    lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
-    checksums = {(one["name"], one["version"]): one.get("checksum") for one in lock}
+    checksums = locked_checksums((ROOT / "Cargo.lock").read_text())
     packages = {package["id"]: package for package in metadata["packages"]}
     needs, root = built(metadata), metadata["resolve"]["root"]
     crates = sorted((one for one in needs if one != root), key=lambda one: reference(packages[one]))

@@ -1,3 +1,4 @@
+import sys
 import unittest
 
 import sbom
@@ -25,6 +26,16 @@ class Built(unittest.TestCase):
         self.assertEqual(found["purl"], "pkg:cargo/x@1.2.3")
         self.assertEqual(found["licenses"], [{"expression": "MIT OR Apache-2.0"}])
         self.assertEqual(found["hashes"], [{"alg": "SHA-256", "content": "00ff"}])
+
+    def test_checksums_come_from_the_lock_file(self):
+        lock = '[[package]]\nname = "x"\nversion = "1"\nchecksum = "00ff"\n[[package]]\nname = "own"\nversion = "2"\n'
+        if sys.version_info < (3, 11):
+            with self.assertRaisesRegex(SystemExit, "3.11"):
+                sbom.locked_checksums(lock)
+            why = "this Python has no tomllib, sbom.py takes 3.11"
+            print(f"\nSKIPPED: reading Cargo.lock: {why}", file=sys.stderr)
+            self.skipTest(why)
+        self.assertEqual(sbom.locked_checksums(lock), {("x", "1"): "00ff", ("own", "2"): None})
 
 
 if __name__ == "__main__":

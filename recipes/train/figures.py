@@ -48,10 +48,13 @@ def interval(values: list[tuple[str, float]], seed: int = 0, draws: int = DRAWS)
 
 
 def paired(scores: list[dict], one: str, other: str, value: Callable[[dict], float]) -> list[tuple[str, float]]:
-    """(photo, difference of the value under two conditions) of each answer that has both."""
+    """(photo, difference of the value under two conditions) of each answer that has both.
+
+    Only scores of one fold are compared: another fold scores an answer of the training photos, too, with other weights.
+    """
     under = defaultdict(dict)
     for score in scores:
-        under[score["id"]][score["condition"]] = score
+        under[score["fold"], score["id"]][score["condition"]] = score
     return [
         (both[one]["photo"], value(both[one]) - value(both[other]))
         for both in under.values()

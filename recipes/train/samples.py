@@ -67,8 +67,8 @@ def derange(photos: list[str], seed: int) -> dict[str, str]:
     while True:
         others = photos[:]
         draw.shuffle(others)
-        if all(one != other for one, other in zip(photos, others, strict=True)):
-            return dict(zip(photos, others, strict=True))
+        if all(one != other for one, other in zip(photos, others)):
+            return dict(zip(photos, others))
 
 
 def candidates(sample: Sample, pool: list[str], others: int, seed: int, always: str | None = None) -> list[str]:

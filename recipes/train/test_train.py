@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from figures import chance, figures, first, interval, rank, table
+from figures import chance, figures, first, interval, paired, rank, table
 from mix import read, write
 from samples import Sample, batches, candidates, derange, folds, read_llava
 
@@ -103,7 +103,7 @@ class Figures(unittest.TestCase):
     def test_figures_compare_the_same_answers(self):
         scores = []
         for place in range(12):
-            base = {"id": str(place), "photo": f"{place // 2}.jpg"}
+            base = {"fold": 0, "id": str(place), "photo": f"{place // 2}.jpg"}
             scores.append(base | {"condition": "matched", "losses": [1.0, 2.0, 3.0, 4.0], "assigned": 1})
             scores.append(base | {"condition": "shuffled", "losses": [1.5, 1.0, 3.0, 4.0], "assigned": 1})
             scores.append(base | {"condition": "blind", "losses": [3.0], "assigned": None})
@@ -115,6 +115,17 @@ class Figures(unittest.TestCase):
         self.assertEqual((found["chance"], found["photos"]["blind"]), (0.25, 6))
         self.assertEqual(chance([{"losses": [1.0] * 10}]), 0.1)
         self.assertIn("| held out | matched | 12 | 1.000 [1.000, 1.000] | 100 % [100, 100] |", table({"held out": found}))
+
+    def test_an_answer_is_compared_within_its_fold(self):
+        scores = [
+            {"fold": fold, "id": "a", "photo": "a.jpg", "condition": condition, "losses": [loss]}
+            for fold, both in enumerate([(1.0, 2.0), (5.0, 9.0)])
+            for condition, loss in zip(("matched", "shuffled"), both)
+        ]
+        found = paired(scores[:3], "matched", "shuffled", lambda score: score["losses"][0])
+        self.assertEqual(found, [("a.jpg", -1.0)], "the second fold has one condition")
+        found = paired(scores, "matched", "shuffled", lambda score: score["losses"][0])
+        self.assertEqual(found, [("a.jpg", -1.0), ("a.jpg", -4.0)])
 
 
 class Mixing(unittest.TestCase):

@@ -145,9 +145,11 @@ class Training:
         per_epoch = math.ceil(len(training) / args.batch)
         steps = args.epochs * per_epoch
         warm = max(1, round(0.03 * steps))
+        # A training of one step is over with its warm-up, and the curve is asked once more after it.
+        after = max(1, steps - warm)
         curve = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
-            lambda step: (step + 1) / warm if step < warm else (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2,
+            lambda step: (step + 1) / warm if step < warm else (1 + math.cos(math.pi * (step - warm) / after)) / 2,
         )
         path = args.out / f"fold-{fold}-{condition}.pt"
         epoch, history = 0, []

@@ -90,6 +90,8 @@ def main() -> None:
     parser.add_argument("--found", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.dataset, args.photos = args.dataset.resolve(), args.photos.resolve()
+    # Each line runs in a folder of its own, where a relative path would lead elsewhere.
+    args.environments = args.environments.resolve()
     if args.load is not None:
         try:
             load(args.load, args.dataset, args.photos, args.found)

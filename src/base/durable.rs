@@ -122,19 +122,43 @@ pub fn put(temporary: &Path, path: &Path) -> io::Result<()> {
 
 /// Puts a folder whose files are on the disk in the place of `path`. Where the system can exchange
 /// two names in one step, a reader meets the old folder or the new one; elsewhere there is a moment
-/// with neither. The old one is removed.
+/// with neither, in which the old one stands beside it as `.NAME.old`. The old one is removed; where
+/// that fails, the new one is in its place all the same.
 pub fn put_folder(temporary: &Path, path: &Path) -> io::Result<()> {
     if !path.exists() {
         return put(temporary, path);
     }
     if !exchange(temporary, path)? {
-        fs_err::remove_dir_all(path)?;
-        return put(temporary, path);
+        return replace(temporary, path);
     }
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }
-    fs_err::remove_dir_all(temporary)
+    discard(temporary);
+    Ok(())
+}
+
+/// Puts a folder in the place of another one that is moved out of the way, and back if need be.
+fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let old = path.with_file_name(format!(".{name}.old"));
+    // What a killed process left. Where it cannot go, the next step fails and loses nothing.
+    discard(&old);
+    put(path, &old)?;
+    if let Err(error) = put(temporary, path) {
+        // The first error is the one to tell; the old folder stands under one name or the other.
+        let _ = put(&old, path);
+        return Err(error);
+    }
+    discard(&old);
+    Ok(())
+}
+
+/// Removes what nobody needs any more. What stays is only untidy.
+fn discard(path: &Path) {
+    if fs_err::remove_dir_all(path).is_err() {
+        let _ = fs_err::remove_file(path);
+    }
 }
 
 /// Whether two names were exchanged in one step; not where the file system cannot.
@@ -210,6 +234,21 @@ mod tests {
             assert_eq!(names(&path), [content]);
             assert_eq!(names(folder.path()), ["a"]);
         }
+    }
+
+    #[test]
+    fn without_an_exchange_of_names_the_old_folder_goes_last() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let (path, temporary) = (folder.path().join("a"), folder.path().join(".a.partial"));
+        fs_err::create_dir(&path).expect("made");
+        write(&path.join("old"), b"x").expect("written");
+        replace(&temporary, &path).expect_err("there is no new folder");
+        assert_eq!((names(&path), names(folder.path())), (vec!["old".into()], vec!["a".into()]));
+        fs_err::create_dir_all(folder.path().join(".a.old/left")).expect("made");
+        fs_err::create_dir(&temporary).expect("made");
+        write(&temporary.join("new"), b"x").expect("written");
+        replace(&temporary, &path).expect("in place");
+        assert_eq!((names(&path), names(folder.path())), (vec!["new".into()], vec!["a".into()]));
     }
 
     #[cfg(unix)]

@@ -17,6 +17,9 @@ use crate::measure::keep::{Keep, MAX_EXPRESSIONS};
 /// The most splits, and the most categories with a share.
 const MAX_SHARES: usize = 64;
 
+/// Names of splits whose files could not be told from those that tell about an export.
+const RESERVED: [&str; 4] = ["manifest", "dataset_info", "croissant", "readme"];
+
 /// Which exports to write.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,8 +98,10 @@ impl ExportConfig {
         checks.require(total < 1.0, "export.splits (sum)", total, "less than 1, for `train`");
         for Share { name, .. } in shares {
             let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-            let fits = name != TRAIN && name.len() <= 32 && name.bytes().all(plain);
-            let expected = "a name of small letters, digits and `_` that is not `train`";
+            let free = name != TRAIN && !RESERVED.contains(&&*name);
+            let fits = free && name.len() <= 32 && name.bytes().all(plain);
+            let expected = "a name of small letters, digits and `_` that is not `train`, \
+                            `manifest`, `dataset_info`, `croissant` or `readme`";
             checks.require(fits, "export.splits", name, expected);
         }
     }
@@ -232,7 +237,7 @@ mod tests {
         let mut config = Config::default();
         config.export.formats = vec![ExportFormat::Llava; 2];
         config.export.splits =
-            vec!["train=0.5".into(), "a=0.6".into(), "b".into(), "../x=0.1".into()];
+            vec!["train=0.5".into(), "manifest=0.6".into(), "b".into(), "../x=0.1".into()];
         config.export.mix = vec!["x=2".into()];
         config.export.shard_mib = 0;
         config.export.license = Some("CC BY: 4".into());
@@ -240,6 +245,7 @@ mod tests {
         for part in [
             "export.formats (count) is 2, must be 1 to 9, each once",
             "export.splits is train,",
+            "export.splits is manifest,",
             "export.splits is b,",
             "export.splits is ../x,",
             "export.splits (sum) is 1.2",

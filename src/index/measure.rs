@@ -19,6 +19,10 @@ const ENOUGH: f64 = 0.9995;
 /// From here on a neighbour is the query itself, or a copy of it: finding it says nothing.
 const SELF: f32 = 1.0 - 1e-6;
 
+/// Copies of a query in the index beyond which it is left out. They stand before its neighbours, so
+/// that a search has to go past them to be compared, and is wider for it than it is in use.
+const COPIES: usize = 32;
+
 /// Rows compared with all queries in one step.
 const STEP_ROWS: usize = 16_384;
 
@@ -33,8 +37,11 @@ pub struct Measurement {
     queries: Vec<Vec<f32>>,
     /// Vectors that are added right after.
     held_back: usize,
-    /// The similarities of each query's nearest vectors, most similar first.
+    /// The similarities of each query's nearest vectors, most similar first; none for one that is
+    /// left out.
     truth: Vec<Vec<f32>>,
+    /// How often each query itself or a copy of it is in the index.
+    copies: Vec<usize>,
     next_row: usize,
     curve: Vec<(usize, f64)>,
     /// Queries searched with the width that is tried now, and what they found.
@@ -48,9 +55,9 @@ impl Measurement {
     /// itself, though its neighbours are found more often than those of others.
     pub fn new(of: Modality, mut queries: Vec<Vec<f32>>) -> Self {
         queries.truncate(SAMPLE);
-        let truth = vec![Vec::new(); queries.len()];
+        let (truth, copies) = (vec![Vec::new(); queries.len()], vec![0; queries.len()]);
         let (held_back, curve) = (0, Vec::new());
-        Self { of, queries, held_back, truth, next_row: 0, curve, searched: 0, found: 0 }
+        Self { of, queries, held_back, truth, copies, next_row: 0, curve, searched: 0, found: 0 }
     }
 
     /// The whole measurement at once; the index keeps what it gives. An exact index has nothing to
@@ -95,13 +102,24 @@ impl Measurement {
 
     /// Takes the rows into the truth.
     fn compare(&mut self, graph: &UsearchIndex, rows: Range<usize>) {
-        let queries: Vec<&[f32]> = self.queries.iter().map(Vec::as_slice).collect();
-        // One more, because the query itself may be among them.
-        let near = graph.near_rows(&queries, rows, COMPARED + 1);
-        for (truth, near) in self.truth.iter_mut().zip(near) {
-            truth.extend(near.into_iter().filter(|similarity| *similarity < SELF));
-            truth.sort_unstable_by(|a, b| b.total_cmp(a));
-            truth.truncate(COMPARED);
+        let mut open: Vec<usize> = (0..self.queries.len()).collect();
+        // One more, because the query itself may be among them, and once again with more for those
+        // few whose copies take the places of their neighbours.
+        for more in [1, COPIES] {
+            let queries: Vec<&[f32]> = open.iter().map(|at| self.queries[*at].as_slice()).collect();
+            let near = graph.near_rows(&queries, rows.clone(), COMPARED + more);
+            for (at, near) in std::mem::take(&mut open).into_iter().zip(near) {
+                let copies = near.iter().filter(|similarity| **similarity >= SELF).count();
+                if copies > more && more < COPIES {
+                    open.push(at);
+                    continue;
+                }
+                self.copies[at] += copies;
+                let truth = &mut self.truth[at];
+                truth.extend(near.into_iter().filter(|similarity| *similarity < SELF));
+                truth.sort_unstable_by(|a, b| b.total_cmp(a));
+                truth.truncate(if self.copies[at] > COPIES { 0 } else { COMPARED });
+            }
         }
     }
 
@@ -109,8 +127,9 @@ impl Measurement {
         let part = self.searched..self.queries.len().min(self.searched + STEP_QUERIES);
         self.searched = part.end;
         for at in part {
-            let hits = graph.search_width(&self.queries[at], COMPARED + 1, width)?;
             let Some(last) = self.truth[at].last() else { continue };
+            let k = COMPARED + 1 + self.copies[at];
+            let hits = graph.search_width(&self.queries[at], k, width)?;
             let near = hits.iter().filter(|hit| (*last..SELF).contains(&hit.similarity));
             self.found += near.count().min(self.truth[at].len());
         }

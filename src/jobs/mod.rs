@@ -147,8 +147,20 @@ impl JobManager {
     /// # Errors
     /// `NoJob`, `WrongState`, `Busy`, `QueueFull`, `Stopping`, or the store's.
     pub async fn resume(&self, id: &str) -> Result<JobRecord, ManagerError> {
+        self.resume_for(id, None).await
+    }
+
+    /// As [`JobManager::resume`], counted for its new owner.
+    ///
+    /// # Errors
+    /// As [`JobManager::resume`], and `OwnerQueueFull`.
+    pub async fn resume_for(
+        &self,
+        id: &str,
+        owner: Option<JobOwner>,
+    ) -> Result<JobRecord, ManagerError> {
         let (id, limit) = (id.to_owned(), self.inner.options.max_queued);
-        self.queue(move |store| store.resume(&id, limit)).await
+        self.queue(move |store| store.resume(&id, owner.as_ref(), limit)).await
     }
 
     /// Ends a job: at once where it waits; else it finishes what is in flight, within a grace, and
@@ -255,8 +267,8 @@ impl JobManager {
             if let Err(error) = fs_err::remove_dir_all(away) {
                 tracing::warn!("a deleted run is not gone yet: {error}");
             }
-            if let Err(error) = retention::sweep_libraries(&inner) {
-                tracing::warn!("a library that no job needs is not gone yet: {error}");
+            if let Err(error) = retention::sweep_inputs(&inner) {
+                tracing::warn!("a library or seeds that no job needs are not gone yet: {error}");
             }
         })
         .await

@@ -12,19 +12,22 @@ pub enum DataPart {
     Runs,
     /// The library as each job began.
     Libraries,
+    /// The seeds that requests gave to jobs.
+    Seeds,
     /// The databases and the library's index.
     Databases,
 }
 
 impl DataPart {
     /// Every part.
-    pub const ALL: [Self; 3] = [Self::Runs, Self::Libraries, Self::Databases];
+    pub const ALL: [Self; 4] = [Self::Runs, Self::Libraries, Self::Seeds, Self::Databases];
 
     /// A name for labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Runs => "runs",
             Self::Libraries => "libraries",
+            Self::Seeds => "seeds",
             Self::Databases => "databases",
         }
     }
@@ -39,7 +42,7 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
-/// A library that is younger may belong to a job that is just being submitted.
+/// A library, or seeds, that are younger may belong to a job that is just being submitted.
 const YOUNG: Duration = Duration::from_secs(3600);
 
 impl JobManager {
@@ -50,7 +53,8 @@ impl JobManager {
     pub async fn disk_use(&self) -> Result<Vec<(DataPart, u64)>, ManagerError> {
         let inner = self.inner.clone();
         blocking(move || {
-            let parts = [DataPart::Runs, DataPart::Libraries].map(|part| (part, part.name()));
+            let parts = [DataPart::Runs, DataPart::Libraries, DataPart::Seeds];
+            let parts = parts.map(|part| (part, part.name()));
             let mut found =
                 parts.map(|(part, name)| (part, bytes_below(&inner.data.join(name)))).to_vec();
             let files = entries(&inner.data).into_iter().filter(|entry| entry.path().is_file());
@@ -150,9 +154,10 @@ fn is_done(jobs: &[JobRecord]) -> bool {
     exported && jobs.iter().all(|job| job.state == JobState::Succeeded)
 }
 
-/// Removes the libraries that no job was begun with.
-pub(super) fn sweep_libraries(inner: &Inner) -> Result<(), ManagerError> {
-    for entry in entries(&inner.data.join(DataPart::Libraries.name())) {
+/// Removes the libraries and the seeds that no job was begun with.
+pub(super) fn sweep_inputs(inner: &Inner) -> Result<(), ManagerError> {
+    let folders = [DataPart::Libraries, DataPart::Seeds];
+    for entry in folders.iter().flat_map(|part| entries(&inner.data.join(part.name()))) {
         let modified = entry.metadata().and_then(|file| file.modified());
         let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -76,7 +76,9 @@ pub fn remember(
     let mut files = vec![folder.report()];
     for SinkSummary { path, .. } in &exported.written {
         if path.ends_with(MANIFEST) {
-            files.extend(Manifest::read(path)?.data().map(|file| path.with_file_name(&file.path)));
+            // Photos and papers can be changed or lost as rows can.
+            let manifest = Manifest::read(path)?;
+            files.extend(manifest.files.iter().map(|file| path.with_file_name(&file.path)));
         }
         files.push(path.clone());
     }

@@ -10,7 +10,7 @@ use crate::config::{Config, Draws};
 use crate::dataset::Photos;
 use crate::dataset::record::Sample;
 use crate::dataset::sink::{
-    self, ExportFormat, ExtraColumns, MeasureColumn, Photo, Sink, SinkSummary,
+    self, ExportFormat, ExtraColumns, MANIFEST, MeasureColumn, Photo, Sink, SinkSummary,
 };
 use crate::dataset::store::{SampleContext, StampedPhoto, Store};
 use crate::image::{Format, ImageLimits};
@@ -42,8 +42,8 @@ pub struct Exported {
 ///
 /// # Errors
 /// The run has no matches or answers yet, an expression looks at a measure that the run has not
-/// taken, a sample is not fit for a format, or a file cannot be written; what was exported before is
-/// then still there.
+/// taken, a sample is not fit for a format, no photo can be had for a format that carries them, or a
+/// file cannot be written; what was exported before is then still there.
 pub fn export(
     folder: &RunFolder,
     store: &Store,
@@ -79,6 +79,7 @@ pub fn export(
         draws,
         sinks,
         figures: Figures::default(),
+        pictured: Figures::default(),
         left_out: LeftOut::default(),
     };
     let (mut counts, mut samples) = (keep.counts(), 0);
@@ -102,18 +103,20 @@ pub fn export(
     })?;
     writer.push(&held)?;
     let untaken = taken.untaken(&keep, samples);
-    let Writer { sinks, left_out, figures, .. } = writer;
+    let Writer { sinks, left_out, figures, pictured, .. } = writer;
     let mut exported = Exported { written: Vec::new(), keep: counts, untaken, left_out };
     if exported.keep.kept == 0 {
         // What they have begun goes with them.
         drop(sinks);
-        formats.iter().try_for_each(|format| withdraw(store, *format))?;
+        formats.iter().try_for_each(|format| withdraw(store, *format, &dataset))?;
     } else {
+        require_photos(&sinks, &exported.left_out, folder.path())?;
         for sink in sinks {
             let format = sink.format();
+            let figures = if sink.wants_photos() { &pictured } else { &figures };
             let mut closed = sink.close()?;
-            carding::put(&mut closed, &figures, store, &settings, config)?;
-            let earlier = place(store, format)?;
+            carding::put(&mut closed, figures, store, &settings, config)?;
+            let earlier = place(store, format, &dataset)?;
             let summary = closed.commit()?;
             // A file where a folder was, or the other way round.
             if let Some(path) = earlier.filter(|path| *path != summary.path) {
@@ -136,6 +139,8 @@ struct Writer<'a> {
     draws: Draws,
     sinks: Vec<Sink>,
     figures: Figures,
+    /// Of the samples whose photos are there, which are all that formats with photos hold.
+    pictured: Figures,
     left_out: LeftOut,
 }
 
@@ -157,6 +162,8 @@ impl Writer<'_> {
             self.left_out.samples += samples.len() as u64;
             let words = || format!("{}: {why}", first.image);
             self.left_out.first.get_or_insert_with(words);
+        } else {
+            self.pictured.add(samples);
         }
         let split = self.draws.split(&first.lineage.image_sha256);
         for sink in &mut self.sinks {
@@ -286,16 +293,76 @@ impl Taken {
     }
 }
 
+/// Refuses to put a folder without a row in the place of an export that had some. Photos that are
+/// all away are more often a disk that is not there than samples that are gone for good.
+fn require_photos(sinks: &[Sink], left_out: &LeftOut, run: &Path) -> Result<(), RunError> {
+    let bare = sinks.iter().find(|sink| sink.wants_photos() && sink.samples() == 0);
+    match bare.filter(|_| left_out.samples > 0) {
+        None => Ok(()),
+        Some(sink) => Err(RunError::NoPhotos {
+            path: run.to_owned(),
+            format: sink.format().name(),
+            samples: left_out.samples,
+            first: left_out.first.clone().unwrap_or_default(),
+        }),
+    }
+}
+
 /// Where a format was last written.
-fn place(store: &Store, format: ExportFormat) -> Result<Option<PathBuf>, DbError> {
+fn place(store: &Store, format: ExportFormat, dataset: &Path) -> Result<Option<PathBuf>, DbError> {
     let row = store.exports()?.into_iter().find(|row| row.name == format.name());
-    Ok(row.map(|row| row.path.into()))
+    Ok(row.and_then(|row| own_place(Path::new(&row.path), format, dataset)))
+}
+
+/// The place below `dataset` of an export that was kept as written to `path`. The path itself says
+/// nothing of where it is now: in a copied run it leads to the files of the run it was copied from,
+/// which are not this run's to remove.
+fn own_place(path: &Path, format: ExportFormat, dataset: &Path) -> Option<PathBuf> {
+    match path.ends_with(MANIFEST) {
+        true => Some(dataset.join(format.name()).join(MANIFEST)),
+        false => format.file_name().map(|name| dataset.join(name)),
+    }
 }
 
 /// Removes an earlier export, whose samples are all gone.
-fn withdraw(store: &Store, format: ExportFormat) -> Result<(), Error> {
-    if let Some(path) = place(store, format)? {
+fn withdraw(store: &Store, format: ExportFormat, dataset: &Path) -> Result<(), Error> {
+    if let Some(path) = place(store, format, dataset)? {
         sink::remove(&path)?;
     }
     Ok(store.remove_export(format.name())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::sink::SinkOptions;
+
+    #[test]
+    fn an_earlier_export_is_looked_for_in_the_runs_own_folder_alone() {
+        let dataset = Path::new("/copy/dataset");
+        let place = |path: &str, format| own_place(Path::new(path), format, dataset);
+        let llava = ExportFormat::Llava;
+        let file = place("/run/dataset/llava.json", llava);
+        assert_eq!(file, Some("/copy/dataset/llava.json".into()));
+        let folder = place("/run/dataset/llava/manifest.json", llava);
+        assert_eq!(folder, Some("/copy/dataset/llava/manifest.json".into()));
+        assert_eq!(place("/run/dataset/trl", ExportFormat::Trl), None);
+    }
+
+    #[test]
+    fn a_format_that_carries_photos_is_not_written_without_one() {
+        let folder = tempfile::tempdir().expect("temp dir");
+        let create = |format| {
+            Sink::create(format, folder.path(), &SinkOptions::default()).expect("a writable folder")
+        };
+        let sinks = [create(ExportFormat::Jsonl), create(ExportFormat::Swift)];
+        let mut left_out = LeftOut::default();
+        require_photos(&sinks, &left_out, folder.path()).expect("nothing was left out");
+        left_out = LeftOut { samples: 2, first: Some("a.jpg: gone".into()) };
+        let error = require_photos(&sinks, &left_out, folder.path()).expect_err("no photo");
+        assert_eq!(error.code(), "export_no_photos");
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        assert!(error.to_string().contains("`swift`"), "{error}");
+        require_photos(&sinks[..1], &left_out, folder.path()).expect("it carries none");
+    }
 }

@@ -61,6 +61,12 @@ pub enum RunError {
     NothingUsable { source: SourceError, nothing: Box<Nothing> },
     #[error(transparent)]
     Config(ConfigError),
+    #[error(
+        "{}: the photo of none of the {samples} samples can be had, so `{format}` would hold no row \
+         ({first}); nothing was written, and what was exported before is as it was: bring the photos \
+         back, or leave out the formats that carry them", path.display()
+    )]
+    NoPhotos { path: PathBuf, format: &'static str, samples: u64, first: String },
     #[error("hubness statistics in the store cannot be read: {message}; use a new --out folder")]
     Hubness { message: String },
 }
@@ -69,7 +75,9 @@ impl Failure for RunError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Folder(error) => error.kind(),
-            Self::StepMissing { .. } | Self::Hubness { .. } => ErrorKind::FailedPrecondition,
+            Self::StepMissing { .. } | Self::NoPhotos { .. } | Self::Hubness { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::NoSource => ErrorKind::InvalidInput,
             Self::NothingUsable { source, .. } => source.kind(),
             Self::Config(error) => error.kind(),
@@ -83,6 +91,7 @@ impl Failure for RunError {
             Self::NoSource => "no_source",
             Self::NothingUsable { source, .. } => source.code(),
             Self::Config(error) => error.code(),
+            Self::NoPhotos { .. } => "export_no_photos",
             Self::Hubness { .. } => "hubness_damaged",
         }
     }

@@ -166,13 +166,20 @@ fn parts(
     Ok(manifest.data().map(|file| (path.with_file_name(&file.path), root.clone())).collect())
 }
 
-/// An export under `export.keep` holds what was kept, and nothing is missing from it.
+/// An export under `export.keep` holds what was kept, but for what its manifest says was left out,
+/// and nothing else is missing from it.
 fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
     let KeepCounts { samples, kept, .. } = counts;
     let ExportRow { path, rows, .. } = export;
     let check =
         format!("{path} has {kept} of {samples} samples, the others kept back by export.keep");
-    let problem = (rows != kept).then(|| format!("{rows} rows were written"));
+    // A manifest that cannot be read is told of where its bytes are looked at.
+    let manifest = Path::new(path).ends_with(MANIFEST).then(|| Manifest::read(Path::new(path)));
+    let left_out = manifest.and_then(Result::ok).map_or(0, |manifest| manifest.left_out);
+    let problem = (rows.saturating_add(left_out) != *kept).then(|| match left_out {
+        0 => format!("{rows} rows were written"),
+        _ => format!("{rows} rows were written and {left_out} samples left out"),
+    });
     Finding::new(check, problem.into_iter().collect())
 }
 

@@ -1,6 +1,7 @@
 //! How much memory callers can make the server take, told at the start.
 
 use super::layers::FREE_BYTES;
+use super::routes::HEALTH_BYTES;
 use crate::config::Config;
 
 /// What HTTP/2 lets a client send on a connection before it is read, and what a connection takes
@@ -9,6 +10,10 @@ const CONNECTION_BYTES: u64 = (1 << 20) + (128 << 10);
 
 /// A message lies in memory as it came and as it was read.
 const COPIES: u64 = 2;
+
+/// A question to health: what it is read into, which the library for gRPC makes of this size, and
+/// the question.
+const QUESTION_BYTES: u64 = (8 << 10) + HEALTH_BYTES as u64;
 
 /// Two encoders with two lanes each hold `queue.max_queue_bytes`.
 const QUEUES: u64 = 4;
@@ -36,6 +41,11 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
         bound("messages", COPIES, limits.max_messages_bytes),
         bound("calls", COPIES.saturating_mul(calls), FREE_BYTES),
         bound("connections", connections, CONNECTION_BYTES),
+        bound(
+            "questions to health",
+            connections.saturating_mul(u64::from(limits.max_streams)),
+            QUESTION_BYTES,
+        ),
         bound("queues", QUEUES, queue),
         bound("files by path and address", 1, queue),
         bound("photos being decoded", decoders, config.image.limits.max_decoded_bytes),
@@ -68,6 +78,7 @@ mod tests {
         };
         assert_eq!(of(&config, "messages"), 1024);
         assert_eq!(of(&config, "connections"), 1170);
+        assert_eq!(of(&config, "questions to health"), (1040 * 256 * 9) >> 10);
         assert_eq!(of(&config, "queues"), 2048);
         assert_eq!(of(&config, "photos being decoded"), 1024);
         config.serve.limits.max_messages_bytes = 64 << 20;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tonic::Request;
 
+use super::auth::{Scope, out_of_scope};
 use super::callers::Account;
 use super::fault::Fault;
 use super::layers::{CallBytes, Deadline};
@@ -21,6 +22,7 @@ pub struct Call {
     bytes: Option<CallBytes>,
     origin: Origin,
     account: Option<Arc<Account>>,
+    may_spend: bool,
 }
 
 impl Call {
@@ -30,12 +32,21 @@ impl Call {
         let bytes = request.extensions().get::<CallBytes>().cloned();
         let origin = request.extensions().get::<Origin>().copied().unwrap_or_default();
         let account = request.extensions().get::<Arc<Account>>().cloned();
-        Self { began: Instant::now(), deadline, bytes, origin, account }
+        let may_spend = request.extensions().get::<Scope>() != Some(&Scope::Read);
+        Self { began: Instant::now(), deadline, bytes, origin, account, may_spend }
     }
 
     /// What the call's messages hold of the memory for messages; none without a port.
     pub fn bytes(&self) -> Option<CallBytes> {
         self.bytes.clone()
+    }
+
+    /// Whether the caller may have a language model asked by a method that otherwise only reads.
+    ///
+    /// # Errors
+    /// `API_KEY_SCOPE`.
+    pub fn may_spend(&self, what: &str) -> Result<(), Fault> {
+        if self.may_spend { Ok(()) } else { Err(out_of_scope(what)) }
     }
 
     /// When the client stops waiting.

@@ -48,13 +48,19 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// A fetcher with the configured limits.
+    /// A fetcher with the configured limits, of files that `budget_bytes`, the memory for all that
+    /// are fetched, can hold: a larger one would wait for what never comes.
     ///
     /// # Errors
     /// The TLS set-up of this machine cannot be used.
-    pub fn new(config: &UrlsConfig, max_file_bytes: u64) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        config: &UrlsConfig,
+        max_file_bytes: u64,
+        budget_bytes: u64,
+    ) -> Result<Self, reqwest::Error> {
         let lookup: Lookup = Arc::new(|name| Box::pin(system(name)));
-        Self::with_policy(config, max_file_bytes, is_public, lookup)
+        let whole_grains = budget_bytes / GRAIN * GRAIN;
+        Self::with_policy(config, max_file_bytes.min(whole_grains), is_public, lookup)
     }
 
     /// As [`Self::new`], by other rules about who may be asked.
@@ -105,8 +111,9 @@ impl Fetcher {
         }
         let told = response.content_length();
         self.within(told.unwrap_or(0))?;
-        let mut memory = vec![self.reserve(budget, told.unwrap_or(STEP)).await?];
-        let mut reserved = told.unwrap_or(STEP);
+        // Never for more than the largest file: there may be no memory for more.
+        let mut reserved = told.unwrap_or(STEP.min(self.max_bytes));
+        let mut memory = vec![self.reserve(budget, reserved).await?];
         let mut body = response.bytes_stream();
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await {
@@ -114,7 +121,8 @@ impl Fetcher {
             let length = (bytes.len() + piece.len()) as u64;
             self.within(length)?;
             if length > reserved {
-                let more = (length - reserved).max(STEP);
+                let more = (length - reserved).max(STEP).next_multiple_of(GRAIN);
+                let more = more.min(self.max_bytes - reserved);
                 memory.push(self.reserve(budget, more).await?);
                 reserved += more;
             }

@@ -56,10 +56,19 @@ async fn limits_hold_and_each_has_its_reason() {
 }
 
 #[tokio::test]
+async fn no_file_may_be_larger_than_the_memory_for_all() {
+    let config = UrlsConfig { max_bytes: 10 << 20, ..config() };
+    let bound = |file, budget| Fetcher::new(&config, file, budget).expect("client").max_bytes;
+    assert_eq!(bound(5 << 20, 20 << 20), 5 << 20);
+    assert_eq!(bound(50 << 20, 20 << 20), 10 << 20);
+    assert_eq!(bound(50 << 20, (1 << 20) + 1), 1 << 20);
+}
+
+#[tokio::test]
 async fn private_addresses_are_refused_by_number_and_by_name() {
     let base = server().await;
     let port = base.rsplit(':').next().expect("port").to_owned();
-    let fetcher = Fetcher::new(&config(), 5000).expect("client");
+    let fetcher = Fetcher::new(&config(), 5000, 1 << 20).expect("client");
     for uri in [
         format!("http://127.0.0.1:{port}/ok"),
         format!("http://localhost:{port}/ok"),

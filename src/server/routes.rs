@@ -16,8 +16,12 @@ use super::pb::job_service_server::JobServiceServer;
 use super::pb::matching_service_server::MatchingServiceServer;
 use super::services;
 
-/// The largest question to health or reflection.
+/// The largest question to reflection.
 const QUESTION_BYTES: usize = 16 << 10;
+
+/// The largest question to health, the name of a service. It takes no place of a call, so that
+/// nothing but the connections bounds how many there are.
+pub const HEALTH_BYTES: usize = 1 << 10;
 
 /// Health and reflection: what answers from the first moment on.
 ///
@@ -70,8 +74,7 @@ fn standard<H: Health>(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut routes = Routes::builder();
-    // Questions to both are names; health takes no place of a call, so that nothing else bounds it.
-    routes.add_service(health.max_decoding_message_size(QUESTION_BYTES));
+    routes.add_service(health.max_decoding_message_size(HEALTH_BYTES));
     routes.add_service(reflection().build_v1()?.max_decoding_message_size(QUESTION_BYTES));
     routes.add_service(reflection().build_v1alpha()?.max_decoding_message_size(QUESTION_BYTES));
     Ok(routes)

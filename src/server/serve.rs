@@ -1,13 +1,19 @@
 //! Running the service: listen, load, warm up, serve, drain.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::{Request, Response};
 use tokio::task::{JoinHandle, JoinSet};
+use tonic::body::Body;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
+use tower::Service;
+use tower::layer::{LayerFn, layer_fn};
+use tower::util::BoxCloneService;
 
 use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
@@ -88,6 +94,22 @@ fn build_info(app: &App) -> BuildInfo {
     }
 }
 
+/// A service of which only what it takes and gives is known.
+type Erased = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
+
+/// Hides what the layers below are made of. A layer's type holds the types of all below it, and of
+/// a dozen the compiler needs minutes to see, again and again, that they may move between threads.
+fn erased<S>() -> LayerFn<fn(S) -> Erased>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    layer_fn(|inner| Erased::new(inner))
+}
+
 /// Opens the port and answers health and reflection there.
 async fn open<H: Health>(
     config: &Config,
@@ -120,14 +142,20 @@ async fn open<H: Health>(
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .layer(ObserveLayer::new(metrics.clone(), METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
-        .layer(ConnectionLayer::new(places, idle))
+        .layer(erased())
         .layer(AuthLayer::new(ring))
+        // Inside the keys: who has none is not at work, however often it calls.
+        .layer(ConnectionLayer::new(places, idle))
+        .layer(erased())
         .layer(QuotaLayer::new(accounts, proxies, METHODS, idle))
         .layer(CallLimitLayer::new(calls.max_requests, calls.max_watches, idle))
+        .layer(erased())
         .layer(SilenceLayer::new(idle))
         .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))
+        .layer(erased())
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
         .layer(ExplainLayer)
+        .layer(erased())
         .layer(PanicLayer)
         .layer(switch.clone());
     let early = routes::early(service).map_err(ServerError::from)?;

@@ -145,9 +145,10 @@ fn open_roots(config: &Config) -> Result<Option<Arc<ImageRoots>>, Error> {
 fn image_loader(config: &Config, roots: Option<Arc<ImageRoots>>) -> Result<ImageLoader, Error> {
     let max_file = config.image.limits.max_file_bytes;
     let urls = &config.serve.urls;
-    let fetcher = urls.enabled.then(|| Fetcher::new(urls, max_file)).transpose();
+    let budget = config.serve.queue.max_queue_bytes as u64;
+    let fetcher = urls.enabled.then(|| Fetcher::new(urls, max_file, budget)).transpose();
     let fetcher = fetcher.map_err(ServerError::Fetcher)?;
-    Ok(ImageLoader::new(roots, fetcher, max_file, config.serve.queue.max_queue_bytes as u64))
+    Ok(ImageLoader::new(roots, fetcher, max_file, budget))
 }
 
 fn open_jobs(

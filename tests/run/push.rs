@@ -110,6 +110,19 @@ fn a_push_that_breaks_off_leaves_the_hub_as_it_was_and_goes_on() {
 }
 
 #[test]
+fn a_commit_whose_answer_is_lost_is_looked_for() {
+    let place = Place::new("export.formats = [\"swift\"]\n");
+    place.hub.hub().commit_fault = Some(false);
+    let (code, told) = place.push(&options(None)).expect_err("no answer");
+    assert_eq!(code, "push_unclear");
+    assert!(told.contains("may or may not have been changed"), "{told}");
+    place.hub.hub().commit_fault = Some(true);
+    let told = place.push(&options(None)).expect("the commit stands");
+    assert!(told.contains("already"), "{told}");
+    assert_eq!(place.hub.hub().branches["main"], files(&place.folder("swift")));
+}
+
+#[test]
 fn a_later_push_removes_what_the_earlier_one_put_there_and_nothing_else() {
     let place = Place::new("export.formats = [\"webdataset\", \"trl\"]\n");
     let (code, told) = place.push(&options(None)).expect_err("which one?");

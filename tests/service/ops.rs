@@ -215,11 +215,11 @@ async fn keys_scope_what_a_caller_may_do() {
     let (reader, writer) = (new("reader", "read"), new("writer", "write"));
     let server = Server::start(&["--api-keys", &file.to_string_lossy()]);
     let mut client = InstructionServiceClient::new(server.connect().await);
+    let bearer = |key: &str| MetadataValue::try_from(format!("Bearer {key}")).expect("ASCII");
     let list = |key: Option<&str>| {
         let mut request = Request::new(pb::ListInstructionsRequest::default());
         if let Some(key) = key {
-            let bearer = MetadataValue::try_from(format!("Bearer {key}")).expect("ASCII");
-            request.metadata_mut().insert("authorization", bearer);
+            request.metadata_mut().insert("authorization", bearer(key));
         }
         request
     };
@@ -229,8 +229,7 @@ async fn keys_scope_what_a_caller_may_do() {
             instruction_id: id.into(),
             instruction: Some(instruction),
         });
-        let bearer = MetadataValue::try_from(format!("Bearer {key}")).expect("ASCII");
-        request.metadata_mut().insert("authorization", bearer);
+        request.metadata_mut().insert("authorization", bearer(key));
         request
     };
     let status = client.list_instructions(list(None)).await.expect_err("no key");
@@ -246,6 +245,18 @@ async fn keys_scope_what_a_caller_may_do() {
         (status.code(), reason(&status).as_str()),
         (Code::PermissionDenied, "API_KEY_SCOPE")
     );
+    // Nor may it have a language model asked by a method that otherwise only reads.
+    let check = pb::Checks { kinds: vec![pb::CheckKind::Llm.into()] };
+    let query = pb::MatchQuery { caption: "A dog runs.".into(), ..Default::default() };
+    let mut asking = Request::new(pb::MatchRequest {
+        queries: vec![query],
+        options: Some(pb::MatchOptions { check: Some(check), ..Default::default() }),
+        ..Default::default()
+    });
+    asking.metadata_mut().insert("authorization", bearer(&reader));
+    let mut matching = MatchingServiceClient::new(server.connect().await);
+    let status = matching.r#match(asking).await.expect_err("may not spend");
+    assert_eq!(reason(&status), "API_KEY_SCOPE");
     client.create_instruction(create(&writer, "a")).await.expect("may write");
     assert!(!server.log().contains(&writer), "a key was logged");
 }

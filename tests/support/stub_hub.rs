@@ -32,6 +32,8 @@ pub struct Hub {
     pub uploads_left: Option<usize>,
     /// Uploads that begin with a 503 and pass when they are tried again.
     pub hiccups: usize,
+    /// Commits are answered with 500, and made (true) or not.
+    pub commit_fault: Option<bool>,
     /// Large files go in parts of this size.
     pub part_size: Option<usize>,
     parts: BTreeMap<(String, usize), Vec<u8>>,
@@ -124,7 +126,15 @@ async fn answer(
             true => StatusCode::OK.into_response(),
             false => missing(),
         },
-        ("POST", ["api", "datasets", _, _, "commit", branch]) => commit(&mut hub, branch, &body),
+        ("POST", ["api", "datasets", _, _, "commit", branch]) => match hub.commit_fault {
+            None => commit(&mut hub, branch, &body),
+            Some(made) => {
+                if made {
+                    _ = commit(&mut hub, branch, &body);
+                }
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        },
         _ => missing(),
     }
 }

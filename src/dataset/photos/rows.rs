@@ -12,6 +12,9 @@ use super::pool::Pool;
 /// out of order.
 const WINDOW: usize = 64;
 
+/// The most bytes of them. Those of a reader that holds more are not kept.
+const WINDOW_BYTES: usize = 32 << 20;
+
 static POOL: Pool<Cursor> = Pool::new(4);
 
 /// A column of one row group, read up to some row.
@@ -27,6 +30,8 @@ struct Cursor {
     next: u64,
     /// The rows before that one.
     window: VecDeque<Option<ByteArray>>,
+    /// Their bytes.
+    held: usize,
 }
 
 impl Cursor {
@@ -60,7 +65,7 @@ impl Cursor {
             return Err(general(format!("its column `{}` holds lists", descriptor.path())));
         }
         let (defined, window) = (descriptor.max_def_level(), VecDeque::new());
-        Ok(Self { file, column, first, end, values, defined, next: first, window })
+        Ok(Self { file, column, first, end, values, defined, next: first, window, held: 0 })
     }
 
     fn distance(&self, row: u64) -> Option<u64> {
@@ -75,7 +80,7 @@ impl Cursor {
             let far = ahead - WINDOW as u64 / 2;
             self.values.skip_records(far as usize)?;
             self.next += far;
-            self.window.clear();
+            self.forget();
         }
         while self.next <= row {
             let (mut levels, mut values) = (Vec::new(), Vec::new());
@@ -85,14 +90,31 @@ impl Cursor {
                 let reason = format!("it ends before row {}", row + 1);
                 return Err(ParquetError::General(reason));
             }
-            if self.window.len() == WINDOW {
-                self.window.pop_front();
-            }
-            self.window.push_back(values.pop());
+            self.hold(values.pop());
             self.next += 1;
         }
         let back = (self.next - row) as usize;
-        Ok(self.window.get(self.window.len() - back).cloned().flatten())
+        let found = self.window.get(self.window.len() - back).cloned().flatten();
+        if self.held > WINDOW_BYTES {
+            self.forget();
+        }
+        Ok(found)
+    }
+
+    /// Keeps a value, and as many of those before it as there is room for.
+    fn hold(&mut self, value: Option<ByteArray>) {
+        let bytes = |value: Option<&ByteArray>| value.map_or(0, ByteArray::len);
+        self.held += bytes(value.as_ref());
+        self.window.push_back(value);
+        while self.window.len() > WINDOW || self.held > WINDOW_BYTES && self.window.len() > 1 {
+            let oldest = self.window.pop_front().flatten();
+            self.held -= bytes(oldest.as_ref());
+        }
+    }
+
+    fn forget(&mut self) {
+        self.window.clear();
+        self.held = 0;
     }
 }
 

@@ -11,6 +11,9 @@ const BLOCK: u64 = 512;
 /// The longest name or extended header of a member, in bytes: what is held to read one.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 
+/// No member is so long, in bytes: a tar is no longer than what a signed number counts.
+const LONGEST: u64 = 1 << 60;
+
 /// Small, since what stands between two headers is mostly passed over.
 const BUFFER: usize = 1 << 13;
 
@@ -159,6 +162,10 @@ impl Members {
                     self.expect(len);
                     self.pass_data()?;
                 }
+                _ if pax.unsound => {
+                    self.lost = true;
+                    return Err(TarFault::Damaged { at: header_at });
+                }
                 kind => {
                     let name = pax.path.or(long_name);
                     let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
@@ -288,6 +295,8 @@ impl Members {
 struct Pax {
     path: Option<Vec<u8>>,
     size: Option<u64>,
+    /// It tells a size that no member has.
+    unsound: bool,
 }
 
 impl Pax {
@@ -296,7 +305,11 @@ impl Pax {
         for extension in PaxExtensions::new(bytes).flatten() {
             match extension.key_bytes() {
                 b"path" => pax.path = Some(extension.value_bytes().to_owned()),
-                b"size" => pax.size = extension.value().ok().and_then(|size| size.parse().ok()),
+                b"size" => {
+                    let told = extension.value().ok().and_then(|size| size.parse::<u64>().ok());
+                    pax.size = told.filter(|len| *len < LONGEST);
+                    pax.unsound = pax.size.is_none();
+                }
                 _ => {}
             }
         }
@@ -313,6 +326,5 @@ pub(super) fn sound_size(header: &Header) -> Option<u64> {
         |(at, byte): (usize, &u8)| u32::from(if SUM.contains(&at) { b' ' } else { *byte });
     let sum: u32 = bytes.iter().enumerate().map(counted).sum();
     let sound = header.cksum().is_ok_and(|told| told == sum);
-    // A tar is no longer than what a signed number counts.
-    sound.then(|| header.entry_size().ok()).flatten().filter(|len| *len < 1 << 60)
+    sound.then(|| header.entry_size().ok()).flatten().filter(|len| *len < LONGEST)
 }

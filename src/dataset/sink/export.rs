@@ -51,6 +51,11 @@ impl Sink {
         self.format.wants_photos(&self.options)
     }
 
+    /// Samples added so far.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
     /// Adds the samples of one photo, in the order of their ranks: one row each, or one together.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! An export that is a folder: shards, photos and papers, put in place together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{FileEntry, MANIFEST, Manifest, PHOTOS, SplitCounts};
@@ -19,6 +19,8 @@ pub(super) struct Folder {
     manifest: Manifest,
     /// The name of each item's photo that is here, by the item's fingerprint.
     photos: HashMap<u128, String>,
+    /// Fingerprints of their names in small letters: on some disks case does not count.
+    taken: HashSet<u128>,
 }
 
 struct Shard {
@@ -47,8 +49,9 @@ impl Folder {
             rated,
             files: Vec::new(),
         };
-        let (open, photos) = (BTreeMap::new(), HashMap::new());
-        Ok(Self { path, staging, format, options: options.clone(), open, manifest, photos })
+        let (open, photos, taken) = (BTreeMap::new(), HashMap::new(), HashSet::new());
+        let options = options.clone();
+        Ok(Self { path, staging, format, options, open, manifest, photos, taken })
     }
 
     pub fn push(&mut self, record: &Record<'_>) -> Result<(), SinkError> {
@@ -116,7 +119,11 @@ impl Folder {
             return Ok(name.clone());
         }
         let ending = names::ending(photo.format);
-        let name = format!("{PHOTOS}{}.{ending}", names::safe(&sample.lineage.item_id));
+        let mut stem = names::safe(&sample.lineage.item_id);
+        if !self.taken.insert(super::guard::fingerprint(&stem.to_ascii_lowercase())) {
+            stem = names::hashed(&sample.lineage.item_id);
+        }
+        let name = format!("{PHOTOS}{stem}.{ending}");
         let target = self.staging.join(&name);
         let folder = self.staging.join(PHOTOS);
         let failed = |error| SinkError::writing(&self.path.join(&name), error);

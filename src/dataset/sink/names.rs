@@ -20,6 +20,13 @@ pub(super) fn safe(id: &str) -> String {
     if is_name && !id.starts_with('.') && !id.ends_with('.') && !looks_hashed {
         return id.to_owned();
     }
+    hashed(id)
+}
+
+/// What is left of an id as the stem of a file's name, with a part of its hash. No two ids have the
+/// same, on disks where case does not count, either.
+pub(super) fn hashed(id: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let kept: String = id.chars().map(|c| if plain(c) { c } else { '_' }).take(60).collect();
     format!("{}-{}", kept.trim_matches('.'), &sha256_hex(id.as_bytes())[..DIGITS])
 }
@@ -35,6 +42,13 @@ pub(super) fn ending(format: Format) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashed_names_differ_without_regard_to_case() {
+        let names = ["IMG_1", "img_1", "Img_1"].map(|id| hashed(id).to_ascii_lowercase());
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
+        assert_eq!(safe(&hashed("IMG_1")).len(), hashed("IMG_1").len() + 1 + DIGITS);
+    }
 
     #[test]
     fn ids_become_names_that_lead_nowhere_and_differ() {

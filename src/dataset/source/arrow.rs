@@ -119,15 +119,15 @@ impl Batch<'_> {
             let photo = self.columns.photo.map(|photo| self.photo(photo, at));
             *row += 1;
             let fields = match photo {
-                None => Ok(self.columns.fields(&texts, at, None, names)),
+                None => self.columns.fields(&texts, at, None, names),
                 Some((path, Ok(None))) => {
                     let path = path.map(|path| (self.photo_name(), path));
-                    Ok(self.columns.fields(&texts, at, path, names))
+                    self.columns.fields(&texts, at, path, names)
                 }
                 Some((path, Ok(Some(place)))) => {
                     let (name, photo) = self.file.held(path, *row - 1, place);
                     let fields = self.columns.fields(&texts, at, None, names);
-                    Ok(fields.with_photo(name, photo))
+                    fields.map(|fields| fields.with_photo(name, photo))
                 }
                 Some((_, Err(refusal))) => Err(refusal),
             };

@@ -82,6 +82,36 @@ pub enum SourceError {
     Io(#[from] std::io::Error),
 }
 
+impl SourceError {
+    /// Whether the same file may be read whole the next time: the fault is not the file's own.
+    pub(super) fn could_pass(&self) -> bool {
+        match self {
+            Self::Io(error) => could_pass(error),
+            _ => false,
+        }
+    }
+}
+
+/// Whether reading failed for a reason that could pass, such as a disk that does not answer, too
+/// many open files or a want of rights; not where the file is away, damaged or no file.
+pub(super) fn could_pass(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{
+        InvalidData, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+        UnexpectedEof,
+    };
+    let lasting = matches!(
+        error.kind(),
+        NotFound
+            | InvalidData
+            | InvalidInput
+            | InvalidFilename
+            | IsADirectory
+            | NotADirectory
+            | UnexpectedEof
+    );
+    !lasting
+}
+
 impl Failure for SourceError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -129,5 +159,26 @@ impl From<ConfineError> for SourceError {
             ConfineError::Io(error) => Self::Io(error),
             other => Self::Confined(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_could_pass_is_told_from_what_is_wrong_with_a_file() {
+        // An error of the disk, and too many open files.
+        for number in [5, 24] {
+            assert!(SourceError::from(Error::from_raw_os_error(number)).could_pass(), "{number}");
+        }
+        assert!(SourceError::from(Error::from(ErrorKind::PermissionDenied)).could_pass());
+        for kind in [ErrorKind::NotFound, ErrorKind::InvalidData, ErrorKind::UnexpectedEof] {
+            assert!(!SourceError::from(Error::from(kind)).could_pass(), "{kind}");
+        }
+        let damaged = SourceError::Damaged { path: "a".into(), detail: "damaged".into() };
+        assert!(!damaged.could_pass());
     }
 }

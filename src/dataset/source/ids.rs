@@ -28,7 +28,12 @@ impl<P> IdBook<P> {
     /// where the path leads elsewhere, the file's name; `#2`, `#3` and so on behind one that is
     /// taken.
     pub fn make(&mut self, image: &str) -> String {
-        let name = id_of_image(image);
+        self.free(id_of_image(image))
+    }
+
+    /// `name` itself, or, where it is taken, the first of `#2`, `#3` and so on behind it that is
+    /// not.
+    pub fn free(&mut self, name: String) -> String {
         if !self.first.contains_key(&*name) {
             return name;
         }

@@ -107,7 +107,10 @@ pub struct ManifestSource {
     /// As it was asked for.
     path: PathBuf,
     files: Vec<PathBuf>,
+    /// The folder around all photos.
     images: PathBuf,
+    /// A row's photo is looked for in its own file's folder, not in `images`.
+    beside: bool,
     access: FileAccess,
     fields: FieldNames,
     layout: &'static Layout,
@@ -117,7 +120,7 @@ impl ManifestSource {
     pub(super) fn new(path: &Path, images: &Path, layout: &'static Layout) -> Self {
         let (access, fields) = (FileAccess::Anywhere, FieldNames::default());
         let (path, files, images) = (path.to_owned(), vec![path.to_owned()], images.to_owned());
-        Self { path, files, images, access, fields, layout }
+        Self { path, files, images, beside: false, access, fields, layout }
     }
 
     /// Opens a file of this layout as a source's reader does.
@@ -127,8 +130,9 @@ impl ManifestSource {
         layout: &'static Layout,
     ) -> Result<Box<dyn Source>, SourceError> {
         let files = shards::of(path, layout.endings, &options.access)?;
-        let images = image_folder(files.first().map_or(path, |first| first.as_path()), options)?;
-        let source = Self { files, ..Self::new(path, &images, layout) };
+        let beside = options.images.is_none();
+        let images = if beside { around(&files) } else { image_folder(path, options)? };
+        let source = Self { files, beside, ..Self::new(path, &images, layout) };
         Ok(Box::new(source.reading(options.access.clone(), options.fields.clone())))
     }
 
@@ -158,6 +162,9 @@ impl Source for ManifestSource {
         let images = &*self.images;
         let mut records = Records { names: &names, images, ids, out, pending: None };
         for (file, (path, name)) in (0..).zip(self.files.iter().zip(&names)) {
+            if self.beside {
+                records.images = path.parent().unwrap_or(Path::new(""));
+            }
             let read = self.layout.read(path, &self.access, &self.fields, &mut |place, row| {
                 records.row(Place { file, ..place }, row)
             });
@@ -165,6 +172,9 @@ impl Source for ManifestSource {
                 _ if records.out.stopped => return Ok(()),
                 Ok(()) => {}
                 Err(error) if self.files.len() == 1 => return Err(error),
+                // A file that may be whole the next time is not one without rows: those of its
+                // photos would be taken for gone.
+                Err(error) if error.could_pass() => return Err(error),
                 // Of several files the others go on.
                 Err(error) => {
                     if records.flush().is_break() {
@@ -188,6 +198,7 @@ impl Source for ManifestSource {
 struct Records<'m, 'a, 'b> {
     /// Of the files.
     names: &'m [String],
+    /// The folder of the photos of the file that is read.
     images: &'m Path,
     /// With the place of each.
     ids: IdBook<Place>,
@@ -300,6 +311,16 @@ impl Records<'_, '_, '_> {
     }
 }
 
+/// The folder around all files that these ones lie beside.
+fn around(files: &[PathBuf]) -> PathBuf {
+    let mut parents = files.iter().filter_map(|file| file.parent());
+    let mut around = parents.next().map(Path::to_owned).unwrap_or_default();
+    for parent in parents {
+        while !parent.starts_with(&around) && around.pop() {}
+    }
+    around
+}
+
 /// The photo of a row that calls it `name`.
 fn photo_of(fields: &Fields<'_>, name: &str, images: &Path) -> ImageRef {
     fields.photo().cloned().unwrap_or_else(|| photo(images, name))
@@ -326,4 +347,37 @@ fn file_url(name: &str) -> Option<String> {
 
 pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Said, folder};
+    use super::super::{SourceOptions, open};
+    use super::*;
+
+    #[test]
+    fn photos_lie_beside_the_file_whose_row_names_them() {
+        let row = br#"{"image": "x.jpg", "caption": "A photo."}"#;
+        let folder = folder(&[
+            ("a/c.jsonl", row),
+            ("b/d/c.jsonl", row),
+            ("a/t.csv", b"image,caption\nx.jpg,A photo.\n"),
+            ("b/d/t.csv", b"image,caption\nx.jpg,A photo.\n"),
+        ]);
+        let at = |place: &str| ImageRef::file(folder.path().join(place));
+        for name in ["{a,b/d}/c.jsonl", "{a,b/d}/t.csv"] {
+            let path = folder.path().join(name);
+            let source = open(&path, &SourceOptions::default()).expect("files");
+            assert_eq!(source.image_root(), Some(folder.path()), "{name}");
+            let said = Said::of(&*source);
+            let found: Vec<_> = said.records().iter().map(|record| record.image.clone()).collect();
+            assert_eq!(found, [at("a/x.jpg"), at("b/d/x.jpg")], "{name}: {:?}", said.codes());
+            let images = Some(folder.path().join("b"));
+            let said = Said::of(
+                &*open(&path, &SourceOptions { images, ..SourceOptions::default() })
+                    .expect("files"),
+            );
+            assert!(said.records().iter().all(|record| record.image == at("b/x.jpg")), "{name}");
+        }
+    }
 }

@@ -150,7 +150,7 @@ fn in_folder(
 
 /// Whether a name that a file tells leads to no other folder.
 fn is_bare(name: &str) -> bool {
-    !name.is_empty() && name != ".." && !name.contains(['/', '\\'])
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\'])
 }
 
 /// What a file of a dataset on disk says; `None` where there is no such file.
@@ -277,6 +277,14 @@ mod tests {
         assert_eq!(texts("{a,b}/{1..2}"), ["a/1", "a/2", "b/1", "b/2"]);
         for wrong in ["{1", "{2..1}", "{a..b}", "{0..999999999}", "{0..9999}{0..9999}"] {
             assert!(braces(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_to_another_folder_or_to_its_own_is_not_bare() {
+        assert!(is_bare("train") && is_bare("data-0.arrow"));
+        for name in ["", ".", "..", "a/b", "a\\b"] {
+            assert!(!is_bare(name), "{name:?}");
         }
     }
 

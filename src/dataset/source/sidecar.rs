@@ -16,14 +16,14 @@ pub const MAX_SIDECAR_BYTES: u64 = 1 << 20;
 /// The texts of one folder by the name they describe: `photo` for `photo.txt`, `photo.jpg` for
 /// `photo.jpg.txt`. Names are compared composed, since systems differ in how they write letters
 /// with marks.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Sidecars {
     by_name: BTreeMap<String, Named>,
 }
 
 /// The files that describe one name; several only where case or composition differs (`a.txt`,
 /// `a.TXT`).
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Named {
     texts: Vec<String>,
     jsons: Vec<String>,

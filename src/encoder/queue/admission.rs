@@ -1,12 +1,15 @@
 //! The places of a queue: a bound on the items and the bytes that one lane of a tower holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::error::{QueueError, Resource};
 use super::fair::{FairQueue, Origin, Path};
+
+/// How many are asked to let go of places for one call: each costs a look at all who hold any.
+const ASKED: usize = 16;
 
 /// Places, wanted or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +80,8 @@ impl Places {
 
     /// Places as soon as `make_room` has brought others to let go of theirs, in turn with those who
     /// wait already. It is given who holds most and is called until there is room, and must tell
-    /// whether anything was let go. Nobody lets go for one who would then hold more.
+    /// whether anything was let go; where nothing was, because all that one has is being worked on,
+    /// the next heaviest is asked. Nobody lets go for one who would then hold more.
     pub(super) fn reserve_by_force(
         self: &Arc<Self>,
         origin: Origin,
@@ -86,18 +90,23 @@ impl Places {
     ) -> Option<Reservation> {
         let (_waiting, mut granted) = {
             let mut state = self.lock();
-            heaviest(&state.held, origin, want, self.limit).filter(|_| !state.closed)?;
+            let nobody = HashSet::new();
+            heaviest(&state.held, origin, want, self.limit, &nobody).filter(|_| !state.closed)?;
             self.wait_in(&mut state, origin, want)
         };
-        loop {
+        let mut asked_in_vain = HashSet::new();
+        while asked_in_vain.len() < ASKED {
             if let Ok(reservation) = granted.try_recv() {
                 return Some(reservation);
             }
-            let heaviest = heaviest(&self.lock().held, origin, want, self.limit)?;
+            // The lock is gone before anyone is asked: who lets go takes it.
+            let heaviest = heaviest(&self.lock().held, origin, want, self.limit, &asked_in_vain);
+            let Some(heaviest) = heaviest else { break };
             if !make_room(heaviest) {
-                return granted.try_recv().ok();
+                asked_in_vain.insert(heaviest);
             }
         }
+        granted.try_recv().ok()
     }
 
     /// All places, when those who came before have theirs. Dropping the future gives up the wait.
@@ -227,13 +236,16 @@ impl Size {
 
 /// Who is to let go for a call that wants places: the heaviest connection of the heaviest caller;
 /// where that is the call's own caller, the heaviest of its other connections. None where all hold
-/// less than the call's own would then.
+/// less than the call's own would then. Nobody of `spared`.
 fn heaviest(
     held: &HashMap<Origin, Size>,
     origin: Origin,
     want: Size,
     limit: Size,
+    spared: &HashSet<Origin>,
 ) -> Option<Origin> {
+    let may_let_go: HashSet<u64> =
+        held.keys().filter(|one| !spared.contains(*one)).map(|one| one.caller).collect();
     let mut callers = HashMap::<u64, Size>::new();
     for (one, size) in held {
         let sum = callers.entry(one.caller).or_default();
@@ -242,11 +254,14 @@ fn heaviest(
     let own = callers.remove(&origin.caller).unwrap_or_default().and(want).share(limit);
     let order = |one: f64, other: f64| one.total_cmp(&other);
     let connection = |of: u64, above: f64| {
-        let theirs = held.iter().filter(|(one, _)| one.caller == of && **one != origin);
+        let theirs = held
+            .iter()
+            .filter(|(one, _)| one.caller == of && **one != origin && !spared.contains(*one));
         let shares = theirs.map(|(one, size)| (*one, size.share(limit)));
         shares.filter(|(_, share)| *share > above).max_by(|a, b| order(a.1, b.1))
     };
-    let others = callers.iter().map(|(caller, size)| (*caller, size.share(limit)));
+    let others = callers.iter().filter(|(caller, _)| may_let_go.contains(*caller));
+    let others = others.map(|(caller, size)| (*caller, size.share(limit)));
     let other = others.filter(|(_, share)| *share > own).max_by(|a, b| order(a.1, b.1));
     let found = match other {
         Some((caller, _)) => connection(caller, 0.0),

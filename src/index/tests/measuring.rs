@@ -113,6 +113,21 @@ fn vectors_held_back_are_measured_with_and_added_last() {
     }
 }
 
+/// Texts that embed alike stand before a query's neighbours, in the truth as in what is found.
+#[test]
+fn copies_of_a_query_do_not_hide_its_neighbours() {
+    for copies in [6, 12] {
+        let mut index = build(&config(IndexKind::Usearch), DIM, 0).expect("valid");
+        let distinct = clustered(1800 / copies, DIM, 40, 48);
+        let all: Vec<_> = distinct.iter().flat_map(|one| vec![one.clone(); copies]).collect();
+        filled(&mut *index, &all);
+        let queries = distinct.iter().map(|one| unit(one, DIM, String::new).expect("sound").0);
+        Measurement::new(Modality::Text, queries.collect()).run(&*index).expect("measured");
+        let fact = index.facts().recall[0].clone();
+        assert!(fact.recall > 0.9, "{copies} copies: {fact:?}");
+    }
+}
+
 /// Removed vectors, copies of a query and a handful of queries: none of them may count.
 #[test]
 fn only_what_can_be_found_is_counted() {

@@ -203,7 +203,8 @@ pub(super) struct Live {
     pub catalog: Catalog,
     pub index: Box<dyn LocalIndex>,
     departed: VecDeque<(StoredInstruction, Vec<f32>)>,
-    /// Photos asked about, to measure the index with: vectors of length 1, [`SAMPLE`] at most.
+    /// Photos asked about, each once, to measure the index with: vectors of length 1, [`SAMPLE`] at
+    /// most.
     asked: Mutex<Vec<Vec<f32>>>,
 }
 
@@ -247,8 +248,15 @@ impl Live {
         if self.index.graph().is_some()
             && let Ok(mut asked) = self.asked.try_lock()
         {
-            let room = SAMPLE - asked.len();
-            asked.extend(photos.iter().take(room).cloned());
+            for photo in photos {
+                if asked.len() == SAMPLE {
+                    break;
+                }
+                // A photo that is asked about again and again would decide for all the others.
+                if !asked.contains(photo) {
+                    asked.push(photo.clone());
+                }
+            }
         }
     }
 

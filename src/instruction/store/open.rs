@@ -64,14 +64,19 @@ impl InstructionStore {
         let lock = FolderLock::take(folder, &LOCK)?;
         let writer = Rows::open(&folder.join(LIBRARY_FILE))?;
         let model = writer.model(model_hash)?;
-        opening.settle(&writer, model, dim)?;
-        refresh(&writer, model, dim, opening)?;
-        let catalog = writer.catalog()?;
         let library_id = writer.library_id()?;
         let snapshot = Snapshot {
             path: folder.join(SNAPSHOT_FILE),
             key: hash::key(&["instructions", &library_id, model_hash]),
         };
+        opening.settle(&writer, model, dim)?;
+        if writer.count_stale(model)? > 0 {
+            // Once a vector is replaced the saved index holds another one for that row. Whoever
+            // goes back to the earlier model before this one is through would take it for sound.
+            snapshot.remove()?;
+        }
+        refresh(&writer, model, dim, opening)?;
+        let catalog = writer.catalog()?;
         let (index, changes) = ready_index(&writer, &catalog, &snapshot, dim, (config, opening))?;
         let (instructions, kind) = (catalog.len(None), index.kind());
         tracing::info!(instructions, ?kind, brought_up = changes, "instruction library open");
@@ -119,9 +124,18 @@ impl Snapshot {
             Err(error) => error.to_string(),
         };
         tracing::warn!(reason, "the saved instruction index is of no use: building it anew");
-        fs_err::remove_file(&self.path)
-            .map_err(|source| LibraryStoreError::Io { path: self.path.clone(), source })?;
+        self.remove()?;
         Ok(None)
+    }
+
+    /// Removes the file if it is there.
+    fn remove(&self) -> Result<(), LibraryStoreError> {
+        match fs_err::remove_file(&self.path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(LibraryStoreError::Io { path: self.path.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

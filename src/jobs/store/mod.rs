@@ -253,8 +253,14 @@ impl JobStore {
         })
     }
 
-    /// Puts a job that failed or was cancelled at the end of the queue.
-    pub fn resume(&self, id: &str, max_queued: usize) -> Result<JobRecord, ManagerError> {
+    /// Puts a job that failed or was cancelled at the end of the queue. While it waits there it is
+    /// counted for who resumed it, if that is known.
+    pub fn resume(
+        &self,
+        id: &str,
+        owner: Option<&JobOwner>,
+        max_queued: usize,
+    ) -> Result<JobRecord, ManagerError> {
         self.write(|transaction| {
             let JobRecord { id, run_id, state, .. } = read(transaction, id)?;
             if !matches!(state, JobState::Failed | JobState::Cancelled) {
@@ -262,10 +268,12 @@ impl JobStore {
             }
             check_free(transaction, &run_id)?;
             check_room(transaction, max_queued)?;
+            owner.map_or(Ok(()), |owner| check_share(transaction, owner))?;
             transaction.execute(
                 "UPDATE jobs SET state = 'queued', cancel_asked = 0, failure = NULL, ended = NULL,
-                     barren = 0, place = (SELECT max(place) + 1 FROM jobs) WHERE id = ?1",
-                [&id],
+                     barren = 0, place = (SELECT max(place) + 1 FROM jobs),
+                     owner = ifnull(?2, owner) WHERE id = ?1",
+                params![id, owner.map(|owner| &owner.name)],
             )?;
             read(transaction, &id)
         })

@@ -51,7 +51,7 @@ fn a_job_that_kills_the_server_again_and_again_is_not_started_for_ever() {
     assert_eq!(end.failure.expect("it failed").code, "crashed_too_often");
     assert_eq!(claim(&store).as_deref(), Some("next"));
     // Resumed by somebody who knows better, it has as many starts again.
-    store.resume(&job.id, 100).expect("it failed");
+    store.resume(&job.id, None, 100).expect("it failed");
     assert_eq!(store.recover(3).expect("recovered").len(), 2);
 }
 
@@ -75,8 +75,23 @@ fn a_cancel_outlives_a_crash() {
     assert!(store.cancel(&job.id).expect("marked").cancel_asked);
     assert!(store.recover(5).expect("recovered").is_empty());
     assert_eq!(store.get(&job.id).expect("kept").state, JobState::Cancelled);
-    let resumed = store.resume(&job.id, 100).expect("it was cancelled");
+    let resumed = store.resume(&job.id, None, 100).expect("it was cancelled");
     assert!(!resumed.cancel_asked && resumed.state == JobState::Queued);
+}
+
+#[test]
+fn a_resumed_job_waits_within_the_share_of_who_resumed_it() {
+    let (_folder, store) = store();
+    let owner = JobOwner { name: "key:ada".to_owned(), max_queued: 1 };
+    let ids: Vec<_> = ["a", "b"].map(|run| submit(&store, run).id).into();
+    for id in &ids {
+        store.cancel(id).expect("it waited");
+    }
+    store.resume(&ids[0], Some(&owner), 100).expect("her first");
+    let refused = store.resume(&ids[1], Some(&owner), 100).expect_err("her second");
+    assert!(matches!(refused, ManagerError::OwnerQueueFull { limit: 1, .. }), "{refused:?}");
+    assert_eq!(store.get(&ids[1]).expect("kept").state, JobState::Cancelled);
+    store.resume(&ids[1], None, 100).expect("nobody's share");
 }
 
 #[test]

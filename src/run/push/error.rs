@@ -41,6 +41,12 @@ pub enum PushError {
     )]
     Broken { what: String, cause: String, tries: u32 },
 
+    #[error(
+        "{what}: {cause}; the dataset there may or may not have been changed: the same command tells, \
+         and goes on with what is missing"
+    )]
+    Unclear { what: String, cause: String },
+
     #[error("{what}: the hub's answer cannot be read: {detail}; the dataset there is as it was")]
     Answer { what: String, detail: String },
 
@@ -65,7 +71,9 @@ impl Failure for PushError {
             // Another push was quicker.
             Self::Refused { status: 409 | 412, .. } => ErrorKind::FailedPrecondition,
             Self::Refused { .. } => ErrorKind::InvalidInput,
-            Self::Broken { .. } | Self::Answer { .. } => ErrorKind::Unavailable,
+            Self::Broken { .. } | Self::Unclear { .. } | Self::Answer { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Io { source, .. } => ErrorKind::of_io(source),
             Self::Client { .. } => ErrorKind::Internal,
         }
@@ -81,6 +89,7 @@ impl Failure for PushError {
             Self::NoToken { .. } => "push_no_token",
             Self::Refused { .. } => "push_refused",
             Self::Broken { .. } => "push_broken_off",
+            Self::Unclear { .. } => "push_unclear",
             Self::Answer { .. } => "push_answer",
             Self::Io { .. } => "push_io",
             Self::Client { .. } => "push_client",

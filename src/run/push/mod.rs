@@ -90,7 +90,8 @@ impl fmt::Display for Pushed {
 /// Pushes an export. Nothing is sent that is not, byte for byte, what the run exported.
 ///
 /// # Errors
-/// [`PushError`]: the dataset on the hub is as it was before.
+/// [`PushError`]: the dataset on the hub is as it was before, unless it is
+/// [`PushError::Unclear`]: then that is not known.
 pub async fn push(
     exports: &[ExportRow],
     options: &PushOptions,
@@ -125,7 +126,10 @@ pub async fn push(
     let large = push.large_files().await?;
     pushed.sent = push.send(&large).await?;
     pushed.deleted = plan.gone(earlier.as_ref());
-    pushed.commit = Some(push.commit(&large, &pushed.deleted).await?);
+    match push.commit(&large, &pushed.deleted).await {
+        Ok(commit) => pushed.commit = Some(commit),
+        Err(error) => push.settle(error).await?,
+    }
     Ok(pushed)
 }
 
@@ -335,6 +339,32 @@ impl Push<'_> {
             parts.push(json!({"partNumber": number, "etag": etag}));
         }
         Ok(parts)
+    }
+
+    /// Nothing where the commit stands although there was no good answer to it: a try whose answer
+    /// was lost may have been applied, and the next one then finds nothing to commit.
+    async fn settle(&self, error: PushError) -> Result<(), PushError> {
+        let sent = matches!(
+            error,
+            PushError::Broken { .. } | PushError::Answer { .. } | PushError::Refused { .. }
+        );
+        if !sent {
+            return Err(error);
+        }
+        if self.earlier().await.is_ok_and(|there| there.as_ref() == Some(&self.plan.manifest)) {
+            tracing::warn!("{error}; but the dataset there has what was pushed");
+            return Ok(());
+        }
+        Err(match error {
+            PushError::Broken { what, cause, tries } => {
+                PushError::Unclear { what, cause: format!("{cause}, {tries} times") }
+            }
+            PushError::Answer { what, detail } => {
+                let cause = format!("the hub's answer cannot be read: {detail}");
+                PushError::Unclear { what, cause }
+            }
+            error => error,
+        })
     }
 
     /// Everything at once; gives the commit's name.

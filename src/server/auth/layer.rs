@@ -60,7 +60,8 @@ impl AuthLayer {
         let caller = request.extensions_mut().get_or_insert_default::<Caller>();
         // Set once per call, by this layer alone.
         let _ = caller.0.set(name.clone());
-        if allowed { Ok(()) } else { Err(out_of_scope(&name)) }
+        request.extensions_mut().insert(scope);
+        if allowed { Ok(()) } else { Err(out_of_scope("this method").into()) }
     }
 }
 
@@ -83,10 +84,11 @@ fn invalid() -> Status {
     Fault::new(Code::Unauthenticated, "API_KEY_INVALID", "this API key is not valid").into()
 }
 
-fn out_of_scope(name: &str) -> Status {
-    let message = format!("the API key {name:?} may only read; this method needs a write key");
+/// For what a read key may not ask for.
+pub(in crate::server) fn out_of_scope(what: &str) -> Fault {
+    let message = format!("this API key may only read; {what} needs a write key");
     let fault = Fault::new(Code::PermissionDenied, "API_KEY_SCOPE", message);
-    fault.with("scope", Scope::Read.name()).into()
+    fault.with("scope", Scope::Read.name())
 }
 
 impl<S> Layer<S> for AuthLayer {

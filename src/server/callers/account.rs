@@ -19,6 +19,10 @@ const MANY: usize = 4096;
 /// How soon a job that waits is likely to begin.
 const JOBS_RETRY: Duration = Duration::from_secs(30);
 
+/// A caller whose bytes are made up for within this time may call: a stream that sends as fast as
+/// it may always owes a little, and must not lock its caller's other calls out.
+const OWED: Duration = Duration::from_secs(1);
+
 /// How soon a stream is likely to end.
 const STREAMS_RETRY: Duration = Duration::from_secs(1);
 
@@ -90,12 +94,13 @@ impl Account {
     /// Counts a call that begins.
     ///
     /// # Errors
-    /// The caller has begun as many as it may, or still owes bytes of earlier ones.
+    /// The caller has begun as many as it may, or owes more bytes of earlier ones than it may send
+    /// in a second.
     pub fn call(&self) -> Result<(), Fault> {
         let now = Instant::now();
         let owed = self.bytes.as_ref().map_or(Duration::ZERO, |bytes| bytes.owed(now));
-        if !owed.is_zero() {
-            return Err(self.refused(Quota::Bytes, self.quotas.bytes_per_second, owed));
+        if let Some(wait) = owed.checked_sub(OWED).filter(|wait| !wait.is_zero()) {
+            return Err(self.refused(Quota::Bytes, self.quotas.bytes_per_second, wait));
         }
         let Some(calls) = &self.calls else { return Ok(()) };
         let taken = calls.take(1, now);
@@ -208,8 +213,18 @@ mod tests {
         it.stream().expect("one again");
         assert_eq!(it.bytes(100), Duration::ZERO);
         assert!(it.bytes(100) > Duration::from_millis(900));
+        assert!(it.bytes(100) > Duration::from_millis(1900));
         let text = format!("{:?}", it.call().expect_err("owes bytes"));
         assert!(text.contains("bytes_per_second"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_at_its_rate_does_not_lock_its_callers_calls_out() {
+        let it = account(QuotaConfig { bytes_per_second: 100, ..QuotaConfig::default() });
+        assert!(it.bytes(190) > Duration::from_millis(800));
+        it.call().expect("owes less than a second's bytes");
+        it.bytes(200);
+        it.call().expect_err("owes more");
     }
 
     #[test]

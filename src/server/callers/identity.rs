@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config::Network;
@@ -67,8 +67,11 @@ impl TrustedProxies {
         if !self.trusts(peer) {
             return peer;
         }
-        let lines = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        let lines = headers.get_all(FORWARDED).iter().map(HeaderValue::as_bytes);
+        let hops = lines.flat_map(|line| line.split(|byte| *byte == b','));
+        // What is no text is no address either, and must not be passed over.
+        let hops: Vec<&str> =
+            hops.map(|hop| std::str::from_utf8(hop).unwrap_or_default().trim()).collect();
         let mut client = peer;
         for hop in hops.into_iter().rev() {
             // What is no address ends the chain: nobody vouches for what stands before it.
@@ -123,6 +126,12 @@ mod tests {
         let chain = ["203.0.113.9, 198.51.100.7", "10.9.9.9"];
         assert_eq!(client(&trusted, "10.1.2.3", &chain), "198.51.100.7");
         assert_eq!(client(&trusted, "10.1.2.3", &["198.51.100.7, nonsense"]), "10.1.2.3");
+        let mut unreadable = HeaderMap::new();
+        unreadable.append(FORWARDED, "203.0.113.9".parse().expect("a header"));
+        let bytes = HeaderValue::from_bytes(b"198.51.100.7, \xff").expect("a header");
+        unreadable.append(FORWARDED, bytes);
+        let peer: IpAddr = "10.1.2.3".parse().expect("an address");
+        assert_eq!(trusted.client(peer, &unreadable), peer);
         assert_eq!(client(&TrustedProxies::default(), "10.1.2.3", &["198.51.100.7"]), "10.1.2.3");
     }
 

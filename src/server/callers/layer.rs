@@ -63,7 +63,9 @@ impl QuotaLayer {
         let stream = streams.then(|| account.stream()).transpose()?;
         if account.quotas.bytes_per_second > 0 {
             let body = std::mem::take(request.body_mut());
-            *request.body_mut() = Body::new(Paced { body, account, pause: None });
+            // Longer, and the stream would be ended for the silence that is ours.
+            let longest = self.idle / 2;
+            *request.body_mut() = Body::new(Paced { body, account, longest, pause: None });
         }
         Ok(stream)
     }
@@ -112,6 +114,8 @@ where
 struct Paced {
     body: Body,
     account: Arc<Account>,
+    /// The longest pause between two frames.
+    longest: Duration,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -132,7 +136,7 @@ impl http_body::Body for Paced {
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let wait = this.account.bytes(frame.data_ref().map_or(0, bytes::Bytes::len));
             if !wait.is_zero() {
-                this.pause = Some(Box::pin(tokio::time::sleep(wait)));
+                this.pause = Some(Box::pin(tokio::time::sleep(wait.min(this.longest))));
             }
         }
         polled
@@ -205,6 +209,26 @@ mod tests {
         assert!(passed(&answer(&layer, UNARY, "ada").await));
         drop(open);
         assert!(passed(&answer(&layer, STREAM, "ada").await));
+    }
+
+    #[tokio::test]
+    async fn no_pause_is_as_long_as_a_stream_may_be_silent() {
+        use http_body_util::BodyExt;
+        let mut config = CallersConfig::default();
+        config.key.bytes_per_second = 1;
+        let accounts = Accounts::new(&config, Metrics::off());
+        let idle = Duration::from_millis(40);
+        let layer = QuotaLayer::new(accounts, TrustedProxies::default(), METHODS, idle);
+        // Owed for a quarter of an hour.
+        let frames =
+            [1, 2].map(|byte| Ok::<_, Status>(Frame::data(bytes::Bytes::from(vec![byte; 1000]))));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
+        let mut request = request(STREAM).map(|_| Body::new(body));
+        request.extensions_mut().insert(auth::Caller::named("ada"));
+        let _open = layer.admit(&mut request).expect("admitted");
+        let read = tokio::time::timeout(Duration::from_secs(60), request.into_body().collect());
+        let read = read.await.expect("in time").expect("sound").to_bytes();
+        assert_eq!(read.len(), 2000);
     }
 
     #[tokio::test]

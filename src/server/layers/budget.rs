@@ -4,7 +4,8 @@
 //! until the client has read it; the first [`FREE_BYTES`] of each call are free, so that small
 //! calls pass whatever large ones do. A message that finds no room is refused at once. To make
 //! room, the message that has been coming, or has been left unread, for longest is given up, if
-//! that is longer than [`PATIENCE`]: half a message that never ends keeps nobody out.
+//! that is longer than [`PATIENCE`]: half a message that never ends keeps nobody out. Nor does one
+//! caller with many calls: together they hold at most one of [`SHARES`] equal parts of the bound.
 
 mod ledger;
 mod reply;
@@ -21,14 +22,23 @@ use tower::{Layer, Service};
 
 pub use ledger::{CallBytes, MessageBudget};
 
+use crate::encoder::queue::Origin;
 use crate::server::Methods;
 use crate::server::fault::Fault;
-use crate::server::methods::is_early;
+use crate::server::methods::{is_early, is_health, watched};
 use reply::Reply;
 use request::{Counted, Done};
 
 /// What each call may hold without being charged.
 pub const FREE_BYTES: u64 = 64 << 10;
+
+/// The calls of one caller may together hold this part of all bytes: one of so many. One call alone
+/// may hold more, so that each message and each stream is taken whose size is allowed.
+const SHARES: u64 = 2;
+
+/// The time a client has to send a question to health, which takes no place of a call: without an
+/// end, questions that never end would be bounded by nothing but the connections.
+const QUESTION_TIME: Duration = Duration::from_secs(10);
 
 /// How long a message may be on its way when there is no room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,14 +95,18 @@ where
         let streaming = self.layer.methods.is_streaming(path);
         let done = match streaming {
             false => Done::WithAnswer,
-            true if is_early(path) => Done::AtOnce,
+            // Nothing of the question is needed while the answer lasts, which may be days.
+            true if is_early(path) || watched(path).is_some() => Done::AtOnce,
             true => Done::Told,
         };
-        let bytes = self.layer.budget.open();
+        let time = is_health(path).then_some(QUESTION_TIME);
+        let caller = request.extensions().get::<Origin>().map(|origin| origin.caller);
+        let bytes = self.layer.budget.open(caller);
         request.extensions_mut().insert(bytes.clone());
         let max_message = self.layer.max_message;
-        let request =
-            request.map(|body| Body::new(Counted::new(body, bytes.clone(), max_message, done)));
+        let request = request.map(|body| {
+            Body::new(Counted::new(body, bytes.clone(), max_message, done).within(time))
+        });
         Charged { answer: Box::pin(self.inner.call(request)), bytes, streaming }
     }
 }
@@ -123,16 +137,26 @@ where
 /// There is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
-    /// Bytes over all calls.
+    /// Bytes of `of` that may be held.
     limit: u64,
+    of: Of,
+}
+
+/// Whose bytes there is no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    All,
+    OneCaller,
 }
 
 impl From<Full> for Status {
-    fn from(Full { limit }: Full) -> Self {
-        let message = format!(
-            "the messages under way would be more than {limit} bytes, the most this server holds \
-             at once"
-        );
+    fn from(Full { limit, of }: Full) -> Self {
+        let (whose, most) = match of {
+            Of::All => ("", "the most this server holds at once"),
+            Of::OneCaller => (" of your calls", "the most it holds at once for one caller"),
+        };
+        let message =
+            format!("the messages under way{whose} would be more than {limit} bytes, {most}");
         let fault = Fault::new(Code::ResourceExhausted, "MESSAGES_FULL", message);
         let fault = fault.with("limit", "max_messages_bytes").with("allowed", limit.to_string());
         fault.retry_after(RETRY_AFTER).into()
@@ -246,6 +270,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_caller_holds_no_more_than_its_share_and_others_find_room() {
+        let (budget, layer) = layer(64);
+        let service = layer.layer(reader(3));
+        let of = |caller: u64, body: Body| {
+            let mut request = call_of("/a/Unary", body);
+            request.extensions_mut().insert(Origin { caller, connection: caller });
+            request
+        };
+        let first = tokio::spawn(send(service.clone(), of(1, half(31 * MIB, 20 * MIB))));
+        while budget.used() < (19 * MIB) as u64 {
+            tokio::task::yield_now().await;
+        }
+        let refused = status_of(send(service.clone(), of(1, half(20 * MIB, 20 * MIB))).await);
+        assert_eq!(reason(&refused), "MESSAGES_FULL");
+        let told = refused.get_details_error_info().expect("a reason").metadata;
+        assert_eq!(told["allowed"], (32 * MIB).to_string());
+        let other = send(service.clone(), of(2, half(20 * MIB, 20 * MIB))).await;
+        assert!(other.headers().get("grpc-status").is_none(), "another caller's message");
+        drop(other);
+        // Its own message that has been coming for too long makes room for its next one.
+        budget.age(PATIENCE * 2);
+        let next = send(service, of(1, half(20 * MIB, 20 * MIB))).await;
+        assert!(next.headers().get("grpc-status").is_none(), "room was made");
+        drop(next);
+        assert_eq!(reason(&status_of(first.await.expect("no panic"))), "MESSAGES_FULL");
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_watch_is_not_charged_for_its_question() {
+        const METHODS: Methods =
+            Methods { unary: &[], streaming: &["/pairwright.v1.JobService/WatchJob"] };
+        let budget = MessageBudget::new((64 * MIB) as u64);
+        let layer = BudgetLayer::new(budget.clone(), (32 * MIB) as u64, METHODS);
+        let call = call_of("/pairwright.v1.JobService/WatchJob", half(MIB, MIB));
+        let watching = send(layer.layer(reader(3)), call).await;
+        assert_eq!(budget.used(), 0);
+        drop(watching);
+    }
+
+    #[tokio::test]
     async fn an_unread_reply_is_charged_and_given_up_when_its_room_is_needed() {
         let (budget, layer) = layer(40);
         let service = layer.layer(reader(30 * MIB));
@@ -255,7 +320,9 @@ mod tests {
             poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
         };
         let piece = frame(&mut first).await.expect("a frame").expect("sound");
-        assert!(piece.data_ref().expect("data").len() as u64 <= FREE_BYTES);
+        let piece = piece.into_data().expect("data");
+        assert!(piece.len() as u64 <= FREE_BYTES);
+        assert!(piece.is_unique(), "a piece that is kept keeps the whole message");
         assert!(budget.used() > (29 * MIB) as u64);
         let mut second = send(service.clone(), ask()).await.into_body();
         let told = frame(&mut second).await.expect("a frame").expect("sound");

@@ -132,7 +132,9 @@ impl Gate {
 }
 
 /// Tells [`Places`] which connections are at work, and refuses calls but health on those that are
-/// kept for probes, with RESOURCE_EXHAUSTED, reason `TOO_MANY_CONNECTIONS`.
+/// kept for probes, with RESOURCE_EXHAUSTED, reason `TOO_MANY_CONNECTIONS`, while no other place is
+/// to be had. It belongs inside the layer that asks for keys: calls that are refused there must not
+/// keep a connection at work.
 #[derive(Debug, Clone)]
 pub struct ConnectionLayer {
     places: Places,

@@ -88,7 +88,7 @@ impl CallLimitLayer {
         let limit = places.limit.to_string();
         let message = format!("{limit} {what}, the most this server takes at once ({name})");
         let fault = Fault::new(Code::ResourceExhausted, reason, message);
-        Err(fault.with("limit", limit).retry_after(RETRY_AFTER).into())
+        Err(fault.with("limit", name).with("allowed", limit).retry_after(RETRY_AFTER).into())
     }
 }
 
@@ -148,7 +148,9 @@ mod tests {
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.metadata().get("retry-after").expect("retry-after"), "1");
         let info = refused.get_details_error_info().expect("reason");
-        assert_eq!((info.reason.as_str(), &info.metadata["limit"][..]), ("TOO_MANY_REQUESTS", "2"));
+        assert_eq!(info.reason, "TOO_MANY_REQUESTS");
+        let told = [&info.metadata["limit"], &info.metadata["allowed"]];
+        assert_eq!(told, ["max_requests", "2"]);
         drop(first);
         assert_eq!(layer.under_way(), 1);
         let third = call(service, "/a/B").await;

@@ -3,7 +3,7 @@
 //! A full server does not lock anyone out. For a newcomer it closes the connection that has done
 //! nothing for longest, of the address that has most of them. When all are at work, a newcomer gets
 //! one of a few places more, where only health may be asked for: a probe must not find a busy
-//! server dead.
+//! server dead. It keeps that place until it calls for something else when there is room again.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -118,15 +118,9 @@ impl Places {
     /// A place for a new connection, if need be that of another. None when there is none to be
     /// had.
     pub fn admit(&self, peer: SocketAddr) -> Option<Place> {
-        let ConnectionBounds { total, per_address, probes, .. } = self.bounds;
+        let probes = self.bounds.probes;
         let mut table = self.table();
-        let address = network(peer.ip());
-        let of_address = table.by_address.get(&address).copied().unwrap_or(0);
-        let full = if per_address.is_some_and(|most| of_address >= most) {
-            !table.make_room(|entry| !entry.for_probes && network(entry.peer.ip()) == address)
-        } else {
-            table.open.len() - table.probes >= total && !table.make_room(|entry| !entry.for_probes)
-        };
+        let full = !table.has_room(network(peer.ip()), &self.bounds);
         if full {
             let room =
                 table.probes < probes || (probes > 0 && table.make_room(|entry| entry.for_probes));
@@ -141,14 +135,15 @@ impl Places {
     /// A call has begun on the connection of `peer`. None for one that is not known.
     ///
     /// # Errors
-    /// [`ProbesOnly`].
+    /// [`ProbesOnly`], where there is still no other place for it.
     pub fn begin(&self, peer: SocketAddr) -> Result<Option<Busy>, ProbesOnly> {
         let mut table = self.table();
         let Some(id) = table.by_peer.get(&peer).copied() else { return Ok(None) };
-        let Some(entry) = table.open.get_mut(&id) else { return Ok(None) };
-        if entry.for_probes {
+        let for_probes = table.open.get(&id).is_some_and(|entry| entry.for_probes);
+        if for_probes && !table.promote(id, &self.bounds) {
             return Err(ProbesOnly);
         }
+        let Some(entry) = table.open.get_mut(&id) else { return Ok(None) };
         entry.calls += 1;
         Ok(Some(Busy { id, places: self.clone() }))
     }
@@ -172,6 +167,34 @@ impl Table {
             *self.by_address.entry(network(peer.ip())).or_default() += 1;
         }
         (id, end)
+    }
+
+    /// Whether one more connection of `address` may do any work, if need be in place of another,
+    /// which is closed.
+    fn has_room(&mut self, address: IpAddr, bounds: &ConnectionBounds) -> bool {
+        let of_address = self.by_address.get(&address).copied().unwrap_or(0);
+        if bounds.per_address.is_some_and(|most| of_address >= most) {
+            self.make_room(|entry| !entry.for_probes && network(entry.peer.ip()) == address)
+        } else {
+            self.open.len() - self.probes < bounds.total
+                || self.make_room(|entry| !entry.for_probes)
+        }
+    }
+
+    /// Makes a connection that is kept for probes one like all others, where there is room.
+    fn promote(&mut self, id: u64, bounds: &ConnectionBounds) -> bool {
+        let Some(address) = self.open.get(&id).map(|entry| network(entry.peer.ip())) else {
+            return false;
+        };
+        if !self.has_room(address, bounds) {
+            return false;
+        }
+        if let Some(entry) = self.open.get_mut(&id) {
+            entry.for_probes = false;
+            self.probes -= 1;
+            *self.by_address.entry(address).or_default() += 1;
+        }
+        true
     }
 
     /// Closes the longest idle connection among some, of the address that has most. Says whether
@@ -302,6 +325,24 @@ mod tests {
         let _two = places.admit(network(2)).expect("room");
         let _three = places.admit(network(3)).expect("the place of the first of its network");
         assert!(!is_open(&one));
+    }
+
+    #[test]
+    fn a_connection_kept_for_probes_works_when_there_is_room_again() {
+        let places = places(1, None, 1);
+        let held = places.admit(peer(1, 1)).expect("room");
+        let busy = places.begin(peer(1, 1)).expect("may");
+        rested(&held);
+        let later = places.admit(peer(2, 1)).expect("kept for probes");
+        assert_eq!(places.begin(peer(2, 1)).expect_err("no calls"), ProbesOnly);
+        drop(busy);
+        rested(&held);
+        let call = places.begin(peer(2, 1)).expect("may call").expect("known");
+        assert!(!is_open(&held) && is_open(&later));
+        assert_eq!(places.table().probes, 0);
+        drop((call, held, later));
+        let table = places.table();
+        assert!(table.open.is_empty() && table.by_address.is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use super::trailers;
 use crate::base::signal::{Asked, interrupted};
-use crate::server::methods::is_health;
+use crate::server::methods::{is_health, watched};
 
 /// How far the end of the server has come. Clones share it.
 ///
@@ -159,8 +159,9 @@ impl Shutdown {
     }
 }
 
-/// Ends health watches when draining begins, once they have told NOT_SERVING: a watch never ends
-/// by itself, and each would hold the server until the time to drain is over.
+/// Ends watches of health, jobs and reflection when draining begins, once they have told what they
+/// have to, such as NOT_SERVING: a watch does not end by itself, and each would hold the server
+/// until the time to drain is over.
 #[derive(Debug, Clone)]
 pub struct DrainLayer {
     shutdown: Shutdown,
@@ -203,9 +204,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let health = is_health(request.uri().path());
+        let path = request.uri().path();
+        let watch = is_health(path) || watched(path).is_some();
         let answer = self.inner.call(request);
-        if !health {
+        if !watch {
             return Box::pin(answer);
         }
         let end = last_words(self.shutdown.clone());
@@ -214,7 +216,7 @@ where
     }
 }
 
-/// The time a watch has to pass on NOT_SERVING after draining has begun.
+/// The time a watch has to pass on its last words after draining has begun.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 async fn last_words(shutdown: Shutdown) -> Status {
@@ -315,17 +317,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn health_watches_end_with_unavailable() {
-        let shutdown = Shutdown::new(Duration::ZERO, Duration::from_secs(30));
-        let service = DrainLayer::new(shutdown.clone()).layer(endless());
-        let mut body = call(service, HEALTH).await.into_body();
-        shutdown.begin();
-        let mut next = async || {
-            poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await
-        };
-        let frame = next().await.expect("a frame").expect("no error");
-        let trailers = frame.into_trailers().expect("trailers");
-        assert_eq!(trailers["grpc-status"], "14");
-        assert!(next().await.is_none());
+    async fn watches_end_with_unavailable() {
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        for path in [HEALTH, "/pairwright.v1.JobService/WatchJob", reflection] {
+            let shutdown = Shutdown::new(Duration::ZERO, Duration::from_secs(30));
+            let service = DrainLayer::new(shutdown.clone()).layer(endless());
+            let mut body = call(service, path).await.into_body();
+            shutdown.begin();
+            let mut next = async || {
+                poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await
+            };
+            let frame = next().await.expect("a frame").expect("no error");
+            let trailers = frame.into_trailers().expect("trailers");
+            assert_eq!(trailers["grpc-status"], "14", "{path}");
+            assert!(next().await.is_none());
+        }
     }
 }

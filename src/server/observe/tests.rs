@@ -102,7 +102,7 @@ fn every_series() -> Vec<String> {
     }
     series.extend(["cancelled", "deadline", "closed", "shed"].map(|it| format!("pw_queue_dropped{{reason=\"{it}\"}}")));
     series.extend(["calls", "items", "bytes", "streams", "jobs"].map(|it| format!("pw_quota_refused{{quota=\"{it}\"}}")));
-    series.extend(["runs", "libraries", "databases"].map(|it| format!("pw_data_bytes{{part=\"{it}\"}}")));
+    series.extend(["runs", "libraries", "seeds", "databases"].map(|it| format!("pw_data_bytes{{part=\"{it}\"}}")));
     for modality in ["text", "image"] {
         for name in ["index_recall", "index_width"] {
             series.push(format!("pw_{name}{{modality=\"{modality}\"}}"));

@@ -57,6 +57,9 @@ impl AnswerService for Answers {
         let pb::GenerateAnswerRequest { pair, options } = request.into_inner();
         call.items(1)?;
         let order = order(&self.0, pair, options)?;
+        // Without a photo, little of the message is left; a photo is held until it is answered.
+        let message = call.bytes().map(|bytes| bytes.of_message(0));
+        let message = message.filter(|_| order.photo.is_some());
         let (events, heard) = mpsc::channel(EVENTS);
         let app = Arc::clone(&self.0);
         let writing = async move {
@@ -70,7 +73,7 @@ impl AnswerService for Answers {
             };
             let writing = async {
                 // Dropped at the end of this block, which ends the passing on.
-                let told = told;
+                let (told, _message) = (told, message);
                 write(&app, &call, order, Some(&told)).await
             };
             let (answer, ()) = tokio::join!(writing, passing_on);

@@ -99,6 +99,8 @@ fn limits(app: &App) -> pb::Limits {
         interactive_weight: count(serve.queue.interactive_weight),
         bulk_weight: count(serve.queue.bulk_weight),
         max_batch_items: count(serve.queue.with(app.encoder().manifest()).batch_size),
+        max_watches: count(limits.max_watches),
+        max_messages_bytes: bytes(serve.limits.max_messages_bytes),
     }
 }
 

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use tonic::{Request, Response, Status};
 
 use super::super::app::App;
+use super::super::call::Call;
 use super::super::fault::Fault;
 use super::super::jobs::{job, pair};
 use super::super::pages::List;
@@ -73,9 +74,12 @@ impl JobService for Jobs {
         &self,
         request: Request<pb::ResumeJobRequest>,
     ) -> Result<Response<pb::Job>, Status> {
+        let call = Call::of(&request);
         let name = request.into_inner().name;
         let id = validate::job_id("name", &name)?;
-        self.shown(self.0.jobs.resume(id).await)
+        let resumed = self.0.jobs.resume_for(id, call.owner()).await;
+        let record = resumed.map_err(|error| call.job_refused(error))?;
+        Ok(Response::new(job(&self.0, &record)))
     }
 
     async fn delete_job(

@@ -15,6 +15,7 @@ use super::super::probe::Probed;
 use super::super::streams::{Replies, answer_in_order};
 use super::super::{batch, convert, validate};
 use crate::encoder::queue::Lane;
+use crate::matching::check::CheckKind;
 use crate::matching::{PhotoHit, PhotoQuery};
 
 /// Results when `top_k` is not set.
@@ -35,7 +36,7 @@ impl MatchingService for Matching {
         let pb::MatchRequest { queries, options, lane } = request.into_inner();
         validate::items("queries", queries.len(), &self.0.limits)?;
         call.items(queries.len())?;
-        let draw = self.draw(options.as_ref())?;
+        let draw = draw(&self.0, &call, options.as_ref())?;
         let context = call.unary(validate::lane(lane, Lane::Interactive)?);
         let queries = queries.into_iter().zip(0u64..).map(named).collect::<Result<_, _>>()?;
         let matched = self.0.match_queries(queries, draw, &context).await?;
@@ -57,7 +58,7 @@ impl MatchingService for Matching {
         let bytes = call.bytes();
         let mut draw = None;
         let work = move |position, message: pb::MatchStreamRequest| {
-            let settled = settle(&mut draw, &app, position, message.options.as_ref());
+            let settled = settle(&mut draw, &app, &call, position, message.options.as_ref());
             let (app, call) = (Arc::clone(&app), call.clone());
             async move { match_message(&app, &call, position, message, settled?).await }
         };
@@ -96,21 +97,20 @@ impl MatchingService for Matching {
     }
 }
 
-impl Matching {
-    fn draw(&self, options: Option<&pb::MatchOptions>) -> Result<Draw, Fault> {
-        draw(&self.0, options)
-    }
-}
-
-fn draw(app: &App, options: Option<&pb::MatchOptions>) -> Result<Draw, Fault> {
+fn draw(app: &App, call: &Call, options: Option<&pb::MatchOptions>) -> Result<Draw, Fault> {
     let defaults = app.encoder().manifest().defaults;
-    options::draw(options, &app.config.matching, defaults, &app.limits)
+    let draw = options::draw(options, &app.config.matching, defaults, &app.limits)?;
+    if draw.rules.checks().contains(&CheckKind::Llm) {
+        call.may_spend("a check by the language model")?;
+    }
+    Ok(draw)
 }
 
 /// The stream's settings: those of its first message, which no later one may change.
 fn settle(
     settled: &mut Option<Draw>,
     app: &App,
+    call: &Call,
     position: u64,
     options: Option<&pb::MatchOptions>,
 ) -> Result<Draw, Fault> {
@@ -119,7 +119,7 @@ fn settle(
     }
     match settled {
         Some(draw) => Ok(draw.clone()),
-        None => Ok(settled.insert(draw(app, options)?).clone()),
+        None => Ok(settled.insert(draw(app, call, options)?).clone()),
     }
 }
 

@@ -63,7 +63,7 @@ fn only_runs_that_are_done_and_exported_go_by_themselves() {
 }
 
 #[test]
-fn a_running_job_is_not_deleted_and_libraries_go_with_their_last_job() {
+fn a_running_job_is_not_deleted_and_its_inputs_go_with_their_last_job() {
     let server = Server::new(&PHOTOS);
     let manager = server.open(slow(200), ManagerOptions::default());
     let job = server.block(manager.submit(matching("held", server.config("")))).expect("queued");
@@ -71,15 +71,21 @@ fn a_running_job_is_not_deleted_and_libraries_go_with_their_last_job() {
     assert_eq!(refused.code(), "wrong_job_state");
     server.block(manager.cancel(&job.id)).expect("cancelled");
     server.end(&manager, &job.id);
-    let libraries = server.data().join("libraries");
-    fs_err::create_dir_all(&libraries).expect("created");
+    let folders = ["libraries", "seeds"].map(|name| server.data().join(name));
     let old = std::time::SystemTime::now() - Duration::from_secs(7200);
-    for (name, time) in [("old.jsonl", Some(old)), ("young.jsonl", None)] {
-        let file = std::fs::File::create(libraries.join(name)).expect("created");
-        time.map_or(Ok(()), |time| file.set_modified(time)).expect("a time");
+    for folder in &folders {
+        fs_err::create_dir_all(folder).expect("created");
+        for (name, time) in [("old.jsonl", Some(old)), ("young.jsonl", None)] {
+            let file = std::fs::File::create(folder.join(name)).expect("created");
+            time.map_or(Ok(()), |time| file.set_modified(time)).expect("a time");
+        }
     }
+    fs_err::write(folders[1].join("young.jsonl"), "123").expect("written");
+    assert_eq!(bytes(&server, &manager, DataPart::Seeds), 3);
     server.block(manager.delete(&job.id)).expect("deleted");
-    assert!(!libraries.join("old.jsonl").exists() && libraries.join("young.jsonl").exists());
+    for folder in &folders {
+        assert!(!folder.join("old.jsonl").exists() && folder.join("young.jsonl").exists());
+    }
     assert_eq!(server.block(manager.delete(&job.id)).expect_err("gone").code(), "job_not_found");
     server.close(manager);
 }

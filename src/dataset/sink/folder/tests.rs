@@ -77,6 +77,27 @@ fn a_conversation_has_every_sample_of_its_photo_and_one_mark() {
 }
 
 #[test]
+fn photos_whose_ids_differ_by_case_alone_do_not_overwrite_each_other() {
+    let write = || {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut sink = Sink::create(ExportFormat::Swift, folder.path(), &SinkOptions::default())
+            .expect("a writable folder");
+        for (number, id) in [(1, "IMG_1"), (2, "img_1"), (3, "b")] {
+            let mut sample = sample(number);
+            sample.lineage.item_id = id.to_owned();
+            sink.push_all(&[sample], Some(&photo(number)), "train").expect("good samples");
+        }
+        let manifest = Manifest::read(&sink.finish().expect("room").path).expect("a manifest");
+        manifest.photos().map(|file| file.path.clone()).collect::<Vec<_>>()
+    };
+    let names = write();
+    let small: BTreeSet<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    assert_eq!((names.len(), small.len()), (3, 3), "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("images/IMG_1.")), "{names:?}");
+    assert_eq!(write(), names);
+}
+
+#[test]
 fn no_id_leads_out_of_the_folder() {
     let world = tempfile::tempdir().expect("a temporary folder");
     let folder = world.path().join("dataset");

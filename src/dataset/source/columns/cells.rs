@@ -7,6 +7,9 @@ use arrow_array::{Array, ArrowPrimitiveType};
 use arrow_schema::DataType;
 use serde_json::{Map, Value};
 
+use super::super::manifest::MAX_LINE_BYTES;
+use super::super::refusal::Refusal;
+
 /// How deep lists and structures are followed.
 const DEPTH: usize = 4;
 
@@ -23,7 +26,10 @@ pub(super) fn is_plain(kind: &DataType) -> bool {
     fn to(kind: &DataType, depth: usize) -> bool {
         match kind {
             _ if depth == 0 => false,
-            DataType::List(field) | DataType::LargeList(field) => to(field.data_type(), depth - 1),
+            // A list of nothing has any length in no bytes.
+            DataType::List(field) | DataType::LargeList(field) => {
+                *field.data_type() != DataType::Null && to(field.data_type(), depth - 1)
+            }
             DataType::Struct(fields) => fields.iter().any(|field| to(field.data_type(), depth - 1)),
             DataType::Null | DataType::Boolean | DataType::Float32 | DataType::Float64 => true,
             kind => is_text(kind) || kind.is_integer(),
@@ -32,23 +38,60 @@ pub(super) fn is_plain(kind: &DataType) -> bool {
     to(kind, DEPTH)
 }
 
-/// The text at `row`; `None` where it is null or no text.
+/// The text at `row`; `None` where it is null, no text or too long.
 pub(in super::super) fn text(column: &dyn Array, row: usize) -> Option<String> {
-    match value(column, row) {
-        Value::String(text) => Some(text),
+    match value(column, row, &mut Room::new()) {
+        Ok(Value::String(text)) => Some(text),
         _ => None,
     }
 }
 
-/// The value at `row` as JSON has it; null for what JSON has no word for.
-pub(super) fn value(column: &dyn Array, row: usize) -> Value {
-    if column.is_null(row) {
-        return Value::Null;
+/// What a row may still hold, in bytes as JSON would write it.
+pub(super) struct Room(usize);
+
+impl Room {
+    pub fn new() -> Self {
+        Self(MAX_LINE_BYTES)
     }
-    match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
-        DataType::LargeUtf8 => column.as_string::<i64>().value(row).into(),
-        DataType::Utf8View => column.as_string_view().value(row).into(),
+
+    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => {
+                let reason =
+                    format!("its texts and lists are over the limit of {MAX_LINE_BYTES} bytes");
+                Err(Refusal::new("line_too_long", reason))
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<Value, Refusal> {
+        self.take(text.len())?;
+        Ok(text.into())
+    }
+
+    fn list(&mut self, values: &dyn Array) -> Result<Value, Refusal> {
+        // A value and a comma. Asked for before anything is made of them.
+        self.take(values.len().saturating_mul(2))?;
+        (0..values.len()).map(|row| value(values, row, self)).collect()
+    }
+}
+
+/// The value at `row` as JSON has it; null for what JSON has no word for.
+///
+/// # Errors
+/// There is no room for it.
+pub(super) fn value(column: &dyn Array, row: usize, room: &mut Room) -> Result<Value, Refusal> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    Ok(match column.data_type() {
+        DataType::Utf8 => room.text(column.as_string::<i32>().value(row))?,
+        DataType::LargeUtf8 => room.text(column.as_string::<i64>().value(row))?,
+        DataType::Utf8View => room.text(column.as_string_view().value(row))?,
         DataType::Boolean => column.as_boolean().value(row).into(),
         DataType::Int8 => number::<Int8Type>(column, row),
         DataType::Int16 => number::<Int16Type>(column, row),
@@ -62,19 +105,23 @@ pub(super) fn value(column: &dyn Array, row: usize) -> Value {
         DataType::Float64 => number::<Float64Type>(column, row),
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
-            let key = value(dictionary.keys(), row).as_u64();
-            key.map_or(Value::Null, |key| value(dictionary.values(), key as usize))
+            match value(dictionary.keys(), row, room)?.as_u64() {
+                Some(key) => value(dictionary.values(), key as usize, room)?,
+                None => Value::Null,
+            }
         }
-        DataType::List(_) => list(&column.as_list::<i32>().value(row)),
-        DataType::LargeList(_) => list(&column.as_list::<i64>().value(row)),
+        DataType::List(_) => room.list(&column.as_list::<i32>().value(row))?,
+        DataType::LargeList(_) => room.list(&column.as_list::<i64>().value(row))?,
         DataType::Struct(fields) => {
-            let parts = fields.iter().zip(column.as_struct().columns());
-            let object: Map<String, Value> =
-                parts.map(|(field, part)| (field.name().clone(), value(part, row))).collect();
+            let mut object = Map::new();
+            for (field, part) in fields.iter().zip(column.as_struct().columns()) {
+                room.take(field.name().len())?;
+                object.insert(field.name().clone(), value(part, row, room)?);
+            }
             Value::Object(object)
         }
         _ => Value::Null,
-    }
+    })
 }
 
 fn number<T: ArrowPrimitiveType>(column: &dyn Array, row: usize) -> Value
@@ -84,16 +131,15 @@ where
     column.as_primitive::<T>().value(row).into()
 }
 
-fn list(values: &dyn Array) -> Value {
-    (0..values.len()).map(|row| value(values, row)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow_array::builder::{ListBuilder, StringBuilder};
-    use arrow_array::{ArrayRef, DictionaryArray, Int64Array, StringArray, StructArray};
+    use arrow_array::{
+        ArrayRef, DictionaryArray, Int64Array, LargeListArray, NullArray, StringArray, StructArray,
+    };
+    use arrow_buffer::OffsetBuffer;
     use arrow_schema::Field;
     use serde_json::json;
 
@@ -111,11 +157,27 @@ mod tests {
             (Arc::new(Field::new("n", DataType::Int64, true)), numbers),
         ]);
         let dictionary: DictionaryArray<Int32Type> = vec!["b", "a"].into_iter().collect();
-        let rows = |column: &dyn Array| [value(column, 0), value(column, 1)];
+        let read = |column: &dyn Array, row| value(column, row, &mut Room::new()).expect("room");
+        let rows = |column: &dyn Array| [read(column, 0), read(column, 1)];
         assert_eq!(rows(&lists.finish()), [json!(["a", null]), json!(null)]);
         assert_eq!(rows(&both), [json!({"t": "x", "n": 7}), json!({"t": null, "n": 8})]);
         assert_eq!(rows(&dictionary), [json!("b"), json!("a")]);
         assert!(is_plain(both.data_type()) && is_plain(dictionary.data_type()));
         assert!(!is_plain(&DataType::Date32));
+    }
+    #[test]
+    fn lists_and_texts_that_are_too_long_are_refused_unread() {
+        let nothing = Arc::new(Field::new("item", DataType::Null, true));
+        let offsets = OffsetBuffer::new(vec![0_i64, 1 << 40].into());
+        let values: ArrayRef = Arc::new(NullArray::new(1 << 40));
+        let endless = LargeListArray::new(nothing, offsets, values, None);
+        assert!(!is_plain(endless.data_type()));
+        let refusal = value(&endless, 0, &mut Room::new()).expect_err("too long");
+        assert_eq!(refusal.code, "line_too_long");
+        let texts =
+            StringArray::from(vec!["x".repeat(MAX_LINE_BYTES), "x".repeat(MAX_LINE_BYTES + 1)]);
+        assert!(value(&texts, 0, &mut Room::new()).is_ok());
+        assert_eq!(value(&texts, 1, &mut Room::new()).map_err(|r| r.code), Err("line_too_long"));
+        assert_eq!(text(&texts, 1), None);
     }
 }

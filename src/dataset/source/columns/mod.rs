@@ -10,6 +10,7 @@ use super::SourceError;
 use super::endings::stem;
 use super::fields::{FieldNames, Fields, check_image};
 use super::manifest::File;
+use super::refusal::Refusal;
 use crate::dataset::{ImageRef, Place};
 
 /// Most columns that a refusal lists.
@@ -75,20 +76,31 @@ impl Columns {
     }
 
     /// What row `row` of a batch says, its columns those of [`Columns::texts`].
+    ///
+    /// # Errors
+    /// It is longer than a row may be.
     pub fn fields<'n>(
         &self,
         batch: &[(&str, &dyn Array)],
         row: usize,
         path: Option<(&str, String)>,
         names: &'n FieldNames,
-    ) -> Fields<'n> {
-        let cells = batch.iter().map(|(name, column)| (*name, cells::value(*column, row)));
+    ) -> Result<Fields<'n>, Refusal> {
+        let mut room = Room::new();
+        let mut cells = Vec::with_capacity(batch.len());
+        for (name, column) in batch {
+            cells.push((*name, cells::value(*column, row, &mut room)?));
+        }
         let path = path.map(|(name, path)| (name, Value::String(path)));
         // A column that is not read is a field that holds nothing.
         let others = self.others.iter().map(|name| (&**name, Value::Null));
-        let object: Map<String, Value> =
-            cells.chain(path).chain(others).map(|(name, value)| (name.to_owned(), value)).collect();
-        Fields::of_object(object, names)
+        let object: Map<String, Value> = cells
+            .into_iter()
+            .chain(path)
+            .chain(others)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        Ok(Fields::of_object(object, names))
     }
 }
 
@@ -98,6 +110,7 @@ pub(super) fn named(batch: &RecordBatch) -> Vec<(&str, &dyn Array)> {
     fields.zip(batch.columns()).map(|(field, column)| (&**field.name(), &**column)).collect()
 }
 
+use cells::Room;
 pub(super) use cells::text;
 
 impl File<'_> {

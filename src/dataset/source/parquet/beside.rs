@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use arrow_schema::Schema;
 
+use super::super::SourceError;
 use super::super::endings::{is_photo, stem};
+use super::super::error::could_pass;
 use super::super::manifest::File;
 use super::super::refusal::Refusal;
 use crate::dataset::photos::tar::{MemberKind, Members, TarFault};
 use crate::dataset::{ImageRef, Place};
-use crate::sandbox::FileKind;
+use crate::sandbox::{ConfineError, FileKind};
 
 /// Columns that tell such a file: a row's key, what became of its download, and why.
 pub(super) const COLUMNS: [&str; 3] = ["key", "status", "error_message"];
@@ -24,24 +26,40 @@ pub(super) struct Beside {
 
 impl Beside {
     /// `None` where the file is no such one.
-    pub fn of(file: &File<'_>, schema: &Schema) -> Option<Self> {
-        COLUMNS[..2].iter().all(|name| schema.field_with_name(name).is_ok()).then_some(())?;
+    ///
+    /// # Errors
+    /// The photos cannot be looked for, for a reason that could pass.
+    pub fn of(file: &File<'_>, schema: &Schema) -> Result<Option<Self>, SourceError> {
+        if !COLUMNS[..2].iter().all(|name| schema.field_with_name(name).is_ok()) {
+            return Ok(None);
+        }
         let tar = file.path.with_extension("tar");
         let mut beside = Self { photos: HashMap::new(), place: tar };
-        if let Ok(opened) = file.access.open(&beside.place) {
-            // What is wrong with the tar is told of the rows whose photos are not found.
-            let _ = beside.tar(opened);
-            return Some(beside);
+        match file.access.open(&beside.place) {
+            Ok(opened) => {
+                return match beside.tar(opened) {
+                    Err(TarFault::Io(error)) if could_pass(&error) => Err(error.into()),
+                    // What is wrong with the tar is told of the rows whose photos are not found.
+                    _ => Ok(Some(beside)),
+                };
+            }
+            Err(ConfineError::Io(error)) if could_pass(&error) => return Err(error.into()),
+            Err(_) => {}
         }
         beside.place = file.path.with_extension("");
-        for entry in file.access.list(&beside.place).ok()? {
+        let entries = match file.access.list(&beside.place) {
+            Ok(entries) => entries,
+            Err(ConfineError::Io(error)) if could_pass(&error) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        for entry in entries {
             let Some(name) = entry.name.to_str() else { continue };
             if matches!(entry.kind, Ok(FileKind::File)) && has_photos_ending(name) {
                 let photo = ImageRef::file(beside.place.join(name));
                 beside.photos.insert(stem(name).to_owned(), photo);
             }
         }
-        Some(beside)
+        Ok(Some(beside))
     }
 
     fn tar(&mut self, opened: fs_err::File) -> Result<(), TarFault> {
@@ -50,7 +68,8 @@ impl Beside {
             match members.next_member() {
                 Ok(None) => return Ok(()),
                 Ok(Some(member)) if member.kind == MemberKind::File && member.sound => {
-                    if has_photos_ending(&member.name) && members.pass_data().is_ok() {
+                    if has_photos_ending(&member.name) {
+                        members.pass_data()?;
                         let place = Place::Tar { start: member.start, len: member.len };
                         let key = stem(&member.name).to_owned();
                         let photo = ImageRef::member(&self.place, member.name).at(place);

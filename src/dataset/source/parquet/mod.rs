@@ -2,6 +2,7 @@
 
 mod beside;
 
+use std::io::{self, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::StructArray;
@@ -12,6 +13,7 @@ use parquet::schema::types::SchemaDescriptor;
 
 use self::beside::Beside;
 use super::columns::{self, Columns, PhotoColumn};
+use super::error::could_pass;
 use super::fields::FieldNames;
 use super::manifest::{File, Layout, ManifestSource, Place, Take};
 use super::{Opened, Reader, SourceError, SourceKind};
@@ -52,11 +54,18 @@ fn rows(
     names: &FieldNames,
     take: &mut Take<'_>,
 ) -> Result<(), SourceError> {
-    let damaged = |error: ParquetError| file.damaged(&error.to_string());
+    let damaged = |error: ParquetError| match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) if could_pass(&error) => passing(file, &error),
+            Ok(error) => file.damaged(&error.to_string()),
+            Err(error) => file.damaged(&error.to_string()),
+        },
+        error => file.damaged(&error.to_string()),
+    };
     let metadata = ArrowReaderMetadata::load(&opened, Default::default()).map_err(damaged)?;
     let mut columns =
         Columns::of(metadata.schema(), names).map_err(|detail| file.columns(detail))?;
-    let beside = if columns.photo.is_none() { Beside::of(file, metadata.schema()) } else { None };
+    let beside = if columns.photo.is_none() { Beside::of(file, metadata.schema())? } else { None };
     if beside.is_some() {
         columns.add(metadata.schema(), &beside::COLUMNS);
     }
@@ -73,7 +82,7 @@ fn rows(
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves.texts.clone());
         let builder = builder.with_projection(mask).with_row_groups(vec![group]);
         for batch in builder.with_batch_size(BATCH).build().map_err(damaged)? {
-            let batch = batch.map_err(|error| file.damaged(&error.to_string()))?;
+            let batch = batch.map_err(|error| unread(file, &opened, &error.to_string()))?;
             let photos = columns.photo.map(|photo| metadata.schema().field(photo.at).name());
             let (paths, texts) = columns::named(&batch)
                 .into_iter()
@@ -84,7 +93,7 @@ fn rows(
                     Some((*name, columns::text(paths.column(0), at)?))
                 });
                 let said = path.as_ref().map(|(_, path)| path.clone());
-                let mut fields = Ok(columns.fields(&texts, at, path, names));
+                let mut fields = columns.fields(&texts, at, path, names);
                 if let (true, Some(column)) = (holds, leaves.photo) {
                     let place = dataset::Place::Row { row, column: column as u32 };
                     let (name, photo) = file.held(said, row, place);
@@ -107,6 +116,22 @@ fn rows(
         }
     }
     Ok(())
+}
+
+/// Why a batch cannot be read. The reader makes words of what the system says, so that the file is
+/// read once more to learn whether it is the file that is wrong.
+fn unread(file: &File<'_>, mut opened: &std::fs::File, detail: &str) -> SourceError {
+    let again = opened.rewind().and_then(|()| io::copy(&mut opened, &mut io::sink()));
+    match again {
+        Err(error) if could_pass(&error) => passing(file, &error),
+        _ => file.damaged(detail),
+    }
+}
+
+/// A failure of the system that is not the file's own.
+fn passing(file: &File<'_>, error: &io::Error) -> SourceError {
+    let words = format!("{}: {error}", file.path.display());
+    SourceError::Io(io::Error::new(error.kind(), words))
 }
 
 /// Numbers of columns of single values, as Parquet counts.

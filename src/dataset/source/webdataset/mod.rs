@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use self::group::{Group, Kind, Photo, Said, Text};
 use super::endings::{is_other_photo, is_photo, stem};
+use super::error::could_pass;
 use super::fields::FieldNames;
 use super::ids::{IdBook, id_of_image};
 use super::manifest::file_name;
@@ -50,7 +51,8 @@ pub(super) const READER: Reader = Reader {
 ///
 /// The parts of a sample stand side by side; such that do not are put together at the end of their
 /// tar. The id is the member's name without ending, unless the `.json` has one; a name that an
-/// earlier tar has, too, gets its own tar's name before it.
+/// earlier tar has, too, gets its own tar's name before it, and `#2` and so on behind it where an
+/// earlier tar is called so, too.
 ///
 /// Memory: the ids, and of each tar the names of photos that have no text yet.
 #[derive(Debug)]
@@ -89,9 +91,10 @@ impl Source for WebDatasetSource {
                 waiting: Vec::new(),
                 place: HashMap::new(),
                 held: 0,
+                failed: None,
             };
             if tar.read().is_break() {
-                return Ok(());
+                return tar.failed.map_or(Ok(()), Err);
             }
             renamed += tar.renamed;
         }
@@ -123,6 +126,8 @@ struct Tar<'s, 'o, 'a, 'b> {
     place: HashMap<String, usize>,
     /// Bytes of texts among them.
     held: usize,
+    /// Why the source ends here, where the caller did not ask it to.
+    failed: Option<SourceError>,
 }
 
 impl Tar<'_, '_, '_, '_> {
@@ -140,6 +145,7 @@ impl Tar<'_, '_, '_, '_> {
         let opened = opened.and_then(|file| Members::new(file).map_err(ConfineError::from));
         let mut members = match opened {
             Ok(members) => members,
+            Err(ConfineError::Io(error)) if could_pass(&error) => return self.fail(error),
             Err(error) => {
                 let name = self.name().to_owned();
                 let refusal = Refusal::unreadable("unreadable_file", &error);
@@ -159,15 +165,16 @@ impl Tar<'_, '_, '_, '_> {
                         self.close(std::mem::replace(&mut group, Group::of(key)))?;
                     }
                     match part {
-                        Ok(part) => group.add(part),
-                        Err((member, refusal)) => {
-                            let place = self.below(&member);
-                            self.out.refuse(&place, refusal.at(&place))?;
+                        Ok(part) => {
+                            if let Err(refused) = group.add(part) {
+                                self.refuse(refused)?;
+                            }
                         }
+                        Err(refused) => self.refuse(refused)?,
                     }
                 }
                 Ok(None) => {}
-                Err(fault) => self.fault(&fault)?,
+                Err(fault) => self.fault(fault)?,
             }
         }
         self.close(group)?;
@@ -177,15 +184,33 @@ impl Tar<'_, '_, '_, '_> {
         ControlFlow::Continue(())
     }
 
-    fn fault(&mut self, fault: &TarFault) -> ControlFlow<()> {
-        let code = match fault {
+    /// Refuses a member.
+    fn refuse(&mut self, (member, refusal): (String, Refusal)) -> ControlFlow<()> {
+        let place = self.below(&member);
+        self.out.refuse(&place, refusal.at(&place))
+    }
+
+    /// Ends the source: a tar that may be whole the next time is not one without photos, which
+    /// would be taken for gone.
+    fn fail(&mut self, error: std::io::Error) -> ControlFlow<()> {
+        self.failed = Some(SourceError::Io(error));
+        ControlFlow::Break(())
+    }
+
+    fn fault(&mut self, fault: TarFault) -> ControlFlow<()> {
+        let code = match &fault {
             TarFault::CutShort(_) => "tar_cut_short",
             TarFault::Damaged { .. } => "tar_damaged",
             TarFault::LongName { .. } => "invalid_file_name",
             TarFault::Io(_) => "unreadable_file",
         };
-        let name = self.name().to_owned();
-        self.out.refuse(&name, Refusal::new(code, fault.to_string()).at(&name))
+        match fault {
+            TarFault::Io(error) if could_pass(&error) => self.fail(error),
+            fault => {
+                let name = self.name().to_owned();
+                self.out.refuse(&name, Refusal::new(code, fault.to_string()).at(&name))
+            }
+        }
     }
 
     /// Sends a group of which every photo has its text; another one waits.
@@ -209,7 +234,11 @@ impl Tar<'_, '_, '_, '_> {
             }
         }
         match self.place.get(&group.key).copied() {
-            Some(at) => self.waiting[at].join(group),
+            Some(at) => {
+                for refused in self.waiting[at].join(group) {
+                    self.refuse(refused)?;
+                }
+            }
             None => {
                 self.place.insert(group.key.clone(), self.waiting.len());
                 self.waiting.push(group);
@@ -280,7 +309,12 @@ impl Tar<'_, '_, '_, '_> {
             Some(other) if *other != self.number => {
                 self.renamed += 1;
                 let tar = self.name();
-                format!("{}/{name}", tar.split_once('.').map_or(tar, |(stem, _)| stem))
+                let name = format!("{}/{name}", tar.split_once('.').map_or(tar, |(stem, _)| stem));
+                // Another tar may be called so in another folder.
+                match self.ids.place(&name) {
+                    Some(other) if *other != self.number => self.ids.free(name),
+                    _ => name,
+                }
             }
             _ => name,
         }

@@ -93,6 +93,32 @@ fn several_tars_are_read_in_order_and_names_that_collide_are_told_apart() {
 }
 
 #[test]
+fn tars_of_one_name_in_several_folders_keep_all_their_photos() {
+    let bytes = tar(&[("0.jpg", b"1"), ("0.txt", b"A photo.")]);
+    let folder = folder(&[("a/s.tar", &bytes), ("b/s.tar", &bytes), ("c/s.tar", &bytes)]);
+    let said = said(&folder, "{a,b,c}/s.tar");
+    assert_eq!(told(&said), ["0: A photo.", "s/0: A photo.", "s/0#2: A photo."]);
+    assert!(said.codes().is_empty(), "{:?}", said.codes());
+}
+
+#[test]
+fn a_size_that_no_member_has_is_a_damaged_header() {
+    let size = b"29 size=18446744073709551615\n";
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_path("pax").expect("a name");
+    header.set_size(size.len() as u64);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.extend(size);
+    bytes.resize(1024, 0);
+    bytes.extend(tar(&[("b.jpg", b"b"), ("b.txt", b"B.")]));
+    let said = said(&folder(&[("s.tar", &bytes)]), "s.tar");
+    assert_eq!(told(&said), ["b: B."]);
+    assert_eq!(said.codes(), ["s.tar tar_damaged"]);
+}
+
+#[test]
 fn members_out_of_order_find_each_other_within_their_tar() {
     let bytes = tar(&[
         ("a.jpg", b"a"),

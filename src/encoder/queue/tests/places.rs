@@ -76,6 +76,30 @@ fn a_waiter_that_goes_away_lets_the_next_in() {
 }
 
 #[test]
+fn the_next_heaviest_lets_go_where_the_heaviest_has_nothing_that_waits() {
+    let places = Places::new(size(8));
+    let of = |caller: u64| Origin { caller, connection: caller };
+    let _running = places.try_reserve(of(1), size(5)).expect("free");
+    let mut waiting = Some(places.try_reserve(of(2), size(3)).expect("free"));
+    let mut asked = Vec::new();
+    let make_room = |one: Origin| {
+        asked.push(one.caller);
+        one.caller == 2 && waiting.take().is_some()
+    };
+    let forced = places.reserve_by_force(of(3), size(1), make_room);
+    assert!(forced.is_some());
+    assert_eq!(asked, [1, 2]);
+    // Nobody has anything that waits.
+    let mut asked = Vec::new();
+    let make_room = |one: Origin| {
+        asked.push(one.caller);
+        false
+    };
+    assert!(places.reserve_by_force(of(4), size(3), make_room).is_none());
+    assert_eq!(asked, [1]);
+}
+
+#[test]
 fn closing_fails_those_who_wait() {
     let places = Places::new(size(1));
     let _held = places.try_reserve(Origin::default(), size(1)).expect("free");

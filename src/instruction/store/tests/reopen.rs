@@ -139,6 +139,7 @@ fn another_model_embeds_anew_and_goes_on_where_it_was() {
     };
     let stopped = open(300).err().expect("stopped");
     assert_eq!(stopped.code(), "library_embedding_failed");
+    assert!(!home.file(SNAPSHOT_FILE).exists(), "it holds vectors that are replaced");
     assert!((300..600).contains(&asked.get()), "{}", asked.get());
     let store = open(usize::MAX).expect("goes on");
     assert_eq!(asked.get(), 600, "each text was embedded once");

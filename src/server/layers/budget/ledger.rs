@@ -1,6 +1,6 @@
 //! What each call holds, and who has to give it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{FREE_BYTES, Full, PATIENCE};
+use super::{FREE_BYTES, Full, Of, PATIENCE, SHARES};
 
 /// The bytes of messages under way. Clones share them.
 #[derive(Debug, Clone)]
@@ -23,12 +23,15 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Ledger {
     used: u64,
+    /// The part of `used` that each caller has, where it is known.
+    callers: HashMap<u64, u64>,
     next: u64,
     calls: BTreeMap<u64, Account>,
 }
 
 #[derive(Debug)]
 struct Account {
+    caller: Option<u64>,
     held: u64,
     /// It had to give up what it held, and holds nothing any more.
     given_up: bool,
@@ -60,13 +63,14 @@ impl MessageBudget {
         lock(&self.0.ledger).used
     }
 
-    /// A call that holds nothing yet.
-    pub(super) fn open(&self) -> CallBytes {
+    /// A call that holds nothing yet, of a caller that has others, perhaps.
+    pub(super) fn open(&self, caller: Option<u64>) -> CallBytes {
         let mut ledger = lock(&self.0.ledger);
         let id = ledger.next;
         ledger.next += 1;
         let give_up = CancellationToken::new();
         let account = Account {
+            caller,
             held: 0,
             given_up: false,
             receiving: None,
@@ -91,25 +95,71 @@ impl MessageBudget {
 }
 
 impl Ledger {
-    /// Has the oldest messages given up until `more` bytes fit.
+    /// Has the oldest messages given up until `more` bytes fit, first within the share of the
+    /// call's caller, by its own messages.
     fn make_room(&mut self, more: u64, limit: u64, for_call: u64) -> Result<(), Full> {
+        let call = self.calls.get(&for_call);
+        let own = call.filter(|call| !call.given_up).map_or(0, |call| charge(call.held));
+        if let Some(caller) = call.and_then(|call| call.caller) {
+            let share = limit / SHARES;
+            loop {
+                let held = self.callers.get(&caller).copied().unwrap_or(0);
+                // A call that is its caller's only one of size may be as large as it likes.
+                if held <= own || held.saturating_add(more) <= share {
+                    break;
+                }
+                if !self.give_up_oldest(for_call, |account| account.caller == Some(caller)) {
+                    return Err(Full { limit: share, of: Of::OneCaller });
+                }
+            }
+        }
         while self.used.saturating_add(more) > limit {
-            let gives = self.calls.iter().filter(|(id, account)| {
-                **id != for_call && !account.given_up && charge(account.held) > 0
-            });
-            let since = |account: &Account| {
-                let since = [account.receiving, account.unread].into_iter().flatten().min();
-                since.filter(|since| since.elapsed() > PATIENCE)
-            };
-            let oldest = gives.filter_map(|(id, account)| Some((since(account)?, *id))).min();
-            let Some((_, id)) = oldest else { return Err(Full { limit }) };
-            if let Some(account) = self.calls.get_mut(&id) {
-                self.used -= charge(account.held);
-                (account.given_up, account.reply) = (true, None);
-                account.give_up.cancel();
+            if !self.give_up_oldest(for_call, |_| true) {
+                return Err(Full { limit, of: Of::All });
             }
         }
         Ok(())
+    }
+
+    /// Has the message given up that has been waiting for longest, of some calls and never of
+    /// `for_call`. Says whether there was one.
+    fn give_up_oldest(&mut self, for_call: u64, among: impl Fn(&Account) -> bool) -> bool {
+        let gives = self.calls.iter().filter(|(id, account)| {
+            **id != for_call && !account.given_up && charge(account.held) > 0 && among(account)
+        });
+        let since = |account: &Account| {
+            let since = [account.receiving, account.unread].into_iter().flatten().min();
+            since.filter(|since| since.elapsed() > PATIENCE)
+        };
+        let oldest = gives.filter_map(|(id, account)| Some((since(account)?, *id))).min();
+        let Some(account) = oldest.and_then(|(_, id)| self.calls.get_mut(&id)) else {
+            return false;
+        };
+        (account.given_up, account.reply) = (true, None);
+        account.give_up.cancel();
+        let (caller, freed) = (account.caller, charge(account.held));
+        self.less(caller, freed);
+        true
+    }
+
+    /// Counts bytes that are held from now on.
+    fn more(&mut self, caller: Option<u64>, bytes: u64) {
+        self.used += bytes;
+        if let Some(caller) = caller.filter(|_| bytes > 0) {
+            *self.callers.entry(caller).or_default() += bytes;
+        }
+    }
+
+    /// Counts bytes that are held no more.
+    fn less(&mut self, caller: Option<u64>, bytes: u64) {
+        self.used -= bytes;
+        let Some(caller) = caller else { return };
+        if let Some(held) = self.callers.get_mut(&caller) {
+            *held -= bytes;
+            if *held == 0 {
+                self.callers.remove(&caller);
+            }
+        }
     }
 }
 
@@ -154,13 +204,13 @@ impl CallBytes {
 
     /// The refusal.
     pub(super) fn full(&self) -> Full {
-        Full { limit: self.0.budget.0.limit }
+        Full { limit: self.0.budget.0.limit, of: Of::All }
     }
 
     /// Whether `more` bytes would find room now.
-    pub(super) fn would_fit(&self, more: u64) -> bool {
+    pub(super) fn would_fit(&self, more: u64) -> Result<(), Full> {
         let (limit, id) = (self.0.budget.0.limit, self.0.id);
-        self.ledger().make_room(charge(more), limit, id).is_ok()
+        self.ledger().make_room(charge(more), limit, id)
     }
 
     /// Holds `more` bytes.
@@ -168,13 +218,14 @@ impl CallBytes {
         let (limit, id) = (self.0.budget.0.limit, self.0.id);
         let mut ledger = self.ledger();
         let Some(account) = ledger.calls.get(&id).filter(|account| !account.given_up) else {
-            return Err(Full { limit });
+            return Err(self.full());
         };
+        let caller = account.caller;
         let added = charge(account.held.saturating_add(more)) - charge(account.held);
         if added > 0 {
             ledger.make_room(added, limit, id)?;
         }
-        ledger.used += added;
+        ledger.more(caller, added);
         if let Some(account) = ledger.calls.get_mut(&id) {
             account.held += more;
         }
@@ -188,8 +239,8 @@ impl CallBytes {
         if !account.given_up {
             let before = charge(account.held);
             account.held = account.held.saturating_sub(less);
-            let freed = before - charge(account.held);
-            ledger.used -= freed;
+            let (caller, freed) = (account.caller, before - charge(account.held));
+            ledger.less(caller, freed);
         }
     }
 
@@ -263,7 +314,7 @@ impl Drop for Call {
         if let Some(account) = ledger.calls.remove(&self.id)
             && !account.given_up
         {
-            ledger.used -= charge(account.held);
+            ledger.less(account.caller, charge(account.held));
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::{CallBytes, FREE_BYTES};
+use super::{CallBytes, FREE_BYTES, Full};
 use crate::server::layers::trailers;
 
 /// Hands large messages on in pieces: the transport keeps each piece until the client reads it, and
@@ -27,11 +27,20 @@ impl Reply {
     }
 
     /// The next piece of the message that is being read. Some(None): it had to be given up.
+    ///
+    /// Each is a copy: a part of the message would keep all of it in memory for as long as the
+    /// transport has that part, whatever was given up or counted as read meanwhile.
     fn piece(&mut self) -> Option<Option<Bytes>> {
         let size = usize::try_from(FREE_BYTES).unwrap_or(usize::MAX);
-        let piece = self.bytes.reply(|rest| {
-            let whole = rest.as_ref().is_some_and(|rest| rest.len() <= size);
-            if whole { rest.take() } else { rest.as_mut().map(|rest| rest.split_to(size)) }
+        let piece = self.bytes.reply(|rest| -> Option<Bytes> {
+            let left = rest.as_mut()?;
+            let now = left.len().min(size);
+            let piece = Bytes::copy_from_slice(&left[..now]);
+            left.advance(now);
+            if left.is_empty() {
+                *rest = None;
+            }
+            Some(piece)
         });
         match piece {
             None => Some(None),
@@ -40,9 +49,9 @@ impl Reply {
         }
     }
 
-    fn end(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn end(&mut self, full: Full) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         (self.ended, self.body) = (true, Body::empty());
-        Poll::Ready(Some(trailers(self.bytes.full().into())))
+        Poll::Ready(Some(trailers(full.into())))
     }
 }
 
@@ -61,7 +70,7 @@ impl http_body::Body for Reply {
         if this.charged > 0 {
             match this.piece() {
                 Some(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Some(None) => return this.end(),
+                Some(None) => return this.end(this.bytes.full()),
                 None => this.bytes.shrink(std::mem::take(&mut this.charged)),
             }
         }
@@ -73,14 +82,14 @@ impl http_body::Body for Reply {
             Some(Ok(frame)) if large(&frame) => {
                 let data = frame.into_data().unwrap_or_default();
                 let size = data.len() as u64;
-                if this.bytes.grow(size).is_err() {
-                    return this.end();
+                if let Err(full) = this.bytes.grow(size) {
+                    return this.end(full);
                 }
                 this.charged = size;
                 this.bytes.reply(|rest| *rest = Some(data));
                 match this.piece().flatten() {
                     Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                    None => this.end(),
+                    None => this.end(this.bytes.full()),
                 }
             }
             other => Poll::Ready(other),

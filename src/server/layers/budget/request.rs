@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::{CallBytes, FREE_BYTES};
+use crate::server::fault::Fault;
 
 /// A flag and the length as four bytes stand before every message of gRPC.
 const HEAD: usize = 5;
@@ -32,6 +35,8 @@ pub(super) struct Counted {
     given_up: Pin<Box<WaitForCancellationFutureOwned>>,
     max_message: u64,
     done: Done,
+    /// Until when all of it has to be there.
+    time: Option<(Pin<Box<Sleep>>, Duration)>,
     frames: Frames,
     ended: bool,
 }
@@ -40,7 +45,13 @@ impl Counted {
     pub fn new(body: Body, bytes: CallBytes, max_message: u64, done: Done) -> Self {
         let given_up = Box::pin(bytes.give_up().clone().cancelled_owned());
         let frames = Frames::default();
-        Self { body, bytes, given_up, max_message, done, frames, ended: false }
+        Self { body, bytes, given_up, max_message, done, time: None, frames, ended: false }
+    }
+
+    /// The client has `time` for all of it, where it is set.
+    pub fn within(mut self, time: Option<Duration>) -> Self {
+        self.time = time.map(|time| (Box::pin(tokio::time::sleep(time)), time));
+        self
     }
 
     fn count(&mut self, data: &[u8]) -> Result<(), Status> {
@@ -49,9 +60,8 @@ impl Counted {
         // One over the limit is refused for its size.
         let sensible =
             declared.iter().filter(|size| (FREE_BYTES..=self.max_message).contains(*size));
-        let fits = sensible.max().is_none_or(|size| self.bytes.would_fit(*size));
-        if !fits {
-            return Err(self.bytes.full().into());
+        if let Some(size) = sensible.max() {
+            self.bytes.would_fit(*size)?;
         }
         self.bytes.received(data.len() as u64, self.frames.is_half())?;
         for size in complete {
@@ -81,6 +91,13 @@ impl http_body::Body for Counted {
             this.ended = true;
             return Poll::Ready(Some(Err(this.bytes.full().into())));
         }
+        if let Some((over, time)) = &mut this.time
+            && over.as_mut().poll(context).is_ready()
+        {
+            let status = too_slow(*time);
+            (this.ended, this.body) = (true, Body::empty());
+            return Poll::Ready(Some(Err(status)));
+        }
         // One message may always be there whole, and what follows it be seen.
         let most = this.max_message + HEAD as u64;
         if this.done == Done::Told && this.bytes.is_busy(most, context) {
@@ -104,6 +121,13 @@ impl http_body::Body for Counted {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn too_slow(time: Duration) -> Status {
+    let milliseconds = time.as_millis().to_string();
+    let message = format!("the request did not come whole within the {milliseconds} ms allowed");
+    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
+    fault.with("allowed_ms", milliseconds).into()
 }
 
 /// Where one message ends and the next begins.
@@ -156,7 +180,27 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
+    use http_body::Body as _;
+    use tonic_types::StatusExt;
+
     use super::*;
+    use crate::server::layers::MessageBudget;
+    use crate::server::layers::testing::Endless;
+
+    #[tokio::test]
+    async fn a_question_that_never_ends_is_ended_in_time() {
+        let bytes = MessageBudget::new(1 << 20).open(None);
+        let counted = Counted::new(Body::new(Endless), bytes, 1 << 10, Done::AtOnce);
+        let mut body = counted.within(Some(Duration::from_millis(20)));
+        let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let status = next().await.expect("an end").expect_err("too slow");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        let info = status.get_details_error_info().expect("a reason");
+        assert_eq!((&*info.reason, &*info.metadata["allowed_ms"]), ("DEADLINE_EXCEEDED", "20"));
+        assert!(next().await.is_none());
+    }
 
     #[test]
     fn messages_are_told_apart_however_they_are_cut() {
