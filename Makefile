@@ -26,17 +26,18 @@ setup: ## fetch ONNX Runtime, llama-server, a small LLM and the crates (pinned, 
 	@$(TIMED) "setup, crates" cargo fetch --locked --target $(HOST)
 
 build: setup ## build the release binary
-	@echo "== build: the first one compiles every dependency and takes some minutes"
 	@$(TIMED) build cargo build --release --locked
 
-demo: build ## set up, build and run the whole job on samples/
+demo: setup ## set up, build and run the whole job on samples/
+	@echo "== build: the first one compiles every dependency and takes some minutes"
+	@$(TIMED) build cargo build --profile quick --locked
 	@echo "== demo: seeds and photos of samples/ to instructions and a dataset in $(OUT)/"
-	@$(TIMED) demo $(TARGET_DIR)/release/pairwright run --config samples/demo.toml --out $(OUT)
+	@$(TIMED) demo $(TARGET_DIR)/quick/pairwright run --config samples/demo.toml --out $(OUT)
 	@echo "   open $(OUT)/report.html in a browser (Linux: xdg-open, macOS: open)"
 
 test: setup clients ## set up and run all tests
 	@$(TIMED) "tests of the set-up" python3 -m unittest discover --start-directory scripts
-	@$(TIMED) tests cargo test --release --locked
+	@$(TIMED) tests cargo test --profile quick --locked
 
 # Programs that call the service in tests and nobody here wrote. Without them those tests say so and
 # pass: their wheels are for Linux x86-64 and a pinned set of Python versions.
@@ -82,7 +83,7 @@ fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 
 lint: ## formatting and clippy, warnings denied
 	@$(TIMED) "formatting" cargo fmt --check
-	@$(TIMED) "clippy" cargo clippy --release --all-targets --locked -- -D warnings
+	@$(TIMED) "clippy" cargo clippy --profile quick --all-targets --locked -- -D warnings
 
 clean: ## remove the build and the demo's run folder; keep what set-up fetched
 	cargo clean

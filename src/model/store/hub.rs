@@ -1,14 +1,13 @@
 //! The hub's side of a download: addresses, tokens, headers.
 //!
-//! Names, addresses and the token file are `hf-hub`'s. The transfer is not: `hf-hub` 0.5 appends to
-//! a half-downloaded file without looking whether the server began where it was asked to, asks past
-//! the end of one that is complete, checks no hash, and has no time limit; 1.0 begins from zero
-//! each time (and brings 60 crates more). What is here is the least that resumes and checks, over
-//! the `reqwest` that the project has anyway: rustls, proxies from the environment.
+//! The crate `hf-hub` does not serve: 0.5 appends to a half-downloaded file without looking whether
+//! the server began where it was asked to, asks past the end of one that is complete, checks no
+//! hash, has no time limit, and brings a second HTTP client; 1.0 begins from zero each time (and
+//! brings 60 crates more). What is here is the least that resumes and checks, over the `reqwest`
+//! that the project has anyway: rustls, proxies from the environment.
 
 use std::time::Duration;
 
-use hf_hub::{Cache, Repo, RepoType};
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, LOCATION, RANGE, RETRY_AFTER,
 };
@@ -57,10 +56,19 @@ impl HubOptions {
 fn token_file() -> Option<String> {
     match crate::base::paths::from_variable("HF_TOKEN_PATH") {
         Some(path) => fs_err::read_to_string(path).ok(),
-        // Without a home folder `hf-hub` would panic.
-        None if std::env::home_dir().is_none() => None,
-        None => Cache::from_env().token(),
+        None => {
+            let home = match crate::base::paths::from_variable("HF_HOME") {
+                Some(folder) => folder,
+                None => std::env::home_dir()?.join(".cache/huggingface"),
+            };
+            fs_err::read_to_string(home.join("token")).ok()
+        }
     }
+}
+
+/// A revision such as `refs/pr/1` as one segment of an address.
+fn one_segment(revision: &str) -> String {
+    revision.replace('/', "%2F")
 }
 
 /// A hub that models come from.
@@ -149,16 +157,14 @@ impl Hub {
 
     /// The address of a file in a repository.
     pub(super) fn file_url(&self, repo: &str, revision: &str, path: &str) -> String {
-        let repo = Repo::with_revision(repo.into(), RepoType::Model, revision.into());
         let base = self.endpoint.as_str().trim_end_matches('/');
-        format!("{base}/{}/resolve/{}/{path}", repo.url(), repo.url_revision())
+        format!("{base}/{repo}/resolve/{}/{path}", one_segment(revision))
     }
 
     /// The address of what the hub tells about a revision of a repository.
     pub(super) fn info_url(&self, repo: &str, revision: &str) -> String {
-        let repo = Repo::with_revision(repo.into(), RepoType::Model, revision.into());
         let base = self.endpoint.as_str().trim_end_matches('/');
-        format!("{base}/api/{}?blobs=true", repo.api_url())
+        format!("{base}/api/models/{repo}/revision/{}?blobs=true", one_segment(revision))
     }
 
     /// Asks what a file is and where its bytes are.
