@@ -187,7 +187,7 @@ async fn twenty_kills_lose_nothing_and_change_no_pair() {
         // On a busy machine nothing may have been acknowledged by then.
         let patience = std::time::Instant::now();
         while ledger.lock().expect("ledger").len() == known
-            && patience.elapsed() < Duration::from_secs(10)
+            && patience.elapsed() < Duration::from_secs(60)
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -203,5 +203,5 @@ async fn twenty_kills_lose_nothing_and_change_no_pair() {
     assert_eq!(ended.state(), pb::JobState::Succeeded, "{ended:?}");
     assert!(ended.attempt > 1, "no kill met the job: {ended:?}");
     assert_eq!(pairs(server.connect().await, &job).await, wanted);
-    assert!(ledger.lock().expect("ledger").len() > KILLS);
+    assert!(ledger.lock().expect("ledger").len() >= KILLS, "one for each round at least");
 }
