@@ -12,7 +12,7 @@ use super::spent::Spent;
 pub use account::Account;
 pub(in crate::llm) use account::Place;
 pub use ledger::{Ledger, SpentBefore};
-pub(in crate::llm) use metered::Metered;
+pub(in crate::llm) use metered::{Metered, Payer};
 pub use tally::{ROLES, RoleTally, tallied, tallies};
 
 /// Characters of English text per token: a rule of thumb, said as such.
