@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::Error;
-use crate::base::hash;
-use crate::dataset::PhotoViewer;
+use crate::base::{Stopped, hash};
+use crate::dataset::{ImageRef, PhotoViewer};
 use crate::instruction::augment::{
     Candidate, GenerateConfig, Judge, Judged, Pool, PoolEntry, SeedPool,
 };
@@ -14,6 +14,7 @@ use crate::instruction::lineage::{ACCEPTED, RawRow, ReadingRow};
 use crate::instruction::prompt::AugmentPrompts;
 use crate::instruction::wording::normal_form;
 use crate::instruction::{Seeds, reply};
+use crate::work::{Stop, blocking};
 
 use super::asking::{Asker, Good, Question, Replies, ShownPhoto};
 use super::vectors::Vectors;
@@ -60,7 +61,8 @@ impl AugmentStage<'_> {
         for (number, round) in descriptions.chunks(self.config.round).enumerate() {
             let drawn: Vec<Vec<&PoolEntry>> =
                 round.iter().map(|one| self.draw(&pool, one)).collect();
-            let questions = self.questions(round, &drawn);
+            let photos = shown(round, self.viewer.as_ref(), asker.stop).await?;
+            let questions = self.questions(round, &drawn, photos);
             let replies = asker.ask(vectors.store, questions, is_good(&judge, round)).await?;
             let (readings, found) = self.read(&replies);
             let judged = self.judge_all(&mut write(&judge), round, &found, vectors)?;
@@ -96,21 +98,21 @@ impl AugmentStage<'_> {
         pool.draw(self.config.seeds_per_prompt, seed)
     }
 
-    fn questions(&self, round: &[Description], drawn: &[Vec<&PoolEntry>]) -> Vec<Question> {
-        let question = |(one, drawn): (&Description, &Vec<&PoolEntry>)| {
+    fn questions(
+        &self,
+        round: &[Description],
+        drawn: &[Vec<&PoolEntry>],
+        photos: Vec<Option<ShownPhoto>>,
+    ) -> Vec<Question> {
+        let all = round.iter().zip(drawn).zip(photos);
+        let questions = all.map(|((one, drawn), photo)| {
             let seeds: Vec<&str> = drawn.iter().map(|entry| entry.text.as_str()).collect();
             let seed = hash::seed(self.seed, &["augment", &one.id, &one.text]);
             let count = self.config.per_description;
             let messages = self.prompts.build(&seeds, one, count, seed);
-            let photo = one.photo.clone().zip(self.viewer.as_ref());
-            let photo = photo.map(|(image, viewer)| {
-                // The asking says why it cannot be read.
-                let sha256 = viewer.sha256(&image).unwrap_or_default();
-                ShownPhoto { image, sha256 }
-            });
             Question { subject: one.id.clone(), messages, seed, photo }
-        };
-        round.iter().zip(drawn).map(question).collect()
+        });
+        questions.collect()
     }
 
     fn read(&self, replies: &[Replies]) -> (Vec<ReadingRow>, Vec<Read>) {
@@ -172,6 +174,29 @@ impl AugmentStage<'_> {
     }
 }
 
+/// The photos that a round's questions show, each in the place of its description. Every one is read
+/// whole for its hash, also where its reply is known: that takes a thread that may block, and ends
+/// between two photos when a stop is asked for.
+async fn shown(
+    round: &[Description],
+    viewer: Option<&Arc<PhotoViewer>>,
+    stop: &Stop,
+) -> Result<Vec<Option<ShownPhoto>>, Error> {
+    let Some(viewer) = viewer.cloned() else { return Ok(vec![None; round.len()]) };
+    let images: Vec<Option<ImageRef>> = round.iter().map(|one| one.photo.clone()).collect();
+    let stop = stop.clone();
+    let shown = move |image: Option<ImageRef>| -> Result<Option<ShownPhoto>, Error> {
+        let Some(image) = image else { return Ok(None) };
+        if stop.is_asked() {
+            return Err(Stopped.into());
+        }
+        // The asking says why it cannot be read.
+        let sha256 = viewer.sha256(&image).unwrap_or_default();
+        Ok(Some(ShownPhoto { image, sha256 }))
+    };
+    blocking(move || images.into_iter().map(shown).collect()).await
+}
+
 /// Whether a reply holds an instruction that passes every filter which looks at it alone. The judge
 /// learns nothing while questions of a round are out.
 fn is_good(judge: &Arc<RwLock<Judge>>, round: &[Description]) -> Good {
@@ -229,4 +254,59 @@ fn raw_rows(
         }
     };
     found.into_iter().zip(judged).enumerate().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Photos;
+    use crate::image::{DecodeOptions, ImageError, ImageLimits};
+    use crate::llm::LlmConfig;
+
+    /// Photos whose bytes are their names; one called `stop` asks for a stop, `empty` has none.
+    struct Names(Stop);
+
+    impl Photos for Names {
+        fn read(&self, photo: &ImageRef, _: &ImageLimits) -> Result<Vec<u8>, ImageError> {
+            let name = photo.to_string();
+            match name.as_str() {
+                "stop" => self.0.ask(),
+                "empty" => return Err(ImageError::EmptyFile),
+                "never" => panic!("read after a stop was asked for"),
+                _ => {}
+            }
+            Ok(name.into_bytes())
+        }
+
+        fn stamp(&self, _: &ImageRef) -> String {
+            String::new()
+        }
+
+        fn key(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn described(photo: Option<&str>) -> Description {
+        let (id, photo) = ("one".to_owned(), photo.map(ImageRef::file));
+        Description { id, text: String::new(), captions: Vec::new(), photo }
+    }
+
+    #[tokio::test]
+    async fn photos_are_read_in_their_places_until_a_stop_is_asked_for() {
+        let stop = Stop::default();
+        let photos = Arc::new(Names(stop.clone()));
+        let viewer = PhotoViewer::new(photos, DecodeOptions::default(), &LlmConfig::default());
+        let viewer = Arc::new(viewer);
+        let round = [Some("cat"), None, Some("empty")].map(described);
+        let found = shown(&round, Some(&viewer), &stop).await.expect("read");
+        let hashes: Vec<_> =
+            found.iter().map(|one| one.as_ref().map(|photo| photo.sha256.as_str())).collect();
+        assert_eq!(hashes, [Some(&*hash::sha256_hex(b"cat")), None, Some("")]);
+        let none = shown(&round, None, &stop).await.expect("nothing to read");
+        assert!(none.iter().all(Option::is_none) && none.len() == 3);
+        let round = [Some("stop"), Some("never")].map(described);
+        let stopped = shown(&round, Some(&viewer), &stop).await.err().expect("stopped");
+        assert_eq!(stopped.code(), "stopped");
+    }
 }
