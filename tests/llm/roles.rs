@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -270,10 +269,14 @@ async fn generated(stage: &Stage, proven: &Mutex<HashSet<String>>, row: usize) -
     let line = |id: &str, what: &str| serde_json::json!({"id": id, "description": format!("{what} stands beside a road.")});
     let lines = format!("{}\n{}\n", line("a", "A moose"), line("b", "An old lighthouse"));
     fs_err::write(&descriptions, lines).expect("written");
+    let seeds = place.path().join("seeds.txt");
+    fs_err::write(&seeds, "Write a limerick about the weather in the image.\n").expect("written");
     let out = place.path().join("out");
     let generate = |url: String| {
         let mut config = config(&url);
         config.generate.descriptions = Some(descriptions.clone());
+        // Seeds are embedded one by one, in every generation anew.
+        (config.generate.seeds, config.generate.seeds_per_prompt) = (Some(seeds.clone()), 1);
         let folder = GenerationFolder::take(&out).expect("a folder");
         let generation = Generation::new(folder, config, Arc::new(Silent), Stop::default());
         blocking(move || async move { generation.run().await })
@@ -312,11 +315,7 @@ const FORMS: [&str; 4] = ["json", "half_json", "list", "line"];
 async fn a_generation_reads_whole_replies_and_asks_again_for_the_others() {
     let (stage, proven) = (Stage::open(INSTRUCTION).await, Mutex::default());
     let ask = |row| generated(&stage, &proven, row);
-    // Each generation opens the model, which takes longer than all else here; the reading of a
-    // server's words is the same code for every role, and the others play every row.
-    let seen = AtomicUsize::new(0);
-    let every_third = |row: &Value| is_whole(row) && seen.fetch_add(1, Relaxed).is_multiple_of(3);
-    play(&stage, "generate", &["truncated"], every_third, ask).await;
+    play(&stage, "generate", &["truncated"], is_whole, ask).await;
 }
 
 async fn judged(stage: &Stage, row: usize) -> Outcome {

@@ -184,9 +184,10 @@ async fn twenty_kills_lose_nothing_and_change_no_pair() {
             tokio::spawn(write(server.address.clone(), ledger.clone(), over.clone(), round));
         let known = ledger.lock().expect("ledger").len();
         tokio::time::sleep(Duration::from_millis(draws.random_range(10..400))).await;
-        // On a busy machine nothing may have been acknowledged by then.
+        // On a busy machine nothing may have been acknowledged by then. Two for each round, so that
+        // there are more than kills at the end.
         let patience = std::time::Instant::now();
-        while ledger.lock().expect("ledger").len() == known
+        while ledger.lock().expect("ledger").len() < known + 2
             && patience.elapsed() < Duration::from_secs(60)
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -203,5 +204,5 @@ async fn twenty_kills_lose_nothing_and_change_no_pair() {
     assert_eq!(ended.state(), pb::JobState::Succeeded, "{ended:?}");
     assert!(ended.attempt > 1, "no kill met the job: {ended:?}");
     assert_eq!(pairs(server.connect().await, &job).await, wanted);
-    assert!(ledger.lock().expect("ledger").len() >= KILLS, "one for each round at least");
+    assert!(ledger.lock().expect("ledger").len() > KILLS);
 }
