@@ -29,6 +29,15 @@ pub(in crate::llm) struct Metered {
     pub model: Arc<dyn ChatModel>,
 }
 
+/// The model with its calls counted as those of `role`, for calls that belong to no folder of work.
+pub fn tallied(
+    model: Arc<dyn ChatModel>,
+    role: &'static str,
+    prices: Option<Prices>,
+) -> Arc<dyn ChatModel> {
+    Arc::new(Metered { payer: Payer::Role(role, prices), model })
+}
+
 impl Metered {
     async fn place(
         &self,

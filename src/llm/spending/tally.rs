@@ -2,10 +2,8 @@
 //! shows in its metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::metered::{Metered, Payer};
-use crate::llm::chat::ChatModel;
 use crate::llm::spent::{Prices, Spent};
 
 /// What language models do here: every name that an account or a call of the service has.
@@ -37,13 +35,4 @@ pub fn tallies() -> BTreeMap<String, RoleTally> {
 
 fn lock() -> MutexGuard<'static, BTreeMap<String, RoleTally>> {
     SPENT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The model with its calls counted as those of `role`, for calls that belong to no folder of work.
-pub fn tallied(
-    model: Arc<dyn ChatModel>,
-    role: &'static str,
-    prices: Option<Prices>,
-) -> Arc<dyn ChatModel> {
-    Arc::new(Metered { payer: Payer::Role(role, prices), model })
 }
