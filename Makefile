@@ -27,12 +27,13 @@ setup: ## fetch ONNX Runtime, llama-server, a small LLM and the crates (pinned, 
 	@$(TIMED) "setup, run-time parts" python3 scripts/setup.py $(SETUP_ARGS)
 	@$(TIMED) "setup, crates" cargo fetch --locked --target $(HOST)
 
-build: setup ## build the release binary
-	@$(TIMED) build cargo build --release --locked
+build: compile-release ## build the release binary
 
-demo: setup ## set up, build and run the whole job on samples/
+compile-%: setup
 	@echo "== build: the first one compiles every dependency and takes some minutes"
-	@$(TIMED) build cargo build --profile quick --locked
+	@$(TIMED) build cargo build --profile $* --locked
+
+demo: compile-quick ## set up, build and run the whole job on samples/
 	@echo "== demo: seeds and photos of samples/ to instructions and a dataset in $(OUT)/"
 	@$(TIMED) demo $(TARGET_DIR)/quick/pairwright run --config samples/demo.toml --out $(OUT)
 	@echo "   open $(OUT)/report.html in a browser (Linux: xdg-open, macOS: open)"

@@ -228,6 +228,16 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         Ok(self.validate_as("")?)
     }
+
+    /// The table that the describing LLM's settings are in, and these.
+    pub fn describe_llm(&self) -> (&'static str, &LlmConfig) {
+        self.describe.llm.as_ref().map_or(("llm", &self.llm), |own| ("describe.llm", own))
+    }
+
+    /// The table that the augmenting LLM's settings are in, and these.
+    pub fn augment_llm(&self) -> (&'static str, &LlmConfig) {
+        self.generate.llm.as_ref().map_or(("llm", &self.llm), |own| ("generate.llm", own))
+    }
 }
 
 impl Settings for Config {
@@ -242,12 +252,9 @@ impl Settings for Config {
         checks.range("answer.examples_per_prompt", self.answer.examples_per_prompt, 0, 8);
         sees(checks, ("answer.see", self.answer.see), ("llm", &self.llm));
         if self.describe.is_on() {
-            let own = self.describe.llm.as_ref().map(|own| ("describe.llm", own));
-            let see = ("describe.see", self.describe.see);
-            sees(checks, see, own.unwrap_or(("llm", &self.llm)));
+            sees(checks, ("describe.see", self.describe.see), self.describe_llm());
         }
-        let own = self.generate.llm.as_ref().map(|own| ("generate.llm", own));
-        sees(checks, ("generate.see", self.generate.see), own.unwrap_or(("llm", &self.llm)));
+        sees(checks, ("generate.see", self.generate.see), self.augment_llm());
         checks.section("describe", &self.describe);
         let small = self.answer.prompts == Some(PromptSource::Set(BuiltInSet::Small));
         let fits = !small || !self.answer.see.shows_photo();

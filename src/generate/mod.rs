@@ -43,7 +43,7 @@ use crate::sandbox::FileAccess;
 use self::asking::{Asker, Questioning};
 use self::augmenting::AugmentStage;
 use self::clustering::ClusterStage;
-use self::models::{augment_llm, augment_section, summarize_llm, summarize_section};
+use self::models::{augment_llm, summarize_llm, summarize_section};
 use self::summarizing::SummarizeStage;
 use self::vectors::Vectors;
 use crate::work::{Backend, Phase, Progress, Stop, lacks_sight};
@@ -254,7 +254,7 @@ impl Generation {
                 return Err(GenerateError::Llm(blind).into());
             }
         }
-        let augment = on_account(augment, (&ledger, "augment"), augment_section(&self.config))?;
+        let augment = on_account(augment, (&ledger, "augment"), self.config.augment_llm())?;
         let section = summarize_section(&self.config);
         let summarize = on_account(summarize, (&ledger, "summarize"), section)?;
         let inputs = self.going_on(inputs, &store)?;

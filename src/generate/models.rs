@@ -35,7 +35,7 @@ impl Models {
 
 /// The settings of the augmenting LLM.
 pub fn augment_llm(config: &Config) -> &LlmConfig {
-    augment_section(config).1
+    config.augment_llm().1
 }
 
 /// The settings of the summarising LLM.
@@ -43,13 +43,8 @@ pub fn summarize_llm(config: &Config) -> &LlmConfig {
     summarize_section(config).1
 }
 
-/// The table of the configuration that the augmenting LLM's settings are in, and these.
-pub fn augment_section(config: &Config) -> (&'static str, &LlmConfig) {
-    config.generate.llm.as_ref().map_or(("llm", &config.llm), |llm| ("generate.llm", llm))
-}
-
 /// The table of the configuration that the summarising LLM's settings are in, and these.
 pub fn summarize_section(config: &Config) -> (&'static str, &LlmConfig) {
     let own = config.summarize.llm.as_ref().map(|llm| ("summarize.llm", llm));
-    own.unwrap_or_else(|| augment_section(config))
+    own.unwrap_or_else(|| config.augment_llm())
 }

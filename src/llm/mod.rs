@@ -77,5 +77,5 @@ pub fn on_account(
     if account.config.batch {
         return Ok(Arc::new(batch::Batched::new(account, model)?));
     }
-    Ok(Arc::new(spending::Metered { account, model }))
+    Ok(Arc::new(spending::Metered { payer: spending::Payer::Account(account), model }))
 }

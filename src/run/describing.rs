@@ -61,12 +61,12 @@ impl DescribeStage {
         store: &Store,
         viewer: Arc<PhotoViewer>,
     ) -> Result<Option<Self>, Error> {
-        let Config { describe, llm, seed, .. } = config;
+        let Config { describe, seed, .. } = config;
         if !describe.is_on() {
             store.hold_descriptions(None, false)?;
             return Ok(None);
         }
-        let llm = describe.llm.as_ref().unwrap_or(llm);
+        let (_, llm) = config.describe_llm();
         let (set, folder) = DescribePrompts::resolve(describe, &llm.target);
         let name = format!("describe prompts that see {}", describe.see.name());
         let name = PromptSource::kept_as(describe.prompts.as_ref(), &name);

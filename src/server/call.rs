@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tonic::Request;
+use tonic::{Code, Request};
 
 use super::auth::{Scope, out_of_scope};
 use super::callers::Account;
@@ -12,6 +12,22 @@ use super::layers::{CallBytes, Deadline};
 use crate::config::QuotaConfig;
 use crate::encoder::queue::{Admission, CallContext, Lane, Origin};
 use crate::jobs::{JobOwner, ManagerError};
+
+/// What `work` gives, unless the client stops waiting before that; `done` says what was to be.
+///
+/// # Errors
+/// The work's, or `DEADLINE_EXCEEDED`.
+pub async fn within<T>(
+    deadline: Option<Instant>,
+    done: &str,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let Some(deadline) = deadline else { return work.await };
+    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| {
+        let message = format!("the deadline passed before {done}");
+        Err(Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
+    })
+}
 
 /// A call: when it began and when it must end.
 #[derive(Clone)]

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::app::App;
+use super::call::within;
 use super::fault::Fault;
 use crate::base::hash;
-use crate::llm::{ChatModel, See};
+use crate::llm::{ChatModel, ImageAttachment, See};
 use crate::matching::check::{Asked, CheckKind, Finding, llm};
 use crate::matching::{Candidate, MatchRules, keep_askable};
 
@@ -57,13 +58,8 @@ impl App {
             stream::iter(questions).buffer_unordered(places).collect::<()>().await;
             Ok(())
         };
-        match asking.deadline {
-            None => asking_all.await,
-            Some(deadline) => {
-                let asked = tokio::time::timeout_at(deadline.into(), asking_all).await;
-                asked.unwrap_or_else(|_| Err(late()))
-            }
-        }
+        let done = "the language model said which instructions apply";
+        within(asking.deadline, done, asking_all).await
     }
 
     async fn ask_about_query(
@@ -117,6 +113,14 @@ impl App {
         Ok(())
     }
 
+    /// The photo as the model is shown it, where it is.
+    async fn attached(&self, photo: Option<&Bytes>) -> Result<Option<ImageAttachment>, Fault> {
+        match photo {
+            Some(photo) => Ok(Some(self.answers.attach(photo).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// The verdicts on the instructions, in their order.
     async fn verdicts(
         &self,
@@ -131,19 +135,16 @@ impl App {
         let _gone = cancel.clone().drop_guard();
         let mut unread = None;
         let see = if photo.is_some() { self.config.check.see } else { See::Description };
-        let mut attempt = 0;
+        let (mut attempt, mut shown) = (0, self.attached(photo).await?);
         while attempt < ATTEMPTS {
             let seed = hash::seed(asking.seed + u64::from(attempt), &["check", id]);
             let settings = llm::sampling(asked.len(), attempt + 1);
-            let photo = match photo {
-                Some(photo) => Some(self.answers.attach(photo).await?),
-                None => None,
-            };
-            let question = llm::question(see, descriptions, asked, photo, settings, seed);
+            let question = llm::question(see, descriptions, asked, shown.clone(), settings, seed);
             let reply = model.chat(&question, &cancel).await;
             if let Err(error) = &reply
                 && self.answers.viewer.shrinks_after(&question, error)
             {
+                shown = self.attached(photo).await?;
                 continue;
             }
             attempt += 1;
@@ -157,9 +158,4 @@ impl App {
         let message = format!("the language model was asked which instructions apply: {why}");
         Err(Fault::new(Code::Unavailable, "LLM_CHECK_UNREADABLE", message))
     }
-}
-
-fn late() -> Fault {
-    let message = "the deadline passed before the language model said which instructions apply";
-    Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }

@@ -269,10 +269,14 @@ async fn generated(stage: &Stage, proven: &Mutex<HashSet<String>>, row: usize) -
     let line = |id: &str, what: &str| serde_json::json!({"id": id, "description": format!("{what} stands beside a road.")});
     let lines = format!("{}\n{}\n", line("a", "A moose"), line("b", "An old lighthouse"));
     fs_err::write(&descriptions, lines).expect("written");
+    let seeds = place.path().join("seeds.txt");
+    fs_err::write(&seeds, "Write a limerick about the weather in the image.\n").expect("written");
     let out = place.path().join("out");
     let generate = |url: String| {
         let mut config = config(&url);
         config.generate.descriptions = Some(descriptions.clone());
+        // Seeds are embedded one by one, in every generation anew.
+        (config.generate.seeds, config.generate.seeds_per_prompt) = (Some(seeds.clone()), 1);
         let folder = GenerationFolder::take(&out).expect("a folder");
         let generation = Generation::new(folder, config, Arc::new(Silent), Stop::default());
         blocking(move || async move { generation.run().await })

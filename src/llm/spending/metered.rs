@@ -1,4 +1,4 @@
-//! A model whose calls are counted and held to the caps.
+//! A model whose calls are counted, and held to the caps where there are some.
 
 use std::sync::Arc;
 
@@ -7,17 +7,35 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Place};
+use super::tally::tally;
 use super::{expected, spent};
 use crate::llm::chat::{ChatModel, ChatReply, ChatRequest};
 use crate::llm::error::LlmError;
 use crate::llm::parameter::Adaptation;
-use crate::llm::spent::Spending;
+use crate::llm::spent::{Prices, Spending, Spent};
 use crate::llm::stats::StatsSnapshot;
+
+/// Who pays for calls.
+pub(in crate::llm) enum Payer {
+    /// A folder of work, which has caps.
+    Account(Arc<Account>),
+    /// A role of this process, for calls that belong to no folder.
+    Role(&'static str, Option<Prices>),
+}
 
 /// Passes each call on, once there is room for it under the caps.
 pub(in crate::llm) struct Metered {
-    pub account: Arc<Account>,
+    pub payer: Payer,
     pub model: Arc<dyn ChatModel>,
+}
+
+/// The model with its calls counted as those of `role`, for calls that belong to no folder of work.
+pub fn tallied(
+    model: Arc<dyn ChatModel>,
+    role: &'static str,
+    prices: Option<Prices>,
+) -> Arc<dyn ChatModel> {
+    Arc::new(Metered { payer: Payer::Role(role, prices), model })
 }
 
 impl Metered {
@@ -25,8 +43,20 @@ impl Metered {
         &self,
         request: &ChatRequest,
         cancel: &CancellationToken,
-    ) -> Result<Place, LlmError> {
-        Ok(self.account.reserve(expected(request, false), cancel).await?)
+    ) -> Result<Option<Place>, LlmError> {
+        Ok(match &self.payer {
+            Payer::Account(account) => {
+                Some(account.reserve(expected(request, false), cancel).await?)
+            }
+            Payer::Role(..) => None,
+        })
+    }
+
+    fn count(&self, spent: Spent) {
+        match &self.payer {
+            Payer::Account(account) => account.spend(spent),
+            Payer::Role(role, prices) => tally(role, spent, prices.as_ref()),
+        }
     }
 }
 
@@ -43,7 +73,7 @@ impl ChatModel for Metered {
     ) -> Result<ChatReply, LlmError> {
         let _place = self.place(request, cancel).await?;
         let reply = self.model.chat(request, cancel).await?;
-        self.account.spend(spent(request, &reply));
+        self.count(spent(request, &reply));
         Ok(reply)
     }
 
@@ -55,7 +85,7 @@ impl ChatModel for Metered {
     ) -> Result<ChatReply, LlmError> {
         let _place = self.place(request, cancel).await?;
         let reply = self.model.chat_stream(request, cancel, pieces).await?;
-        self.account.spend(spent(request, &reply));
+        self.count(spent(request, &reply));
         Ok(reply)
     }
 
@@ -72,6 +102,9 @@ impl ChatModel for Metered {
     }
 
     fn spending(&self) -> Option<Spending> {
-        Some(self.account.spending())
+        match &self.payer {
+            Payer::Account(account) => Some(account.spending()),
+            Payer::Role(..) => None,
+        }
     }
 }

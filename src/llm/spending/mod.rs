@@ -12,8 +12,9 @@ use super::spent::Spent;
 pub use account::Account;
 pub(in crate::llm) use account::Place;
 pub use ledger::{Ledger, SpentBefore};
-pub(in crate::llm) use metered::Metered;
-pub use tally::{ROLES, RoleTally, tallied, tallies};
+pub use metered::tallied;
+pub(in crate::llm) use metered::{Metered, Payer};
+pub use tally::{ROLES, RoleTally, tallies};
 
 /// Characters of English text per token: a rule of thumb, said as such.
 pub const CHARACTERS_PER_TOKEN: u64 = 4;

@@ -2,18 +2,9 @@
 //! shows in its metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
-use super::spent;
-use crate::llm::chat::{ChatModel, ChatReply, ChatRequest};
-use crate::llm::error::LlmError;
-use crate::llm::parameter::Adaptation;
 use crate::llm::spent::{Prices, Spent};
-use crate::llm::stats::StatsSnapshot;
 
 /// What language models do here: every name that an account or a call of the service has.
 pub const ROLES: [&str; 7] =
@@ -44,64 +35,4 @@ pub fn tallies() -> BTreeMap<String, RoleTally> {
 
 fn lock() -> MutexGuard<'static, BTreeMap<String, RoleTally>> {
     SPENT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The model with its calls counted as those of `role`, for calls that belong to no folder of work.
-pub fn tallied(
-    model: Arc<dyn ChatModel>,
-    role: &'static str,
-    prices: Option<Prices>,
-) -> Arc<dyn ChatModel> {
-    Arc::new(Tallied { model, role, prices })
-}
-
-struct Tallied {
-    model: Arc<dyn ChatModel>,
-    role: &'static str,
-    prices: Option<Prices>,
-}
-
-impl Tallied {
-    fn count(&self, request: &ChatRequest, reply: ChatReply) -> ChatReply {
-        tally(self.role, spent(request, &reply), self.prices.as_ref());
-        reply
-    }
-}
-
-#[async_trait]
-impl ChatModel for Tallied {
-    fn name(&self) -> &str {
-        self.model.name()
-    }
-
-    async fn chat(
-        &self,
-        request: &ChatRequest,
-        cancel: &CancellationToken,
-    ) -> Result<ChatReply, LlmError> {
-        let reply = self.model.chat(request, cancel).await?;
-        Ok(self.count(request, reply))
-    }
-
-    async fn chat_stream(
-        &self,
-        request: &ChatRequest,
-        cancel: &CancellationToken,
-        pieces: mpsc::Sender<String>,
-    ) -> Result<ChatReply, LlmError> {
-        let reply = self.model.chat_stream(request, cancel, pieces).await?;
-        Ok(self.count(request, reply))
-    }
-
-    async fn check(&self) -> Result<(), LlmError> {
-        self.model.check().await
-    }
-
-    fn stats(&self) -> StatsSnapshot {
-        self.model.stats()
-    }
-
-    fn adaptations(&self) -> Vec<Adaptation> {
-        self.model.adaptations()
-    }
 }

@@ -45,7 +45,7 @@ impl HubOptions {
         let seconds = variable("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|text| text.parse().ok());
         Self {
             endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into()),
-            token: variable("HF_TOKEN").or_else(token_file).map(|token| token.trim().to_owned()),
+            token: variable("HF_TOKEN").or_else(token_file).and_then(|token| told(&token)),
             timeout: Duration::from_secs(seconds.unwrap_or(30)),
             first_wait: Duration::from_millis(500),
             tries: 6,
@@ -64,6 +64,11 @@ fn token_file() -> Option<String> {
             fs_err::read_to_string(home.join("token")).ok()
         }
     }
+}
+
+/// A token without the line feed behind it; none where nothing is left.
+fn told(token: &str) -> Option<String> {
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// A revision such as `refs/pr/1` as one segment of an address.
@@ -296,4 +301,15 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
         cause = one.source();
     }
     if words.is_empty() { error.to_string() } else { words.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_token_is_none() {
+        assert_eq!(told("hf_a\n").as_deref(), Some("hf_a"));
+        assert_eq!(told(" \n"), None);
+    }
 }

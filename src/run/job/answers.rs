@@ -279,8 +279,7 @@ impl Job {
 
     /// What describes photos, where that is asked for.
     pub(super) fn describe_stage(&self, store: &Store) -> Result<Option<DescribeStage>, Error> {
-        let Config { describe, llm, .. } = &*self.config;
-        let viewer = self.viewer(describe.llm.as_ref().unwrap_or(llm));
+        let viewer = self.viewer(self.config.describe_llm().1);
         DescribeStage::prepare(&self.config, store, viewer)
     }
 

@@ -14,8 +14,9 @@ use super::super::matching::MatchStage;
 use super::{Job, OnDeadBackend};
 
 impl Job {
-    /// Describes the photos as they are embedded, and waits for all of them to be embedded. A model of
-    /// its own goes before `backend`. Without a stage or a backend nothing is asked. Returns why the work ended early, if it did.
+    /// Describes the photos as they are embedded, and waits for all of them to be embedded. A model
+    /// of its own goes before `backend`. Without a stage or a backend nothing is asked. Returns why
+    /// the work ended early, if it did.
     pub(super) async fn describe(
         &self,
         stage: Option<DescribeStage>,
@@ -40,8 +41,7 @@ impl Job {
         backend: &Backend,
         mut embedded: Feed,
     ) -> Result<Option<LlmError>, Error> {
-        let section = if self.config.describe.llm.is_some() { "describe.llm" } else { "llm" };
-        let asked = (section, "describe");
+        let asked = (self.config.describe_llm().0, "describe");
         loop {
             let gave_up = match self.model_for(asked, stage.shows_photos(), store, backend).await? {
                 Err(error) => error,

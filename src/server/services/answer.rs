@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use super::super::app::App;
-use super::super::call::Call;
+use super::super::call::{Call, within};
 use super::super::fault::Fault;
 use super::super::pb::answer_service_server::AnswerService;
 use super::super::pb::generate_answer_response::Event;
@@ -156,12 +156,7 @@ async fn write(
     order: Order,
     events: Option<&mpsc::Sender<AnswerEvent>>,
 ) -> Result<pb::Answer, Fault> {
-    let writing = write_now(app, order, events);
-    let Some(deadline) = call.deadline() else { return writing.await };
-    tokio::time::timeout_at(deadline.into(), writing).await.unwrap_or_else(|_| {
-        let message = "the deadline passed before the answer was written";
-        Err(Fault::new(tonic::Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
-    })
+    within(call.deadline(), "the answer was written", write_now(app, order, events)).await
 }
 
 async fn write_now(
