@@ -8,11 +8,21 @@ use super::{Cli, Command};
 use crate::config::{Config, Layers, keys, settings};
 
 /// Values that some flag takes, most peculiar ones last.
-const SAMPLES: [&str; 8] =
-    ["7", "127.0.0.1:7", "off", "http://h:4317", "openai:http://h:1/v1", "cpu", "fp16", "/x"];
+const SAMPLES: [&str; 9] = [
+    "7",
+    "127.0.0.1:7",
+    "off",
+    "http://h:4317",
+    "openai:http://h:1/v1",
+    "cpu",
+    "fp16",
+    "keep",
+    "/x",
+];
 
 /// Flags that cannot stand alone, what they stand with, and the keys of that.
-const COMPANY: [(&str, &[&str], &[&str]); 5] = [
+const COMPANY: [(&str, &[&str], &[&str]); 6] = [
+    ("max-messages-mb", &["--max-message-mb=1"], &["serve.limits.max_message_bytes"]),
     ("tls-cert", &["--tls-key=/k"], &["serve.tls.key"]),
     ("tls-key", &["--tls-cert=/c"], &["serve.tls.cert"]),
     ("tls-client-ca", &["--tls-cert=/c", "--tls-key=/k"], &["serve.tls.cert", "serve.tls.key"]),

@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn retry_after_is_rounded_up() {
         let after = Duration::from_millis(1200);
-        let fault = Fault::new(Code::ResourceExhausted, "BUSY", "full").retry_after(after);
+        let fault = Fault::new(Code::ResourceExhausted, "OVERLOADED", "full").retry_after(after);
         let status: Status = fault.into();
         assert_eq!(status.metadata().get(RETRY_AFTER).expect("retry-after"), "2");
         let info = status.get_details_retry_info().expect("retry info");

@@ -24,7 +24,7 @@ fn every_wrong_value_is_named_with_its_range() {
         "serve.limits.max_requests is 0, must be 1 to 1000000",
         "serve.otel.sample_ratio is 1.5, must be 0 to 1",
         "serve.otel.endpoint is \"collector:4317\", must be http://HOST:PORT or https://HOST:PORT",
-        "serve.otel.ca is ca.pem, must be unset unless serve.otel.endpoint is https",
+        "ca.pem, must be unset unless serve.otel.endpoint is https",
         "serve.urls.max_redirects is 11, must be 0 to 10",
         "serve.jobs.max_running is 0, must be 1 to 64",
         "serve.warmup.batch is 257, must be 0 to 256",

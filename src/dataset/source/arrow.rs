@@ -27,6 +27,12 @@ const MAX_BATCH_BYTES: u64 = 2 << 30;
 /// The longest description of a batch, in bytes.
 const MAX_MESSAGE_BYTES: u64 = 16 << 20;
 
+/// What a file begins with; a stream does not.
+const MAGIC: &[u8] = b"ARROW1";
+
+/// The first message of a file begins within so many bytes: writers fill up to 8 or to 64.
+const LONGEST_START: u64 = 128;
+
 const ENDINGS: &[&str] = &["arrow"];
 
 pub(super) static LAYOUT: Layout = Layout {
@@ -199,10 +205,14 @@ impl<'a> Messages<'a> {
     fn new(file: &'a File<'a>, opened: fs_err::File) -> Result<Self, SourceError> {
         let len = opened.metadata()?.len();
         let mut opened = std::io::BufReader::new(opened);
-        let mut magic = Vec::new();
-        (&mut opened).take(8).read_to_end(&mut magic)?;
-        // A file begins with a word and holds the same messages as a stream behind it.
-        let at = if magic.starts_with(b"ARROW1") { 8 } else { 0 };
+        let mut start = Vec::new();
+        (&mut opened).take(LONGEST_START).read_to_end(&mut start)?;
+        // A file begins with a word, filled up with zeros, and holds the same messages as a stream
+        // behind it.
+        let at = match start.strip_prefix(MAGIC) {
+            Some(rest) => rest.iter().position(|byte| *byte != 0).unwrap_or(0) + MAGIC.len(),
+            None => 0,
+        } as u64;
         opened.seek(SeekFrom::Start(at))?;
         Ok(Self { file, opened, at, len })
     }

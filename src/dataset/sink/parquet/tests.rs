@@ -26,10 +26,13 @@ fn write_as(path: &Path, layout: Layout, samples: impl IntoIterator<Item = Sampl
     rows.finish().and_then(|file| file.commit(0)).expect("room on the disk");
 }
 
-fn first_batch(path: &Path) -> arrow_array::RecordBatch {
+fn reader(path: &Path) -> ParquetRecordBatchReaderBuilder<std::fs::File> {
     let file = std::fs::File::open(path).expect("the export");
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
-    builder.build().expect("a reader").next().expect("a batch").expect("readable")
+    ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file")
+}
+
+fn first_batch(path: &Path) -> arrow_array::RecordBatch {
+    reader(path).build().expect("a reader").next().expect("a batch").expect("readable")
 }
 
 /// Rows of each row group.
@@ -147,9 +150,8 @@ fn photos_are_structs_that_datasets_takes_for_pictures() {
         (Layout::Trl { is_multi: false }, "images"),
     ] {
         write_as(&path, layout, (0..3).map(sample));
+        let about = reader(&path).schema().metadata()["huggingface"].clone();
         let batch = first_batch(&path);
-        let schema = batch.schema();
-        let about = &schema.metadata()["huggingface"];
         assert!(about.contains(&format!("\"{column}\":")) && about.contains("Image"), "{about}");
         let photos = batch.column_by_name(column).expect("a column");
         let photos = match photos.as_list_opt::<i32>() {

@@ -111,6 +111,7 @@ fn rows_that_hold_photos_are_read_in_place() {
         let third = format!("{stem}/3: Three. (third)");
         let expected = ["a: One. (first)", "sub/b: Two. (second)", &third];
         let told = told(&said);
+        assert!(said.error.is_none() && told.len() == 4, "{name}: {:?} {told:?}", said.error);
         assert_eq!(told[..3], expected, "{name}: {:?}", said.codes());
         assert_eq!(told[3], "a#3: Five. (fifth, at last)", "{name}");
         assert_eq!(said.codes(), ["a#2 missing_description"], "{name}");

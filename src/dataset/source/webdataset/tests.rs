@@ -112,7 +112,7 @@ fn a_size_that_no_member_has_is_a_damaged_header() {
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend(size);
     bytes.resize(1024, 0);
-    bytes.extend(tar(&[("b.jpg", b"b"), ("b.txt", b"B.")]));
+    bytes.extend(tar(&[("a.jpg", b"a"), ("b.jpg", b"b"), ("b.txt", b"B.")]));
     let said = said(&folder(&[("s.tar", &bytes)]), "s.tar");
     assert_eq!(told(&said), ["b: B."]);
     assert_eq!(said.codes(), ["s.tar tar_damaged"]);
