@@ -168,7 +168,7 @@ fn the_same_photos_give_the_same_pairs_wherever_they_lie() {
         assert_eq!((llm.distinct(), exported(&out)), (asked, rows.clone()), "{name}");
         // The thumbnails and `verify` read photos again.
         assert_eq!(thumbnails(&out), shown, "{name}");
-        let verified = finish(pairwright(&["verify"]).arg(&out));
+        let verified = finish(pairwright(&["verify", "--out"]).arg(&out));
         let hashes = format!("the photos of {} samples have their recorded hash", PHOTOS.len());
         assert!(said(&verified).contains(&format!("ok    {hashes}")), "{}", said(&verified));
     }
