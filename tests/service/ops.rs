@@ -54,13 +54,13 @@ async fn one_folder_and_one_port_belong_to_one_server() {
     assert!(!done.status.success() && told.contains(&server.address), "{told}");
 }
 
-async fn health(server: &Server, service: &str) -> ServingStatus {
+pub async fn health(server: &Server, service: &str) -> ServingStatus {
     let mut client = HealthClient::new(server.connect().await);
     let request = HealthCheckRequest { service: service.to_owned() };
     client.check(request).await.expect("known").into_inner().status()
 }
 
-async fn until_health(server: &Server, service: &str, wanted: ServingStatus) {
+pub async fn until_health(server: &Server, service: &str, wanted: ServingStatus) {
     for _ in 0..300 {
         if health(server, service).await == wanted {
             return;
@@ -168,7 +168,8 @@ async fn a_graph_tells_what_its_searches_find() {
     let config = folder.path().join("config.toml");
     fs_err::write(&config, "index.kind = \"usearch\"\n").expect("written");
     let seed = folder.path().join("seed.jsonl");
-    let line = |at| format!("{{\"text\": \"Say {at} words about what you see.\"}}\n");
+    let line =
+        |at| format!("{{\"id\": \"i{at}\", \"text\": \"Say {at} words about what you see.\"}}\n");
     fs_err::write(&seed, (0..300).map(line).collect::<String>()).expect("written");
     let (config, seed) = (config.to_string_lossy(), seed.to_string_lossy());
     let server = Server::start(&["--config", &config, "--library-seed", &seed]);
@@ -182,7 +183,7 @@ async fn a_graph_tells_what_its_searches_find() {
     assert_eq!((text.query_count, text.vector_count), (75, 300));
     // The photos of this call alone are too few to measure with; a wish is heard all the same.
     let mut matching = MatchingServiceClient::new(server.connect().await);
-    let embedding = pb::Embedding { values: (0u8..).map(f32::from).take(384).collect() };
+    let embedding = pb::Embedding { values: (0u16..384).map(f32::from).collect() };
     let query = pb::MatchQuery {
         image_source: Some(pb::match_query::ImageSource::ImageEmbedding(embedding)),
         ..Default::default()

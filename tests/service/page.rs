@@ -37,14 +37,17 @@ fn workplace(bin: &Path) -> tempfile::TempDir {
     fs_err::copy(samples().join("tabby-cat.jpg"), folder.path().join("photo.jpg")).expect("copied");
     fs_err::create_dir(folder.path().join("bin")).expect("made");
     link(bin.join("buf"), "bin/buf");
-    link(bin.join("python"), "bin/python");
     link(env!("CARGO_BIN_EXE_pairwright").into(), "bin/pairwright");
-    let shim = root().join("tests/clients/grpcurl.py");
-    let script = format!("#!/bin/sh\nexec {}/python {} \"$@\"\n", bin.display(), shim.display());
-    let grpcurl = folder.path().join("bin/grpcurl");
-    fs_err::write(&grpcurl, script).expect("written");
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs_err::set_permissions(&grpcurl, executable).expect("set");
+    // A link to an environment's Python would not find its packages.
+    let script = |name: &str, argument: &str| {
+        let path = folder.path().join("bin").join(name);
+        let text = format!("#!/bin/sh\nexec {}/python {argument} \"$@\"\n", bin.display());
+        fs_err::write(&path, text).expect("written");
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(&path, executable).expect("set");
+    };
+    script("python", "");
+    script("grpcurl", &root().join("tests/clients/grpcurl.py").to_string_lossy());
     folder
 }
 

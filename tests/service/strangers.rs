@@ -13,18 +13,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::ops::{health, until_health};
 use crate::support::serve::{Server, command, reason};
 
 async fn embeds(server: &Server) -> Result<(), tonic::Status> {
     let mut client = EmbeddingServiceClient::new(server.connect().await);
     let request = pb::EmbedTextsRequest { texts: vec!["a cat".into()], lane: 0 };
     client.embed_texts(request).await.map(drop)
-}
-
-async fn health(server: &Server) -> ServingStatus {
-    let mut client = HealthClient::new(server.connect().await);
-    let reply = client.check(HealthCheckRequest::default()).await.expect("answered");
-    reply.into_inner().status()
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,6 +31,7 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     let text = "[serve.limits]\nmax_connections = 32\n[serve.connections]\ngreeting_seconds = 3\n";
     fs_err::write(config.path(), text).expect("write");
     let server = Server::start(&["--config", &config.path().to_string_lossy()]);
+    until_health(&server, "", ServingStatus::Serving).await;
     for words in [&b""[..], b"PRI * HTTP/2.0\r\n", &[PREFACE, NO_SETTINGS].concat()] {
         let mut held = Vec::new();
         for _ in 0..100 {
@@ -44,11 +40,11 @@ async fn connections_that_say_nothing_keep_nobody_out() {
             let _ = one.write_all(words);
             held.push(one);
         }
-        assert_eq!(health(&server).await, ServingStatus::Serving, "{words:?}");
+        assert_eq!(health(&server, "").await, ServingStatus::Serving, "{words:?}");
         // Those who have just spoken are not closed for another at once.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         embeds(&server).await.unwrap_or_else(|status| panic!("{words:?}: {status:?}"));
-        assert_eq!(health(&server).await, ServingStatus::Serving, "{words:?}");
+        assert_eq!(health(&server, "").await, ServingStatus::Serving, "{words:?}");
     }
     let silent: Vec<_> = (0..8).map(|_| TcpStream::connect(&server.address)).collect();
     assert!(silent.iter().all(Result::is_ok));
@@ -195,6 +191,7 @@ async fn a_hangup_does_not_end_a_server_without_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_about_to_go_says_so_while_its_port_is_open() {
     let mut server = Server::start(&["--lame-duck-seconds", "3"]);
+    until_health(&server, "", ServingStatus::Serving).await;
     let mut client = HealthClient::new(server.connect().await);
     let watched = client.watch(HealthCheckRequest::default()).await.expect("watching");
     let mut watched = watched.into_inner();
@@ -204,7 +201,7 @@ async fn a_server_that_is_about_to_go_says_so_while_its_port_is_open() {
     let told = watched.message().await.expect("a message").expect("a status");
     assert_eq!(told.status(), ServingStatus::NotServing);
     // A new connection, and a call on it.
-    assert_eq!(health(&server).await, ServingStatus::NotServing);
+    assert_eq!(health(&server, "").await, ServingStatus::NotServing);
     embeds(&server).await.expect("still served");
     assert_eq!(watched.message().await.expect_err("ended").code(), Code::Unavailable);
     assert!(server.wait(Duration::from_secs(60)).success());

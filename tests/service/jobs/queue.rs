@@ -53,7 +53,7 @@ fn jobs_run_one_after_the_other_in_the_order_of_their_coming() {
     let none = server.block(manager.list(2, "", Some(JobState::Failed))).expect("a page");
     assert!(none.jobs.is_empty());
     let wrong = server.block(manager.list(2, "No Token", None)).expect_err("no token");
-    assert_eq!(wrong.code(), "invalid_page_token");
+    assert_eq!(wrong.code(), "bad_page_token");
     server.close(manager);
 }
 

@@ -72,7 +72,7 @@ fn photos_are_found_and_pairs_read_page_by_page() {
     assert_eq!(verdicts("accepted") + verdicts("refused"), pairs.len());
     assert!(pairs.iter().all(|(one, _)| one.score.is_finite() && !one.instruction.is_empty()));
     let wrong = server.block(manager.pairs("read", 5, "x")).expect_err("no token");
-    assert_eq!(wrong.code(), "invalid_page_token");
+    assert_eq!(wrong.code(), "bad_page_token");
     for run in ["none", "../read"] {
         let error = server.block(manager.pairs(run, 5, "")).expect_err("no such run");
         assert!(matches!(error.code(), "run_not_found" | "invalid_run_id"), "{error}");
