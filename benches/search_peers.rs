@@ -230,8 +230,11 @@ fn build(name: &str, base: &[(usize, Vec<f32>)]) -> Engine {
     }
 }
 
+/// A row's number and its vector.
+type Numbered = (usize, Vec<f32>);
+
 /// The vectors of the index with their rows in the file, and the queries: as the script does it.
-fn split(options: &Options) -> (Vec<(usize, Vec<f32>)>, Vec<Vec<f32>>) {
+fn split(options: &Options) -> (Vec<Numbered>, Vec<Vec<f32>>) {
     let mut rows = read(options.vectors.as_deref().expect("a file of vectors"));
     if options.count > 0 {
         rows.truncate(options.count);

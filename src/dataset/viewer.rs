@@ -34,13 +34,13 @@ impl std::fmt::Debug for PhotoViewer {
 pub enum ShowError {
     #[error("{photo}: {source}")]
     Image {
-        photo: ImageRef,
+        photo: String,
         #[source]
         source: ImageError,
     },
     /// It is not the photo that the work is about: the next reading of the source finds it anew.
     #[error("{photo}: the photo has changed since it was read; run again")]
-    Changed { photo: ImageRef },
+    Changed { photo: String },
 }
 
 impl Failure for ShowError {
@@ -76,10 +76,10 @@ impl PhotoViewer {
         photo: &ImageRef,
         sha256: Option<&str>,
     ) -> Result<ImageAttachment, ShowError> {
-        let refused = |source| ShowError::Image { photo: photo.clone(), source };
+        let refused = |source| ShowError::Image { photo: photo.to_string(), source };
         let bytes = self.photos.read(photo, &self.decode.limits).map_err(refused)?;
         if sha256.is_some_and(|known| known != hash::sha256_hex(&bytes)) {
-            return Err(ShowError::Changed { photo: photo.clone() });
+            return Err(ShowError::Changed { photo: photo.to_string() });
         }
         self.attach(&bytes).map_err(refused)
     }
@@ -90,7 +90,7 @@ impl PhotoViewer {
     /// # Errors
     /// It cannot be read.
     pub fn sha256(&self, photo: &ImageRef) -> Result<String, ShowError> {
-        let refused = |source| ShowError::Image { photo: photo.clone(), source };
+        let refused = |source| ShowError::Image { photo: photo.to_string(), source };
         let bytes = self.photos.read(photo, &self.decode.limits).map_err(refused)?;
         Ok(hash::sha256_hex(&bytes))
     }

@@ -39,7 +39,7 @@ impl LazyEncoder {
         if let Some(encoder) = self.opened.get() {
             return Ok(encoder);
         }
-        let decode = self.preprocessor.options().clone();
+        let decode = *self.preprocessor.options();
         let encoder = OnnxEncoder::of(self.folder.clone(), &self.options, decode)?;
         Ok(self.opened.get_or_init(|| encoder))
     }

@@ -306,7 +306,7 @@ mod tests {
         let none = shown(&round, None, &stop).await.expect("nothing to read");
         assert!(none.iter().all(Option::is_none) && none.len() == 3);
         let round = [Some("stop"), Some("never")].map(described);
-        let stopped = shown(&round, Some(&viewer), &stop).await.err().expect("stopped");
+        let stopped = shown(&round, Some(&viewer), &stop).await.expect_err("stopped");
         assert_eq!(stopped.code(), "stopped");
     }
 }

@@ -190,7 +190,7 @@ fn a_digest_changes_with_what_the_run_holds_and_not_with_another_reading() {
     assert_eq!(digest(), first);
 
     // A photo left the source, and came back.
-    run.ingest(&[one.clone()]);
+    run.ingest(std::slice::from_ref(&one));
     refuse(["x", "y"]);
     assert_ne!(digest(), first);
     run.ingest(&[one.clone(), two.clone()]);

@@ -140,8 +140,10 @@ pub struct Checker {
     kinds: Vec<CheckKind>,
     sight: Option<Arc<Sight>>,
     /// What was read from the words of an instruction, or (true) from a library's list.
-    read: Arc<Mutex<HashMap<(bool, Vec<String>), Arc<[Requirement]>>>>,
+    read: Arc<Mutex<Readings>>,
 }
+
+type Readings = HashMap<(bool, Vec<String>), Arc<[Requirement]>>;
 
 /// Texts of which the reading is remembered; beyond, all are forgotten.
 const REMEMBERED: usize = 65_536;

@@ -82,24 +82,33 @@ impl Overlap {
     /// Checks every row of an export; none of a format that is not known here.
     pub fn check(&self, export: &ExportRow) -> Result<Option<Finding>, Error> {
         let Ok(format) = export.name.parse::<ExportFormat>() else { return Ok(None) };
-        let read: fn(&Self, &Path, Option<&Path>) -> Result<Vec<Used>, Error> = match format {
-            ExportFormat::Llava | ExportFormat::LlamaFactory | ExportFormat::Swift => Self::chats,
-            ExportFormat::Parquet | ExportFormat::ParquetImages => |_, path, _| parquet(path),
-            ExportFormat::Jsonl => |_, path, _| jsonl(path),
-            ExportFormat::FineVision | ExportFormat::Trl => {
-                |_, path, _| Ok(carried::in_parquet(path)?)
-            }
-            ExportFormat::WebDataset => |_, path, _| Ok(carried::in_tar(path)?),
-        };
         let (check, mut problems) =
             (format!("{} shares nothing with the benchmark", export.path), Vec::new());
         for (path, root) in super::parts(export, self.root.as_deref())? {
-            match read(self, &path, root.as_deref()) {
+            match self.used(format, &path, root.as_deref()) {
                 Ok(used) => problems.extend(used.iter().filter_map(|row| self.problem(row))),
                 Err(error) => problems.push(error.to_string()),
             }
         }
         Ok(Some(Finding::new(check, problems)))
+    }
+
+    /// The rows of one file of an export.
+    fn used(
+        &self,
+        format: ExportFormat,
+        path: &Path,
+        root: Option<&Path>,
+    ) -> Result<Vec<Used>, Error> {
+        match format {
+            ExportFormat::Llava | ExportFormat::LlamaFactory | ExportFormat::Swift => {
+                self.chats(path, root)
+            }
+            ExportFormat::Parquet | ExportFormat::ParquetImages => parquet(path),
+            ExportFormat::Jsonl => jsonl(path),
+            ExportFormat::FineVision | ExportFormat::Trl => Ok(carried::in_parquet(path)?),
+            ExportFormat::WebDataset => Ok(carried::in_tar(path)?),
+        }
     }
 
     fn problem(&self, row: &Used) -> Option<String> {
