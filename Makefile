@@ -2,11 +2,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test clients bench train trainers fuzz lint sbom clean distclean
+.PHONY: help setup build demo test clients bench siege train trainers fuzz lint sbom clean distclean
 
 # For example: make setup SETUP_ARGS=--offline
 SETUP_ARGS ?=
-# Seconds that each fuzz target runs.
+# Seconds that each fuzz target and the siege run.
 TIME ?= 600
 # Where the demo writes its run folder.
 OUT ?= demo-run
@@ -94,6 +94,9 @@ trainers: build $(patsubst %,runtime/recipes/%/ok,$(TRAINERS)) ## load each expo
 # is an error; so are 10 s or 2 GiB for one input. What is found lies in fuzz/artifacts.
 FUZZ := $(abspath fuzz)
 FUZZ_FLAGS := -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -detect_leaks=0 -print_final_stats=1
+
+siege: build runtime/clients ## attack the service for TIME seconds and tell how polite callers fare
+	@runtime/clients/bin/python benches/siege.py --seconds $(TIME) --program $(TARGET_DIR)/release/pairwright
 
 fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 	@cd fuzz && RUSTC_WRAPPER=$(FUZZ)/rustc.sh CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) \

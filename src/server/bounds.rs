@@ -64,9 +64,41 @@ pub fn tell(config: &Config) {
     tracing::info!(total_mib, "callers can make this server hold at most, in MiB: {parts}");
 }
 
+/// Files that are open besides connections: models, databases, the index, photos being read.
+const OTHER_FILES: u64 = 256;
+
+/// Lets the process open as many files as the system grants: each connection takes one, and many
+/// systems begin with 1,024. A warning tells where all connections would not fit.
+pub fn allow_open_files(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!("the limit of open files stays {current:?}: {error}");
+    }
+    let serve = &config.serve;
+    let connections =
+        serve.limits.max_connections.saturating_add(serve.connections.kept_for_probes);
+    let needed = connections.saturating_add(OTHER_FILES);
+    if let Some(granted) = getrlimit(Resource::Nofile).current.filter(|one| *one < needed) {
+        tracing::warn!(
+            granted,
+            needed,
+            "more connections are allowed than files may be open; raise the limit (`ulimit -Hn`, \
+             LimitNOFILE of systemd) or lower serve.limits.max_connections"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_files_that_the_system_grants_may_be_opened() {
+        allow_open_files(&Config::default());
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
 
     #[test]
     fn the_parts_follow_their_settings() {

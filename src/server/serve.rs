@@ -70,6 +70,7 @@ pub async fn serve(config: Config, ready: impl FnOnce(Ready)) -> Result<(), Erro
     let (reporter, service) = tonic_health::server::health_reporter();
     health::not_serving(&reporter).await;
     bounds::tell(&config);
+    bounds::allow_open_files(&config);
     let running = open(&config, metrics, reporter, service.clone()).await?;
     let loaded = start::start(config, &running.metrics, &running.shutdown).await;
     let app = match loaded {

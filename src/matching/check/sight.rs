@@ -32,6 +32,8 @@ const MIN_DEVIATION: f64 = 1e-6;
 pub(super) struct Sight {
     encoder: Arc<dyn Encoder>,
     things: OnceLock<Things>,
+    /// Held while the things are embedded: some hundred texts, which only one caller should pay for.
+    embedding: Mutex<()>,
     asked: Mutex<HashMap<String, Arc<Asked>>>,
 }
 
@@ -65,7 +67,8 @@ struct Asked {
 
 impl Sight {
     pub fn new(encoder: Arc<dyn Encoder>) -> Self {
-        Self { encoder, things: OnceLock::new(), asked: Mutex::new(HashMap::new()) }
+        let (embedding, asked) = (Mutex::new(()), Mutex::new(HashMap::new()));
+        Self { encoder, things: OnceLock::new(), embedding, asked }
     }
 
     /// What the photo shows of all requirements of each instruction; `described` says of which the
@@ -102,7 +105,10 @@ impl Sight {
         if let Some(things) = self.things.get() {
             return Ok(things);
         }
-        // Two that come at once both embed them; the values are equal.
+        let _one = self.embedding.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(things) = self.things.get() {
+            return Ok(things);
+        }
         let things = Things::embed(&*self.encoder)?;
         Ok(self.things.get_or_init(|| things))
     }

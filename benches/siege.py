@@ -1,0 +1,281 @@
+"""How polite callers fare while strangers attack the service on the same machine.
+
+    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1]
+
+Starts the program with its default settings on a loopback port, lets eight polite callers call it for a while in quiet,
+then again while a second process attacks it in every way it knows, all from the same address. Prints for each kind of
+call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
+Exits with 1 where a polite call failed, memory passed the bound that the server tells, or something stayed open.
+Linux only: it reads /proc.
+"""
+
+import argparse
+import base64
+import multiprocessing
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/clients"))
+
+import grpc  # noqa: E402
+from tour import Server  # noqa: E402
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS, DATA, HEADERS, WINDOW_UPDATE, PING = 4, 0, 1, 8, 6
+EMBED = "/pairwright.v1.EmbeddingService/EmbedTexts"
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
+
+
+def headers(path: str) -> bytes:
+    """A header block without compression: each field a literal that is not indexed."""
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"),
+              ("content-type", "application/grpc"), ("te", "trailers")]
+    block = b""
+    for name, value in fields:
+        block += b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+    return block
+
+
+def png(side: int) -> bytes:
+    """A picture of one grey: few bytes, many pixels."""
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    rows = zlib.compress((b"\0" + b"\x80" * side) * side, 9)
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def connect(address: str) -> socket.socket:
+    host, port = address.split(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+class Attacks:
+    """Each method attacks once and returns; it is called again until the end. What fails is none of its business."""
+
+    def __init__(self, address: str, seed: int):
+        self.address, self.random = address, random.Random(seed)
+        self.bomb, self.held, self.half, self.streams = png(9990), [], [], []
+
+    def silent_connections(self):
+        words = [b"", PREFACE[:16], PREFACE + frame(SETTINGS, 0, 0, b"")]
+        for _ in range(50):
+            one = connect(self.address)
+            one.sendall(self.random.choice(words))
+            self.held.append(one)
+        while len(self.held) > 600:
+            self.held.pop(0).close()
+        time.sleep(0.5)
+
+    def half_sent_messages(self):
+        one = connect(self.address)
+        length = 31 << 20
+        one.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 4, 1, headers(EMBED)))
+        one.sendall(frame(DATA, 0, 1, b"\0" + struct.pack(">I", length) + b"\x0a\xfc\xff\xff\x0e"))
+        one.settimeout(0.5)
+        self.half.append(one)
+        while len(self.half) > 60:
+            self.half.pop(0).close()
+        # Windows are not read: what is sent beyond them is an attack, too.
+        for _ in range(4):
+            one.sendall(frame(DATA, 0, 1, b"\0" * 16000))
+
+    def long_texts(self):
+        Server(self.address).call("EmbeddingService/EmbedTexts", {"texts": ["ab cd " * 5400] * 256})
+
+    def large_photos(self):
+        photo = {"content": base64.b64encode(self.bomb).decode()}
+        Server(self.address).call("EmbeddingService/EmbedImages", {"images": [photo] * 16})
+
+    def import_instructions(self):
+        def one():
+            words = " ".join(self.random.choice("sea sky dog cat red old new sun".split()) for _ in range(12))
+            return {"instruction": {"text": f"Write {self.random.getrandbits(60)} words on {words}."}}
+        Server(self.address).call("InstructionService/BatchCreateInstructions", {"requests": [one() for _ in range(256)]})
+
+    def silent_streams(self):
+        server = Server(self.address)
+        held = [server.reflection._stub.ServerReflectionInfo(iter(threading.Event().wait, True)) for _ in range(100)]
+        self.streams.append((server, held))
+        while len(self.streams) > 5:
+            self.streams.pop(0)[0].channel.close()
+        time.sleep(1)
+
+    def hasty_calls(self):
+        server = Server(self.address)
+        for _ in range(50):
+            try:
+                server.call("EmbeddingService/EmbedTexts", {"texts": ["a hasty text"] * 16}, metadata=[("grpc-timeout", "1m")])
+            except grpc.RpcError:
+                pass
+        server.channel.close()
+
+    def junk_frames(self):
+        draw = self.random
+        for _ in range(20):
+            one = connect(self.address)
+            one.settimeout(0.2)
+            junk = PREFACE + frame(SETTINGS, 0, 0, b"")
+            for _ in range(draw.randrange(1, 40)):
+                body = draw.randbytes(draw.choice([0, 1, 4, 6, 8, 100, 16384]))
+                if draw.random() < 0.3:
+                    body = headers(draw.choice([EMBED, "/", "/grpc.health.v1.Health/Check", "x" * 200]))
+                junk += frame(draw.choice([*range(11), 255]), draw.randrange(256), draw.randrange(12), body)
+            one.sendall(junk)
+            try:
+                while one.recv(65536):
+                    pass
+            except OSError:
+                pass
+            one.close()
+
+
+KINDS = [name for name in vars(Attacks) if not name.startswith("_")]
+
+
+def besiege(address: str, seed: int, until: float, counts):
+    """Attacks in one thread for each way, until the time comes."""
+    def repeat(at: int, name: str):
+        attacks = Attacks(address, seed + at)
+        while time.time() < until:
+            try:
+                getattr(attacks, name)()
+            except Exception:  # noqa: BLE001: refused, closed, timed out: all as it may be.
+                time.sleep(0.05)
+            counts[at] += 1
+    threads = [threading.Thread(target=repeat, args=one, daemon=True) for one in enumerate(KINDS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until + 20 - time.time()))
+
+
+def polite(address: str, seconds: float, waits: dict, failed: list):
+    """Eight callers, each of which waits for its answer and then a twentieth of a second."""
+    calls = {
+        "text": ("EmbeddingService/EmbedTexts", {"texts": ["a cat"]}),
+        "photo": ("EmbeddingService/EmbedImages", {"images": [{"path": "tabby-cat.jpg"}]}),
+        "match": ("MatchingService/Match", {"queries": [{"image": {"path": "two-dogs.jpg"}}]}),
+        "search": ("InstructionService/SearchInstructions", {"text": "a poem about the sea", "top_k": 5}),
+    }
+    until = time.time() + seconds
+
+    def caller(number: int):
+        server = Server(address)
+        while time.time() < until:
+            for name, (method, request) in calls.items():
+                began = time.time()
+                try:
+                    answer = server.call(method, request)
+                    refused = [one for one in answer.get("results", []) if "error" in one]
+                    failed.extend(f"{name}: {one}" for one in refused)
+                except Exception as error:  # noqa: BLE001: whatever it is, a polite call failed.
+                    failed.append(f"{name} after {time.time() - began:.2f} s: {error}")
+                waits[name].append(time.time() - began)
+                time.sleep(0.05)
+        server.channel.close()
+
+    for name in calls:
+        waits[name] = []
+    threads = [threading.Thread(target=caller, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+class Program:
+    """A server with default settings."""
+
+    def __init__(self, program: Path, folder: Path):
+        self.log = folder / "log"
+        command = [program, "serve", "--data", folder / "data", "--image-root", ROOT / "samples/photos", "--library-seed",
+                   ROOT / "samples/instructions.jsonl", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        self.child = subprocess.Popen(command, cwd=ROOT, stdout=self.log.open("w"), stderr=subprocess.STDOUT)
+        found = None
+        while not found:
+            assert self.child.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+            found = re.search(r"serving on (\S+) \(metrics (http://[^)]+)\)", self.log.read_text())
+        self.address, self.page = found.groups()
+
+    def resident(self) -> int:
+        status = Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) >> 10
+
+    def gauge(self, name: str) -> float:
+        page = urllib.request.urlopen(self.page, timeout=10).read().decode()
+        return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", page, re.M))
+
+
+def at(waits: list, share: float) -> float:
+    return 1000 * sorted(waits)[min(len(waits) - 1, int(share * len(waits)))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--program", type=Path, default=ROOT / "target/release/pairwright")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = Program(args.program.resolve(), Path(folder))
+        bound = int(re.search(r"total_mib=(\d+)", server.log.read_text())[1])
+        quiet, besieged, failed, most = {}, {}, [], 0
+        # The first calls pay for what is made once.
+        polite(server.address, 5, quiet, failed)
+        polite(server.address, min(30.0, args.seconds / 4), quiet, failed)
+        rest = server.resident()
+        photo = {"content": base64.b64encode(png(9990)).decode()}
+        began = time.time()
+        Server(server.address).call("EmbeddingService/EmbedImages", {"images": [photo]})
+        decode = time.time() - began
+        counts = multiprocessing.Array("l", len(KINDS))
+        siege = multiprocessing.Process(target=besiege, args=(server.address, args.seed, time.time() + args.seconds, counts))
+        siege.start()
+        callers = threading.Thread(target=polite, args=(server.address, args.seconds - 2, besieged, failed))
+        callers.start()
+        while callers.is_alive():
+            most = max(most, server.resident())
+            time.sleep(0.2)
+        siege.join(60)
+        siege.kill()
+        until = time.time() + 120
+        names = ["pw_connections_open", "pw_streams_open", "pw_queue_size"]
+        while any(server.gauge(name) for name in names) and time.time() < until:
+            time.sleep(0.5)
+        left = {name: value for name in names if (value := server.gauge(name))}
+        time.sleep(2)
+        panics = server.log.read_text().count("panicked")
+        after = server.resident()
+        server.child.terminate()
+        code = server.child.wait(60)
+    print("attacks made: " + ", ".join(f"{name} {count}" for name, count in zip(KINDS, counts)))
+    print(f"largest legal photo, alone: {1000 * decode:.0f} ms")
+    print("| call | n quiet | p50 | p99 | longest | n besieged | p50 | p99 | longest |\n|---|---|---|---|---|---|---|---|---|")
+    for name, before in quiet.items():
+        cells = [f"{len(one)} | {at(one, 0.5):.0f} | {at(one, 0.99):.0f} | {at(one, 1):.0f}" for one in (before, besieged[name])]
+        print(f"| {name} | {' | '.join(cells)} |")
+    print(f"resident memory, MiB: {rest} before, {most} at most, {after} after; told bound {bound} beside it")
+    print(f"still open: {left or 'nothing'}; panics {panics}; exit code {code}; polite calls that failed: {len(failed)}")
+    for one in failed[:5]:
+        print(f"  {one[:300]}")
+    return int(bool(failed or left or panics or code or most > rest + bound))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
