@@ -1,0 +1,353 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::http::HttpBuilder;
+use object_store::{
+    BackoffConfig, ClientOptions, Error as StoreError, GetOptions, GetRange, ObjectMeta,
+    ObjectStore, RetryConfig,
+};
+use tokio::runtime::Runtime;
+
+use super::super::access::{FileFacts, FileKind, FolderEntry};
+use super::address::{Address, Scheme};
+use super::error::network;
+use super::file::Object;
+use super::{RemoteError, RemoteFile};
+
+/// The variable of the environment that holds what stands behind `?` in requests to web servers.
+const HTTP_QUERY: &str = "PAIRWRIGHT_HTTP_QUERY";
+
+/// How often a request is tried again that a server or the network failed, and for how long.
+const RETRIES: usize = 6;
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// How often in a row an answer may break off without a single byte.
+const BARREN: usize = 4;
+
+/// How often it may break off at all: each time it goes on at the byte where it stopped.
+const BROKEN: usize = 64;
+
+/// Objects of which is kept how long they are; all are forgotten when there are more.
+const MAX_HEADS: usize = 1 << 16;
+
+/// Large objects whose last bytes are kept for whoever opens them again.
+const KEPT_OPEN: usize = 4;
+
+/// Smaller objects are read once and are not kept.
+const LARGE: u64 = 2 << 20;
+
+/// What is known of an object. As long as it is remembered, whatever is read of the object must be
+/// of the same state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub len: u64,
+    /// Without quotes; of a weak one the whole text.
+    pub tag: Option<String>,
+    modified: Option<std::time::SystemTime>,
+}
+
+impl Head {
+    fn of(meta: &ObjectMeta) -> Self {
+        let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        // Servers that tell no time are given the beginning of all times by the library.
+        let seconds = u64::try_from(meta.last_modified.timestamp()).ok().filter(|time| *time > 0);
+        let modified = seconds.map(|s| std::time::UNIX_EPOCH + Duration::from_secs(s));
+        Self { len: meta.size, tag: tag.filter(|tag| !tag.is_empty()), modified }
+    }
+
+    /// Whether an object is still the one that was looked at.
+    fn fits(&self, now: &Self) -> bool {
+        match (&self.tag, &now.tag) {
+            (Some(then), Some(now)) => then == now,
+            _ => self.len == now.len && self.modified == now.modified,
+        }
+    }
+
+    pub fn facts(&self) -> FileFacts {
+        let tag = self.tag.as_deref().map(|tag| crate::base::hash::key(&[tag]));
+        FileFacts { kind: FileKind::File, len: self.len, modified: self.modified, tag }
+    }
+}
+
+/// A bucket, a container or a web server.
+pub(super) struct Store {
+    client: Arc<dyn ObjectStore>,
+    heads: Mutex<HashMap<String, Head>>,
+    open: Mutex<VecDeque<Arc<Object>>>,
+}
+
+static STORES: LazyLock<Mutex<HashMap<(Scheme, String), Arc<Store>>>> =
+    LazyLock::new(Mutex::default);
+
+/// Requests are made in here, so that whoever reads a file waits for them as for a disk, in a
+/// runtime of its own or in none.
+static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).thread_name("remote").enable_all().build()
+});
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait<T: Send + 'static>(
+    address: &Address,
+    work: impl Future<Output = Result<T, RemoteError>> + Send + 'static,
+) -> Result<T, RemoteError> {
+    let failed = |said: String| RemoteError::Unavailable { address: address.shown.clone(), said };
+    let runtime = RUNTIME.as_ref().map_err(|error| failed(error.to_string()))?;
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Nobody waits any more only where the program ends.
+        let _ = send.send(work.await);
+    });
+    receive.recv().map_err(|_| failed("the request was given up".into()))?
+}
+
+/// The store of an address, which is set up once.
+pub(super) fn of(address: &Address) -> Result<Arc<Store>, RemoteError> {
+    let key = (address.scheme, address.bucket.clone());
+    if let Some(store) = lock(&STORES).get(&key) {
+        return Ok(Arc::clone(store));
+    }
+    let client = client(address).map_err(|error| RemoteError::setup(address, &error))?;
+    let (heads, open) = (Mutex::default(), Mutex::default());
+    let store = Arc::new(Store { client, heads, open });
+    Ok(Arc::clone(lock(&STORES).entry(key).or_insert(store)))
+}
+
+fn client(address: &Address) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    let backoff = BackoffConfig {
+        init_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(10),
+        base: 2.0,
+    };
+    let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_FOR };
+    let bucket = &address.bucket;
+    Ok(match address.scheme {
+        Scheme::S3 => Arc::new(
+            AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()?,
+        ),
+        Scheme::Gcs => Arc::new(
+            GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(bucket)
+                .with_retry(retry)
+                .build()?,
+        ),
+        Scheme::Azure => Arc::new(
+            MicrosoftAzureBuilder::from_env()
+                .with_container_name(bucket)
+                .with_retry(retry)
+                .build()?,
+        ),
+        Scheme::Http | Scheme::Https => {
+            let query = std::env::var(HTTP_QUERY).unwrap_or_default();
+            let query = query.trim_start_matches('?');
+            let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+            let options = ClientOptions::new().with_allow_http(address.scheme == Scheme::Http);
+            let url = format!("{}{bucket}/{query}", address.scheme.prefix());
+            Arc::new(
+                HttpBuilder::new()
+                    .with_url(url)
+                    .with_client_options(options)
+                    .with_retry(retry)
+                    .build()?,
+            )
+        }
+    })
+}
+
+impl Store {
+    fn remember(&self, key: String, head: Head) {
+        let mut heads = lock(&self.heads);
+        if heads.len() >= MAX_HEADS {
+            heads.clear();
+        }
+        heads.insert(key, head);
+    }
+
+    fn forget(&self, address: &Address) {
+        lock(&self.heads).remove(address.key.as_ref());
+        lock(&self.open).retain(|object| object.address.key != address.key);
+    }
+
+    /// Length and state of an object, which are asked for once.
+    pub fn head(&self, address: &Address) -> Result<Head, RemoteError> {
+        if let Some(head) = lock(&self.heads).get(address.key.as_ref()) {
+            return Ok(head.clone());
+        }
+        let (client, asked) = (Arc::clone(&self.client), address.clone());
+        let meta = wait(address, async move {
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            let refused = match client.get_opts(&asked.key, options).await {
+                Ok(found) => return Ok(found.meta),
+                Err(error) => error,
+            };
+            // Some web servers, and addresses that are signed for reading alone, answer no HEAD.
+            if asked.scheme.is_http() {
+                let range = Some(GetRange::Bounded(0..1));
+                let options = GetOptions { range, ..GetOptions::default() };
+                return match client.get_opts(&asked.key, options).await {
+                    Ok(found) => Ok(found.meta),
+                    Err(error) => Err(RemoteError::of(&asked, &error)),
+                };
+            }
+            Err(RemoteError::of(&asked, &refused))
+        })?;
+        let head = Head::of(&meta);
+        self.remember(address.key.to_string(), head.clone());
+        Ok(head)
+    }
+
+    pub fn facts(&self, address: &Address) -> Result<FileFacts, RemoteError> {
+        let folder = FileFacts { kind: FileKind::Folder, len: 0, modified: None, tag: None };
+        if address.scheme.is_http() && address.is_folder {
+            return Ok(folder);
+        }
+        let missing = RemoteError::NotFound { address: address.shown.clone() };
+        let found = if address.is_folder { Err(missing) } else { self.head(address) };
+        match found {
+            Ok(head) => Ok(head.facts()),
+            Err(RemoteError::NotFound { .. }) if !address.scheme.is_http() => {
+                let (client, asked) = (Arc::clone(&self.client), address.clone());
+                let first = wait(address, async move {
+                    let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
+                    let first = client.list(prefix).next().await.transpose();
+                    first.map_err(|error| RemoteError::of(&asked, &error))
+                })?;
+                match first {
+                    Some(_) => Ok(folder),
+                    None => Err(RemoteError::NotFound { address: address.shown.clone() }),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn list(&self, address: &Address) -> Result<Vec<FolderEntry>, RemoteError> {
+        if address.scheme.is_http() {
+            return Err(RemoteError::NoListing { address: address.shown.clone() });
+        }
+        let (client, asked) = (Arc::clone(&self.client), address.clone());
+        let listed = wait(address, async move {
+            let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
+            let listed = client.list_with_delimiter(prefix).await;
+            listed.map_err(|error| RemoteError::of(&asked, &error))
+        })?;
+        // A bucket may hold an object and others below the same name: they are a folder.
+        let mut entries = BTreeMap::new();
+        for meta in &listed.objects {
+            self.remember(meta.location.to_string(), Head::of(meta));
+            entries.extend(meta.location.filename().map(|name| (name.to_owned(), FileKind::File)));
+        }
+        for folder in &listed.common_prefixes {
+            entries.extend(folder.filename().map(|name| (name.to_owned(), FileKind::Folder)));
+        }
+        let entry =
+            |(name, kind): (String, FileKind)| FolderEntry { name: name.into(), kind: Ok(kind) };
+        Ok(entries.into_iter().map(entry).collect())
+    }
+
+    /// A reader of an object, which finds what others of the same object have read.
+    pub fn opened(self: Arc<Self>, address: Address, head: Head) -> RemoteFile {
+        let mut open = lock(&self.open);
+        let same = |object: &&Arc<Object>| object.address.key == address.key && object.head == head;
+        if let Some(object) = open.iter().find(same) {
+            return RemoteFile::new(Arc::clone(object));
+        }
+        let large = head.len > LARGE;
+        let object = Arc::new(Object::new(address, head, Arc::clone(&self)));
+        if large {
+            open.push_back(Arc::clone(&object));
+            if open.len() > KEPT_OPEN {
+                open.pop_front();
+            }
+        }
+        RemoteFile::new(object)
+    }
+
+    /// Bytes of an object, all of them: an answer that breaks off is gone on with.
+    pub fn range(
+        &self,
+        address: &Address,
+        head: &Head,
+        range: Range<u64>,
+    ) -> Result<Bytes, RemoteError> {
+        let (client, asked, then) = (Arc::clone(&self.client), address.clone(), head.clone());
+        let read = wait(address, async move { whole(&*client, &asked, &then, range).await });
+        if matches!(read, Err(RemoteError::Changed { .. })) {
+            self.forget(address);
+        }
+        read
+    }
+}
+
+async fn whole(
+    client: &dyn ObjectStore,
+    address: &Address,
+    then: &Head,
+    range: Range<u64>,
+) -> Result<Bytes, RemoteError> {
+    let wanted = (range.end - range.start) as usize;
+    let mut bytes = BytesMut::with_capacity(wanted);
+    let (mut broken, mut barren) = (0, 0);
+    loop {
+        let from = range.start + bytes.len() as u64;
+        // A weak tag fits no condition: it is compared with the answer's instead.
+        let strong = then.tag.as_deref().filter(|tag| !tag.starts_with("W/"));
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(from..range.end)),
+            if_match: strong.map(|tag| format!("\"{tag}\"")),
+            ..GetOptions::default()
+        };
+        let got = client.get_opts(&address.key, options).await;
+        let got = got.map_err(|error| RemoteError::of(address, &error))?;
+        if !then.fits(&Head::of(&got.meta)) || got.meta.size != then.len {
+            return Err(RemoteError::Changed { address: address.shown.clone() });
+        }
+        let before = bytes.len();
+        let mut said = "fewer bytes than were asked for".to_owned();
+        let mut stream = got.into_stream();
+        while let Some(chunk) = stream.next().await {
+            match chunk {
+                Ok(chunk) => {
+                    let room = wanted - bytes.len();
+                    bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                }
+                Err(error) => {
+                    said = words(&error);
+                    break;
+                }
+            }
+        }
+        if bytes.len() == wanted {
+            return Ok(bytes.freeze());
+        }
+        broken += 1;
+        barren = if bytes.len() > before { 0 } else { barren + 1 };
+        let at = range.start + bytes.len() as u64;
+        if broken > BROKEN || barren > BARREN {
+            return Err(RemoteError::CutShort { address: address.shown.clone(), at, said });
+        }
+        tracing::debug!(object = %address.shown, at, "an answer broke off; going on from there");
+        tokio::time::sleep(Duration::from_millis(100 << barren.min(5))).await;
+    }
+}
+
+fn words(error: &StoreError) -> String {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(http) = error.downcast_ref() {
+            return network(http);
+        }
+        next = error.source();
+    }
+    "the connection broke off".into()
+}
