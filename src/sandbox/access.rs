@@ -8,6 +8,7 @@ use cap_std::fs::Dir;
 
 use super::remote;
 use super::{ConfineError, ImageRoots, OpenFile};
+use crate::base::hash;
 use crate::base::key::Key;
 
 /// Which files a run may read its photos and their texts from.
@@ -71,7 +72,7 @@ impl FileAccess {
     /// As [`FileAccess::open`].
     pub fn facts(&self, path: &Path) -> Result<FileFacts, ConfineError> {
         match self {
-            Self::Anywhere if remote::is_remote(path) => Ok(remote::facts(path)?),
+            Self::Anywhere if remote::is_remote(path) => remote_facts(path),
             Self::Anywhere => Ok(facts(&fs_err::metadata(path)?)),
             Self::Below(roots) => {
                 let (_, found) = roots.look(path, |dir, path| dir.metadata(path))?;
@@ -86,7 +87,7 @@ impl FileAccess {
     /// The folder itself cannot be listed, or lies outside.
     pub fn list(&self, folder: &Path) -> Result<Vec<FolderEntry>, ConfineError> {
         let mut entries = match self {
-            Self::Anywhere if remote::is_remote(folder) => remote::list(folder)?,
+            Self::Anywhere if remote::is_remote(folder) => remote_entries(folder)?,
             Self::Anywhere => list_anywhere(folder)?,
             Self::Below(roots) => roots.look(folder, |dir, path| list_below(dir, path, folder))?.1,
         };
@@ -143,6 +144,23 @@ fn facts(found: &std::fs::Metadata) -> FileFacts {
 fn confined_facts(found: &cap_std::fs::Metadata) -> FileFacts {
     let modified = found.modified().ok().map(cap_std::time::SystemTime::into_std);
     FileFacts { kind: confined_kind(found.file_type()), len: found.len(), modified, tag: None }
+}
+
+fn remote_facts(path: &Path) -> Result<FileFacts, ConfineError> {
+    Ok(match remote::look(path)? {
+        Some(head) => {
+            let tag = head.tag.map(|tag| hash::key(&[&tag]));
+            FileFacts { kind: FileKind::File, len: head.len, modified: head.modified, tag }
+        }
+        None => FileFacts { kind: FileKind::Folder, len: 0, modified: None, tag: None },
+    })
+}
+
+fn remote_entries(folder: &Path) -> Result<Vec<FolderEntry>, ConfineError> {
+    let kind = |folder| if folder { FileKind::Folder } else { FileKind::File };
+    let entry =
+        |(name, folder): (String, bool)| FolderEntry { name: name.into(), kind: Ok(kind(folder)) };
+    Ok(remote::list(folder)?.into_iter().map(entry).collect())
 }
 
 fn kind(found: std::fs::FileType) -> FileKind {

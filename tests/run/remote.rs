@@ -103,7 +103,7 @@ fn what_a_server_fails_is_tried_again_and_gone_on_with() {
     assert_code(&remote.over("all.parquet", "busy"), 0);
     assert_eq!(exported(&remote.world.path("busy")), rows);
     remote.store.asked();
-    remote.store.trouble("tars/0.tar", Some(Trouble::Half));
+    remote.store.trouble("tars/0.tar", Some(Trouble::Half(2)));
     assert_code(&remote.over("tars/{0..1}.tar", "half"), 0);
     assert_eq!(exported(&remote.world.path("half")), rows);
     // The first stretch is asked for whole, then its second half.

@@ -16,8 +16,8 @@ pub enum Trouble {
     Status(u16),
     /// So many requests fail with 503, those behind them are served.
     Busy(u32),
-    /// Each answer breaks off in its middle.
-    Half,
+    /// So many answers break off in their middle, those behind them are whole.
+    Half(u32),
     /// Another tag each time.
     Changing,
     /// Refused as an old signature is.
@@ -89,6 +89,9 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     match trouble {
         Some(Trouble::Status(status)) => return refused(status, ""),
         Some(Trouble::Busy(0)) | None => {}
+        Some(Trouble::Half(left)) if request.method() == Method::GET => {
+            inner.troubles.insert(name.clone(), Trouble::Half(left.saturating_sub(1)));
+        }
         Some(Trouble::Busy(left)) => {
             inner.troubles.insert(name, Trouble::Busy(left - 1));
             return refused(503, "");
@@ -136,7 +139,7 @@ fn serve(
     }
     let part = Bytes::copy_from_slice(&bytes[from..to]);
     let body = match trouble {
-        Some(Trouble::Half) if part.len() > 1 => {
+        Some(Trouble::Half(1..)) if part.len() > 1 => {
             let half = part.slice(..part.len() / 2);
             // What was sent has arrived by then.
             let broken = async {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use object_store::path::Path as Key;
 
-use super::RemoteError;
+use super::error::RemoteError;
 
 /// Kinds of storage, by how their addresses begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -5,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::address::Address;
+use super::error::RemoteError;
 use super::store::{Head, Store};
 
 /// What is asked for first at a place that nothing leads to.
@@ -16,10 +18,18 @@ const MOST: u64 = 4 << 20;
 /// Stretches that are held of one object: columns of a table are read side by side.
 const STRETCHES: usize = 4;
 
+/// Large objects whose last bytes are kept for whoever opens them again.
+const KEPT_OPEN: usize = 4;
+
+/// Smaller objects are read once and are not kept.
+const LARGE: u64 = 2 << 20;
+
+static OPEN: Mutex<VecDeque<Arc<Object>>> = Mutex::new(VecDeque::new());
+
 /// An object and the last that was read of it, shared by all its readers.
-pub(super) struct Object {
-    pub address: Address,
-    pub head: Head,
+struct Object {
+    address: Address,
+    head: Head,
     store: Arc<Store>,
     /// The one that was used last at the end.
     held: Mutex<Vec<Stretch>>,
@@ -37,10 +47,6 @@ impl Stretch {
 }
 
 impl Object {
-    pub fn new(address: Address, head: Head, store: Arc<Store>) -> Self {
-        Self { address, head, store, held: Mutex::default() }
-    }
-
     /// Bytes from `at` on, at least one and at most `wanted`. Whoever reads on from where a stretch
     /// ends, or passes over less than it was long, is given a longer one each time.
     fn read(&self, at: u64, wanted: u64) -> io::Result<Bytes> {
@@ -58,7 +64,7 @@ impl Object {
                 };
                 let end = at.saturating_add(len.max(wanted).min(MOST)).min(self.head.len);
                 let read = self.store.range(&self.address, &self.head, at..end);
-                let bytes = read.map_err(super::RemoteError::into_io)?;
+                let bytes = read.map_err(RemoteError::into_io)?;
                 if held.len() >= STRETCHES {
                     held.remove(0);
                 }
@@ -84,7 +90,23 @@ pub struct RemoteFile {
 }
 
 impl RemoteFile {
-    pub(super) fn new(object: Arc<Object>) -> Self {
+    /// A reader of an object, which finds what others of the same object have read.
+    pub(super) fn new(address: Address, head: Head, store: Arc<Store>) -> Self {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |one: &&Arc<Object>| {
+            one.address.key == address.key && one.head == head && Arc::ptr_eq(&one.store, &store)
+        };
+        if let Some(object) = open.iter().find(same) {
+            return Self { object: Arc::clone(object), at: 0 };
+        }
+        let large = head.len > LARGE;
+        let object = Arc::new(Object { address, head, store, held: Mutex::default() });
+        if large {
+            open.push_back(Arc::clone(&object));
+            if open.len() > KEPT_OPEN {
+                open.pop_front();
+            }
+        }
         Self { object, at: 0 }
     }
 

@@ -5,18 +5,20 @@
 //! environment, so that no address has to be kept out of logs, run folders and exports.
 
 mod address;
+mod blame;
 mod error;
 mod file;
 mod store;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use address::{is_remote, lists_folders, split_start};
 pub use error::RemoteError;
 pub use file::RemoteFile;
 
-use super::access::{FileFacts, FolderEntry};
 use address::Address;
+pub(super) use store::Head;
 
 /// Whether an address can be read at all, as far as its words tell; any other path can.
 ///
@@ -37,15 +39,17 @@ pub(super) fn open(path: &Path) -> Result<RemoteFile, RemoteError> {
     let address = Address::of(path)?;
     let store = store::of(&address)?;
     let head = store.head(&address)?;
-    Ok(store.opened(address, head))
+    Ok(RemoteFile::new(address, head, store))
 }
 
-pub(super) fn facts(path: &Path) -> Result<FileFacts, RemoteError> {
+/// What is known of an object without reading it; `None` for a folder.
+pub(super) fn look(path: &Path) -> Result<Option<Head>, RemoteError> {
     let address = Address::of(path)?;
-    store::of(&address)?.facts(&address)
+    store::of(&address)?.look(&address)
 }
 
-pub(super) fn list(folder: &Path) -> Result<Vec<FolderEntry>, RemoteError> {
+/// The names in a folder in their order, and which are folders.
+pub(super) fn list(folder: &Path) -> Result<BTreeMap<String, bool>, RemoteError> {
     let address = Address::of(folder)?;
     store::of(&address)?.list(&address)
 }

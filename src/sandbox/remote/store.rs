@@ -1,7 +1,7 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -15,11 +15,9 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use super::super::access::{FileFacts, FileKind, FolderEntry};
 use super::address::{Address, Scheme};
-use super::error::network;
-use super::file::Object;
-use super::{RemoteError, RemoteFile};
+use super::blame::{self, network};
+use super::error::RemoteError;
 
 /// The variable of the environment that holds what stands behind `?` in requests to web servers.
 const HTTP_QUERY: &str = "PAIRWRIGHT_HTTP_QUERY";
@@ -37,20 +35,14 @@ const BROKEN: usize = 64;
 /// Objects of which is kept how long they are; all are forgotten when there are more.
 const MAX_HEADS: usize = 1 << 16;
 
-/// Large objects whose last bytes are kept for whoever opens them again.
-const KEPT_OPEN: usize = 4;
-
-/// Smaller objects are read once and are not kept.
-const LARGE: u64 = 2 << 20;
-
 /// What is known of an object. As long as it is remembered, whatever is read of the object must be
 /// of the same state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::sandbox) struct Head {
     pub len: u64,
     /// Without quotes; of a weak one the whole text.
     pub tag: Option<String>,
-    modified: Option<std::time::SystemTime>,
+    pub modified: Option<SystemTime>,
 }
 
 impl Head {
@@ -58,7 +50,7 @@ impl Head {
         let tag = meta.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
         // Servers that tell no time are given the beginning of all times by the library.
         let seconds = u64::try_from(meta.last_modified.timestamp()).ok().filter(|time| *time > 0);
-        let modified = seconds.map(|s| std::time::UNIX_EPOCH + Duration::from_secs(s));
+        let modified = seconds.map(|s| UNIX_EPOCH + Duration::from_secs(s));
         Self { len: meta.size, tag: tag.filter(|tag| !tag.is_empty()), modified }
     }
 
@@ -69,22 +61,18 @@ impl Head {
             _ => self.len == now.len && self.modified == now.modified,
         }
     }
-
-    pub fn facts(&self) -> FileFacts {
-        let tag = self.tag.as_deref().map(|tag| crate::base::hash::key(&[tag]));
-        FileFacts { kind: FileKind::File, len: self.len, modified: self.modified, tag }
-    }
 }
 
 /// A bucket, a container or a web server.
 pub(super) struct Store {
     client: Arc<dyn ObjectStore>,
     heads: Mutex<HashMap<String, Head>>,
-    open: Mutex<VecDeque<Arc<Object>>>,
 }
 
-static STORES: LazyLock<Mutex<HashMap<(Scheme, String), Arc<Store>>>> =
-    LazyLock::new(Mutex::default);
+/// By kind and bucket.
+type Stores = HashMap<(Scheme, String), Arc<Store>>;
+
+static STORES: LazyLock<Mutex<Stores>> = LazyLock::new(Mutex::default);
 
 /// Requests are made in here, so that whoever reads a file waits for them as for a disk, in a
 /// runtime of its own or in none.
@@ -117,10 +105,24 @@ pub(super) fn of(address: &Address) -> Result<Arc<Store>, RemoteError> {
     if let Some(store) = lock(&STORES).get(&key) {
         return Ok(Arc::clone(store));
     }
-    let client = client(address).map_err(|error| RemoteError::setup(address, &error))?;
-    let (heads, open) = (Mutex::default(), Mutex::default());
-    let store = Arc::new(Store { client, heads, open });
+    check_endpoint(address)?;
+    let client = client(address).map_err(|error| blame::setup(address, &error))?;
+    let store = Arc::new(Store { client, heads: Mutex::default() });
     Ok(Arc::clone(lock(&STORES).entry(key).or_insert(store)))
+}
+
+/// Whether an endpoint of plain HTTP was allowed by name, of which the library would only say that
+/// there is no connection.
+fn check_endpoint(address: &Address) -> Result<(), RemoteError> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoints = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+    let plain = endpoints.iter().filter_map(|name| set(name)).any(|url| url.starts_with("http://"));
+    if address.scheme != Scheme::S3 || !plain || set("AWS_ALLOW_HTTP").is_some() {
+        return Ok(());
+    }
+    let reason =
+        "its endpoint is plain http, which is used only where AWS_ALLOW_HTTP=true allows it";
+    Err(RemoteError::Setting { address: address.shown.clone(), reason: reason.into() })
 }
 
 fn client(address: &Address) -> Result<Arc<dyn ObjectStore>, StoreError> {
@@ -175,7 +177,6 @@ impl Store {
 
     fn forget(&self, address: &Address) {
         lock(&self.heads).remove(address.key.as_ref());
-        lock(&self.open).retain(|object| object.address.key != address.key);
     }
 
     /// Length and state of an object, which are asked for once.
@@ -196,34 +197,34 @@ impl Store {
                 let options = GetOptions { range, ..GetOptions::default() };
                 return match client.get_opts(&asked.key, options).await {
                     Ok(found) => Ok(found.meta),
-                    Err(error) => Err(RemoteError::of(&asked, &error)),
+                    Err(error) => Err(blame::error(&asked, &error)),
                 };
             }
-            Err(RemoteError::of(&asked, &refused))
+            Err(blame::error(&asked, &refused))
         })?;
         let head = Head::of(&meta);
         self.remember(address.key.to_string(), head.clone());
         Ok(head)
     }
 
-    pub fn facts(&self, address: &Address) -> Result<FileFacts, RemoteError> {
-        let folder = FileFacts { kind: FileKind::Folder, len: 0, modified: None, tag: None };
+    /// What is known of an object; `None` for a folder.
+    pub fn look(&self, address: &Address) -> Result<Option<Head>, RemoteError> {
         if address.scheme.is_http() && address.is_folder {
-            return Ok(folder);
+            return Ok(None);
         }
         let missing = RemoteError::NotFound { address: address.shown.clone() };
         let found = if address.is_folder { Err(missing) } else { self.head(address) };
         match found {
-            Ok(head) => Ok(head.facts()),
+            Ok(head) => Ok(Some(head)),
             Err(RemoteError::NotFound { .. }) if !address.scheme.is_http() => {
                 let (client, asked) = (Arc::clone(&self.client), address.clone());
                 let first = wait(address, async move {
                     let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
                     let first = client.list(prefix).next().await.transpose();
-                    first.map_err(|error| RemoteError::of(&asked, &error))
+                    first.map_err(|error| blame::error(&asked, &error))
                 })?;
                 match first {
-                    Some(_) => Ok(folder),
+                    Some(_) => Ok(None),
                     None => Err(RemoteError::NotFound { address: address.shown.clone() }),
                 }
             }
@@ -231,7 +232,8 @@ impl Store {
         }
     }
 
-    pub fn list(&self, address: &Address) -> Result<Vec<FolderEntry>, RemoteError> {
+    /// The names in a folder in their order, and which are folders.
+    pub fn list(&self, address: &Address) -> Result<BTreeMap<String, bool>, RemoteError> {
         if address.scheme.is_http() {
             return Err(RemoteError::NoListing { address: address.shown.clone() });
         }
@@ -239,38 +241,18 @@ impl Store {
         let listed = wait(address, async move {
             let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
             let listed = client.list_with_delimiter(prefix).await;
-            listed.map_err(|error| RemoteError::of(&asked, &error))
+            listed.map_err(|error| blame::error(&asked, &error))
         })?;
         // A bucket may hold an object and others below the same name: they are a folder.
         let mut entries = BTreeMap::new();
         for meta in &listed.objects {
             self.remember(meta.location.to_string(), Head::of(meta));
-            entries.extend(meta.location.filename().map(|name| (name.to_owned(), FileKind::File)));
+            entries.extend(meta.location.filename().map(|name| (name.to_owned(), false)));
         }
         for folder in &listed.common_prefixes {
-            entries.extend(folder.filename().map(|name| (name.to_owned(), FileKind::Folder)));
+            entries.extend(folder.filename().map(|name| (name.to_owned(), true)));
         }
-        let entry =
-            |(name, kind): (String, FileKind)| FolderEntry { name: name.into(), kind: Ok(kind) };
-        Ok(entries.into_iter().map(entry).collect())
-    }
-
-    /// A reader of an object, which finds what others of the same object have read.
-    pub fn opened(self: Arc<Self>, address: Address, head: Head) -> RemoteFile {
-        let mut open = lock(&self.open);
-        let same = |object: &&Arc<Object>| object.address.key == address.key && object.head == head;
-        if let Some(object) = open.iter().find(same) {
-            return RemoteFile::new(Arc::clone(object));
-        }
-        let large = head.len > LARGE;
-        let object = Arc::new(Object::new(address, head, Arc::clone(&self)));
-        if large {
-            open.push_back(Arc::clone(&object));
-            if open.len() > KEPT_OPEN {
-                open.pop_front();
-            }
-        }
-        RemoteFile::new(object)
+        Ok(entries)
     }
 
     /// Bytes of an object, all of them: an answer that breaks off is gone on with.
@@ -308,7 +290,7 @@ async fn whole(
             ..GetOptions::default()
         };
         let got = client.get_opts(&address.key, options).await;
-        let got = got.map_err(|error| RemoteError::of(address, &error))?;
+        let got = got.map_err(|error| blame::error(address, &error))?;
         if !then.fits(&Head::of(&got.meta)) || got.meta.size != then.len {
             return Err(RemoteError::Changed { address: address.shown.clone() });
         }
