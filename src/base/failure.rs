@@ -36,6 +36,9 @@ pub enum ErrorKind {
 impl ErrorKind {
     /// The kind of a file that could not be read or written.
     pub fn of_io(error: &io::Error) -> Self {
+        if let Some(failure) = carried(error) {
+            return failure.kind();
+        }
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,
             // A text file that is not UTF-8, a zero byte in a name.
@@ -51,6 +54,26 @@ impl ErrorKind {
             _ => Self::Internal,
         }
     }
+}
+
+/// The failure of the engine that came by way of a reader of files, which knows only errors of the
+/// system.
+fn carried(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// The code of a file that could not be read: `otherwise`, unless a failure of the engine is behind it.
+pub fn code_of_io(error: &io::Error, otherwise: &'static str) -> &'static str {
+    carried(error).map_or(otherwise, Error::code)
+}
+
+/// An error with words before it that name the place. One with a failure of the engine behind it is
+/// left as it is, which names the place itself.
+pub fn io_at(place: impl fmt::Display, error: io::Error) -> io::Error {
+    if carried(&error).is_some() {
+        return error;
+    }
+    io::Error::new(error.kind(), format!("{place}: {error}"))
 }
 
 /// What every error of the engine tells about itself.

@@ -9,6 +9,7 @@ use super::keys::{Key, keys};
 use super::{Config, ConfigError};
 use crate::llm::PromptSource;
 use crate::model::catalog;
+use crate::sandbox::remote;
 
 /// The resolved configuration inside a run folder.
 pub const RUN_FILE: &str = "run.toml";
@@ -127,6 +128,9 @@ impl Config {
         let prompts = prompts.into_iter().flatten().filter_map(PromptSource::folder_mut);
         let paths = paths.into_iter().flatten().chain(prompts);
         for path in paths.chain(model).chain(self.serve.paths_mut()) {
+            if remote::is_remote(path) {
+                continue;
+            }
             if let Ok(absolute) = std::path::absolute(&*path) {
                 *path = absolute;
             }

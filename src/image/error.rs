@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Format;
 use crate::ErrorKind;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, code_of_io};
 use crate::sandbox::ConfineError;
 
 /// The error of a decoder, kept as the source.
@@ -150,7 +150,8 @@ impl Failure for ImageError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Io(_) => ErrorKind::FailedPrecondition,
+            Self::Io(error) if code_of_io(error, "").is_empty() => ErrorKind::FailedPrecondition,
+            Self::Io(error) => ErrorKind::of_io(error),
             Self::Confined(error) => error.kind(),
             Self::Internal { .. } => ErrorKind::Internal,
             Self::NotAFile { .. }
@@ -170,7 +171,7 @@ impl Failure for ImageError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Io(_) => "image_unreadable",
+            Self::Io(error) => code_of_io(error, "image_unreadable"),
             Self::Confined(error) => error.code(),
             Self::NotAFile { .. } => "image_not_a_file",
             Self::EmptyFile => "image_empty_file",

@@ -56,6 +56,19 @@ type Decoded = (NewItem, Result<ReadyPhoto, Rejection>);
 /// What of a decoded photo outlives its pixels, or why there is none.
 type Facts = Result<(ImageInfo, String, u64), Rejection>;
 
+/// Why a photo is not ready.
+enum Unready {
+    Refused(Rejection),
+    /// Where it lies cannot be reached now. It is no fault of the photo, which a later run finds.
+    Failed(ImageError),
+}
+
+/// Whether all photos of the same storage will fail so until somebody or something mends it.
+fn ends_run(error: &ImageError) -> bool {
+    error.kind() == ErrorKind::Unavailable
+        || ["remote_expired", "remote_credentials"].contains(&error.code())
+}
+
 struct ReadyPhoto {
     pixels: Pixels,
     info: ImageInfo,
@@ -125,7 +138,15 @@ impl EmbedStage<'_> {
             page.into_iter(),
             |item| self.prepare(item),
             |item, photo| {
-                let photo = photo.unwrap_or_else(|_| Err(panicked(&item)));
+                let photo = match photo {
+                    Ok(Ok(photo)) => Ok(photo),
+                    Ok(Err(Unready::Refused(rejection))) => Err(rejection),
+                    Ok(Err(Unready::Failed(error))) => {
+                        outcome = Err(error.into());
+                        return ControlFlow::Break(());
+                    }
+                    Err(_) => Err(panicked(&item)),
+                };
                 batch.push((item, photo));
                 if batch.len() == size {
                     let committed = self.commit(next, std::mem::take(batch));
@@ -157,13 +178,18 @@ impl EmbedStage<'_> {
             .done()
     }
 
-    fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Rejection> {
+    fn prepare(&self, item: &NewItem) -> Result<ReadyPhoto, Unready> {
         let mut prepared = None;
         if let Some(throttle) = &self.throttle {
             throttle.with(&mut || prepared = Some(self.decode(item)));
         }
         let prepared = prepared.unwrap_or_else(|| self.decode(item));
-        prepared.map_err(|error| self.refuse(item, &error))
+        prepared.map_err(|error| {
+            if ends_run(&error) {
+                return Unready::Failed(error);
+            }
+            Unready::Refused(self.refuse(item, &error))
+        })
     }
 
     fn refuse(&self, item: &NewItem, error: &ImageError) -> Rejection {

@@ -16,6 +16,7 @@ use crate::dataset::store::{SampleContext, StampedPhoto, Store};
 use crate::image::{Format, ImageLimits};
 use crate::measure::MeasureName;
 use crate::measure::keep::{Keep, KeepCounts, KeepError, Subject};
+use crate::sandbox::remote;
 
 use super::carding::{self, Figures};
 use super::holding::hold_near_duplicates;
@@ -202,7 +203,8 @@ impl Writer<'_> {
             Ok(format) => format,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        let file = image.path().map(Path::to_owned);
+        // A link can lead to files of this machine alone.
+        let file = image.path().filter(|path| !remote::is_remote(path)).map(Path::to_owned);
         Ok(Ok(Some(Photo { bytes: bytes.into(), format, file })))
     }
 }

@@ -6,16 +6,19 @@ use std::time::SystemTime;
 
 use cap_std::fs::Dir;
 
-use super::{ConfineError, ImageRoots};
+use super::remote;
+use super::{ConfineError, ImageRoots, OpenFile};
+use crate::base::hash;
 use crate::base::key::Key;
 
 /// Which files a run may read its photos and their texts from.
 #[derive(Debug, Clone, Default)]
 pub enum FileAccess {
-    /// Whatever the process may read: the command line, where the user is the operator.
+    /// Whatever the process may read, remote addresses among them: the command line, where the user
+    /// is the operator.
     #[default]
     Anywhere,
-    /// Only what lies below these folders: the service, whose callers are not.
+    /// Only what lies below these folders: the service, whose callers are not. Nothing remote.
     Below(Arc<ImageRoots>),
 }
 
@@ -29,13 +32,15 @@ pub enum FileKind {
 }
 
 /// What is known of a file before it is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
     pub kind: FileKind,
     /// In bytes.
     pub len: u64,
     /// The time of its last change, where the file system keeps it.
     pub modified: Option<SystemTime>,
+    /// Key of the state that a remote storage tells.
+    pub tag: Option<String>,
 }
 
 /// One entry of a folder.
@@ -51,11 +56,13 @@ impl FileAccess {
     /// the system does it.
     ///
     /// # Errors
-    /// As [`ImageRoots::open_file`]; anywhere, `Io`.
-    pub fn open(&self, path: &Path) -> Result<fs_err::File, ConfineError> {
+    /// As [`ImageRoots::open_file`]; anywhere, `Io`, which carries the
+    /// [`RemoteError`](super::remote::RemoteError) of a remote one.
+    pub fn open(&self, path: &Path) -> Result<OpenFile, ConfineError> {
         match self {
-            Self::Anywhere => Ok(fs_err::File::open(path)?),
-            Self::Below(roots) => roots.open_file(path),
+            Self::Anywhere if remote::is_remote(path) => Ok(OpenFile::Remote(remote::open(path)?)),
+            Self::Anywhere => Ok(OpenFile::Local(fs_err::File::open(path)?)),
+            Self::Below(roots) => Ok(OpenFile::Local(roots.open_file(path)?)),
         }
     }
 
@@ -65,6 +72,7 @@ impl FileAccess {
     /// As [`FileAccess::open`].
     pub fn facts(&self, path: &Path) -> Result<FileFacts, ConfineError> {
         match self {
+            Self::Anywhere if remote::is_remote(path) => remote_facts(path),
             Self::Anywhere => Ok(facts(&fs_err::metadata(path)?)),
             Self::Below(roots) => {
                 let (_, found) = roots.look(path, |dir, path| dir.metadata(path))?;
@@ -79,6 +87,7 @@ impl FileAccess {
     /// The folder itself cannot be listed, or lies outside.
     pub fn list(&self, folder: &Path) -> Result<Vec<FolderEntry>, ConfineError> {
         let mut entries = match self {
+            Self::Anywhere if remote::is_remote(folder) => remote_entries(folder)?,
             Self::Anywhere => list_anywhere(folder)?,
             Self::Below(roots) => roots.look(folder, |dir, path| list_below(dir, path, folder))?.1,
         };
@@ -92,6 +101,7 @@ impl FileAccess {
     /// As [`FileAccess::open`].
     pub fn real_path(&self, path: &Path) -> Result<PathBuf, ConfineError> {
         match self {
+            Self::Anywhere if remote::is_remote(path) => Ok(path.to_owned()),
             Self::Anywhere => Ok(fs_err::canonicalize(path)?),
             Self::Below(roots) => {
                 let (place, real) = roots.look(path, |dir, path| dir.canonicalize(path))?;
@@ -103,10 +113,13 @@ impl FileAccess {
     /// A path that means the same from any current folder: below roots it is absolute.
     ///
     /// # Errors
-    /// Below roots, as [`ImageRoots::resolve`]; anywhere, none.
+    /// Below roots, as [`ImageRoots::resolve`]; anywhere, a remote address that can never be read.
     pub fn resolve(&self, path: &Path) -> Result<PathBuf, ConfineError> {
         match self {
-            Self::Anywhere => Ok(path.to_owned()),
+            Self::Anywhere => {
+                remote::check(path)?;
+                Ok(path.to_owned())
+            }
             Self::Below(roots) => roots.resolve(path),
         }
     }
@@ -124,12 +137,30 @@ impl FileAccess {
 }
 
 fn facts(found: &std::fs::Metadata) -> FileFacts {
-    FileFacts { kind: kind(found.file_type()), len: found.len(), modified: found.modified().ok() }
+    let (kind, modified) = (kind(found.file_type()), found.modified().ok());
+    FileFacts { kind, len: found.len(), modified, tag: None }
 }
 
 fn confined_facts(found: &cap_std::fs::Metadata) -> FileFacts {
     let modified = found.modified().ok().map(cap_std::time::SystemTime::into_std);
-    FileFacts { kind: confined_kind(found.file_type()), len: found.len(), modified }
+    FileFacts { kind: confined_kind(found.file_type()), len: found.len(), modified, tag: None }
+}
+
+fn remote_facts(path: &Path) -> Result<FileFacts, ConfineError> {
+    Ok(match remote::look(path)? {
+        Some(head) => {
+            let tag = head.tag.map(|tag| hash::key(&[&tag]));
+            FileFacts { kind: FileKind::File, len: head.len, modified: head.modified, tag }
+        }
+        None => FileFacts { kind: FileKind::Folder, len: 0, modified: None, tag: None },
+    })
+}
+
+fn remote_entries(folder: &Path) -> Result<Vec<FolderEntry>, ConfineError> {
+    let kind = |folder| if folder { FileKind::Folder } else { FileKind::File };
+    let entry =
+        |(name, folder): (String, bool)| FolderEntry { name: name.into(), kind: Ok(kind(folder)) };
+    Ok(remote::list(folder)?.into_iter().map(entry).collect())
 }
 
 fn kind(found: std::fs::FileType) -> FileKind {

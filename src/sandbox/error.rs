@@ -1,8 +1,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::remote::RemoteError;
 use crate::ErrorKind;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, code_of_io};
 
 /// Why a file may not be read, or could not be.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +47,35 @@ pub enum ConfineError {
         /// In bytes.
         limit: u64,
     },
-    /// Reading failed; the message names the path.
+    /// Remote addresses are for whoever runs the program, not for callers of a service.
+    #[error(
+        "a remote address is not read for callers of a service: only files below its image roots are"
+    )]
+    RemoteRefused,
+    /// Reading failed; the message names the path. May carry a failure of remote storage.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<RemoteError> for ConfineError {
+    fn from(error: RemoteError) -> Self {
+        Self::Io(error.into_io())
+    }
+}
+
+impl From<ConfineError> for io::Error {
+    fn from(error: ConfineError) -> Self {
+        match error {
+            ConfineError::Io(error) => error,
+            other => Self::other(other),
+        }
+    }
 }
 
 impl ConfineError {
     /// Whether the path was refused because of where it leads.
     pub fn is_outside(&self) -> bool {
-        matches!(self, Self::NoRoots | Self::PathOutsideRoot { .. })
+        matches!(self, Self::NoRoots | Self::PathOutsideRoot { .. } | Self::RemoteRefused)
     }
 
     /// The system's answer to a look below a root.
@@ -80,7 +101,7 @@ impl Failure for ConfineError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoRoots | Self::Root { .. } => ErrorKind::FailedPrecondition,
-            Self::PathOutsideRoot { .. } => ErrorKind::PermissionDenied,
+            Self::PathOutsideRoot { .. } | Self::RemoteRefused => ErrorKind::PermissionDenied,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NotAFile { .. } => ErrorKind::InvalidInput,
             Self::TooLarge { .. } => ErrorKind::ResourceExhausted,
@@ -96,7 +117,8 @@ impl Failure for ConfineError {
             Self::NotFound { .. } => "file_not_found",
             Self::NotAFile { .. } => "not_a_file",
             Self::TooLarge { .. } => "file_too_large",
-            Self::Io(_) => "file_io",
+            Self::RemoteRefused => "remote_refused",
+            Self::Io(error) => code_of_io(error, "file_io"),
         }
     }
 }

@@ -6,6 +6,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::ConfineError;
+use super::remote::is_remote;
 
 /// The folders below which files may be read.
 ///
@@ -94,6 +95,9 @@ impl ImageRoots {
 
     /// Where `path` may lie, judged by its words alone.
     fn places<'a>(&'a self, path: &'a Path) -> Result<Vec<Place<'a>>, ConfineError> {
+        if is_remote(path) {
+            return Err(ConfineError::RemoteRefused);
+        }
         if self.roots.is_empty() {
             return Err(ConfineError::NoRoots);
         }

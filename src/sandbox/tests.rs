@@ -170,3 +170,26 @@ fn names_that_no_file_can_bear_do_not_exist() {
         }
     }
 }
+
+#[test]
+fn remote_addresses_are_not_read_below_roots() {
+    let world = World::new();
+    let access = FileAccess::Below(Arc::new(world.roots()));
+    for address in
+        ["s3://bucket/a.tar", "https://user:word@host/a", "http://127.0.0.1:1/a", "gs://b"]
+    {
+        let path = Path::new(address);
+        let refused = [
+            access.open(path).map(|_| ()).expect_err("refused"),
+            access.facts(path).map(|_| ()).expect_err("refused"),
+            access.list(path).map(|_| ()).expect_err("refused"),
+            access.real_path(path).map(|_| ()).expect_err("refused"),
+            access.resolve(path).map(|_| ()).expect_err("refused"),
+        ];
+        for error in refused {
+            assert_eq!(error.code(), "remote_refused", "{address}");
+            assert_eq!(error.kind(), crate::ErrorKind::PermissionDenied);
+            assert!(!error.to_string().contains("word"), "{error}");
+        }
+    }
+}

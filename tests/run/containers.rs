@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 
 use crate::support::run::{Llm, PHOTOS, World, assert_code, finish, pairwright, query, said};
 
-const PAIRS: &str = "SELECT items.id, pair_key, rank, instruction_key, similarity FROM pairs \
+pub const PAIRS: &str = "SELECT items.id, pair_key, rank, instruction_key, similarity FROM pairs \
     JOIN items USING (seq) ORDER BY items.seq, rank";
 
-struct Sample {
+pub struct Sample {
     id: &'static str,
     photo: Vec<u8>,
     caption: String,
 }
 
-fn samples(world: &World) -> Vec<Sample> {
+pub fn samples(world: &World) -> Vec<Sample> {
     let read = |id: &str, ending: &str| {
         fs_err::read(world.source().join(format!("{id}.{ending}"))).expect("a sample")
     };
@@ -88,7 +88,7 @@ fn write_arrow(path: PathBuf, samples: &[Sample]) {
 }
 
 /// The same photos and captions, in the same order, in other places.
-fn places(world: &World, samples: &[Sample]) -> Vec<(&'static str, PathBuf)> {
+pub fn places(world: &World, samples: &[Sample]) -> Vec<(&'static str, PathBuf)> {
     let row = |sample: &Sample| {
         json!({"id": sample.id, "image": format!("photos/{}.jpg", sample.id),
             "caption": sample.caption})
@@ -125,7 +125,7 @@ fn places(world: &World, samples: &[Sample]) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// The exports of JSON, each photo named by its id: where the photos lie is all that may differ.
-fn exported(out: &Path) -> Vec<Value> {
+pub fn exported(out: &Path) -> Vec<Value> {
     let read = |name: &str| fs_err::read_to_string(out.join(name)).expect("an export");
     let llava: Vec<Value> = serde_json::from_str(&read("dataset/llava.json")).expect("JSON");
     let lines = read("dataset/samples.jsonl");

@@ -19,6 +19,7 @@ mod money;
 mod old_folders;
 mod prompts;
 mod push;
+mod remote;
 mod seeing;
 mod source;
 mod thresholds;

@@ -9,3 +9,4 @@ pub mod run;
 pub mod serve;
 pub mod stub_hub;
 pub mod stub_llm;
+pub mod stub_store;

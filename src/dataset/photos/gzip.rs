@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use flate2::read::MultiGzDecoder;
 
 use super::pool::Pool;
+use crate::sandbox::OpenFile;
 
 /// What is kept of the bytes behind a reader: photos are read by several threads, which come a
 /// little out of order.
@@ -15,7 +16,7 @@ static POOL: Pool<Cursor> = Pool::new(4);
 /// A compressed file that is unpacked up to some place.
 struct Cursor {
     file: (PathBuf, String),
-    unpacked: MultiGzDecoder<BufReader<fs_err::File>>,
+    unpacked: MultiGzDecoder<BufReader<OpenFile>>,
     /// Bytes unpacked so far.
     at: u64,
     /// The last of them.
@@ -54,7 +55,7 @@ impl Cursor {
 /// Behind the place where a reader stands it goes on from there; before it, from the beginning.
 pub(super) fn read(
     file: (PathBuf, String),
-    open: impl FnOnce() -> io::Result<fs_err::File>,
+    open: impl FnOnce() -> io::Result<OpenFile>,
     start: u64,
     len: usize,
 ) -> io::Result<Vec<u8>> {

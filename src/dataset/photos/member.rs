@@ -5,9 +5,10 @@ use parquet::data_type::ByteArray;
 use tar::Header;
 
 use super::tar::sound_size;
-use super::{ImageRef, Place, gzip, rows, stamp};
+use super::{ImageRef, Place, chunks, gzip, rows, stamp};
+use crate::base::failure::io_at;
 use crate::image::{ImageError, ImageLimits};
-use crate::sandbox::{FileAccess, FileFacts, FileKind};
+use crate::sandbox::{FileAccess, FileFacts, FileKind, OpenFile};
 
 /// The length of a tar's header.
 const HEADER: u64 = 512;
@@ -25,8 +26,8 @@ pub(super) fn read(
     }
     let refused = |error: io::Error| {
         let changed = error.kind() == io::ErrorKind::UnexpectedEof;
-        let reason = if changed { CHANGED.to_owned() } else { error.to_string() };
-        ImageError::Io(io::Error::new(error.kind(), format!("{photo}: {reason}")))
+        let error = if changed { io::Error::new(error.kind(), CHANGED) } else { error };
+        ImageError::Io(io_at(photo, error))
     };
     let file = Container { access, photo, facts };
     match photo.place() {
@@ -50,6 +51,15 @@ pub(super) fn read(
     }
 }
 
+/// Whether the bytes are a member of that length with its header before it.
+fn is_member(bytes: &[u8], len: u64) -> bool {
+    sound_size(Header::from_byte_slice(&bytes[..HEADER as usize])) == Some(len)
+}
+
+fn data(mut member: Vec<u8>) -> Vec<u8> {
+    member.split_off(HEADER as usize)
+}
+
 const CHANGED: &str = "the file was changed since it was listed; run again";
 
 struct Container<'a> {
@@ -59,34 +69,41 @@ struct Container<'a> {
 }
 
 impl Container<'_> {
-    fn open(&self) -> io::Result<fs_err::File> {
-        self.access.open(self.photo.container()).map_err(io::Error::other)
+    fn open(&self) -> io::Result<OpenFile> {
+        Ok(self.access.open(self.photo.container())?)
     }
 
     /// What a reader that is kept is known by. Whether the file may be read was asked before.
     fn key(&self) -> io::Result<(std::path::PathBuf, String)> {
-        let real = self.access.real_path(self.photo.container()).map_err(io::Error::other)?;
+        let real = self.access.real_path(self.photo.container())?;
         Ok((real, stamp(&self.facts)))
     }
 
     fn tar(&self, start: u64, len: u64) -> io::Result<Vec<u8>> {
         let mut file = self.open()?;
-        let mut magic = [0; 2];
-        file.read_exact(&mut magic)?;
         let from = start.checked_sub(HEADER).ok_or(io::ErrorKind::UnexpectedEof)?;
         let whole = HEADER + len;
-        let mut bytes = if magic == [0x1f, 0x8b] {
+        // A plain tar is known by the member's header, so that of a remote one nothing is read beside
+        // the photo.
+        match self.bytes(&mut file, from, whole) {
+            Ok(bytes) if is_member(&bytes, len) => return Ok(data(bytes)),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => {}
+        }
+        let mut magic = [0; 2];
+        file.rewind()?;
+        file.read_exact(&mut magic)?;
+        if magic == [0x1f, 0x8b] {
             let count = usize::try_from(whole).map_err(io::Error::other)?;
-            gzip::read(self.key()?, || self.open(), from, count)?
-        } else {
-            self.bytes(&mut file, from, whole)?
-        };
-        let data = bytes.split_off(HEADER as usize);
-        let told = sound_size(Header::from_byte_slice(&bytes));
-        if told == Some(len) { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+            let bytes = gzip::read(self.key()?, || self.open(), from, count)?;
+            if is_member(&bytes, len) {
+                return Ok(data(bytes));
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn bytes(&self, file: &mut fs_err::File, start: u64, len: u64) -> io::Result<Vec<u8>> {
+    fn bytes(&self, file: &mut OpenFile, start: u64, len: u64) -> io::Result<Vec<u8>> {
         if start.checked_add(len).is_none_or(|end| end > self.facts.len) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -97,14 +114,13 @@ impl Container<'_> {
     }
 
     fn row(&self, row: u64, column: usize) -> io::Result<ByteArray> {
-        let open = || -> io::Result<std::fs::File> { Ok(self.open()?.into_parts().0) };
         let key = self.key()?;
         // The reader of this format panics at some files that were damaged.
-        let read = catch_unwind(AssertUnwindSafe(|| rows::read(key, open, row, column)));
+        let read = catch_unwind(AssertUnwindSafe(|| rows::read(key, || self.open(), row, column)));
         let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
-        let value = read
-            .map_err(|_| damaged("the file is damaged".into()))?
-            .map_err(|error| damaged(error.to_string()))?;
+        let value = read.map_err(|_| damaged("the file is damaged".into()))?.map_err(|error| {
+            chunks::cause(error).unwrap_or_else(|error| damaged(error.to_string()))
+        })?;
         value.ok_or_else(|| damaged("the row holds no photo".into()))
     }
 }

@@ -1,5 +1,6 @@
 //! Photos: how one is named, and how its bytes are read wherever they lie.
 
+pub(super) mod chunks;
 mod gzip;
 mod member;
 mod name;
@@ -80,7 +81,8 @@ impl Photos for FileAccess {
 /// What differs when the file was changed.
 fn stamp(facts: &FileFacts) -> String {
     let changed = facts.modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    format!("{}:{}", facts.len, changed.unwrap_or_default().as_nanos())
+    let tag = facts.tag.as_ref().map_or(String::new(), |tag| format!(":{tag}"));
+    format!("{}:{}{tag}", facts.len, changed.unwrap_or_default().as_nanos())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::pool::Pool;
+use crate::sandbox::OpenFile;
 
 /// Values that are kept behind a reader: photos are read by several threads, which come a little
 /// out of order.
@@ -37,7 +38,7 @@ struct Cursor {
 impl Cursor {
     fn open(
         file: (PathBuf, String),
-        opened: std::fs::File,
+        opened: OpenFile,
         row: u64,
         column: usize,
     ) -> Result<Self, ParquetError> {
@@ -124,7 +125,7 @@ impl Cursor {
 /// A reader goes on from where it stands in a row group; before that, from the group's beginning.
 pub(super) fn read(
     file: (PathBuf, String),
-    open: impl FnOnce() -> std::io::Result<std::fs::File>,
+    open: impl FnOnce() -> std::io::Result<OpenFile>,
     row: u64,
     column: usize,
 ) -> Result<Option<ByteArray>, ParquetError> {

@@ -5,6 +5,8 @@ use std::io::{self, BufReader, Read};
 use flate2::read::MultiGzDecoder;
 use tar::{EntryType, Header, PaxExtensions};
 
+use crate::sandbox::OpenFile;
+
 /// Headers and data come in blocks of so many bytes.
 const BLOCK: u64 = 512;
 
@@ -61,11 +63,11 @@ pub enum TarFault {
 /// Bytes that can be passed over.
 enum Bytes {
     Plain {
-        file: BufReader<fs_err::File>,
+        file: BufReader<OpenFile>,
         /// Bytes up to the file's end.
         left: u64,
     },
-    Gzip(Box<MultiGzDecoder<BufReader<fs_err::File>>>),
+    Gzip(Box<MultiGzDecoder<BufReader<OpenFile>>>),
 }
 
 impl Bytes {
@@ -115,8 +117,8 @@ pub struct Members {
 impl Members {
     /// # Errors
     /// Reading failed, or the file is compressed by something other than gzip.
-    pub fn new(file: fs_err::File) -> io::Result<Self> {
-        let left = file.metadata()?.len();
+    pub fn new(file: OpenFile) -> io::Result<Self> {
+        let left = file.length()?;
         let mut file = BufReader::with_capacity(BUFFER, file);
         let start = io::BufRead::fill_buf(&mut file)?;
         let other = match *start {

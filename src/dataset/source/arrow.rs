@@ -20,6 +20,7 @@ use super::manifest::{File, Layout, ManifestSource, Place, Take};
 use super::refusal::Refusal;
 use super::{Opened, Reader, SourceError, SourceKind};
 use crate::dataset;
+use crate::sandbox::OpenFile;
 
 /// The longest batch of rows that is read, in bytes: it is held whole.
 const MAX_BATCH_BYTES: u64 = 2 << 30;
@@ -61,7 +62,7 @@ fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), 
 
 fn rows(
     file: &File<'_>,
-    opened: fs_err::File,
+    opened: OpenFile,
     names: &FieldNames,
     take: &mut Take<'_>,
 ) -> Result<(), SourceError> {
@@ -193,7 +194,7 @@ impl Batch<'_> {
 /// The messages of a file: descriptions with their bodies, one at a time.
 struct Messages<'a> {
     file: &'a File<'a>,
-    opened: std::io::BufReader<fs_err::File>,
+    opened: std::io::BufReader<OpenFile>,
     at: u64,
     len: u64,
 }
@@ -202,8 +203,8 @@ struct Messages<'a> {
 type Described = (Vec<u8>, u64, Vec<u8>);
 
 impl<'a> Messages<'a> {
-    fn new(file: &'a File<'a>, opened: fs_err::File) -> Result<Self, SourceError> {
-        let len = opened.metadata()?.len();
+    fn new(file: &'a File<'a>, opened: OpenFile) -> Result<Self, SourceError> {
+        let len = opened.length()?;
         let mut opened = std::io::BufReader::new(opened);
         let mut start = Vec::new();
         (&mut opened).take(LONGEST_START).read_to_end(&mut start)?;

@@ -11,7 +11,7 @@ pub(super) fn open(path: &Path, access: &FileAccess) -> Result<Box<dyn BufRead>,
         io::ErrorKind::InvalidData => {
             SourceError::NotText { path: path.to_owned(), detail: error.to_string() }
         }
-        _ => SourceError::Io(error),
+        _ => error.into(),
     })
 }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use crate::ErrorKind;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, code_of_io};
 use crate::sandbox::ConfineError;
 
 /// A source that cannot be used as a whole.
@@ -148,7 +148,7 @@ impl Failure for SourceError {
             Self::Damaged { .. } => "source_damaged",
             Self::BadPattern { .. } => "source_bad_pattern",
             Self::Confined(error) => error.code(),
-            Self::Io(_) => "source_io",
+            Self::Io(error) => code_of_io(error, "source_io"),
         }
     }
 }

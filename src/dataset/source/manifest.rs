@@ -15,7 +15,7 @@ use super::{Emit, Source, SourceError, SourceOptions, image_folder, shards};
 use crate::base::failure::Failure;
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
-use crate::sandbox::FileAccess;
+use crate::sandbox::{FileAccess, remote};
 
 /// The longest row of a manifest, in bytes. A longer one is refused without being held in memory.
 pub const MAX_LINE_BYTES: usize = 8 << 20;
@@ -329,8 +329,8 @@ fn photo_of(fields: &Fields<'_>, name: &str, images: &Path) -> ImageRef {
 /// The photo that `name` names for a source whose photos lie in `images`.
 pub(super) fn photo(images: &Path, name: &str) -> ImageRef {
     match file_url(name) {
-        Some(path) => ImageRef::file(images.join(path)),
-        None => ImageRef::file(images.join(name)),
+        Some(path) => ImageRef::file(remote::join(images, &path)),
+        None => ImageRef::file(remote::join(images, name)),
     }
 }
 

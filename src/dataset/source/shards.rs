@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{SourceError, SourceKind, endings, facts};
-use crate::sandbox::{FileAccess, FileKind, FolderEntry};
+use crate::sandbox::{FileAccess, FileKind, FolderEntry, remote};
 
 /// The most files that a pattern may name.
 const MOST: usize = 100_000;
@@ -179,8 +179,10 @@ fn expand(path: &Path, access: &FileAccess) -> Result<Vec<PathBuf>, SourceError>
     let text = path.to_str().ok_or_else(|| bad("a pattern is written in UTF-8".into()))?;
     let mut files = Vec::new();
     for text in braces(text).map_err(bad)? {
-        let mut found = vec![PathBuf::new()];
-        for part in Path::new(&text) {
+        // What a remote address begins with is no folder.
+        let (start, rest) = remote::split_start(&text);
+        let mut found = vec![PathBuf::from(start)];
+        for part in Path::new(rest) {
             let part = part.to_string_lossy();
             if !part.contains(['*', '?']) {
                 found.iter_mut().for_each(|path| path.push(&*part));

@@ -359,5 +359,7 @@ fn reject(
     rejection: &Rejection,
 ) -> rusqlite::Result<()> {
     transaction.execute("UPDATE items SET state = 'rejected' WHERE seq = ?1", [item.seq])?;
+    // Rights are changed without a trace on the photo: it is looked at again by every run.
+    let conf = if rejection.code == "remote_denied" { "" } else { conf };
     insert_rejection(transaction, rejection, &item.id, conf)
 }

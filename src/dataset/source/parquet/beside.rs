@@ -12,7 +12,7 @@ use super::super::manifest::File;
 use super::super::refusal::Refusal;
 use crate::dataset::photos::tar::{MemberKind, Members, TarFault};
 use crate::dataset::{ImageRef, Place};
-use crate::sandbox::{ConfineError, FileKind};
+use crate::sandbox::{ConfineError, FileKind, OpenFile};
 
 /// Columns that tell such a file: a row's key, what became of its download, and why.
 pub(super) const COLUMNS: [&str; 3] = ["key", "status", "error_message"];
@@ -62,7 +62,7 @@ impl Beside {
         Ok(Some(beside))
     }
 
-    fn tar(&mut self, opened: fs_err::File) -> Result<(), TarFault> {
+    fn tar(&mut self, opened: OpenFile) -> Result<(), TarFault> {
         let mut members = Members::new(opened)?;
         loop {
             match members.next_member() {

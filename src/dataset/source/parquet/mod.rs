@@ -17,7 +17,10 @@ use super::error::could_pass;
 use super::fields::FieldNames;
 use super::manifest::{File, Layout, ManifestSource, Place, Take};
 use super::{Opened, Reader, SourceError, SourceKind};
+use crate::base::failure::io_at;
 use crate::dataset;
+use crate::dataset::photos::chunks;
+use crate::sandbox::OpenFile;
 
 /// Rows whose texts are held at a time.
 const BATCH: usize = 256;
@@ -42,7 +45,7 @@ pub(super) const READER: Reader = Reader {
 };
 
 fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
-    let opened = file.access.open(file.path)?.into_parts().0;
+    let opened = file.access.open(file.path)?;
     // The reader of this format panics at some files that were damaged.
     let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
     read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
@@ -50,17 +53,14 @@ fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), 
 
 fn rows(
     file: &File<'_>,
-    opened: std::fs::File,
+    opened: OpenFile,
     names: &FieldNames,
     take: &mut Take<'_>,
 ) -> Result<(), SourceError> {
-    let damaged = |error: ParquetError| match error {
-        ParquetError::External(error) => match error.downcast::<io::Error>() {
-            Ok(error) if could_pass(&error) => passing(file, &error),
-            Ok(error) => file.damaged(&error.to_string()),
-            Err(error) => file.damaged(&error.to_string()),
-        },
-        error => file.damaged(&error.to_string()),
+    let damaged = |error: ParquetError| match chunks::cause(error) {
+        Ok(error) if could_pass(&error) => passing(file, error),
+        Ok(error) => file.damaged(&error.to_string()),
+        Err(error) => file.damaged(&error.to_string()),
     };
     let metadata = ArrowReaderMetadata::load(&opened, Default::default()).map_err(damaged)?;
     let mut columns =
@@ -120,18 +120,20 @@ fn rows(
 
 /// Why a batch cannot be read. The reader makes words of what the system says, so that the file is
 /// read once more to learn whether it is the file that is wrong.
-fn unread(file: &File<'_>, mut opened: &std::fs::File, detail: &str) -> SourceError {
-    let again = opened.rewind().and_then(|()| io::copy(&mut opened, &mut io::sink()));
+fn unread(file: &File<'_>, opened: &OpenFile, detail: &str) -> SourceError {
+    let again = opened.try_clone().and_then(|mut opened| {
+        opened.rewind()?;
+        io::copy(&mut opened, &mut io::sink())
+    });
     match again {
-        Err(error) if could_pass(&error) => passing(file, &error),
+        Err(error) if could_pass(&error) => passing(file, error),
         _ => file.damaged(detail),
     }
 }
 
 /// A failure of the system that is not the file's own.
-fn passing(file: &File<'_>, error: &io::Error) -> SourceError {
-    let words = format!("{}: {error}", file.path.display());
-    SourceError::Io(io::Error::new(error.kind(), words))
+fn passing(file: &File<'_>, error: io::Error) -> SourceError {
+    SourceError::Io(io_at(file.path.display(), error))
 }
 
 /// Numbers of columns of single values, as Parquet counts.
