@@ -185,6 +185,8 @@ pub(super) struct Fields<'n> {
     known: Vec<(Wanted, usize, String, Value)>,
     /// Names of the first others, for refusals.
     others: Vec<String>,
+    /// Those that are known and hold nothing, for refusals.
+    empty: Vec<(Wanted, String)>,
     /// The photo itself and its name, where the row holds it.
     held: Option<(String, ImageRef)>,
 }
@@ -234,6 +236,7 @@ impl<'n> Fields<'n> {
             };
             let bare = cell.trim();
             if bare.is_empty() || bare.eq_ignore_ascii_case("nan") {
+                fields.empty.push((wanted, name.to_owned()));
                 continue;
             }
             let list = bare.starts_with('[') && wanted != Wanted::Id;
@@ -246,7 +249,8 @@ impl<'n> Fields<'n> {
     }
 
     fn new(names: &'n FieldNames) -> Self {
-        Self { names, known: Vec::new(), others: Vec::new(), held: None }
+        let (known, others, empty) = (Vec::new(), Vec::new(), Vec::new());
+        Self { names, known, others, empty, held: None }
     }
 
     /// An object that was read already.
@@ -254,12 +258,11 @@ impl<'n> Fields<'n> {
         let mut fields = Self::new(names);
         for (name, value) in object {
             match names.wanted(&name) {
-                Some((wanted, rank)) if !value.is_null() => {
-                    fields.known.push((wanted, rank, name, value));
-                }
-                _ => fields.other(&name),
+                Some((wanted, rank)) => fields.known.push((wanted, rank, name, value)),
+                None => fields.other(&name),
             }
         }
+        fields.set_nulls_apart();
         fields.known.sort_by_key(|(_, rank, ..)| *rank);
         fields
     }
@@ -279,6 +282,11 @@ impl<'n> Fields<'n> {
         self.of(Wanted::Caption).chain(self.of(Wanted::Turns)).next().is_some()
     }
 
+    fn set_nulls_apart(&mut self) {
+        let nulls = self.known.extract_if(.., |(.., value)| value.is_null());
+        self.empty.extend(nulls.map(|(wanted, _, name, _)| (wanted, name)));
+    }
+
     fn other(&mut self, name: &str) {
         if self.others.len() < LISTED {
             self.others.push(name.chars().take(40).filter(|c| !c.is_control()).collect());
@@ -290,8 +298,11 @@ impl<'n> Fields<'n> {
         of_kind.map(|(.., name, value)| (name.as_str(), value))
     }
 
-    /// `reason`, and which fields there are.
-    fn lacking(&self, code: &'static str, reason: &str) -> Refusal {
+    /// Which field of the kind holds nothing; without one `reason`, and which fields there are.
+    fn lacking(&self, code: &'static str, wanted: Wanted, reason: &str) -> Refusal {
+        if let Some((_, name)) = self.empty.iter().find(|(kind, _)| *kind == wanted) {
+            return Refusal::new(code, format!("field `{name}` holds nothing"));
+        }
         let known = self.known.iter().map(|(.., name, _)| name);
         let names: Vec<_> = known.chain(&self.others).map(|name| format!("`{name}`")).collect();
         match names.as_slice() {
@@ -318,7 +329,9 @@ impl<'n> Fields<'n> {
                 Err(refusal) => _ = first.get_or_insert(refusal),
             }
         }
-        Err(first.unwrap_or_else(|| self.lacking("missing_image", &self.names.no_image())))
+        Err(first.unwrap_or_else(|| {
+            self.lacking("missing_image", Wanted::Image, &self.names.no_image())
+        }))
     }
 
     /// The description: of the fields that may hold it, the first that holds a text; each a string
@@ -341,7 +354,9 @@ impl<'n> Fields<'n> {
                 Err(refusal) => _ = first.get_or_insert(refusal),
             }
         }
-        Err(first.unwrap_or_else(|| self.lacking("missing_description", &self.names.no_caption())))
+        Err(first.unwrap_or_else(|| {
+            self.lacking("missing_description", Wanted::Caption, &self.names.no_caption())
+        }))
     }
 }
 
@@ -377,7 +392,7 @@ impl<'de, 'n> Visitor<'de> for Row<'n> {
             }
             fields.known.push((wanted, rank, name, value));
         }
-        fields.known.retain(|(.., value)| !value.is_null());
+        fields.set_nulls_apart();
         fields.known.sort_by_key(|(_, rank, ..)| *rank);
         Ok(fields)
     }

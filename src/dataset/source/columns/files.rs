@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Field};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
+use crate::base::failure::Failure;
 use crate::dataset::photos::Photos;
 use crate::dataset::record::SourceRecord;
 use crate::dataset::source::tests::{Said, folder};
@@ -84,6 +85,18 @@ fn told(said: &Said) -> Vec<String> {
         format!("{}: {} ({bytes})", record.id, record.description)
     };
     said.records().iter().map(told).collect()
+}
+
+/// Of one row, written by pyarrow.
+const ZSTD: &[u8] = include_bytes!("../parquet/zstd.parquet");
+
+#[test]
+fn a_compression_that_is_not_read_is_named() {
+    let folder = folder(&[("z.parquet", ZSTD)]);
+    let error = said(&folder.path().join("z.parquet")).error.expect("it cannot be read");
+    assert_eq!(error.code(), "source_damaged");
+    let told = error.to_string();
+    assert!(told.contains("compressed with zstd,") && told.contains("with Snappy"), "{told}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ fn the_first_text_that_is_full_holds() {
     let (code, reason) = caption(r#"{"id": 1, "kapition": "x"}"#).expect_err("none");
     assert_eq!(code, "missing_description");
     assert!(reason.contains("source.fields.caption") && reason.contains("`kapition`"), "{reason}");
+    let (code, reason) = caption(r#"{"id": 1, "caption": null, "x": 2}"#).expect_err("nothing");
+    assert_eq!((code, &*reason), ("missing_description", "field `caption` holds nothing"));
     let (code, reason) = caption(r#"{"caption": "['a', 'b']"}"#).expect_err("a list");
     assert!(code == "invalid_field" && reason.contains("json.dumps"), "{reason}");
 }

@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use arrow_array::StructArray;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::schema::types::SchemaDescriptor;
 
 use self::beside::Beside;
@@ -70,6 +72,12 @@ fn rows(
         columns.add(metadata.schema(), &beside::COLUMNS);
     }
     let leaves = Leaves::of(metadata.parquet_schema(), &columns);
+    if let Some(packed) = leaves.packed_otherwise(metadata.metadata()) {
+        return Err(file.damaged(&format!(
+            "it is compressed with {packed}, which is not read here; write it again with Snappy, \
+             gzip or no compression"
+        )));
+    }
     let mut row = 0;
     for group in 0..metadata.metadata().num_row_groups() {
         let holds = leaves.photo.is_some_and(|leaf| {
@@ -163,5 +171,23 @@ impl Leaves {
             }
         }
         leaves
+    }
+
+    /// The first compression among these columns that cannot be undone.
+    fn packed_otherwise(&self, file: &ParquetMetaData) -> Option<String> {
+        let chunks = file.row_groups().iter().flat_map(|group| {
+            self.photo.iter().chain(&self.texts).map(|leaf| group.column(*leaf).compression())
+        });
+        let mut others = chunks.filter(|packed| {
+            !matches!(
+                packed,
+                Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_)
+            )
+        });
+        // `ZSTD(ZstdLevel(1))`: a level is not what it is called.
+        others.next().map(|packed| {
+            let said = packed.to_string();
+            said.split('(').next().unwrap_or_default().to_lowercase()
+        })
     }
 }
