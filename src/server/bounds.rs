@@ -1,6 +1,6 @@
 //! How much memory callers can make the server take, told at the start.
 
-use super::layers::FREE_BYTES;
+use super::layers::{FREE_BYTES, QUESTIONS};
 use super::routes::HEALTH_BYTES;
 use crate::config::Config;
 
@@ -43,7 +43,7 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
         bound("connections", connections, CONNECTION_BYTES),
         bound(
             "questions to health",
-            connections.saturating_mul(u64::from(limits.max_streams)),
+            connections.saturating_mul(u64::from(limits.max_streams.min(QUESTIONS))),
             QUESTION_BYTES,
         ),
         bound("queues", QUEUES, queue),
@@ -110,7 +110,7 @@ mod tests {
         };
         assert_eq!(of(&config, "messages"), 1024);
         assert_eq!(of(&config, "connections"), 1170);
-        assert_eq!(of(&config, "questions to health"), (1040 * 256 * 9) >> 10);
+        assert_eq!(of(&config, "questions to health"), (1040 * 8 * 9) >> 10);
         assert_eq!(of(&config, "queues"), 2048);
         assert_eq!(of(&config, "photos being decoded"), 1024);
         config.serve.limits.max_messages_bytes = 64 << 20;

@@ -19,8 +19,8 @@ use super::services;
 /// The largest question to reflection.
 const QUESTION_BYTES: usize = 16 << 10;
 
-/// The largest question to health, the name of a service. It takes no place of a call, so that
-/// nothing but the connections bounds how many there are.
+/// The largest question to health, the name of a service. It takes no place of a call; each
+/// connection may have a few.
 pub const HEALTH_BYTES: usize = 1 << 10;
 
 /// Health and reflection: what answers from the first moment on.

@@ -36,8 +36,8 @@ pub const FREE_BYTES: u64 = 64 << 10;
 /// may hold more, so that each message and each stream is taken whose size is allowed.
 const SHARES: u64 = 2;
 
-/// The time a client has to send a question to health, which takes no place of a call: without an
-/// end, questions that never end would be bounded by nothing but the connections.
+/// The time a client has to send a question to health, which takes no place of a call and counts
+/// for no idle stream: without an end, a connection's questions could lie there for ever.
 const QUESTION_TIME: Duration = Duration::from_secs(10);
 
 /// How long a message may be on its way when there is no room for another.

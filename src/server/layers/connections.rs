@@ -18,11 +18,11 @@ use tower::{Layer, Service};
 
 use super::connection::Connection;
 use super::held::Keep;
-use super::places::Places;
+use super::places::{Busy, Places, QUESTIONS};
 use super::{Answer, refuse};
 use crate::server::ServerError;
 use crate::server::fault::Fault;
-use crate::server::methods::is_health;
+use crate::server::methods::{is_health, watched};
 use crate::server::observe::Metrics;
 use crate::server::tls::LiveTls;
 
@@ -133,8 +133,9 @@ impl Gate {
 
 /// Tells [`Places`] which connections are at work, and refuses calls but health on those that are
 /// kept for probes, with RESOURCE_EXHAUSTED, reason `TOO_MANY_CONNECTIONS`, while no other place is
-/// to be had. It belongs inside the layer that asks for keys: calls that are refused there must not
-/// keep a connection at work.
+/// to be had. Of questions to health it lets a few be under way on each connection, and refuses
+/// more with the reason `TOO_MANY_REQUESTS`. It belongs inside the layer that asks for keys: calls
+/// that are refused there must not keep a connection at work.
 #[derive(Debug, Clone)]
 pub struct ConnectionLayer {
     places: Places,
@@ -177,18 +178,26 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // Whoever only asks for health is not at work: its connection may have to make room.
-        let counted = !is_health(request.uri().path());
-        let info = request.extensions().get::<TcpConnectInfo>().filter(|_| counted);
+        let info = request.extensions().get::<TcpConnectInfo>();
         let peer = info.and_then(TcpConnectInfo::remote_addr);
-        match peer.map_or(Ok(None), |peer| self.layer.places.begin(peer)) {
-            Err(_) => refuse(self.layer.full()),
+        match peer.map_or(Ok(None), |peer| self.layer.begin(request.uri().path(), peer)) {
+            Err(status) => refuse(status),
             Ok(busy) => Keep::answer(self.inner.call(request), busy, self.layer.idle),
         }
     }
 }
 
 impl ConnectionLayer {
+    fn begin(&self, path: &str, peer: SocketAddr) -> Result<Option<Busy>, Status> {
+        // Whoever only asks for health is not at work: its connection may have to make room.
+        match is_health(path) {
+            false => self.places.begin(peer).map_err(|_| self.full()),
+            // A watch has a place of its own.
+            true if watched(path).is_some() => Ok(None),
+            true => self.places.ask(peer).map_err(|_| too_many_questions()),
+        }
+    }
+
     fn full(&self) -> Status {
         let limit = self.places.bounds().total.to_string();
         let message = format!(
@@ -202,6 +211,14 @@ impl ConnectionLayer {
             .retry_after(RETRY_AFTER)
             .into()
     }
+}
+
+fn too_many_questions() -> Status {
+    let allowed = QUESTIONS.to_string();
+    let message = format!("{allowed} questions to health are under way on this connection");
+    let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message);
+    let fault = fault.with("limit", "questions to health").with("allowed", allowed);
+    fault.retry_after(RETRY_AFTER).into()
 }
 
 #[cfg(test)]
@@ -306,5 +323,36 @@ mod tests {
         );
         let health = send(service, from(HEALTH)).await;
         assert!(health.headers().get("grpc-status").is_none());
+    }
+
+    #[tokio::test]
+    async fn questions_that_never_end_are_few_on_a_connection() {
+        use crate::server::layers::testing::{HEALTH, endless, request, send, status_of};
+        use tonic_types::StatusExt;
+        let greeting = Duration::from_secs(1);
+        let bounds = ConnectionBounds { total: 1, per_address: None, probes: 0, greeting };
+        let places = Places::new(bounds);
+        let peer = SocketAddr::from(([192, 0, 2, 1], 7));
+        let _place = places.admit(peer).expect("room");
+        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let ask = |path: &str| {
+            let mut request = request(path);
+            let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };
+            request.extensions_mut().insert(info);
+            send(service.clone(), request)
+        };
+        let mut open = Vec::new();
+        for _ in 0..QUESTIONS {
+            open.push(ask(HEALTH).await);
+        }
+        assert!(open.iter().all(|answer| answer.headers().get("grpc-status").is_none()));
+        let refused = status_of(ask(HEALTH).await);
+        let info = refused.get_details_error_info().expect("a reason");
+        assert_eq!((refused.code(), &*info.reason), (Code::ResourceExhausted, "TOO_MANY_REQUESTS"));
+        for other in ["/grpc.health.v1.Health/Watch", "/a/B"] {
+            assert!(ask(other).await.headers().get("grpc-status").is_none(), "{other}");
+        }
+        open.pop();
+        assert!(ask(HEALTH).await.headers().get("grpc-status").is_none());
     }
 }

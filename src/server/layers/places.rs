@@ -17,6 +17,10 @@ use crate::config::ServeConfig;
 /// A connection that was at work a moment ago does not make room: its client is about to call again.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// Questions to health under way on one connection. They take no place of a call, so that a full
+/// server still answers them; a probe has one at a time.
+pub const QUESTIONS: u32 = 8;
+
 /// How many connections may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionBounds {
@@ -68,6 +72,8 @@ struct Entry {
     for_probes: bool,
     greeted: bool,
     calls: usize,
+    /// Questions to health under way. Who only asks for health is not at work.
+    questions: u32,
     /// Since when it has no calls.
     idle: Instant,
     end: CancellationToken,
@@ -93,11 +99,22 @@ pub struct Place {
 pub struct Busy {
     id: u64,
     places: Places,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Call,
+    Question,
 }
 
 /// A connection that may only ask for health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbesOnly;
+
+/// A connection with [`QUESTIONS`] to health under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyQuestions;
 
 impl Places {
     /// With nobody connected.
@@ -145,7 +162,22 @@ impl Places {
         }
         let Some(entry) = table.open.get_mut(&id) else { return Ok(None) };
         entry.calls += 1;
-        Ok(Some(Busy { id, places: self.clone() }))
+        Ok(Some(Busy { id, places: self.clone(), kind: Kind::Call }))
+    }
+
+    /// A question to health has begun on the connection of `peer`. None for one that is not known.
+    ///
+    /// # Errors
+    /// [`TooManyQuestions`], while as many as it may have are under way on it.
+    pub fn ask(&self, peer: SocketAddr) -> Result<Option<Busy>, TooManyQuestions> {
+        let mut table = self.table();
+        let Some(id) = table.by_peer.get(&peer).copied() else { return Ok(None) };
+        let Some(entry) = table.open.get_mut(&id) else { return Ok(None) };
+        if entry.questions >= QUESTIONS {
+            return Err(TooManyQuestions);
+        }
+        entry.questions += 1;
+        Ok(Some(Busy { id, places: self.clone(), kind: Kind::Question }))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -158,7 +190,8 @@ impl Table {
         let (id, end) = (self.next, CancellationToken::new());
         self.next += 1;
         let idle = Instant::now();
-        let entry = Entry { peer, for_probes, greeted: false, calls: 0, idle, end: end.clone() };
+        let (greeted, calls, questions) = (false, 0, 0);
+        let entry = Entry { peer, for_probes, greeted, calls, questions, idle, end: end.clone() };
         self.open.insert(id, entry);
         self.by_peer.insert(peer, id);
         if for_probes {
@@ -257,8 +290,10 @@ impl Drop for Place {
 impl Drop for Busy {
     fn drop(&mut self) {
         if let Some(entry) = self.places.table().open.get_mut(&self.id) {
-            entry.calls -= 1;
-            entry.idle = Instant::now();
+            match self.kind {
+                Kind::Call => (entry.calls, entry.idle) = (entry.calls - 1, Instant::now()),
+                Kind::Question => entry.questions -= 1,
+            }
         }
     }
 }
@@ -343,6 +378,25 @@ mod tests {
         drop((call, held, later));
         let table = places.table();
         assert!(table.open.is_empty() && table.by_address.is_empty());
+    }
+
+    #[test]
+    fn a_connection_has_a_few_questions_under_way_and_is_not_at_work_for_them() {
+        let places = places(2, None, 0);
+        let asking = places.admit(peer(1, 1)).expect("room");
+        let other = places.admit(peer(1, 2)).expect("room");
+        let ask = || places.ask(peer(1, 1));
+        let mut under_way: Vec<_> = (0..QUESTIONS).map(|_| ask().expect("may")).collect();
+        assert_eq!(ask().expect_err("too many"), TooManyQuestions);
+        assert!(places.ask(peer(1, 2)).expect("another connection's").is_some());
+        under_way.pop();
+        under_way.push(ask().expect("one is answered"));
+        [&asking, &other].into_iter().for_each(rested);
+        let busy = places.begin(peer(1, 2)).expect("may call");
+        let newcomer = places.admit(peer(2, 1)).expect("its place");
+        assert!(!is_open(&asking) && is_open(&other) && is_open(&newcomer));
+        assert!(ask().expect("not known any more").is_none());
+        drop((under_way, busy));
     }
 
     #[test]
