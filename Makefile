@@ -2,11 +2,11 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test clients bench siege train trainers fuzz lint sbom clean distclean
+.PHONY: help setup build demo test clients bench siege frames train trainers fuzz lint sbom clean distclean
 
 # For example: make setup SETUP_ARGS=--offline
 SETUP_ARGS ?=
-# Seconds that each fuzz target and the siege run.
+# Seconds that each fuzz target, the siege and the fuzzing of frames run.
 TIME ?= 600
 # Where the demo writes its run folder.
 OUT ?= demo-run
@@ -97,6 +97,9 @@ FUZZ_FLAGS := -max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -detect_lea
 
 siege: build runtime/clients ## attack the service for TIME seconds and tell how polite callers fare
 	@runtime/clients/bin/python benches/siege.py --seconds $(TIME) --program $(TARGET_DIR)/release/pairwright
+
+frames: build runtime/clients ## fuzz the service below gRPC, in HTTP/2 frames, for TIME seconds
+	@runtime/clients/bin/python benches/frames.py --seconds $(TIME) --program $(TARGET_DIR)/release/pairwright
 
 fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 	@cd fuzz && RUSTC_WRAPPER=$(FUZZ)/rustc.sh CARGO_TARGET_DIR=$(abspath $(TARGET_DIR)) \

@@ -1,10 +1,11 @@
-"""How polite callers fare while strangers attack the service on the same machine.
+"""How polite callers fare while strangers attack the service on the same machine, or while others do bulk work there.
 
-    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1]
+    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk]
 
 Starts the program with its default settings on a loopback port, lets eight polite callers call it for a while in quiet,
 then again while a second process attacks it in every way it knows, all from the same address. Prints for each kind of
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
+With --bulk there is no attack but an import of instructions, call after call, and one BatchMatch job after the other.
 Exits with 1 where a polite call failed, memory passed the bound that the server tells, or something stayed open.
 Linux only: it reads /proc.
 """
@@ -64,6 +65,33 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=5)
 
 
+def import_instructions(address: str, draw: random.Random):
+    """One call's worth, none like another."""
+    def one():
+        words = " ".join(draw.choice("sea sky dog cat red old new sun".split()) for _ in range(12))
+        return {"instruction": {"text": f"Write {draw.getrandbits(60)} words on {words}."}}
+    server = Server(address)
+    server.call("InstructionService/BatchCreateInstructions", {"requests": [one() for _ in range(256)]})
+    server.channel.close()
+
+
+class Bulk:
+    """Legal work that takes long; the methods as those of Attacks."""
+
+    def __init__(self, address: str, seed: int):
+        self.address, self.random = address, random.Random(seed)
+
+    def import_instructions(self):
+        import_instructions(self.address, self.random)
+
+    def batch_match(self):
+        server = Server(self.address)
+        job = server.call("MatchingService/BatchMatch", {"source": {"path": "."}})
+        while not server.call("JobService/GetJob", {"name": job["name"]}).get("end_time"):
+            time.sleep(0.5)
+        server.channel.close()
+
+
 class Attacks:
     """Each method attacks once and returns; it is called again until the end. What fails is none of its business."""
 
@@ -102,10 +130,7 @@ class Attacks:
         Server(self.address).call("EmbeddingService/EmbedImages", {"images": [photo] * 16})
 
     def import_instructions(self):
-        def one():
-            words = " ".join(self.random.choice("sea sky dog cat red old new sun".split()) for _ in range(12))
-            return {"instruction": {"text": f"Write {self.random.getrandbits(60)} words on {words}."}}
-        Server(self.address).call("InstructionService/BatchCreateInstructions", {"requests": [one() for _ in range(256)]})
+        import_instructions(self.address, self.random)
 
     def silent_streams(self):
         server = Server(self.address)
@@ -144,20 +169,22 @@ class Attacks:
             one.close()
 
 
-KINDS = [name for name in vars(Attacks) if not name.startswith("_")]
+def kinds(attackers: type) -> list[str]:
+    return [name for name in vars(attackers) if not name.startswith("_")]
 
 
-def besiege(address: str, seed: int, until: float, counts):
+def besiege(attackers: type, address: str, seed: int, until: float, made, refused):
     """Attacks in one thread for each way, until the time comes."""
     def repeat(at: int, name: str):
-        attacks = Attacks(address, seed + at)
+        attacks = attackers(address, seed + at)
         while time.time() < until:
             try:
                 getattr(attacks, name)()
             except Exception:  # noqa: BLE001: refused, closed, timed out: all as it may be.
+                refused[at] += 1
                 time.sleep(0.05)
-            counts[at] += 1
-    threads = [threading.Thread(target=repeat, args=one, daemon=True) for one in enumerate(KINDS)]
+            made[at] += 1
+    threads = [threading.Thread(target=repeat, args=one, daemon=True) for one in enumerate(kinds(attackers))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -231,7 +258,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/pairwright")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bulk", action="store_true")
     args = parser.parse_args()
+    attackers = Bulk if args.bulk else Attacks
     with tempfile.TemporaryDirectory() as folder:
         server = Program(args.program.resolve(), Path(folder))
         bound = int(re.search(r"total_mib=(\d+)", server.log.read_text())[1])
@@ -244,8 +273,8 @@ def main() -> int:
         began = time.time()
         Server(server.address).call("EmbeddingService/EmbedImages", {"images": [photo]})
         decode = time.time() - began
-        counts = multiprocessing.Array("l", len(KINDS))
-        siege = multiprocessing.Process(target=besiege, args=(server.address, args.seed, time.time() + args.seconds, counts))
+        made, refused = (multiprocessing.Array("l", len(kinds(attackers))) for _ in range(2))
+        siege = multiprocessing.Process(target=besiege, args=(attackers, server.address, args.seed, time.time() + args.seconds, made, refused))
         siege.start()
         callers = threading.Thread(target=polite, args=(server.address, args.seconds - 2, besieged, failed))
         callers.start()
@@ -260,11 +289,13 @@ def main() -> int:
             time.sleep(0.5)
         left = {name: value for name in names if (value := server.gauge(name))}
         time.sleep(2)
+        library = server.gauge("pw_library_size")
         panics = server.log.read_text().count("panicked")
         after = server.resident()
         server.child.terminate()
         code = server.child.wait(60)
-    print("attacks made: " + ", ".join(f"{name} {count}" for name, count in zip(KINDS, counts)))
+    print("made (refused): " + ", ".join(f"{name} {all} ({no})" for name, all, no in zip(kinds(attackers), made, refused)))
+    print(f"library: {library:.0f} instructions at the end")
     print(f"largest legal photo, alone: {1000 * decode:.0f} ms")
     print("| call | n quiet | p50 | p99 | longest | n besieged | p50 | p99 | longest |\n|---|---|---|---|---|---|---|---|---|")
     for name, before in quiet.items():
