@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use pairwright::server::pb;
 use pairwright::server::pb::embedding_service_client::EmbeddingServiceClient;
 use pairwright::server::pb::info_service_client::InfoServiceClient;
@@ -108,10 +109,13 @@ async fn quotas_are_told_refused_and_counted() {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     embedding.embed_texts(embed(10)).await.expect("after the time told");
 
-    let open = embedding.embed_stream(futures::stream::pending()).await.expect("one stream");
+    // Who only stops reading is waited for until its stream is idle; this one says its end.
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let requests = futures::stream::once(ended).filter_map(async |request| request.ok());
+    let open = embedding.embed_stream(requests).await.expect("one stream");
     let refused = embedding.embed_stream(futures::stream::pending()).await.expect_err("a second");
     assert_eq!(info(&refused).metadata["limit"], "open_streams");
-    drop(open);
+    drop((end, open));
     server.until_metric("pw_streams_open", |open| open == 0.0).await;
     assert_eq!(server.metric("pw_quota_refused{quota=\"items\"}").await, 1.0);
     assert_eq!(server.metric("pw_quota_refused{quota=\"streams\"}").await, 1.0);
