@@ -114,13 +114,13 @@ impl Folder {
         if places == PhotoPlaces::Name {
             return Ok(sample.image.clone());
         }
-        let item = super::guard::fingerprint(&sample.lineage.item_id);
+        let item = hash::fingerprint(sample.lineage.item_id.as_bytes());
         if let Some(name) = self.photos.get(&item) {
             return Ok(name.clone());
         }
         let ending = names::ending(photo.format);
         let mut stem = names::safe(&sample.lineage.item_id);
-        if !self.taken.insert(super::guard::fingerprint(&stem.to_ascii_lowercase())) {
+        if !self.taken.insert(hash::fingerprint(stem.to_ascii_lowercase().as_bytes())) {
             stem = names::hashed(&sample.lineage.item_id);
         }
         let name = format!("{PHOTOS}{stem}.{ending}");
