@@ -2,6 +2,8 @@
 
 mod cells;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Fields as ArrowFields, Schema};
 use serde_json::{Map, Value};
@@ -9,9 +11,14 @@ use serde_json::{Map, Value};
 use super::SourceError;
 use super::endings::stem;
 use super::fields::{FieldNames, Fields, check_image};
-use super::manifest::File;
+use super::manifest::{File, Take};
 use super::refusal::Refusal;
 use crate::dataset::{ImageRef, Place};
+use crate::sandbox::OpenFile;
+
+/// What is expected of a file of typed columns, in words.
+pub(super) const EXPECTED: &str =
+    "rows with a photo (bytes, or a structure of `bytes` and `path`) and a caption";
 
 /// Most columns that a refusal lists.
 const LISTED: usize = 12;
@@ -107,6 +114,18 @@ impl Columns {
 /// Columns of a batch with their names.
 pub(super) fn named(batch: &RecordBatch) -> Vec<(&str, &dyn Array)> {
     let fields = batch.schema_ref().fields().iter();
+/// Has `rows` read the file. The readers of these formats panic at some files that were damaged.
+pub(super) fn read(
+    file: &File<'_>,
+    names: &FieldNames,
+    take: &mut Take<'_>,
+    rows: fn(&File<'_>, OpenFile, &FieldNames, &mut Take<'_>) -> Result<(), SourceError>,
+) -> Result<(), SourceError> {
+    let opened = file.access.open(file.path)?;
+    let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
+    read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
+}
+
     fields.zip(batch.columns()).map(|(field, column)| (&**field.name(), &**column)).collect()
 }
 
