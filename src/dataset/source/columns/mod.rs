@@ -87,7 +87,7 @@ impl Columns {
     /// # Errors
     /// It is longer than a row may be.
     pub fn fields<'n>(
-        &self,
+        &'n self,
         batch: &[(&str, &dyn Array)],
         row: usize,
         path: Option<(&str, String)>,
@@ -99,21 +99,21 @@ impl Columns {
             cells.push((*name, cells::value(*column, row, &mut room)?));
         }
         let path = path.map(|(name, path)| (name, Value::String(path)));
-        // A column that is not read is a field that holds nothing.
-        let others = self.others.iter().map(|name| (&**name, Value::Null));
-        let object: Map<String, Value> = cells
-            .into_iter()
-            .chain(path)
-            .chain(others)
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        Ok(Fields::of_object(object, names))
+        let object: Map<String, Value> =
+            cells.into_iter().chain(path).map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Fields::of_object(object, names).beside(&self.others))
     }
 }
 
 /// Columns of a batch with their names.
 pub(super) fn named(batch: &RecordBatch) -> Vec<(&str, &dyn Array)> {
     let fields = batch.schema_ref().fields().iter();
+    fields.zip(batch.columns()).map(|(field, column)| (&**field.name(), &**column)).collect()
+}
+
+use cells::Room;
+pub(super) use cells::text;
+
 /// Has `rows` read the file. The readers of these formats panic at some files that were damaged.
 pub(super) fn read(
     file: &File<'_>,
@@ -125,12 +125,6 @@ pub(super) fn read(
     let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
     read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
 }
-
-    fields.zip(batch.columns()).map(|(field, column)| (&**field.name(), &**column)).collect()
-}
-
-use cells::Room;
-pub(super) use cells::text;
 
 impl File<'_> {
     /// What a row that holds its photo at `place` calls it, and the photo; `said` is the name that
