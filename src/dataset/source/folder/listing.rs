@@ -1,7 +1,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::super::endings::{self, PHOTOS};
+use super::super::endings;
 use super::super::refusal::Refusal;
 use super::super::sidecar::Sidecars;
 use super::metadata::FILES;
@@ -94,8 +94,7 @@ impl Listing {
             Role::Text => self.sidecars.add_text(name),
             Role::Json => self.sidecars.add_json(name),
             Role::OtherPhoto => {
-                let known = PHOTOS.join(", ");
-                let reason = format!("{name} is of a format that is not read; known: {known}");
+                let reason = format!("{name} is {}", endings::unread());
                 return Err(Refusal::new("unsupported_format", reason));
             }
         }

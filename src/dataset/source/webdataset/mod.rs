@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use self::group::{Group, Kind, Photo, Said, Text};
-use super::endings::{is_other_photo, is_photo, stem};
+use super::endings::{is_other_photo, is_photo, stem, unread};
 use super::error::could_pass;
 use super::fields::FieldNames;
 use super::ids::{IdBook, id_of_image};
@@ -359,9 +359,7 @@ fn part(members: &mut Members, member: Member) -> Result<Option<Part>, TarFault>
     let Some(kind) = text else {
         members.pass_data()?;
         if is_other_photo(&ending) {
-            let known = super::endings::PHOTOS.join(", ");
-            let reason = format!("of a format that is not read; known: {known}");
-            return refused("unsupported_format", reason);
+            return refused("unsupported_format", unread());
         }
         return Ok(Some(Part { key, part: Ok(Said::Photo(Photo { name, start, len })) }));
     };
