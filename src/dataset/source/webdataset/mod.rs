@@ -14,10 +14,8 @@ use super::ids::{IdBook, id_of_image};
 use super::manifest::file_name;
 use super::refusal::{Outlet, Refusal};
 use super::sidecar::{MAX_SIDECAR_BYTES, oversized};
-use super::text::Captions;
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, shards};
 use crate::dataset::photos::tar::{Member, MemberKind, Members, TarFault};
-use crate::dataset::record::SourceRecord;
 use crate::dataset::{ImageRef, Place};
 use crate::sandbox::{ConfineError, FileAccess};
 
@@ -290,16 +288,7 @@ impl Tar<'_, '_, '_, '_> {
                 (file.map_or_else(|| place.clone(), |file| self.below(&file)), Err(refusal))
             }
         };
-        match captions {
-            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
-                id,
-                image,
-                description,
-                descriptions,
-                origin: place,
-            }),
-            Err(refusal) => self.out.refuse_text((&id, image, &place), refusal.at(&from)),
-        }
+        self.out.told((&id, image, &place), captions, &from)
     }
 
     /// The id that a member's name makes.

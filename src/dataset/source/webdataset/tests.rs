@@ -8,6 +8,7 @@ use super::super::tests::{Said, folder};
 use super::super::{SourceOptions, open};
 use super::*;
 use crate::dataset::Photos;
+use crate::dataset::record::SourceRecord;
 use crate::image::ImageLimits;
 
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
