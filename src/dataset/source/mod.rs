@@ -263,7 +263,7 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
 impl Reader {
     /// Whether a file or pattern that nothing else is known of is read by this.
     fn takes(&self, path: &Path) -> bool {
-        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        let name = path.file_name().map(|name| name.to_string_lossy());
         name.is_some_and(|name| shards::has_ending(&name, self.endings))
     }
 }
