@@ -180,19 +180,19 @@ impl Folder {
     /// Writes the manifest and puts the folder in the place of an earlier one.
     pub fn commit(mut self) -> Result<SinkSummary, SinkError> {
         self.manifest.files.sort();
-        let mut text = serde_json::to_vec_pretty(&self.manifest).map_err(|error| {
-            SinkError::Encode { path: self.path.join(MANIFEST), detail: error.to_string() }
-        })?;
+        let path = self.path.join(MANIFEST);
+        let mut text = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|error| SinkError::encoding(&path, error))?;
         text.push(b'\n');
-        let failed = |error| SinkError::writing(&self.path.join(MANIFEST), error);
+        let failed = |error| SinkError::writing(&path, error);
         durable::write(&self.staging.join(MANIFEST), &text).map_err(failed)?;
         durable::put_folder(&self.staging, &self.path).map_err(failed)?;
         let bytes: u64 = self.manifest.files.iter().map(|file| file.bytes).sum();
         Ok(SinkSummary {
-            path: self.path.join(MANIFEST),
             rows: self.manifest.samples(),
             bytes: bytes + text.len() as u64,
             sha256: hash::sha256_hex(&text),
+            path,
         })
     }
 }

@@ -48,10 +48,8 @@ impl Rows for JsonRows {
             let opening: &[u8] = if self.file.bytes() == 0 { b"[\n" } else { b",\n" };
             self.line.extend_from_slice(opening);
         }
-        (self.encode)(&mut self.line, record, image).map_err(|error| SinkError::Encode {
-            path: self.file.path().to_owned(),
-            detail: error.to_string(),
-        })?;
+        (self.encode)(&mut self.line, record, image)
+            .map_err(|error| SinkError::encoding(self.file.path(), error))?;
         if !self.is_array {
             self.line.push(b'\n');
         }

@@ -18,6 +18,7 @@ use self::columns::Columns;
 use super::rows::Rows;
 use super::staged::StagedFile;
 use super::{Record, SinkError};
+use crate::dataset::photos::chunks;
 
 pub(super) use columns::Layout;
 
@@ -106,14 +107,9 @@ impl Rows for ParquetRows {
 
 /// The error behind a Parquet error: the file system's, when that is what failed.
 fn failure(path: &Path, error: ParquetError) -> SinkError {
-    let detail = error.to_string();
-    let encode = SinkError::Encode { path: path.to_owned(), detail };
-    match error {
-        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(source) => SinkError::writing(path, *source),
-            Err(_) => encode,
-        },
-        _ => encode,
+    match chunks::cause(error) {
+        Ok(source) => SinkError::writing(path, source),
+        Err(error) => SinkError::encoding(path, error),
     }
 }
 
