@@ -31,17 +31,21 @@ impl<'a> Record<'a> {
         &self.samples[0]
     }
 
-    /// The sample's id, or the photo's where there are several samples.
     pub(super) fn id(&self) -> &'a str {
-        match self.samples {
-            [sample] => &sample.id,
-            _ => &self.first().lineage.item_id,
-        }
+        id(self.samples)
     }
 
     /// The photo's bytes, none where it is not carried.
     pub(super) fn bytes(&self) -> Bytes {
         self.photo.map(|photo| photo.bytes.clone()).unwrap_or_default()
+    }
+}
+
+/// What a row of these samples is called: the sample's id, or the photo's where there are several.
+pub(super) fn id(samples: &[Sample]) -> &str {
+    match samples {
+        [sample] => &sample.id,
+        samples => &samples[0].lineage.item_id,
     }
 }
 

@@ -106,14 +106,14 @@ impl Columns {
 fn lineage(rows: &[Held], extra: &ExtraColumns, carries_photo: bool) -> Vec<Column> {
     let samples: Vec<&Sample> = rows.iter().map(|row| &row.samples[0]).collect();
     let samples = &samples[..];
-    let mut columns = fields(samples);
-    columns[1] = match carries_photo {
+    let image = match carries_photo {
         true => photo::one("image", rows),
         false => required(
             "image",
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.image))),
         ),
     };
+    let mut columns = fields(samples, image);
     if extra.reasoning {
         columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
     }
@@ -132,12 +132,11 @@ fn measure(column: &MeasureColumn, samples: &[&Sample]) -> Column {
     nullable(format!("measure_{}", column.measure), values)
 }
 
-/// The columns that every export has.
-fn fields(samples: &[&Sample]) -> Vec<Column> {
+/// The columns that every export has; `image` is the photo, or its name in this export.
+fn fields(samples: &[&Sample], image: Column) -> Vec<Column> {
     vec![
         text("id", samples, |s| &s.id),
-        // In its place comes the photo, or its name in this export.
-        text("image", samples, |s| &s.image),
+        image,
         text("instruction", samples, |s| &s.instruction),
         text("answer", samples, |s| &s.answer),
         text("item_id", samples, |s| &s.lineage.item_id),
