@@ -64,11 +64,10 @@ impl Folder {
             }
         };
         shard.rows.push(record, &image)?;
-        let rows = self.format.rows_of(record);
-        shard.count += rows;
+        shard.count += 1;
         let is_full = shard.rows.bytes() >= self.options.shard_bytes;
         let counts = self.manifest.splits.entry(record.split.to_owned()).or_default();
-        counts.rows += rows;
+        counts.rows += 1;
         counts.samples += record.samples.len() as u64;
         for (name, count) in &mut self.manifest.rated {
             let rated = record.samples.iter().filter(|one| one.measures.contains_key(name)).count();

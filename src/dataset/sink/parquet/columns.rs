@@ -76,20 +76,14 @@ impl Columns {
     }
 
     pub fn push(&mut self, record: &Record<'_>, image: &str) {
-        let rows: Vec<&[Sample]> = match self.layout {
-            Layout::Lineage { .. } => record.samples.chunks(1).collect(),
-            _ => vec![record.samples],
-        };
-        for samples in rows {
-            for Sample { instruction, answer, lineage, .. } in samples {
-                let reasoning = lineage.reasoning.as_ref().map_or(0, String::len);
-                self.bytes += instruction.len() + answer.len() + lineage.description.len();
-                self.bytes += reasoning;
-            }
-            let bytes = record.bytes();
-            self.bytes += bytes.len();
-            self.held.push(Held { samples: samples.to_vec(), image: image.to_owned(), bytes });
+        let (samples, bytes) = (record.samples.to_vec(), record.bytes());
+        for Sample { instruction, answer, lineage, .. } in &samples {
+            let reasoning = lineage.reasoning.as_ref().map_or(0, String::len);
+            self.bytes += instruction.len() + answer.len() + lineage.description.len();
+            self.bytes += reasoning;
         }
+        self.bytes += bytes.len();
+        self.held.push(Held { samples, image: image.to_owned(), bytes });
     }
 
     /// What is held as one batch; nothing is held afterwards.

@@ -23,10 +23,10 @@ use crate::dataset::photos::chunks;
 pub(super) use columns::Layout;
 
 /// The most rows of one row group.
-pub const ROW_GROUP_ROWS: usize = 1_000;
+const ROW_GROUP_ROWS: usize = 1_000;
 /// What one row group holds, in bytes, beyond which it is closed early: samples with very long
 /// descriptions, or with photos, must not pile up a thousand deep.
-pub const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_BYTES: usize = 16 << 20;
 /// The key of a schema's metadata under which `datasets` finds what its columns are.
 const FEATURES: &str = "huggingface";
 
