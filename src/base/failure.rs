@@ -62,6 +62,11 @@ fn carried(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// The kind of a file that could not be read: `otherwise`, unless a failure of the engine is behind it.
+pub fn kind_of_io(error: &io::Error, otherwise: ErrorKind) -> ErrorKind {
+    carried(error).map_or(otherwise, Error::kind)
+}
+
 /// The code of a file that could not be read: `otherwise`, unless a failure of the engine is behind it.
 pub fn code_of_io(error: &io::Error, otherwise: &'static str) -> &'static str {
     carried(error).map_or(otherwise, Error::code)

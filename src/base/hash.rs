@@ -76,17 +76,21 @@ impl Sequence {
     }
 }
 
+/// The first 128 bits of the SHA-256 of `bytes`, which are enough to tell them from any others.
+pub fn fingerprint(bytes: &[u8]) -> u128 {
+    let digest = Sha256::digest(bytes);
+    digest.iter().take(16).fold(0, |value, byte| value << 8 | u128::from(*byte))
+}
+
 /// A key of a set of byte strings that is too long to hold, in whatever order they come: the sum of
-/// the first 128 bits of each one's SHA-256.
+/// each one's [`fingerprint`].
 #[derive(Default)]
 pub struct Set(u128);
 
 impl Set {
     /// Adds one.
     pub fn add(&mut self, bytes: &[u8]) {
-        let digest = Sha256::digest(bytes);
-        let number = digest.iter().take(16).fold(0, |value, byte| value << 8 | u128::from(*byte));
-        self.0 = self.0.wrapping_add(number);
+        self.0 = self.0.wrapping_add(fingerprint(bytes));
     }
 
     /// 32 lower-case hexadecimal digits.

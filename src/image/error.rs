@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Format;
 use crate::ErrorKind;
-use crate::base::failure::{Failure, code_of_io};
+use crate::base::failure::{Failure, code_of_io, kind_of_io};
 use crate::sandbox::ConfineError;
 
 /// The error of a decoder, kept as the source.
@@ -150,8 +150,7 @@ impl Failure for ImageError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Io(error) if error.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            Self::Io(error) if code_of_io(error, "").is_empty() => ErrorKind::FailedPrecondition,
-            Self::Io(error) => ErrorKind::of_io(error),
+            Self::Io(error) => kind_of_io(error, ErrorKind::FailedPrecondition),
             Self::Confined(error) => error.kind(),
             Self::Internal { .. } => ErrorKind::Internal,
             Self::NotAFile { .. }

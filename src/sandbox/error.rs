@@ -2,8 +2,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::remote::RemoteError;
-use crate::ErrorKind;
 use crate::base::failure::{Failure, code_of_io};
+use crate::{Error, ErrorKind};
 
 /// Why a file may not be read, or could not be.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +64,20 @@ impl From<RemoteError> for ConfineError {
 }
 
 impl From<ConfineError> for io::Error {
+    /// The same as what a reader of files gives, with kind and code kept.
     fn from(error: ConfineError) -> Self {
+        let kind = match &error {
+            ConfineError::Io(source) | ConfineError::Root { source, .. } => source.kind(),
+            ConfineError::NotFound { .. } => io::ErrorKind::NotFound,
+            ConfineError::NotAFile { .. } => io::ErrorKind::InvalidInput,
+            ConfineError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            ConfineError::NoRoots
+            | ConfineError::PathOutsideRoot { .. }
+            | ConfineError::RemoteRefused => io::ErrorKind::PermissionDenied,
+        };
         match error {
             ConfineError::Io(error) => error,
-            other => Self::other(other),
+            refused => Self::new(kind, Error::from(refused)),
         }
     }
 }

@@ -19,7 +19,7 @@ impl OpenFile {
     pub fn length(&self) -> io::Result<u64> {
         match self {
             Self::Local(file) => Ok(file.metadata()?.len()),
-            Self::Remote(file) => Ok(file.len()),
+            Self::Remote(file) => Ok(file.length()),
         }
     }
 

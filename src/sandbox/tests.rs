@@ -193,3 +193,31 @@ fn remote_addresses_are_not_read_below_roots() {
         }
     }
 }
+
+#[test]
+fn a_refusal_keeps_kind_and_code_as_an_error_of_a_reader() {
+    use crate::base::failure::code_of_io;
+    use std::io::{Error, ErrorKind};
+    type Make = fn(PathBuf) -> ConfineError;
+    let cases: [(Make, ErrorKind); 7] = [
+        (|_| ConfineError::NoRoots, ErrorKind::PermissionDenied),
+        (
+            |path| ConfineError::Root { path, source: ErrorKind::NotFound.into() },
+            ErrorKind::NotFound,
+        ),
+        (|path| ConfineError::PathOutsideRoot { path }, ErrorKind::PermissionDenied),
+        (|path| ConfineError::NotFound { path }, ErrorKind::NotFound),
+        (|path| ConfineError::NotAFile { path }, ErrorKind::InvalidInput),
+        (|path| ConfineError::TooLarge { path, limit: 1 }, ErrorKind::FileTooLarge),
+        (|_| ConfineError::RemoteRefused, ErrorKind::PermissionDenied),
+    ];
+    for (make, kind) in cases {
+        let (refusal, error) = (make("a.jpg".into()), Error::from(make("a.jpg".into())));
+        assert_eq!(error.kind(), kind, "{refusal:?}");
+        assert_eq!(code_of_io(&error, "lost"), refusal.code());
+        assert_eq!(crate::ErrorKind::of_io(&error), refusal.kind(), "{refusal:?}");
+        assert_eq!(error.to_string(), refusal.to_string());
+    }
+    let system = Error::from(ConfineError::Io(Error::from_raw_os_error(libc::EIO)));
+    assert_eq!(system.raw_os_error(), Some(libc::EIO), "the system's own is left as it is");
+}

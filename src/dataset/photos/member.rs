@@ -1,29 +1,23 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use parquet::data_type::ByteArray;
 use tar::Header;
 
-use super::tar::sound_size;
+use super::tar::{BLOCK, GZIP, sound_size};
 use super::{ImageRef, Place, chunks, gzip, rows, stamp};
 use crate::base::failure::io_at;
 use crate::image::{ImageError, ImageLimits};
-use crate::sandbox::{FileAccess, FileFacts, FileKind, OpenFile};
+use crate::sandbox::{FileAccess, FileFacts, OpenFile};
 
-/// The length of a tar's header.
-const HEADER: u64 = 512;
-
-/// Reads a photo that lies in a file with others.
+/// Reads a photo that lies in a file with others, of which `facts` are known.
 pub(super) fn read(
     access: &FileAccess,
     photo: &ImageRef,
+    facts: FileFacts,
     limits: &ImageLimits,
 ) -> Result<Vec<u8>, ImageError> {
-    let path = photo.container();
-    let facts = access.facts(path)?;
-    if facts.kind != FileKind::File {
-        return Err(ImageError::NotAFile { path: path.to_owned() });
-    }
     let refused = |error: io::Error| {
         let changed = error.kind() == io::ErrorKind::UnexpectedEof;
         let error = if changed { io::Error::new(error.kind(), CHANGED) } else { error };
@@ -37,7 +31,7 @@ pub(super) fn read(
         }
         Some(Place::Bytes { start, len }) => {
             limits.check_file(len)?;
-            file.bytes(&mut access.open(path)?, start, len).map_err(refused)
+            file.bytes(&mut access.open(photo.container())?, start, len).map_err(refused)
         }
         Some(Place::Row { row, column }) => {
             let bytes = file.row(row, column as usize).map_err(refused)?;
@@ -53,11 +47,17 @@ pub(super) fn read(
 
 /// Whether the bytes are a member of that length with its header before it.
 fn is_member(bytes: &[u8], len: u64) -> bool {
-    sound_size(Header::from_byte_slice(&bytes[..HEADER as usize])) == Some(len)
+    sound_size(Header::from_byte_slice(&bytes[..BLOCK as usize])) == Some(len)
 }
 
 fn data(mut member: Vec<u8>) -> Vec<u8> {
-    member.split_off(HEADER as usize)
+    member.split_off(BLOCK as usize)
+}
+
+/// Whether a file's name says that it is compressed by gzip.
+fn is_packed(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    ["gz", "tgz"].iter().any(|packed| ending.eq_ignore_ascii_case(packed))
 }
 
 const CHANGED: &str = "the file was changed since it was listed; run again";
@@ -80,27 +80,33 @@ impl Container<'_> {
     }
 
     fn tar(&self, start: u64, len: u64) -> io::Result<Vec<u8>> {
-        let mut file = self.open()?;
-        let from = start.checked_sub(HEADER).ok_or(io::ErrorKind::UnexpectedEof)?;
-        let whole = HEADER + len;
-        // A plain tar is known by the member's header, so that of a remote one nothing is read beside
-        // the photo.
-        match self.bytes(&mut file, from, whole) {
-            Ok(bytes) if is_member(&bytes, len) => return Ok(data(bytes)),
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-            _ => {}
-        }
-        let mut magic = [0; 2];
-        file.rewind()?;
-        file.read_exact(&mut magic)?;
-        if magic == [0x1f, 0x8b] {
-            let count = usize::try_from(whole).map_err(io::Error::other)?;
-            let bytes = gzip::read(self.key()?, || self.open(), from, count)?;
-            if is_member(&bytes, len) {
-                return Ok(data(bytes));
+        let from = start.checked_sub(BLOCK).ok_or(io::ErrorKind::UnexpectedEof)?;
+        // The member's header tells whether the way was right, so that of a plain tar that is remote
+        // nothing is read beside the photo. The name only says which way is tried first.
+        let (packed, whole) = (is_packed(self.photo.container()), BLOCK + len);
+        for unpack in [packed, !packed] {
+            let read = match unpack {
+                true => self.unpacked(from, whole),
+                false => self.open().and_then(|mut file| self.bytes(&mut file, from, whole)),
+            };
+            match read {
+                Ok(bytes) if is_member(&bytes, len) => return Ok(data(bytes)),
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+                _ => {}
             }
         }
         Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Bytes of the file as gzip unpacks it.
+    fn unpacked(&self, start: u64, len: u64) -> io::Result<Vec<u8>> {
+        let mut magic = [0; GZIP.len()];
+        self.open()?.read_exact(&mut magic)?;
+        if magic != GZIP {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let count = usize::try_from(len).map_err(io::Error::other)?;
+        gzip::read(self.key()?, || self.open(), start, count)
     }
 
     fn bytes(&self, file: &mut OpenFile, start: u64, len: u64) -> io::Result<Vec<u8>> {

@@ -47,11 +47,14 @@ pub trait Photos: Send + Sync {
 /// Photos in files of this machine, and inside such files.
 impl Photos for FileAccess {
     fn read(&self, photo: &ImageRef, limits: &ImageLimits) -> Result<Vec<u8>, ImageError> {
-        let Some(path) = photo.path() else { return member::read(self, photo, limits) };
+        let path = photo.container();
         let facts = self.facts(path)?;
         // Opening a pipe would wait for a writer for ever.
         if facts.kind != FileKind::File {
             return Err(ImageError::NotAFile { path: path.to_owned() });
+        }
+        if photo.path().is_none() {
+            return member::read(self, photo, facts, limits);
         }
         limits.check_file(facts.len)?;
         let file = self.open(path)?;

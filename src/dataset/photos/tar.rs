@@ -8,7 +8,7 @@ use tar::{EntryType, Header, PaxExtensions};
 use crate::sandbox::OpenFile;
 
 /// Headers and data come in blocks of so many bytes.
-const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 
 /// The longest name or extended header of a member, in bytes: what is held to read one.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
@@ -20,7 +20,7 @@ const LONGEST: u64 = 1 << 60;
 const BUFFER: usize = 1 << 13;
 
 /// Begins every gzip file.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// A member's header.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use crate::ErrorKind;
 use crate::base::failure::Failure;
@@ -45,6 +45,11 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// The error of putting into a format's words what goes to the export at `path`.
+    pub(crate) fn encoding(path: &Path, detail: impl fmt::Display) -> Self {
+        Self::Encode { path: path.to_owned(), detail: detail.to_string() }
+    }
+
     /// The error of writing to the export at `path`.
     pub(super) fn writing(path: &Path, source: io::Error) -> Self {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -70,21 +70,15 @@ impl Sink {
         let together =
             self.options.conversations == Conversations::Multi && self.format.is_conversations();
         let size = if together { samples.len() } else { 1 };
-        let mut rows = samples.chunks(size.max(1));
-        rows.try_for_each(|samples| self.push(&Record { samples, photo, split }))
-    }
-
-    /// Adds one record.
-    ///
-    /// # Errors
-    /// As [`Sink::push_all`].
-    pub fn push(&mut self, record: &Record<'_>) -> Result<(), SinkError> {
-        record.samples.iter().try_for_each(|sample| self.guard.admit(sample))?;
-        match &mut self.out {
-            Out::File(rows) => rows.push(record, &record.first().image)?,
-            Out::Folder(folder) => folder.push(record)?,
+        for samples in samples.chunks(size.max(1)) {
+            samples.iter().try_for_each(|sample| self.guard.admit(sample))?;
+            let record = Record { samples, photo, split };
+            match &mut self.out {
+                Out::File(rows) => rows.push(&record, &record.first().image)?,
+                Out::Folder(folder) => folder.push(&record)?,
+            }
+            self.samples += samples.len() as u64;
         }
-        self.samples += record.samples.len() as u64;
         Ok(())
     }
 

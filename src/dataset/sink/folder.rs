@@ -64,11 +64,10 @@ impl Folder {
             }
         };
         shard.rows.push(record, &image)?;
-        let rows = self.format.rows_of(record);
-        shard.count += rows;
+        shard.count += 1;
         let is_full = shard.rows.bytes() >= self.options.shard_bytes;
         let counts = self.manifest.splits.entry(record.split.to_owned()).or_default();
-        counts.rows += rows;
+        counts.rows += 1;
         counts.samples += record.samples.len() as u64;
         for (name, count) in &mut self.manifest.rated {
             let rated = record.samples.iter().filter(|one| one.measures.contains_key(name)).count();
@@ -114,13 +113,13 @@ impl Folder {
         if places == PhotoPlaces::Name {
             return Ok(sample.image.clone());
         }
-        let item = super::guard::fingerprint(&sample.lineage.item_id);
+        let item = hash::fingerprint(sample.lineage.item_id.as_bytes());
         if let Some(name) = self.photos.get(&item) {
             return Ok(name.clone());
         }
         let ending = names::ending(photo.format);
         let mut stem = names::safe(&sample.lineage.item_id);
-        if !self.taken.insert(super::guard::fingerprint(&stem.to_ascii_lowercase())) {
+        if !self.taken.insert(hash::fingerprint(stem.to_ascii_lowercase().as_bytes())) {
             stem = names::hashed(&sample.lineage.item_id);
         }
         let name = format!("{PHOTOS}{stem}.{ending}");
@@ -180,19 +179,19 @@ impl Folder {
     /// Writes the manifest and puts the folder in the place of an earlier one.
     pub fn commit(mut self) -> Result<SinkSummary, SinkError> {
         self.manifest.files.sort();
-        let mut text = serde_json::to_vec_pretty(&self.manifest).map_err(|error| {
-            SinkError::Encode { path: self.path.join(MANIFEST), detail: error.to_string() }
-        })?;
+        let path = self.path.join(MANIFEST);
+        let mut text = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|error| SinkError::encoding(&path, error))?;
         text.push(b'\n');
-        let failed = |error| SinkError::writing(&self.path.join(MANIFEST), error);
+        let failed = |error| SinkError::writing(&path, error);
         durable::write(&self.staging.join(MANIFEST), &text).map_err(failed)?;
         durable::put_folder(&self.staging, &self.path).map_err(failed)?;
         let bytes: u64 = self.manifest.files.iter().map(|file| file.bytes).sum();
         Ok(SinkSummary {
-            path: self.path.join(MANIFEST),
             rows: self.manifest.samples(),
             bytes: bytes + text.len() as u64,
             sha256: hash::sha256_hex(&text),
+            path,
         })
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::parquet::{Layout, ParquetRows};
 use super::rows::{JsonRows, Rows, whole};
 use super::tar::TarRows;
-use super::{Conversations, PhotoPlaces, RATINGS, Record, SinkError, SinkOptions, chat};
+use super::{Conversations, PhotoPlaces, RATINGS, SinkError, SinkOptions, chat};
 
 /// The formats of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,11 +115,6 @@ impl ExportFormat {
     /// The ratings that its rows have, by the measures that give them.
     pub(super) fn ratings(self) -> &'static [&'static str] {
         if self == Self::FineVision { &RATINGS } else { &[] }
-    }
-
-    /// How many rows a record is.
-    pub(super) fn rows_of(self, record: &Record<'_>) -> u64 {
-        if self.is_conversations() { 1 } else { record.samples.len() as u64 }
     }
 
     /// The path of a data file in a folder; `number` counts the split's files from 0.

@@ -2,13 +2,12 @@ use std::collections::HashSet;
 
 use super::text::{IMAGE_TOKEN, find_garbage};
 use super::{Sample, SinkError};
-use crate::base::hash::sha256_hex;
+use crate::base::hash::fingerprint;
 use crate::base::tokens;
 
 /// Refuses samples that would make rows no trainer takes.
 ///
-/// Remembers every id by the first 128 bits of its SHA-256: about 30 bytes a sample, whatever the
-/// id's length.
+/// Remembers every id by its fingerprint: about 30 bytes a sample, whatever the id's length.
 #[derive(Default)]
 pub(super) struct Guard {
     ids: HashSet<u128>,
@@ -32,17 +31,11 @@ impl Guard {
         for value in sample.measures.values() {
             check_number(sample, "value of a measure", value.number().unwrap_or_default())?;
         }
-        match self.ids.insert(fingerprint(&sample.id)) {
+        match self.ids.insert(fingerprint(sample.id.as_bytes())) {
             true => Ok(()),
             false => Err(SinkError::DuplicateId { id: sample.id.clone() }),
         }
     }
-}
-
-/// The first 128 bits of the SHA-256 of an id.
-pub(super) fn fingerprint(id: &str) -> u128 {
-    let digits = sha256_hex(id.as_bytes());
-    u128::from_str_radix(&digits[..32], 16).expect("SHA-256 is written as hexadecimal digits")
 }
 
 fn check_text(sample: &Sample, field: &'static str, text: &str) -> Result<(), SinkError> {

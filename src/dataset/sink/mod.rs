@@ -34,9 +34,9 @@ pub use export::{Closed, Sink, remove};
 pub use format::ExportFormat;
 pub use manifest::{FileEntry, MANIFEST, Manifest, SplitCounts};
 pub use npy::NpyWriter;
-pub use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 pub use ratings::RATINGS;
-pub use record::{Conversations, Photo, PhotoPlaces, Record, TRAIN};
+use record::Record;
+pub use record::{Conversations, Photo, PhotoPlaces, TRAIN};
 pub(crate) use staged::StagedFile;
 pub use text::{IMAGE_TOKEN, find_garbage};
 

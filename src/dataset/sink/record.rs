@@ -11,8 +11,8 @@ use crate::image::Format;
 /// One row to be: accepted samples of one photo in the order of their ranks, one or, where they
 /// make a conversation of several turns, all of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// Never empty.
+pub(super) struct Record<'a> {
+    /// Never empty; several only where the format's rows are conversations.
     pub samples: &'a [Sample],
     /// The photo, where the export carries it.
     pub photo: Option<&'a Photo>,
@@ -21,27 +21,26 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// One sample without its photo, for training.
-    pub fn of(sample: &'a Sample) -> Self {
-        Self { samples: std::slice::from_ref(sample), photo: None, split: TRAIN }
-    }
-
     /// The sample that tells of the photo.
     pub fn first(&self) -> &'a Sample {
         &self.samples[0]
     }
 
-    /// The sample's id, or the photo's where there are several samples.
     pub(super) fn id(&self) -> &'a str {
-        match self.samples {
-            [sample] => &sample.id,
-            _ => &self.first().lineage.item_id,
-        }
+        id(self.samples)
     }
 
     /// The photo's bytes, none where it is not carried.
     pub(super) fn bytes(&self) -> Bytes {
         self.photo.map(|photo| photo.bytes.clone()).unwrap_or_default()
+    }
+}
+
+/// What a row of these samples is called: the sample's id, or the photo's where there are several.
+pub(super) fn id(samples: &[Sample]) -> &str {
+    match samples {
+        [sample] => &sample.id,
+        samples => &samples[0].lineage.item_id,
     }
 }
 

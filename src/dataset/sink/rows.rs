@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::staged::StagedFile;
-use super::{Record, SinkError};
+use super::{Record, Sample, SinkError};
 use crate::base::json;
 
 /// A data file that is being written. Dropped unfinished, it removes what it wrote.
 pub(super) trait Rows: Send {
-    /// Adds what is one row in the format, or one for each sample. `image` is the photo's name.
+    /// Adds a record, which is one row. `image` is the photo's name.
     fn push(&mut self, record: &Record<'_>, image: &str) -> Result<(), SinkError>;
 
     /// What the file has by now, with what is held yet.
@@ -18,7 +18,7 @@ pub(super) trait Rows: Send {
     fn finish(self: Box<Self>) -> Result<StagedFile, SinkError>;
 }
 
-/// Appends a record as lines of JSON, parted by `between`.
+/// Appends a record as one object of JSON.
 type Encode = fn(&mut Vec<u8>, &Record<'_>, image: &str) -> serde_json::Result<()>;
 
 /// A file of JSON: one row a line, in an array or not.
@@ -48,10 +48,8 @@ impl Rows for JsonRows {
             let opening: &[u8] = if self.file.bytes() == 0 { b"[\n" } else { b",\n" };
             self.line.extend_from_slice(opening);
         }
-        (self.encode)(&mut self.line, record, image).map_err(|error| SinkError::Encode {
-            path: self.file.path().to_owned(),
-            detail: error.to_string(),
-        })?;
+        (self.encode)(&mut self.line, record, image)
+            .map_err(|error| SinkError::encoding(self.file.path(), error))?;
         if !self.is_array {
             self.line.push(b'\n');
         }
@@ -71,21 +69,16 @@ impl Rows for JsonRows {
     }
 }
 
-/// Every field of every sample, a line each.
+/// Every field of the sample.
 pub(super) fn whole(
     line: &mut Vec<u8>,
     record: &Record<'_>,
     image: &str,
 ) -> serde_json::Result<()> {
-    for (number, sample) in record.samples.iter().enumerate() {
-        if number > 0 {
-            line.push(b'\n');
-        }
-        if sample.image == image {
-            json::append(line, sample)?;
-        } else {
-            json::append(line, &super::Sample { image: image.to_owned(), ..sample.clone() })?;
-        }
+    let sample = record.first();
+    if sample.image == image {
+        json::append(line, sample)
+    } else {
+        json::append(line, &Sample { image: image.to_owned(), ..sample.clone() })
     }
-    Ok(())
 }

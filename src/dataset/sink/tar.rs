@@ -27,9 +27,9 @@ impl TarRows {
     fn member(&mut self, ending: &str, bytes: &[u8]) -> Result<(), SinkError> {
         let name = format!("{}-{:06}.{ending}", self.stem, self.rows);
         let header = header(&name, bytes.len() as u64);
-        let header = header.ok_or_else(|| SinkError::Encode {
-            path: self.file.path().to_owned(),
-            detail: format!("{} bytes are too many for a member of a tar", bytes.len()),
+        let header = header.ok_or_else(|| {
+            let detail = format!("{} bytes are too many for a member of a tar", bytes.len());
+            SinkError::encoding(self.file.path(), detail)
         })?;
         self.file.put(&header)?;
         self.file.put(bytes)?;
@@ -41,10 +41,8 @@ impl TarRows {
 impl Rows for TarRows {
     fn push(&mut self, record: &Record<'_>, _: &str) -> Result<(), SinkError> {
         let mut line = Vec::new();
-        chat::beside_photo(&mut line, record).map_err(|error| SinkError::Encode {
-            path: self.file.path().to_owned(),
-            detail: error.to_string(),
-        })?;
+        chat::beside_photo(&mut line, record)
+            .map_err(|error| SinkError::encoding(self.file.path(), error))?;
         self.member("jpg", &record.bytes())?;
         self.member("json", &line)?;
         self.rows += 1;

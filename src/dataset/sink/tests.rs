@@ -81,10 +81,8 @@ fn place(format: ExportFormat) -> String {
 fn write_all(folder: &Path, samples: &[Sample]) -> Vec<SinkSummary> {
     let write = |format: ExportFormat| {
         let mut sink = Sink::create(format, folder, &options()).expect("a writable folder");
-        for (number, sample) in (0..).zip(samples) {
-            let photo = photo(number);
-            let record = Record { photo: Some(&photo), ..Record::of(sample) };
-            sink.push(&record).expect("a good sample");
+        for (number, sample) in (0..).zip(samples.chunks(1)) {
+            sink.push_all(sample, Some(&photo(number)), TRAIN).expect("a good sample");
         }
         sink.finish().expect("room on the disk")
     };
@@ -146,9 +144,8 @@ fn a_dropped_sink_leaves_the_earlier_export_and_nothing_else() {
                 Sink::create(format, folder.path(), &options()).expect("a writable folder");
             assert_eq!(sink.format(), format);
             for number in 0..1_100 {
-                let (sample, photo) = (of_few_photos(number), photo(number));
-                let record = Record { photo: Some(&photo), ..Record::of(&sample) };
-                sink.push(&record).expect("a good sample");
+                let sample = [of_few_photos(number)];
+                sink.push_all(&sample, Some(&photo(number)), TRAIN).expect("a good sample");
             }
             assert!(names(folder.path()).contains(&partial), "{partial}");
             if is_closed {
@@ -198,14 +195,14 @@ fn samples_that_trainers_reject_are_refused() {
         for (number, (spoil, code)) in cases.iter().enumerate() {
             let mut spoilt = sample(number as u32);
             spoil(&mut spoilt);
-            let error = sink.push(&Record::of(&spoilt)).expect_err(code);
+            let pushed = sink.push_all(std::slice::from_ref(&spoilt), None, TRAIN);
+            let error = pushed.expect_err(code);
             assert_eq!(error.code(), *code);
             assert!(error.to_string().contains(&format!("`{}`", spoilt.id)), "{error}");
         }
-        let (one, photo) = (sample(1), photo(1));
-        let one = Record { photo: Some(&photo), ..Record::of(&one) };
-        sink.push(&one).expect("a refused sample's id is free");
-        let twice = sink.push(&one).expect_err("the id is taken");
+        let (one, photo) = ([sample(1)], photo(1));
+        sink.push_all(&one, Some(&photo), TRAIN).expect("a refused sample's id is free");
+        let twice = sink.push_all(&one, Some(&photo), TRAIN).expect_err("the id is taken");
         assert_eq!(twice.code(), "sample_duplicate_id");
         let summary = sink.finish().expect("room on the disk");
         assert_eq!(summary.rows, 1, "{} holds the good sample only", format.name());
@@ -264,8 +261,7 @@ fn without_room() {
     for format in ExportFormat::ALL {
         let mut sink = Sink::create(format, folder, &options()).expect("a small file fits");
         let pushed = (0..20_000).try_for_each(|number| {
-            let (sample, photo) = (of_few_photos(number), photo(number));
-            sink.push(&Record { photo: Some(&photo), ..Record::of(&sample) })
+            sink.push_all(&[of_few_photos(number)], Some(&photo(number)), TRAIN)
         });
         let error = pushed.and_then(|()| sink.finish().map(drop)).expect_err("no room");
         assert_eq!(error.code(), "disk_full", "{error}");
@@ -312,7 +308,7 @@ proptest! {
             let mut sample = sample(number as u32);
             sample.image = "a.jpg".into();
             (sample.instruction, sample.answer) = (pair[0].clone(), pair[1].clone());
-            taken += u64::from(sink.push(&Record::of(&sample)).is_ok());
+            taken += u64::from(sink.push_all(&[sample], None, TRAIN).is_ok());
         }
         let path = sink.finish().expect("room on the disk").path;
         let report = llava::check(&path, Some(folder.path()), None).expect("the export");

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -12,7 +11,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::{Message, root_as_message};
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_schema::{ArrowError, DataType};
 
 use super::columns::{self, Columns, PhotoColumn};
 use super::fields::FieldNames;
@@ -39,9 +38,9 @@ const ENDINGS: &[&str] = &["arrow"];
 pub(super) static LAYOUT: Layout = Layout {
     kind: "arrow",
     name: "Arrow",
-    expected: "rows with a photo (bytes, or a structure of `bytes` and `path`) and a caption",
+    expected: columns::EXPECTED,
     endings: ENDINGS,
-    rows: read,
+    rows: |file, names, take| columns::read(file, names, take, rows),
 };
 
 pub(super) const READER: Reader = Reader {
@@ -53,55 +52,40 @@ pub(super) const READER: Reader = Reader {
     open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
 
-fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
-    let opened = file.access.open(file.path)?;
-    // The reader of this format panics at some files that were damaged.
-    let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
-    read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
-}
-
 fn rows(
     file: &File<'_>,
     opened: OpenFile,
     names: &FieldNames,
     take: &mut Take<'_>,
 ) -> Result<(), SourceError> {
+    let damaged = |error: ArrowError| file.damaged(&error.to_string());
+    let no_columns = || file.damaged("it does not begin with its columns");
     let mut messages = Messages::new(file, opened)?;
-    let mut known: Option<(SchemaRef, Columns)> = None;
+    let (first, ..) = messages.next_message()?.ok_or_else(no_columns)?;
+    let schema = message(file, &first)?.header_as_schema().ok_or_else(no_columns)?;
+    let schema = Arc::new(try_fb_to_schema(schema).map_err(damaged)?);
+    let columns = Columns::of(&schema, names).map_err(|detail| file.columns(detail))?;
     let (mut dictionaries, mut row) = (HashMap::new(), 0);
     while let Some((head, body_at, body)) = messages.next_message()? {
-        let damaged = |error: ArrowError| file.damaged(&error.to_string());
         let message = message(file, &head)?;
         let version = message.version();
-        if known.is_none() {
-            let schema = message.header_as_schema().ok_or_else(|| file.damaged(NO_COLUMNS))?;
-            let schema = try_fb_to_schema(schema).map_err(damaged)?;
-            let found = Columns::of(&schema, names).map_err(|detail| file.columns(detail))?;
-            known = Some((Arc::new(schema), found));
-            continue;
-        }
-        let Some((schema, columns)) = &known else { continue };
         let body = Buffer::from_vec(body);
         if let Some(batch) = message.header_as_dictionary_batch() {
-            read_dictionary(&body, batch, schema, &mut dictionaries, &version).map_err(damaged)?;
+            read_dictionary(&body, batch, &schema, &mut dictionaries, &version).map_err(damaged)?;
         } else if let Some(batch) = message.header_as_record_batch() {
             let packed = batch.compression().is_some();
             let batch =
                 read_record_batch(&body, batch, schema.clone(), &dictionaries, None, &version)
                     .map_err(damaged)?;
-            let batch = Batch { file, columns, batch: &batch, body: &body, body_at, packed };
+            let batch =
+                Batch { file, columns: &columns, batch: &batch, body: &body, body_at, packed };
             if batch.read(&mut row, names, take).is_break() {
                 return Ok(());
             }
         }
     }
-    if known.is_none() {
-        return Err(file.damaged(NO_COLUMNS));
-    }
     Ok(())
 }
-
-const NO_COLUMNS: &str = "it does not begin with its columns";
 
 fn message<'a>(file: &File<'_>, head: &'a [u8]) -> Result<Message<'a>, SourceError> {
     root_as_message(head).map_err(|error| file.damaged(&error.to_string()))

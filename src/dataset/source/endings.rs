@@ -16,6 +16,11 @@ pub(super) fn is_other_photo(ending: &str) -> bool {
     OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
+/// What is wrong with a photo that is not read.
+pub(super) fn unread() -> String {
+    format!("of a format that is not read; known: {}", PHOTOS.join(", "))
+}
+
 /// A name without its last extension.
 pub(super) fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)

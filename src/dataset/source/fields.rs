@@ -185,6 +185,8 @@ pub(super) struct Fields<'n> {
     known: Vec<(Wanted, usize, String, Value)>,
     /// Names of the first others, for refusals.
     others: Vec<String>,
+    /// Names of columns beside, which are not read: for refusals, too.
+    beside: &'n [String],
     /// Those that are known and hold nothing, for refusals.
     empty: Vec<(Wanted, String)>,
     /// The photo itself and its name, where the row holds it.
@@ -250,7 +252,7 @@ impl<'n> Fields<'n> {
 
     fn new(names: &'n FieldNames) -> Self {
         let (known, others, empty) = (Vec::new(), Vec::new(), Vec::new());
-        Self { names, known, others, empty, held: None }
+        Self { names, known, others, beside: &[], empty, held: None }
     }
 
     /// An object that was read already.
@@ -272,6 +274,11 @@ impl<'n> Fields<'n> {
         Self { held: Some((name, photo)), ..self }
     }
 
+    /// The same row of a file that has columns of these names, too, which are not read.
+    pub fn beside(self, names: &'n [String]) -> Self {
+        Self { beside: names, ..self }
+    }
+
     /// The photo, where the row holds it.
     pub fn photo(&self) -> Option<&ImageRef> {
         self.held.as_ref().map(|(_, photo)| photo)
@@ -289,8 +296,19 @@ impl<'n> Fields<'n> {
 
     fn other(&mut self, name: &str) {
         if self.others.len() < LISTED {
-            self.others.push(name.chars().take(40).filter(|c| !c.is_control()).collect());
+            self.others.push(shown(name));
         }
+    }
+
+    /// The first names that are not known: of a file of columns sorted, of other rows as they stand.
+    fn unknown(&self) -> Vec<String> {
+        let mut names: Vec<&String> = self.others.iter().chain(self.beside).collect();
+        if !self.beside.is_empty() {
+            names.sort_unstable();
+            names.dedup();
+            names.truncate(LISTED);
+        }
+        names.into_iter().map(|name| shown(name)).collect()
     }
 
     fn of(&self, kind: Wanted) -> impl Iterator<Item = (&str, &Value)> {
@@ -304,7 +322,8 @@ impl<'n> Fields<'n> {
             return Refusal::new(code, format!("field `{name}` holds nothing"));
         }
         let known = self.known.iter().map(|(.., name, _)| name);
-        let names: Vec<_> = known.chain(&self.others).map(|name| format!("`{name}`")).collect();
+        let unknown = self.unknown();
+        let names: Vec<_> = known.chain(&unknown).map(|name| format!("`{name}`")).collect();
         match names.as_slice() {
             [] => Refusal::new(code, reason),
             names => Refusal::new(code, format!("{reason}; it has {}", names.join(", "))),
@@ -358,6 +377,11 @@ impl<'n> Fields<'n> {
             self.lacking("missing_description", Wanted::Caption, &self.names.no_caption())
         }))
     }
+}
+
+/// The name of a field that is not known, as a refusal shows it.
+fn shown(name: &str) -> String {
+    name.chars().take(40).filter(|c| !c.is_control()).collect()
 }
 
 /// Reads the fields of an object that are wanted, and passes over the rest.

@@ -10,11 +10,10 @@ use percent_encoding::percent_decode_str;
 use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
 use super::refusal::{Outlet, Refusal};
-use super::text::{Captions, Texts};
+use super::text::Texts;
 use super::{Emit, Source, SourceError, SourceOptions, image_folder, shards};
 use crate::base::failure::Failure;
 use crate::dataset::ImageRef;
-use crate::dataset::record::SourceRecord;
 use crate::sandbox::{FileAccess, remote};
 
 /// The longest row of a manifest, in bytes. A longer one is refused without being held in memory.
@@ -267,19 +266,7 @@ impl Records<'_, '_, '_> {
             Ok(read) => read,
             Err(refusal) => return self.out.refuse(&subject, refusal.at(&place)),
         };
-        match texts.and_then(Texts::captions) {
-            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
-                id,
-                image,
-                description,
-                descriptions,
-                origin: place,
-            }),
-            Err(refusal) => {
-                let refusal = refusal.at(&place);
-                self.out.refuse_text((&id, image, &place), refusal)
-            }
-        }
+        self.out.told((&id, image, &place), texts.and_then(Texts::captions), &place)
     }
 
     /// Keeps a row without an id until it is known that the next one is about another photo.

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Rejection, SourceRecord};
 use crate::ErrorKind;
-use crate::sandbox::{ConfineError, FileAccess, FileFacts, FileKind, remote};
+use crate::sandbox::{FileAccess, FileFacts, FileKind, remote};
 
 pub use coco::CocoSource;
 pub use error::SourceError;
@@ -263,7 +263,7 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, Sou
 impl Reader {
     /// Whether a file or pattern that nothing else is known of is read by this.
     fn takes(&self, path: &Path) -> bool {
-        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+        let name = path.file_name().map(|name| name.to_string_lossy());
         name.is_some_and(|name| shards::has_ending(&name, self.endings))
     }
 }
@@ -281,11 +281,7 @@ fn image_folder(path: &Path, options: &SourceOptions) -> Result<PathBuf, SourceE
         return Ok(path.parent().map(Path::to_owned).unwrap_or_default());
     };
     if !remote::lists_folders(images) {
-        remote::check(images).map_err(|error| SourceError::from(ConfineError::from(error)))?;
-        return match &options.access {
-            FileAccess::Anywhere => Ok(images.clone()),
-            FileAccess::Below(_) => Err(ConfineError::RemoteRefused.into()),
-        };
+        return Ok(options.access.resolve(images)?);
     }
     match facts(images, &options.access) {
         Ok(found) if found.kind == FileKind::Folder => Ok(images.clone()),

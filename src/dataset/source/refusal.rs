@@ -2,6 +2,7 @@ use crate::base::failure::Failure;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::text::Captions;
 use super::{Emit, SourceError, SourceEvent};
 use crate::dataset::ImageRef;
 use crate::dataset::record::{Rejection, SourceRecord, Stage};
@@ -78,6 +79,21 @@ impl<'a, 'b> Outlet<'a, 'b> {
         self.first.get_or_insert_with(|| refusal.reason.clone());
         self.rejected += 1;
         self.send(SourceEvent::Rejected(refusal.into_rejection(subject)))
+    }
+
+    /// What is said of a photo that is there, read at `from`, or why it was refused.
+    pub fn told(
+        &mut self,
+        (id, image, origin): (&str, ImageRef, &str),
+        captions: Result<Captions, Refusal>,
+        from: &str,
+    ) -> ControlFlow<()> {
+        let Captions { description, apart: descriptions } = match captions {
+            Ok(captions) => captions,
+            Err(refusal) => return self.refuse_text((id, image, origin), refusal.at(from)),
+        };
+        let (id, origin) = (id.to_owned(), origin.to_owned());
+        self.record(SourceRecord { id, image, description, descriptions, origin })
     }
 
     /// A record whose photo is there and whose text was refused.

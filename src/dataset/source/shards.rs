@@ -13,8 +13,9 @@ const MOST: usize = 100_000;
 /// The longest description of a dataset on disk that is read, in bytes.
 const MAX_STATE_BYTES: u64 = 16 << 20;
 
-/// Whether the name ends so, in small letters and with a point before it.
+/// Whether the name ends so, with a point before it; small and capital letters are the same.
 pub(super) fn has_ending(name: &str, endings: &[&str]) -> bool {
+    let name = name.to_lowercase();
     endings.iter().any(|ending| {
         name.strip_suffix(*ending).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
     })
@@ -58,9 +59,9 @@ pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceK
     let entries = access.list(path)?;
     let names: Vec<(String, bool)> = entries.iter().filter_map(named).collect();
     let has = |wanted: &str| names.iter().any(|(name, folder)| !folder && name == wanted);
-    let any = |endings: &[&str]| {
-        names.iter().any(|(name, folder)| !folder && has_ending(&name.to_lowercase(), endings))
-    };
+    let is_one =
+        |(name, folder): &(String, bool), endings: &[&str]| !folder && has_ending(name, endings);
+    let any = |endings: &[&str]| names.iter().any(|entry| is_one(entry, endings));
     if has("dataset_dict.json") || (has("state.json") && any(&["arrow"])) {
         return Ok(SourceKind::Arrow);
     }
@@ -70,7 +71,7 @@ pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceK
         return Ok(SourceKind::Folder);
     }
     let data = if folders.is_empty() { Vec::new() } else { access.list(&path.join("data"))? };
-    let in_data = data.iter().filter_map(named).any(|(name, _)| has_ending(&name, &["parquet"]));
+    let in_data = data.iter().filter_map(named).any(|entry| is_one(&entry, &["parquet"]));
     Ok(match () {
         () if folders.is_empty() && any(&["tar", "tar.gz", "tgz"]) => SourceKind::Webdataset,
         () if in_data || folders.is_empty() && any(&["parquet"]) => SourceKind::Parquet,
@@ -111,32 +112,43 @@ fn in_folder(
     endings: &[&str],
     access: &FileAccess,
 ) -> Result<Vec<PathBuf>, SourceError> {
-    if endings.contains(&"arrow") {
-        if let Some(Splits { splits }) = described(folder, "dataset_dict.json", access)? {
-            let mut files = Vec::new();
-            for split in splits.iter().filter(|name| is_bare(name)) {
-                files.extend(in_folder(&folder.join(split), endings, access)?);
-            }
-            return Ok(files);
+    if endings.contains(&"arrow")
+        && let Some(Splits { splits }) = described(folder, "dataset_dict.json", access)?
+    {
+        let mut files = Vec::new();
+        for split in splits.iter().filter(|name| is_bare(name)) {
+            files.extend(in_split(&folder.join(split), endings, access)?);
         }
-        if let Some(State { data_files, indices }) = described(folder, "state.json", access)? {
-            if indices.is_some_and(|indices| !indices.is_empty()) {
-                let detail = "the dataset's rows are chosen by a file of row numbers; write it out \
-                              with flatten_indices() and save it again";
-                let path = folder.to_owned();
-                return Err(SourceError::Damaged { path, detail: detail.into() });
-            }
-            let names = data_files.iter().map(|file| &file.filename);
-            let files = names.filter(|name| is_bare(name)).map(|name| folder.join(name));
-            return Ok(files.collect());
+        return Ok(files);
+    }
+    in_split(folder, endings, access)
+}
+
+/// The files of a folder that has no splits of its own.
+fn in_split(
+    folder: &Path,
+    endings: &[&str],
+    access: &FileAccess,
+) -> Result<Vec<PathBuf>, SourceError> {
+    if endings.contains(&"arrow")
+        && let Some(State { data_files, indices }) = described(folder, "state.json", access)?
+    {
+        if indices.is_some_and(|indices| !indices.is_empty()) {
+            let detail = "the dataset's rows are chosen by a file of row numbers; write it out \
+                          with flatten_indices() and save it again";
+            let path = folder.to_owned();
+            return Err(SourceError::Damaged { path, detail: detail.into() });
         }
+        let names = data_files.iter().map(|file| &file.filename);
+        let files = names.filter(|name| is_bare(name)).map(|name| folder.join(name));
+        return Ok(files.collect());
     }
     let listed = |folder: &Path| -> Result<Vec<PathBuf>, SourceError> {
         let entries = access.list(folder)?;
         let names = entries
             .iter()
             .filter_map(named)
-            .filter(|(name, is_folder)| !is_folder && has_ending(&name.to_lowercase(), endings));
+            .filter(|(name, is_folder)| !is_folder && has_ending(name, endings));
         Ok(names.map(|(name, _)| folder.join(name)).collect())
     };
     let mut files = listed(folder)?;
@@ -320,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn a_split_has_no_splits_of_its_own() {
+        let folder = folder(&[
+            ("dataset_dict.json", br#"{"splits": ["train", "test"]}"#),
+            ("train/dataset_dict.json", br#"{"splits": ["deeper"]}"#),
+            ("train/state.json", br#"{"_data_files": [{"filename": "0.arrow"}]}"#),
+            ("train/deeper/state.json", br#"{"_data_files": [{"filename": "1.arrow"}]}"#),
+            ("test/2.arrow", b""),
+        ]);
+        let files = of(folder.path(), &["arrow"], &FileAccess::Anywhere).expect("files");
+        let expected = ["train/0.arrow", "test/2.arrow"].map(|name| folder.path().join(name));
+        assert_eq!(files, expected);
+    }
+
+    #[test]
     fn a_folder_is_photos_unless_it_holds_nothing_but_a_datasets_files() {
         let kind = |files: &[&str]| {
             let files: Vec<(&str, &[u8])> = files.iter().map(|name| (*name, &b""[..])).collect();
@@ -331,6 +357,8 @@ mod tests {
         );
         assert_eq!(kind(&["a.parquet"]), SourceKind::Parquet);
         assert_eq!(kind(&["README.md", "data/train-0.parquet"]), SourceKind::Parquet);
+        assert_eq!(kind(&["README.md", "data/TRAIN-0.PARQUET"]), SourceKind::Parquet);
+        assert_eq!(kind(&["data/a.parquet/a.jpg"]), SourceKind::Folder);
         assert_eq!(kind(&["data-0.arrow", "state.json"]), SourceKind::Arrow);
         assert_eq!(kind(&["dataset_dict.json", "train/state.json"]), SourceKind::Arrow);
         assert_eq!(kind(&["a.jpg", "a.tar"]), SourceKind::Folder);

@@ -266,8 +266,7 @@ fn line(one: &StoredInstruction, path: &Path) -> Result<Vec<u8>, SinkError> {
         tags: &one.tags,
     };
     let mut encoded = Vec::new();
-    json::append(&mut encoded, &line)
-        .map_err(|error| SinkError::Encode { path: path.to_owned(), detail: error.to_string() })?;
+    json::append(&mut encoded, &line).map_err(|error| SinkError::encoding(path, error))?;
     encoded.push(b'\n');
     Ok(encoded)
 }

@@ -97,6 +97,11 @@ pub(super) struct Address {
 }
 
 impl Address {
+    /// What the keys of all objects below begin with; none for the bucket itself.
+    pub fn prefix(&self) -> Option<&Key> {
+        (!self.key.as_ref().is_empty()).then_some(&self.key)
+    }
+
     /// # Errors
     /// [`RemoteError::Address`]: there is no bucket, the key leads elsewhere, or it holds what may be
     /// a secret, which the message leaves out.

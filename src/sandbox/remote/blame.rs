@@ -1,6 +1,6 @@
 //! What errors of libraries mean for an object.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
 
 use object_store::Error as StoreError;
@@ -80,17 +80,22 @@ fn answered(words: &str) -> Option<(u16, &str)> {
     Some((status, told))
 }
 
+/// An error and those behind it, the deepest last.
+pub(super) fn chain<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
 fn said(error: &StoreError) -> Said {
     let mut said = Said { status: None, code: String::new(), network: "no answer".into() };
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
+    for error in chain(error) {
         if let Some((status, body)) = answered(&error.to_string()) {
             (said.status, said.code) = (Some(status), code(body));
         }
         if let Some(http) = error.downcast_ref::<HttpError>() {
             said.network = network(http);
         }
-        next = error.source();
     }
     said
 }
@@ -104,13 +109,8 @@ pub(super) fn network(error: &HttpError) -> String {
         HttpErrorKind::Decode => "an answer that cannot be read",
         _ => "the connection failed",
     };
-    let mut deepest: Option<&(dyn std::error::Error + 'static)> = error.source();
-    let mut system = None;
-    while let Some(error) = deepest {
-        system =
-            error.downcast_ref::<io::Error>().filter(|io| io.raw_os_error().is_some()).or(system);
-        deepest = error.source();
-    }
+    let told = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
+    let system = told.filter(|error| error.raw_os_error().is_some()).last();
     system.map_or_else(|| kind.to_owned(), |system| format!("{kind}: {system}"))
 }
 

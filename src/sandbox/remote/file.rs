@@ -111,19 +111,14 @@ impl RemoteFile {
     }
 
     /// In bytes.
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.object.head.len
-    }
-
-    /// Whether there is no byte in it.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
 impl Read for RemoteFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if into.is_empty() || self.at >= self.len() {
+        if into.is_empty() || self.at >= self.length() {
             return Ok(0);
         }
         let bytes = self.object.read(self.at, into.len() as u64)?;
@@ -137,7 +132,7 @@ impl Seek for RemoteFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len().checked_add_signed(by),
+            SeekFrom::End(by) => self.length().checked_add_signed(by),
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
         self.at = at.ok_or(io::ErrorKind::InvalidInput)?;

@@ -16,7 +16,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 
 use super::address::{Address, Scheme};
-use super::blame::{self, network};
+use super::blame::{self, chain, network};
 use super::error::RemoteError;
 
 /// The variable of the environment that holds what stands behind `?` in requests to web servers.
@@ -209,26 +209,25 @@ impl Store {
 
     /// What is known of an object; `None` for a folder.
     pub fn look(&self, address: &Address) -> Result<Option<Head>, RemoteError> {
-        if address.scheme.is_http() && address.is_folder {
+        let is_http = address.scheme.is_http();
+        if address.is_folder && is_http {
             return Ok(None);
         }
-        let missing = RemoteError::NotFound { address: address.shown.clone() };
-        let found = if address.is_folder { Err(missing) } else { self.head(address) };
-        match found {
-            Ok(head) => Ok(Some(head)),
-            Err(RemoteError::NotFound { .. }) if !address.scheme.is_http() => {
-                let (client, asked) = (Arc::clone(&self.client), address.clone());
-                let first = wait(address, async move {
-                    let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
-                    let first = client.list(prefix).next().await.transpose();
-                    first.map_err(|error| blame::error(&asked, &error))
-                })?;
-                match first {
-                    Some(_) => Ok(None),
-                    None => Err(RemoteError::NotFound { address: address.shown.clone() }),
-                }
+        if !address.is_folder {
+            match self.head(address) {
+                Err(RemoteError::NotFound { .. }) if !is_http => {}
+                found => return found.map(Some),
             }
-            Err(error) => Err(error),
+        }
+        // A bucket has no folders: one is there where an object lies below.
+        let (client, asked) = (Arc::clone(&self.client), address.clone());
+        let first = wait(address, async move {
+            let first = client.list(asked.prefix()).next().await.transpose();
+            first.map_err(|error| blame::error(&asked, &error))
+        })?;
+        match first {
+            Some(_) => Ok(None),
+            None => Err(RemoteError::NotFound { address: address.shown.clone() }),
         }
     }
 
@@ -239,8 +238,7 @@ impl Store {
         }
         let (client, asked) = (Arc::clone(&self.client), address.clone());
         let listed = wait(address, async move {
-            let prefix = (!asked.key.as_ref().is_empty()).then_some(&asked.key);
-            let listed = client.list_with_delimiter(prefix).await;
+            let listed = client.list_with_delimiter(asked.prefix()).await;
             listed.map_err(|error| blame::error(&asked, &error))
         })?;
         // A bucket may hold an object and others below the same name: they are a folder.
@@ -324,12 +322,6 @@ async fn whole(
 }
 
 fn words(error: &StoreError) -> String {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(http) = error.downcast_ref() {
-            return network(http);
-        }
-        next = error.source();
-    }
-    "the connection broke off".into()
+    let http = chain(error).find_map(|error| error.downcast_ref());
+    http.map_or_else(|| "the connection broke off".into(), network)
 }

@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::super::guard::fingerprint;
 use super::super::text::{IMAGE_TOKEN, find_garbage};
 use super::report::{LlavaReport, RowProblem};
+use crate::base::hash::fingerprint;
 use crate::base::tokens;
 use crate::llm::reasoning;
 
@@ -47,7 +47,7 @@ impl<'a> RowChecker<'a> {
         if id.trim().is_empty() {
             return Err(("missing_id", "`id` is not a string, or empty".into()));
         }
-        let first = *self.ids.entry(fingerprint(id)).or_insert(row);
+        let first = *self.ids.entry(fingerprint(id.as_bytes())).or_insert(row);
         if first == row {
             Ok(())
         } else {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::super::tests::sample;
-use super::super::{ExportFormat, Record, Sink, SinkOptions};
+use super::super::{ExportFormat, Sink, SinkOptions, TRAIN};
 use super::*;
 
 /// The problems of a file as `row id code`.
@@ -32,8 +32,8 @@ fn rows_have_llavas_exact_form() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut sink =
         Sink::create(ExportFormat::Llava, folder.path(), &SinkOptions::default()).expect("room");
-    sink.push(&Record::of(&sample(1))).expect("a good sample");
-    sink.push(&Record::of(&sample(2))).expect("a good sample");
+    sink.push_all(&[sample(1)], None, TRAIN).expect("a good sample");
+    sink.push_all(&[sample(2)], None, TRAIN).expect("a good sample");
     let path = sink.finish().expect("room").path;
     insta::assert_snapshot!(fs_err::read_to_string(path).expect("the export"), @r#"
     [

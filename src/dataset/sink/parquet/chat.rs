@@ -6,7 +6,7 @@ use arrow_array::builder::{Int64Builder, ListBuilder, StringBuilder, StructBuild
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 use arrow_schema::{DataType, Field, Fields};
 
-use super::super::ratings;
+use super::super::{ratings, record};
 use super::column::{Column, Held, nullable, required};
 use super::photo;
 use crate::dataset::record::{MeasureValue, Sample};
@@ -52,10 +52,7 @@ fn rating(sample: &Sample, name: &str) -> Option<i64> {
 /// TRL's columns: `id`, `images`, and `prompt` and `completion`, one message each; or `messages`
 /// where a conversation may have several turns.
 pub(super) fn trl(rows: &[Held], is_multi: bool) -> Vec<Column> {
-    let ids = StringArray::from_iter_values(rows.iter().map(|row| match &row.samples[..] {
-        [sample] => &sample.id,
-        samples => &samples[0].lineage.item_id,
-    }));
+    let ids = StringArray::from_iter_values(rows.iter().map(|row| record::id(&row.samples)));
     let mut columns = vec![required("id", Arc::new(ids)), photo::listed("images", rows)];
     let named = ["role", "content"];
     let (user, assistant) = ("user", "assistant");

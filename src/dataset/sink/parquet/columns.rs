@@ -76,20 +76,14 @@ impl Columns {
     }
 
     pub fn push(&mut self, record: &Record<'_>, image: &str) {
-        let rows: Vec<&[Sample]> = match self.layout {
-            Layout::Lineage { .. } => record.samples.chunks(1).collect(),
-            _ => vec![record.samples],
-        };
-        for samples in rows {
-            for Sample { instruction, answer, lineage, .. } in samples {
-                let reasoning = lineage.reasoning.as_ref().map_or(0, String::len);
-                self.bytes += instruction.len() + answer.len() + lineage.description.len();
-                self.bytes += reasoning;
-            }
-            let bytes = record.bytes();
-            self.bytes += bytes.len();
-            self.held.push(Held { samples: samples.to_vec(), image: image.to_owned(), bytes });
+        let (samples, bytes) = (record.samples.to_vec(), record.bytes());
+        for Sample { instruction, answer, lineage, .. } in &samples {
+            let reasoning = lineage.reasoning.as_ref().map_or(0, String::len);
+            self.bytes += instruction.len() + answer.len() + lineage.description.len();
+            self.bytes += reasoning;
         }
+        self.bytes += bytes.len();
+        self.held.push(Held { samples, image: image.to_owned(), bytes });
     }
 
     /// What is held as one batch; nothing is held afterwards.
@@ -106,14 +100,14 @@ impl Columns {
 fn lineage(rows: &[Held], extra: &ExtraColumns, carries_photo: bool) -> Vec<Column> {
     let samples: Vec<&Sample> = rows.iter().map(|row| &row.samples[0]).collect();
     let samples = &samples[..];
-    let mut columns = fields(samples);
-    columns[1] = match carries_photo {
+    let image = match carries_photo {
         true => photo::one("image", rows),
         false => required(
             "image",
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.image))),
         ),
     };
+    let mut columns = fields(samples, image);
     if extra.reasoning {
         columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
     }
@@ -132,12 +126,11 @@ fn measure(column: &MeasureColumn, samples: &[&Sample]) -> Column {
     nullable(format!("measure_{}", column.measure), values)
 }
 
-/// The columns that every export has.
-fn fields(samples: &[&Sample]) -> Vec<Column> {
+/// The columns that every export has; `image` is the photo, or its name in this export.
+fn fields(samples: &[&Sample], image: Column) -> Vec<Column> {
     vec![
         text("id", samples, |s| &s.id),
-        // In its place comes the photo, or its name in this export.
-        text("image", samples, |s| &s.image),
+        image,
         text("instruction", samples, |s| &s.instruction),
         text("answer", samples, |s| &s.answer),
         text("item_id", samples, |s| &s.lineage.item_id),

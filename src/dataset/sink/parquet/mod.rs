@@ -18,14 +18,15 @@ use self::columns::Columns;
 use super::rows::Rows;
 use super::staged::StagedFile;
 use super::{Record, SinkError};
+use crate::dataset::photos::chunks;
 
 pub(super) use columns::Layout;
 
 /// The most rows of one row group.
-pub const ROW_GROUP_ROWS: usize = 1_000;
+const ROW_GROUP_ROWS: usize = 1_000;
 /// What one row group holds, in bytes, beyond which it is closed early: samples with very long
 /// descriptions, or with photos, must not pile up a thousand deep.
-pub const ROW_GROUP_BYTES: usize = 16 << 20;
+const ROW_GROUP_BYTES: usize = 16 << 20;
 /// The key of a schema's metadata under which `datasets` finds what its columns are.
 const FEATURES: &str = "huggingface";
 
@@ -106,14 +107,9 @@ impl Rows for ParquetRows {
 
 /// The error behind a Parquet error: the file system's, when that is what failed.
 fn failure(path: &Path, error: ParquetError) -> SinkError {
-    let detail = error.to_string();
-    let encode = SinkError::Encode { path: path.to_owned(), detail };
-    match error {
-        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(source) => SinkError::writing(path, *source),
-            Err(_) => encode,
-        },
-        _ => encode,
+    match chunks::cause(error) {
+        Ok(source) => SinkError::writing(path, source),
+        Err(error) => SinkError::encoding(path, error),
     }
 }
 

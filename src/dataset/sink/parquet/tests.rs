@@ -4,7 +4,7 @@ use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::super::tests::{photo, reasoned, sample};
-use super::super::{ExtraColumns, MeasureColumn, RATINGS, Sample};
+use super::super::{ExtraColumns, MeasureColumn, RATINGS, Sample, TRAIN};
 use super::*;
 use crate::dataset::record::MeasureValue;
 
@@ -20,7 +20,8 @@ fn write_as(path: &Path, layout: Layout, samples: impl IntoIterator<Item = Sampl
     let mut rows = Box::new(ParquetRows::create(path, layout).expect("a writable folder"));
     let photo = photo(7);
     for sample in samples {
-        let record = Record { photo: Some(&photo), ..Record::of(&sample) };
+        let samples = std::slice::from_ref(&sample);
+        let record = Record { samples, photo: Some(&photo), split: TRAIN };
         rows.push(&record, &sample.image).expect("a good sample");
     }
     rows.finish().and_then(|file| file.commit(0)).expect("room on the disk");

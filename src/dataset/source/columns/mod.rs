@@ -2,6 +2,8 @@
 
 mod cells;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Fields as ArrowFields, Schema};
 use serde_json::{Map, Value};
@@ -9,9 +11,14 @@ use serde_json::{Map, Value};
 use super::SourceError;
 use super::endings::stem;
 use super::fields::{FieldNames, Fields, check_image};
-use super::manifest::File;
+use super::manifest::{File, Take};
 use super::refusal::Refusal;
 use crate::dataset::{ImageRef, Place};
+use crate::sandbox::OpenFile;
+
+/// What is expected of a file of typed columns, in words.
+pub(super) const EXPECTED: &str =
+    "rows with a photo (bytes, or a structure of `bytes` and `path`) and a caption";
 
 /// Most columns that a refusal lists.
 const LISTED: usize = 12;
@@ -80,7 +87,7 @@ impl Columns {
     /// # Errors
     /// It is longer than a row may be.
     pub fn fields<'n>(
-        &self,
+        &'n self,
         batch: &[(&str, &dyn Array)],
         row: usize,
         path: Option<(&str, String)>,
@@ -92,15 +99,9 @@ impl Columns {
             cells.push((*name, cells::value(*column, row, &mut room)?));
         }
         let path = path.map(|(name, path)| (name, Value::String(path)));
-        // A column that is not read is a field that holds nothing.
-        let others = self.others.iter().map(|name| (&**name, Value::Null));
-        let object: Map<String, Value> = cells
-            .into_iter()
-            .chain(path)
-            .chain(others)
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        Ok(Fields::of_object(object, names))
+        let object: Map<String, Value> =
+            cells.into_iter().chain(path).map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Fields::of_object(object, names).beside(&self.others))
     }
 }
 
@@ -112,6 +113,18 @@ pub(super) fn named(batch: &RecordBatch) -> Vec<(&str, &dyn Array)> {
 
 use cells::Room;
 pub(super) use cells::text;
+
+/// Has `rows` read the file. The readers of these formats panic at some files that were damaged.
+pub(super) fn read(
+    file: &File<'_>,
+    names: &FieldNames,
+    take: &mut Take<'_>,
+    rows: fn(&File<'_>, OpenFile, &FieldNames, &mut Take<'_>) -> Result<(), SourceError>,
+) -> Result<(), SourceError> {
+    let opened = file.access.open(file.path)?;
+    let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
+    read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
+}
 
 impl File<'_> {
     /// What a row that holds its photo at `place` calls it, and the photo; `said` is the name that

@@ -108,3 +108,13 @@ fn images_that_are_no_names_are_refused() {
     assert_eq!(image(r#"{"images": ["a.jpg", "b.jpg"]}"#), Err("invalid_field"));
     assert_eq!(image(r#"{"image": "", "file_name": "b.jpg"}"#), Ok("b.jpg".into()));
 }
+
+#[test]
+fn a_refusal_names_columns_that_are_not_read_among_the_rows_own() {
+    let beside = ["width", "license"].map(str::to_owned);
+    let row = serde_json::json!({"image": "a.jpg", "key": "1", "license": null});
+    let row = row.as_object().cloned().expect("an object");
+    let refusal = Fields::of_object(row, &USUAL).beside(&beside).captions().expect_err("none");
+    let expected = "; it has `image`, `key`, `license`, `width`";
+    assert!(refusal.reason.ends_with(expected), "{}", refusal.reason);
+}

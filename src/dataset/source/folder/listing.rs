@@ -1,7 +1,7 @@
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 
-use super::super::endings::{self, PHOTOS};
+use super::super::endings;
 use super::super::refusal::Refusal;
 use super::super::sidecar::Sidecars;
 use super::metadata::FILES;
@@ -33,16 +33,16 @@ impl Listing {
     pub fn read(folder: &Path, access: &FileAccess) -> Result<Self, ConfineError> {
         let mut listing = Self::default();
         let entries = access.list(folder)?;
-        let others: Vec<OsString> = entries.iter().map(|entry| entry.name.clone()).collect();
+        // Listed by name, so in order.
+        let has = |name: &str| {
+            entries.binary_search_by(|entry| (*entry.name).cmp(OsStr::new(name))).is_ok()
+        };
         // What img2dataset counted of the shard beside it describes no photo.
         let counts = |name: &OsStr| {
             let shard = name.to_str().and_then(|name| name.strip_suffix("_stats.json"));
-            let names = |shard: &str| [format!("{shard}.parquet"), shard.to_owned()];
-            shard.is_some_and(|shard| {
-                names(shard).iter().any(|name| others.iter().any(|other| **other == **name))
-            })
+            shard.is_some_and(|shard| has(shard) || has(&format!("{shard}.parquet")))
         };
-        for entry in entries {
+        for entry in &entries {
             if !counts(&entry.name) {
                 listing.add(folder, entry);
             }
@@ -50,12 +50,12 @@ impl Listing {
         Ok(listing)
     }
 
-    fn add(&mut self, folder: &Path, entry: FolderEntry) {
+    fn add(&mut self, folder: &Path, entry: &FolderEntry) {
         let Some(name) = entry.name.to_str() else { return self.unprintable(&entry.name) };
         if is_hidden(name) {
             return;
         }
-        match self.place(folder, name, entry.kind) {
+        match self.place(folder, name, &entry.kind) {
             Ok(()) => {}
             Err(refusal) => self.refused.push((name.to_owned(), refusal)),
         }
@@ -65,14 +65,14 @@ impl Listing {
         &mut self,
         folder: &Path,
         name: &str,
-        kind: Result<FileKind, ConfineError>,
+        kind: &Result<FileKind, ConfineError>,
     ) -> Result<(), Refusal> {
         let role = role(name);
         let kind = match kind {
-            Ok(kind) => kind,
+            Ok(kind) => *kind,
             // A link that leads out may be a folder of photos: it is counted whatever its name.
             Err(error) if role.is_some() || error.is_outside() => {
-                return Err(Refusal::unreadable("unreadable_file", &error));
+                return Err(Refusal::unreadable("unreadable_file", error));
             }
             // A broken link that is neither photo nor text is none of our business.
             Err(_) => return Ok(()),
@@ -94,8 +94,7 @@ impl Listing {
             Role::Text => self.sidecars.add_text(name),
             Role::Json => self.sidecars.add_json(name),
             Role::OtherPhoto => {
-                let known = PHOTOS.join(", ");
-                let reason = format!("{name} is of a format that is not read; known: {known}");
+                let reason = format!("{name} is {}", endings::unread());
                 return Err(Refusal::new("unsupported_format", reason));
             }
         }

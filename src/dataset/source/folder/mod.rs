@@ -17,7 +17,6 @@ use super::sidecar::{FolderDesk, SidecarText, Sidecars};
 use super::text::{Captions, Texts};
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind};
 use crate::dataset::ImageRef;
-use crate::dataset::record::SourceRecord;
 use crate::sandbox::{ConfineError, FileAccess};
 
 const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt or \
@@ -196,12 +195,7 @@ impl Walk<'_, '_> {
         let told = match self.told(folder, photo, beside) {
             Ok(told) => told,
             Err((None, refusal)) if refusal.is_for_want_of_text() => {
-                if let Err(refusal) = self.claim(name, &place) {
-                    return self.out.refuse(name, refusal.at(&place));
-                }
-                let image = ImageRef::file(folder.path.join(photo));
-                let refusal = refusal.at(&place);
-                return self.out.refuse_text((name, image, &place), refusal);
+                Told { place: place.clone(), id: None, captions: Err(refusal) }
             }
             Err((file, refusal)) => {
                 let file = file.map_or_else(|| place.clone(), |file| folder.below(&file));
@@ -213,19 +207,7 @@ impl Walk<'_, '_> {
             return self.out.refuse(name, refusal.at(&told.place));
         }
         let image = ImageRef::file(folder.path.join(photo));
-        match told.captions {
-            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
-                id: id.to_owned(),
-                image,
-                description,
-                descriptions,
-                origin: place,
-            }),
-            Err(refusal) => {
-                let refusal = refusal.at(&told.place);
-                self.out.refuse_text((id, image, &place), refusal)
-            }
-        }
+        self.out.told((id, image, &place), told.captions, &told.place)
     }
 
     fn claim(&mut self, id: &str, place: &str) -> Result<(), Refusal> {

@@ -3,7 +3,6 @@
 mod beside;
 
 use std::io::{self, Seek};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::StructArray;
 use parquet::arrow::ProjectionMask;
@@ -32,9 +31,9 @@ const ENDINGS: &[&str] = &["parquet"];
 pub(super) static LAYOUT: Layout = Layout {
     kind: "parquet",
     name: "Parquet",
-    expected: "rows with a photo (bytes, or a structure of `bytes` and `path`) and a caption",
+    expected: columns::EXPECTED,
     endings: ENDINGS,
-    rows: read,
+    rows: |file, names, take| columns::read(file, names, take, rows),
 };
 
 pub(super) const READER: Reader = Reader {
@@ -45,13 +44,6 @@ pub(super) const READER: Reader = Reader {
     endings: ENDINGS,
     open: |path, options| ManifestSource::open(path, options, &LAYOUT),
 };
-
-fn read(file: &File<'_>, names: &FieldNames, take: &mut Take<'_>) -> Result<(), SourceError> {
-    let opened = file.access.open(file.path)?;
-    // The reader of this format panics at some files that were damaged.
-    let read = catch_unwind(AssertUnwindSafe(|| rows(file, opened, names, take)));
-    read.unwrap_or_else(|_| Err(file.damaged("it is damaged")))
-}
 
 fn rows(
     file: &File<'_>,

@@ -7,17 +7,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use self::group::{Group, Kind, Photo, Said, Text};
-use super::endings::{is_other_photo, is_photo, stem};
+use super::endings::{is_other_photo, is_photo, stem, unread};
 use super::error::could_pass;
 use super::fields::FieldNames;
 use super::ids::{IdBook, id_of_image};
 use super::manifest::file_name;
 use super::refusal::{Outlet, Refusal};
 use super::sidecar::{MAX_SIDECAR_BYTES, oversized};
-use super::text::Captions;
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, shards};
 use crate::dataset::photos::tar::{Member, MemberKind, Members, TarFault};
-use crate::dataset::record::SourceRecord;
 use crate::dataset::{ImageRef, Place};
 use crate::sandbox::{ConfineError, FileAccess};
 
@@ -290,16 +288,7 @@ impl Tar<'_, '_, '_, '_> {
                 (file.map_or_else(|| place.clone(), |file| self.below(&file)), Err(refusal))
             }
         };
-        match captions {
-            Ok(Captions { description, apart: descriptions }) => self.out.record(SourceRecord {
-                id,
-                image,
-                description,
-                descriptions,
-                origin: place,
-            }),
-            Err(refusal) => self.out.refuse_text((&id, image, &place), refusal.at(&from)),
-        }
+        self.out.told((&id, image, &place), captions, &from)
     }
 
     /// The id that a member's name makes.
@@ -359,9 +348,7 @@ fn part(members: &mut Members, member: Member) -> Result<Option<Part>, TarFault>
     let Some(kind) = text else {
         members.pass_data()?;
         if is_other_photo(&ending) {
-            let known = super::endings::PHOTOS.join(", ");
-            let reason = format!("of a format that is not read; known: {known}");
-            return refused("unsupported_format", reason);
+            return refused("unsupported_format", unread());
         }
         return Ok(Some(Part { key, part: Ok(Said::Photo(Photo { name, start, len })) }));
     };

@@ -8,6 +8,7 @@ use super::super::tests::{Said, folder};
 use super::super::{SourceOptions, open};
 use super::*;
 use crate::dataset::Photos;
+use crate::dataset::record::SourceRecord;
 use crate::image::ImageLimits;
 
 fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -56,7 +57,15 @@ const PLAIN: [(&str, &[u8]); 7] = [
 #[test]
 fn members_of_a_name_are_a_sample_and_its_photo_is_read_in_place() {
     let bytes = tar(&PLAIN);
-    let files = [("s.tar", &*bytes), ("s.tar.gz", &*gzip(&bytes)), ("t.tgz", &*gzip(&bytes))];
+    let packed = gzip(&bytes);
+    // The last two are not what their names say.
+    let files = [
+        ("s.tar", &*bytes),
+        ("s.tar.gz", &*packed),
+        ("t.tgz", &*packed),
+        ("p.tgz", &*bytes),
+        ("g.tar", &*packed),
+    ];
     let folder = folder(&files);
     for (name, _) in files {
         let said = said(&folder, name);
