@@ -12,7 +12,6 @@ use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -23,7 +22,7 @@ use super::{Answer, refuse};
 use crate::server::ServerError;
 use crate::server::fault::Fault;
 use crate::server::methods::{is_health, watched};
-use crate::server::observe::Metrics;
+use crate::server::observe::{Metrics, peer};
 use crate::server::tls::LiveTls;
 
 /// The wait after the system refused to hand over a connection, such as for want of file handles:
@@ -178,8 +177,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let info = request.extensions().get::<TcpConnectInfo>();
-        let peer = info.and_then(TcpConnectInfo::remote_addr);
+        let peer = peer(request.extensions());
         match peer.map_or(Ok(None), |peer| self.layer.begin(request.uri().path(), peer)) {
             Err(status) => refuse(status),
             Ok(busy) => Keep::answer(self.inner.call(request), busy, self.layer.idle),
@@ -227,6 +225,7 @@ mod tests {
     use crate::server::layers::places::ConnectionBounds;
     use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tonic::transport::server::TcpConnectInfo;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
