@@ -23,6 +23,7 @@ pub use explain::{Explain, ExplainLayer};
 pub(crate) use held::Keep;
 pub use limits::CallLimitLayer;
 pub use panics::PanicLayer;
+pub(super) use places::network;
 pub use places::{ConnectionBounds, Places, QUESTIONS};
 pub use shutdown::{DrainLayer, Shutdown};
 pub use silence::SilenceLayer;
