@@ -61,7 +61,7 @@ impl Counted {
         let sensible =
             declared.iter().filter(|size| (FREE_BYTES..=self.max_message).contains(*size));
         if let Some(size) = sensible.max() {
-            self.bytes.would_fit(*size)?;
+            self.bytes.make_room_for(*size)?;
         }
         self.bytes.received(data.len() as u64, self.frames.is_half())?;
         for size in complete {
@@ -72,6 +72,12 @@ impl Counted {
             }
         }
         Ok(())
+    }
+
+    /// What has come of the body and was not read goes with it.
+    fn end(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        (self.ended, self.body) = (true, Body::empty());
+        Poll::Ready(Some(Err(status)))
     }
 }
 
@@ -88,15 +94,13 @@ impl http_body::Body for Counted {
             return Poll::Ready(None);
         }
         if this.given_up.as_mut().poll(context).is_ready() {
-            this.ended = true;
-            return Poll::Ready(Some(Err(this.bytes.full().into())));
+            return this.end(this.bytes.full().into());
         }
         if let Some((over, time)) = &mut this.time
             && over.as_mut().poll(context).is_ready()
         {
             let status = too_slow(*time);
-            (this.ended, this.body) = (true, Body::empty());
-            return Poll::Ready(Some(Err(status)));
+            return this.end(status);
         }
         // One message may always be there whole, and what follows it be seen.
         let most = this.max_message + HEAD as u64;
@@ -108,8 +112,7 @@ impl http_body::Body for Counted {
             && let Some(data) = frame.data_ref()
             && let Err(full) = this.count(data)
         {
-            (this.ended, this.body) = (true, Body::empty());
-            return Poll::Ready(Some(Err(full)));
+            return this.end(full);
         }
         polled
     }
@@ -200,6 +203,20 @@ mod tests {
         let info = status.get_details_error_info().expect("a reason");
         assert_eq!((&*info.reason, &*info.metadata["allowed_ms"]), ("DEADLINE_EXCEEDED", "20"));
         assert!(next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_lets_go_of_its_body() {
+        let bytes = MessageBudget::new(1 << 20).open(None);
+        let (sender, frames) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Status>>();
+        let body = Body::new(http_body_util::StreamBody::new(frames));
+        let mut body = Counted::new(body, bytes.clone(), 1 << 10, Done::Told);
+        bytes.give_up().cancel();
+        let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let status = next().await.expect("an end").expect_err("given up");
+        assert_eq!(status.get_details_error_info().expect("a reason").reason, "MESSAGES_FULL");
+        assert!(next().await.is_none());
+        assert!(sender.is_closed(), "the body is still there");
     }
 
     #[test]
