@@ -25,7 +25,7 @@ pub use ledger::{CallBytes, MessageBudget};
 use crate::encoder::queue::Origin;
 use crate::server::Methods;
 use crate::server::fault::Fault;
-use crate::server::methods::{is_early, is_health, watched};
+use crate::server::methods::{is_health, watched};
 use reply::Reply;
 use request::{Counted, Done};
 
@@ -96,7 +96,7 @@ where
         let done = match streaming {
             false => Done::WithAnswer,
             // Nothing of the question is needed while the answer lasts, which may be days.
-            true if is_early(path) || watched(path).is_some() => Done::AtOnce,
+            true if watched(path).is_some() => Done::AtOnce,
             true => Done::Told,
         };
         let time = is_health(path).then_some(QUESTION_TIME);
