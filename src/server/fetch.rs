@@ -31,7 +31,7 @@ const STEP: u64 = 1 << 20;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A fetched file, and the memory reserved for it.
-pub type Fetched = (Bytes, Vec<OwnedSemaphorePermit>);
+pub type Fetched = (Bytes, OwnedSemaphorePermit);
 
 /// Finds the addresses of a name.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -113,7 +113,7 @@ impl Fetcher {
         self.within(told.unwrap_or(0))?;
         // Never for more than the largest file: there may be no memory for more.
         let mut reserved = told.unwrap_or(STEP.min(self.max_bytes));
-        let mut memory = vec![self.reserve(budget, reserved).await?];
+        let mut memory = self.reserve(budget, reserved).await?;
         let mut body = response.bytes_stream();
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await {
@@ -123,7 +123,7 @@ impl Fetcher {
             if length > reserved {
                 let more = (length - reserved).max(STEP).next_multiple_of(GRAIN);
                 let more = more.min(self.max_bytes - reserved);
-                memory.push(self.reserve(budget, more).await?);
+                memory.merge(self.reserve(budget, more).await?);
                 reserved += more;
             }
             bytes.extend_from_slice(&piece);

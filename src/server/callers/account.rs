@@ -128,9 +128,7 @@ impl Account {
     /// Counts bytes that have come; returns how long the caller should be kept from sending more.
     pub fn bytes(&self, count: usize) -> Duration {
         let Some(bytes) = &self.bytes else { return Duration::ZERO };
-        let now = Instant::now();
-        bytes.owe(count as u64, now);
-        bytes.owed(now)
+        bytes.owe(count as u64, Instant::now())
     }
 
     /// Counts a stream as open until the guard is dropped.
