@@ -115,20 +115,12 @@ impl JobManager {
         Ok(Self { inner, _open: open })
     }
 
-    /// Queues a job. It is on disk when this returns.
+    /// Queues a job, counted for its owner. It is on disk when this returns.
     ///
     /// # Errors
     /// `InvalidRunId`, `InvalidRequestId`, `RequestIdReused`, `Busy` (an active job has the run),
-    /// `RunKind`, `QueueFull`, `Stopping`, or the store's.
-    pub async fn submit(&self, spec: JobSpec) -> Result<JobRecord, ManagerError> {
-        self.submit_for(spec, None).await
-    }
-
-    /// As [`JobManager::submit`], counted for its owner.
-    ///
-    /// # Errors
-    /// As [`JobManager::submit`], and `OwnerQueueFull`.
-    pub async fn submit_for(
+    /// `RunKind`, `QueueFull`, `OwnerQueueFull`, `Stopping`, or the store's.
+    pub async fn submit(
         &self,
         spec: JobSpec,
         owner: Option<JobOwner>,
@@ -142,19 +134,12 @@ impl JobManager {
         self.queue(move |store| store.submit(&spec, owner.as_ref(), limit)).await
     }
 
-    /// Queues a failed or cancelled job again; it goes on where it stood.
+    /// Queues a failed or cancelled job again, counted for its new owner; it goes on where it
+    /// stood.
     ///
     /// # Errors
-    /// `NoJob`, `WrongState`, `Busy`, `QueueFull`, `Stopping`, or the store's.
-    pub async fn resume(&self, id: &str) -> Result<JobRecord, ManagerError> {
-        self.resume_for(id, None).await
-    }
-
-    /// As [`JobManager::resume`], counted for its new owner.
-    ///
-    /// # Errors
-    /// As [`JobManager::resume`], and `OwnerQueueFull`.
-    pub async fn resume_for(
+    /// `NoJob`, `WrongState`, `Busy`, `QueueFull`, `OwnerQueueFull`, `Stopping`, or the store's.
+    pub async fn resume(
         &self,
         id: &str,
         owner: Option<JobOwner>,

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Code;
 
+use super::convert::size;
 use super::fault::Fault;
 use crate::config::UrlsConfig;
 use addresses::is_public;
@@ -70,7 +71,7 @@ impl Fetcher {
         allowed: fn(IpAddr) -> bool,
         lookup: Lookup,
     ) -> Result<Self, reqwest::Error> {
-        let hops = usize::try_from(config.max_redirects).unwrap_or(usize::MAX);
+        let hops = size(config.max_redirects);
         let follow = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > hops {
                 return attempt.error("too many redirects");
@@ -89,7 +90,7 @@ impl Fetcher {
             .no_proxy()
             .user_agent(concat!("pairwright/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let places = usize::try_from(config.max_in_flight).unwrap_or(usize::MAX);
+        let places = size(config.max_in_flight);
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         Ok(Self { client, max_bytes: config.max_bytes.min(max_file_bytes), time, places, allowed })
     }

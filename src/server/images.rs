@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
+use super::convert::size;
 use super::fault::Fault;
 use super::fetch::{Fetcher, GRAIN};
 use super::pb;
@@ -47,7 +48,7 @@ impl ImageLoader {
         max_file_bytes: u64,
         budget_bytes: u64,
     ) -> Self {
-        let grains = usize::try_from(budget_bytes / GRAIN).unwrap_or(usize::MAX);
+        let grains = size(budget_bytes / GRAIN);
         let budget = Arc::new(Semaphore::new(grains.min(Semaphore::MAX_PERMITS)));
         Self { roots, fetcher, max_file_bytes, budget, budget_bytes }
     }

@@ -44,6 +44,7 @@ impl Places {
         Self { places: Arc::new(Semaphore::new(limit)), limit }
     }
 
+    #[cfg(test)]
     fn under_way(&self) -> usize {
         self.limit - self.places.available_permits()
     }
@@ -62,12 +63,14 @@ impl CallLimitLayer {
     }
 
     /// Calls under way now, health checks and watches not counted.
-    pub fn under_way(&self) -> usize {
+    #[cfg(test)]
+    fn under_way(&self) -> usize {
         self.calls.under_way()
     }
 
     /// Watches of one kind that are open now.
-    pub fn watches(&self, kind: Watched) -> usize {
+    #[cfg(test)]
+    fn watches(&self, kind: Watched) -> usize {
         self.watches[kind as usize].under_way()
     }
 

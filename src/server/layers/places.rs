@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
+use crate::server::convert::size;
 
 /// A connection that was at work a moment ago does not make room: its client is about to call again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -37,7 +38,6 @@ pub struct ConnectionBounds {
 
 impl From<&ServeConfig> for ConnectionBounds {
     fn from(serve: &ServeConfig) -> Self {
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
             total: size(serve.limits.max_connections),
             per_address: Some(size(serve.connections.max_per_address)).filter(|most| *most > 0),

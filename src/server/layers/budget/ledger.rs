@@ -64,7 +64,8 @@ impl MessageBudget {
     }
 
     /// Bytes held now.
-    pub fn used(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
         lock(&self.0.ledger).used
     }
 

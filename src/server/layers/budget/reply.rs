@@ -9,6 +9,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::{CallBytes, FREE_BYTES, Full};
+use crate::server::convert::size;
 use crate::server::layers::trailers;
 
 /// Hands large messages on in pieces: the transport keeps each piece until the client reads it, and
@@ -39,10 +40,9 @@ impl Reply {
     /// Each is a copy: a part of the message would keep all of it in memory for as long as the
     /// transport has that part, whatever was given up or counted as read meanwhile.
     fn piece(&mut self) -> Result<Option<Bytes>, Full> {
-        let size = usize::try_from(FREE_BYTES).unwrap_or(usize::MAX);
         self.bytes.reply(|rest| {
             let left = rest.as_mut()?;
-            let now = left.len().min(size);
+            let now = left.len().min(size(FREE_BYTES));
             let piece = Bytes::copy_from_slice(&left[..now]);
             left.advance(now);
             if left.is_empty() {

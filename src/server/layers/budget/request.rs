@@ -12,6 +12,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::{CallBytes, FREE_BYTES};
+use crate::server::convert::size;
 use crate::server::fault::Fault;
 
 /// A flag and the length as four bytes stand before every message of gRPC.
@@ -164,7 +165,7 @@ impl Frames {
                 self.left = self.size();
                 declared.push(self.left);
             } else {
-                let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
+                let now = size(self.left).min(data.len());
                 self.left -= now as u64;
                 data = &data[now..];
             }
