@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::Code;
-
 use super::bucket::Bucket;
 use super::identity::Caller;
 use crate::config::{CallersConfig, QuotaConfig};
@@ -168,8 +166,7 @@ impl Account {
             quota.field(),
             wait.as_millis().max(1)
         );
-        let fault = Fault::new(Code::ResourceExhausted, "QUOTA_EXCEEDED", message);
-        fault.with("limit", quota.field()).with("allowed", allowed.to_string()).retry_after(wait)
+        Fault::full("QUOTA_EXCEEDED", message, quota.field(), allowed).retry_after(wait)
     }
 }
 

@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::connection::Connection;
@@ -28,9 +28,6 @@ use crate::server::tls::LiveTls;
 /// The wait after the system refused to hand over a connection, such as for want of file handles:
 /// asking again at once would only burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// When to come back to a server whose connections are all at work.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Binds the gRPC port.
 ///
@@ -197,26 +194,18 @@ impl ConnectionLayer {
     }
 
     fn full(&self) -> Status {
-        let limit = self.places.bounds().total.to_string();
+        let limit = self.places.bounds().total;
         let message = format!(
             "the connections of this server, or of your address, are all at work ({limit} at \
              most); this one may ask for health only"
         );
-        let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_CONNECTIONS", message);
-        fault
-            .with("limit", "max_connections")
-            .with("allowed", limit)
-            .retry_after(RETRY_AFTER)
-            .into()
+        Fault::full("TOO_MANY_CONNECTIONS", message, "max_connections", limit).into()
     }
 }
 
 fn too_many_questions() -> Status {
-    let allowed = QUESTIONS.to_string();
-    let message = format!("{allowed} questions to health are under way on this connection");
-    let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message);
-    let fault = fault.with("limit", "questions to health").with("allowed", allowed);
-    fault.retry_after(RETRY_AFTER).into()
+    let message = format!("{QUESTIONS} questions to health are under way on this connection");
+    Fault::full("TOO_MANY_REQUESTS", message, "questions to health", QUESTIONS).into()
 }
 
 #[cfg(test)]
@@ -225,6 +214,7 @@ mod tests {
     use crate::server::layers::places::ConnectionBounds;
     use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tonic::Code;
     use tonic::transport::server::TcpConnectInfo;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -6,17 +6,14 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::held::Keep;
 use super::{Answer, refuse};
 use crate::server::fault::Fault;
 use crate::server::methods::{Watched, is_health, watched};
-
-/// When to come back: most calls are far shorter.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. A
 /// call keeps its place until its response body ends or is dropped, or its client has not read for
@@ -88,10 +85,9 @@ impl CallLimitLayer {
         if let Some(place) = places.place() {
             return Ok(Some(place));
         }
-        let limit = places.limit.to_string();
+        let limit = places.limit;
         let message = format!("{limit} {what}, the most this server takes at once ({name})");
-        let fault = Fault::new(Code::ResourceExhausted, reason, message);
-        Err(fault.with("limit", name).with("allowed", limit).retry_after(RETRY_AFTER).into())
+        Err(Fault::full(reason, message, name, limit).into())
     }
 }
 
@@ -136,6 +132,7 @@ mod tests {
     use crate::server::layers::testing::{HEALTH, call, endless, status_of};
     use std::future::poll_fn;
     use std::pin::Pin;
+    use tonic::Code;
     use tonic_types::StatusExt;
     use tower::service_fn;
 

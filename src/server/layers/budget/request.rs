@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
 use super::{CallBytes, FREE_BYTES};
 use crate::server::convert::size;
@@ -100,8 +100,8 @@ impl http_body::Body for Counted {
         if let Some((over, time)) = &mut this.time
             && over.as_mut().poll(context).is_ready()
         {
-            let status = too_slow(*time);
-            return this.end(status);
+            let late = Fault::late("the request did not come whole", *time);
+            return this.end(late.into());
         }
         // One message may always be there whole, and what follows it be seen.
         let most = this.max_message + HEAD as u64;
@@ -125,13 +125,6 @@ impl http_body::Body for Counted {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-fn too_slow(time: Duration) -> Status {
-    let milliseconds = time.as_millis().to_string();
-    let message = format!("the request did not come whole within the {milliseconds} ms allowed");
-    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
-    fault.with("allowed_ms", milliseconds).into()
 }
 
 /// Where one message ends and the next begins.
@@ -187,6 +180,7 @@ mod tests {
     use std::future::poll_fn;
 
     use http_body::Body as _;
+    use tonic::Code;
     use tonic_types::StatusExt;
 
     use super::*;
