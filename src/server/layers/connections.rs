@@ -8,17 +8,15 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
-use http::{Request, Response};
+use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
 
+use super::admit::Admit;
 use super::connection::Connection;
-use super::held::Keep;
 use super::places::{Busy, Places, QUESTIONS};
-use super::{Answer, refuse};
 use crate::server::ServerError;
 use crate::server::fault::Fault;
 use crate::server::methods::{is_health, watched};
@@ -133,64 +131,14 @@ impl Gate {
 /// more with the reason `TOO_MANY_REQUESTS`. It belongs inside the layer that asks for keys: calls
 /// that are refused there must not keep a connection at work.
 #[derive(Debug, Clone)]
-pub struct ConnectionLayer {
+pub struct ConnectionLimit {
     places: Places,
-    idle: Duration,
 }
 
-impl ConnectionLayer {
-    /// Counts calls on the connections of `places`; a client may leave an answer unread for
-    /// `idle`.
-    pub fn new(places: Places, idle: Duration) -> Self {
-        Self { places, idle }
-    }
-}
-
-impl<S> Layer<S> for ConnectionLayer {
-    type Service = OnConnection<S>;
-
-    fn layer(&self, inner: S) -> OnConnection<S> {
-        OnConnection { inner, layer: self.clone() }
-    }
-}
-
-/// The service of [`ConnectionLayer`].
-#[derive(Debug, Clone)]
-pub struct OnConnection<S> {
-    inner: S,
-    layer: ConnectionLayer,
-}
-
-impl<S> Service<Request<Body>> for OnConnection<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Answer<Keep<S::Future>, S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let peer = peer(request.extensions());
-        match peer.map_or(Ok(None), |peer| self.layer.begin(request.uri().path(), peer)) {
-            Err(status) => refuse(status),
-            Ok(busy) => Keep::answer(self.inner.call(request), busy, self.layer.idle),
-        }
-    }
-}
-
-impl ConnectionLayer {
-    fn begin(&self, path: &str, peer: SocketAddr) -> Result<Option<Busy>, Status> {
-        // Whoever only asks for health is not at work: its connection may have to make room.
-        match is_health(path) {
-            false => self.places.begin(peer).map_err(|_| self.full()),
-            // A watch has a place of its own.
-            true if watched(path).is_some() => Ok(None),
-            true => self.places.ask(peer).map_err(|_| too_many_questions()),
-        }
+impl ConnectionLimit {
+    /// Counts calls on the connections of `places`.
+    pub fn new(places: Places) -> Self {
+        Self { places }
     }
 
     fn full(&self) -> Status {
@@ -203,6 +151,22 @@ impl ConnectionLayer {
     }
 }
 
+impl Admit for ConnectionLimit {
+    type Held = Option<Busy>;
+
+    fn admit(&self, request: &mut Request<Body>) -> Result<Option<Busy>, Status> {
+        let Some(peer) = peer(request.extensions()) else { return Ok(None) };
+        let path = request.uri().path();
+        // Whoever only asks for health is not at work: its connection may have to make room.
+        match is_health(path) {
+            false => self.places.begin(peer).map_err(|_| self.full()),
+            // A watch has a place of its own.
+            true if watched(path).is_some() => Ok(None),
+            true => self.places.ask(peer).map_err(|_| too_many_questions()),
+        }
+    }
+}
+
 fn too_many_questions() -> Status {
     let message = format!("{QUESTIONS} questions to health are under way on this connection");
     Fault::full("TOO_MANY_REQUESTS", message, "questions to health", QUESTIONS).into()
@@ -211,11 +175,13 @@ fn too_many_questions() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::layers::AdmitLayer;
     use crate::server::layers::places::ConnectionBounds;
     use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tonic::Code;
     use tonic::transport::server::TcpConnectInfo;
+    use tower::Layer;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -297,7 +263,8 @@ mod tests {
         let places = Places::new(bounds);
         let peer = SocketAddr::from(([192, 0, 2, 1], 7));
         let _place = places.admit(peer).expect("kept for probes");
-        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let limit = ConnectionLimit::new(places);
+        let service = AdmitLayer::new(limit, Duration::from_secs(60)).layer(endless());
         let from = |path: &str| {
             let mut request = request(path);
             let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };
@@ -323,7 +290,8 @@ mod tests {
         let places = Places::new(bounds);
         let peer = SocketAddr::from(([192, 0, 2, 1], 7));
         let _place = places.admit(peer).expect("room");
-        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let limit = ConnectionLimit::new(places);
+        let service = AdmitLayer::new(limit, Duration::from_secs(60)).layer(endless());
         let ask = |path: &str| {
             let mut request = request(path);
             let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };
