@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::store::JobStore;
-use super::{JobProgress, JobRecord, ManagerError, ManagerOptions};
+use super::{DataPart, JobProgress, JobRecord, ManagerError, ManagerOptions};
 use crate::base::durable;
 use crate::base::lock::{FolderLock, LockFile};
 use crate::run::Resources;
@@ -44,7 +44,7 @@ impl Inner {
     }
 
     pub fn run_folder(&self, run_id: &str) -> PathBuf {
-        self.data.join("runs").join(run_id)
+        runs_folder(&self.data).join(run_id)
     }
 
     /// Tells watchers of a job's new state, the last time if it has ended. Returns its stop.
@@ -81,17 +81,36 @@ impl Inner {
         record
     }
 
+    /// Forgets a job that has ended, and its run where no other job has it.
+    pub fn remove(&self, id: &str) -> Result<(), ManagerError> {
+        let mut away = None;
+        lock(&self.store).delete(id, |run_id| {
+            away = self.move_away(run_id, id)?;
+            Ok(())
+        })?;
+        // A job that never came to run has no folder. What is left of one goes at the next start.
+        if let Err(error) = away.map_or(Ok(()), fs_err::remove_dir_all) {
+            tracing::warn!("a deleted run is not gone yet: {error}");
+        }
+        Ok(())
+    }
+
     /// Takes a run's folder out of the way in one step.
-    pub fn move_away(&self, run_id: &str, job: &str) -> Result<Option<PathBuf>, ManagerError> {
+    fn move_away(&self, run_id: &str, job: &str) -> Result<Option<PathBuf>, ManagerError> {
         let folder = self.run_folder(run_id);
         if !folder.exists() {
             return Ok(None);
         }
-        let away = self.data.join("runs").join(format!("{DELETED}{job}"));
+        let away = runs_folder(&self.data).join(format!("{DELETED}{job}"));
         let moved = durable::put(&folder, &away);
         moved.map_err(|source| ManagerError::Io { path: folder, source })?;
         Ok(Some(away))
     }
+}
+
+/// Where the runs of a data folder are.
+pub(super) fn runs_folder(data: &Path) -> PathBuf {
+    data.join(DataPart::Runs.name())
 }
 
 /// Begins the names of folders that are being deleted; no run id begins so.
@@ -99,7 +118,7 @@ const DELETED: &str = ".deleted-";
 
 /// Removes what an interrupted deletion left.
 pub(super) fn sweep(data: &Path) -> std::io::Result<()> {
-    for entry in fs_err::read_dir(data.join("runs"))? {
+    for entry in fs_err::read_dir(runs_folder(data))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(DELETED) {
             fs_err::remove_dir_all(entry.path())?;

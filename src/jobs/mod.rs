@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::inner::{Inner, LOCK, blocking, lock, sweep};
+use self::inner::{Inner, LOCK, blocking, lock, runs_folder, sweep};
 use self::store::JobStore;
 use crate::base::lock::FolderLock;
 use crate::run::Resources;
@@ -92,7 +92,7 @@ impl JobManager {
         options: ManagerOptions,
     ) -> Result<Self, ManagerError> {
         let io = |source| ManagerError::Io { path: data.to_owned(), source };
-        fs_err::create_dir_all(data.join("runs")).map_err(io)?;
+        fs_err::create_dir_all(runs_folder(data)).map_err(io)?;
         let data = fs_err::canonicalize(data).map_err(io)?;
         let lock = FolderLock::take(&data, &LOCK)?;
         sweep(&data).map_err(io)?;
@@ -115,20 +115,12 @@ impl JobManager {
         Ok(Self { inner, _open: open })
     }
 
-    /// Queues a job. It is on disk when this returns.
+    /// Queues a job, counted for its owner. It is on disk when this returns.
     ///
     /// # Errors
     /// `InvalidRunId`, `InvalidRequestId`, `RequestIdReused`, `Busy` (an active job has the run),
-    /// `RunKind`, `QueueFull`, `Stopping`, or the store's.
-    pub async fn submit(&self, spec: JobSpec) -> Result<JobRecord, ManagerError> {
-        self.submit_for(spec, None).await
-    }
-
-    /// As [`JobManager::submit`], counted for its owner.
-    ///
-    /// # Errors
-    /// As [`JobManager::submit`], and `OwnerQueueFull`.
-    pub async fn submit_for(
+    /// `RunKind`, `QueueFull`, `OwnerQueueFull`, `Stopping`, or the store's.
+    pub async fn submit(
         &self,
         spec: JobSpec,
         owner: Option<JobOwner>,
@@ -142,19 +134,12 @@ impl JobManager {
         self.queue(move |store| store.submit(&spec, owner.as_ref(), limit)).await
     }
 
-    /// Queues a failed or cancelled job again; it goes on where it stood.
+    /// Queues a failed or cancelled job again, counted for its new owner; it goes on where it
+    /// stood.
     ///
     /// # Errors
-    /// `NoJob`, `WrongState`, `Busy`, `QueueFull`, `Stopping`, or the store's.
-    pub async fn resume(&self, id: &str) -> Result<JobRecord, ManagerError> {
-        self.resume_for(id, None).await
-    }
-
-    /// As [`JobManager::resume`], counted for its new owner.
-    ///
-    /// # Errors
-    /// As [`JobManager::resume`], and `OwnerQueueFull`.
-    pub async fn resume_for(
+    /// `NoJob`, `WrongState`, `Busy`, `QueueFull`, `OwnerQueueFull`, `Stopping`, or the store's.
+    pub async fn resume(
         &self,
         id: &str,
         owner: Option<JobOwner>,
@@ -251,27 +236,14 @@ impl JobManager {
     /// # Errors
     /// `NoJob`, `WrongState`, the store's, or the run's folder cannot be moved away.
     pub async fn delete(&self, id: &str) -> Result<(), ManagerError> {
-        let id = id.to_owned();
-        let delete = move |inner: &Inner, store: &JobStore| {
-            let mut away = None;
-            store.delete(&id, |run_id| {
-                away = inner.move_away(run_id, &id)?;
-                Ok(())
-            })?;
-            Ok(away)
+        let (inner, id) = (self.inner.clone(), id.to_owned());
+        // All of it in the thread, which goes on when the caller leaves.
+        let delete = move || {
+            inner.remove(&id)?;
+            retention::sweep_inputs(&inner);
+            Ok(())
         };
-        let away = self.inner.clone().stored(delete).await?;
-        let inner = self.inner.clone();
-        blocking(move || {
-            // A job that never came to run has no folder. What is left of one goes at the next start.
-            if let Err(error) = away.map_or(Ok(()), fs_err::remove_dir_all) {
-                tracing::warn!("a deleted run is not gone yet: {error}");
-            }
-            if let Err(error) = retention::sweep_inputs(&inner) {
-                tracing::warn!("a library or seeds that no job needs are not gone yet: {error}");
-            }
-        })
-        .await
+        blocking(delete).await?
     }
 
     /// Stops the jobs that run, which lets what is in flight finish, and waits for them until

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::inner::runs_folder;
 use super::{Inner, JobKind, JobManager, JobRecord, JobState, ManagerError, blocking, lock};
 
 /// A part of the data folder.
@@ -80,16 +81,19 @@ impl JobManager {
         let inner = self.inner.clone();
         let now = SystemTime::now();
         let chosen = blocking(move || {
-            let mut left = match rules.max_bytes {
-                Some(_) => bytes_below(&inner.data.join("runs")),
-                None => 0,
-            };
+            // How much is to go for the bound on bytes.
+            let mut over = rules
+                .max_bytes
+                .map_or(0, |most| bytes_below(&runs_folder(&inner.data)).saturating_sub(most));
             let mut chosen = Vec::new();
             for run in runs {
                 let age = now.duration_since(run.ended).unwrap_or_default();
                 let old = rules.keep.is_some_and(|keep| age > keep);
-                if old || rules.max_bytes.is_some_and(|most| left > most) {
-                    left = left.saturating_sub(bytes_below(&inner.run_folder(&run.run_id)));
+                let too_much = over > 0;
+                if too_much {
+                    over = over.saturating_sub(bytes_below(&inner.run_folder(&run.run_id)));
+                }
+                if old || too_much {
                     chosen.push(run);
                 }
             }
@@ -97,10 +101,24 @@ impl JobManager {
         })
         .await?;
         let mut removed = Vec::new();
-        for DoneRun { run_id, jobs, .. } in chosen {
+        let outcome = self.remove_runs(chosen, &mut removed).await;
+        if !removed.is_empty() {
+            let inner = self.inner.clone();
+            blocking(move || sweep_inputs(&inner)).await?;
+        }
+        outcome.map(|()| removed)
+    }
+
+    async fn remove_runs(
+        &self,
+        runs: Vec<DoneRun>,
+        removed: &mut Vec<String>,
+    ) -> Result<(), ManagerError> {
+        for DoneRun { run_id, jobs, .. } in runs {
             tracing::info!(run = run_id, "a run that is done is removed by the rules of retention");
             for job in jobs {
-                match self.delete(&job).await {
+                let (inner, id) = (self.inner.clone(), job.clone());
+                match blocking(move || inner.remove(&id)).await? {
                     Ok(()) => removed.push(job),
                     // Somebody was quicker, or goes on with it.
                     Err(ManagerError::NoJob { .. } | ManagerError::WrongState { .. }) => {}
@@ -108,7 +126,7 @@ impl JobManager {
                 }
             }
         }
-        Ok(removed)
+        Ok(())
     }
 }
 
@@ -154,8 +172,15 @@ fn is_done(jobs: &[JobRecord]) -> bool {
     exported && jobs.iter().all(|job| job.state == JobState::Succeeded)
 }
 
-/// Removes the libraries and the seeds that no job was begun with.
-pub(super) fn sweep_inputs(inner: &Inner) -> Result<(), ManagerError> {
+/// Removes the libraries and the seeds that no job was begun with. What cannot be removed stays
+/// until the next time.
+pub(super) fn sweep_inputs(inner: &Inner) {
+    if let Err(error) = remove_inputs(inner) {
+        tracing::warn!("a library or seeds that no job needs are not gone yet: {error}");
+    }
+}
+
+fn remove_inputs(inner: &Inner) -> Result<(), ManagerError> {
     let folders = [DataPart::Libraries, DataPart::Seeds];
     for entry in folders.iter().flat_map(|part| entries(&inner.data.join(part.name()))) {
         let modified = entry.metadata().and_then(|file| file.modified());

@@ -1,8 +1,9 @@
 //! How much memory callers can make the server take, told at the start.
 
 use super::layers::{FREE_BYTES, QUESTIONS};
+use super::methods::Watched;
 use super::routes::HEALTH_BYTES;
-use crate::config::Config;
+use crate::config::{Config, ServeConfig};
 
 /// What HTTP/2 lets a client send on a connection before it is read, and what a connection takes
 /// besides.
@@ -34,8 +35,9 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
     let limits = &serve.limits;
     let queue = serve.queue.max_queue_bytes as u64;
     let bound = |what, count: u64, each: u64| Bound { what, bytes: count.saturating_mul(each) };
-    let connections = limits.max_connections.saturating_add(serve.connections.kept_for_probes);
-    let calls = limits.max_requests.saturating_add(limits.max_watches.saturating_mul(3));
+    let connections = connections(serve);
+    let watches = limits.max_watches.saturating_mul(Watched::COUNT as u64);
+    let calls = limits.max_requests.saturating_add(watches);
     let decoders = serve.queue.encoder_options(config.encoder.device).decode_threads as u64;
     vec![
         bound("messages", COPIES, limits.max_messages_bytes),
@@ -50,6 +52,11 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
         bound("files by path and address", 1, queue),
         bound("photos being decoded", decoders, config.image.limits.max_decoded_bytes),
     ]
+}
+
+/// Connections that may be open, those kept for probes among them.
+fn connections(serve: &ServeConfig) -> u64 {
+    serve.limits.max_connections.saturating_add(serve.connections.kept_for_probes)
 }
 
 /// Writes the bound and its parts to the log.
@@ -75,10 +82,7 @@ pub fn allow_open_files(config: &Config) {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         tracing::warn!("the limit of open files stays {current:?}: {error}");
     }
-    let serve = &config.serve;
-    let connections =
-        serve.limits.max_connections.saturating_add(serve.connections.kept_for_probes);
-    let needed = connections.saturating_add(OTHER_FILES);
+    let needed = connections(&config.serve).saturating_add(OTHER_FILES);
     if let Some(granted) = getrlimit(Resource::Nofile).current.filter(|one| *one < needed) {
         tracing::warn!(
             granted,

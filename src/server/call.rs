@@ -7,6 +7,7 @@ use tonic::{Code, Request};
 
 use super::auth::{Scope, out_of_scope};
 use super::callers::Account;
+use super::convert::size;
 use super::fault::Fault;
 use super::layers::{CallBytes, Deadline};
 use crate::config::QuotaConfig;
@@ -102,7 +103,7 @@ impl Call {
     /// Whose jobs the call's are, and how many of them may wait.
     pub fn owner(&self) -> Option<JobOwner> {
         let account = self.account.as_ref()?;
-        let max_queued = usize::try_from(account.quotas.queued_jobs).unwrap_or(usize::MAX);
+        let max_queued = size(account.quotas.queued_jobs);
         Some(JobOwner { name: account.caller.owner()?, max_queued })
     }
 

@@ -63,6 +63,11 @@ pub fn count(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// A setting as this machine counts; one that is larger sets no bound.
+pub fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
 /// What an image was found to be.
 pub fn image_info(info: &ImageInfo) -> pb::ImageInfo {
     pb::ImageInfo {

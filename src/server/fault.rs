@@ -197,6 +197,9 @@ impl From<&JobFailure> for Fault {
 /// How soon a failed call to the language model is worth repeating.
 const LLM_RETRY: Duration = Duration::from_secs(5);
 
+/// How soon a place is likely where calls and messages wait for one: most are far shorter.
+const PLACE_RETRY: Duration = Duration::from_secs(1);
+
 /// How soon a place in the queue of jobs is likely.
 const JOBS_RETRY: Duration = Duration::from_secs(30);
 
@@ -283,6 +286,27 @@ impl Fault {
     pub fn shutting_down() -> Self {
         let message = "the server is shutting down; try another one, or again in a moment";
         Self::new(Code::Unavailable, "SHUTTING_DOWN", message).retry_after(Duration::from_secs(1))
+    }
+
+    /// As much of something is under way as may be; in a second there may be room again.
+    pub fn full(
+        reason: &str,
+        message: String,
+        limit: &'static str,
+        allowed: impl std::fmt::Display,
+    ) -> Self {
+        Self::new(Code::ResourceExhausted, reason, message)
+            .with("limit", limit)
+            .with("allowed", allowed.to_string())
+            .retry_after(PLACE_RETRY)
+    }
+
+    /// What was to be did not come in time.
+    pub fn late(what: &str, allowed: Duration) -> Self {
+        let milliseconds = allowed.as_millis().to_string();
+        let message = format!("{what} within the {milliseconds} ms allowed");
+        Self::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
+            .with("allowed_ms", milliseconds)
     }
 
     /// A client's stream said nothing for too long.

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Code;
 
+use super::convert::size;
 use super::fault::Fault;
 use crate::config::UrlsConfig;
 use addresses::is_public;
@@ -31,7 +32,7 @@ const STEP: u64 = 1 << 20;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A fetched file, and the memory reserved for it.
-pub type Fetched = (Bytes, Vec<OwnedSemaphorePermit>);
+pub type Fetched = (Bytes, OwnedSemaphorePermit);
 
 /// Finds the addresses of a name.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
@@ -70,7 +71,7 @@ impl Fetcher {
         allowed: fn(IpAddr) -> bool,
         lookup: Lookup,
     ) -> Result<Self, reqwest::Error> {
-        let hops = usize::try_from(config.max_redirects).unwrap_or(usize::MAX);
+        let hops = size(config.max_redirects);
         let follow = redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() > hops {
                 return attempt.error("too many redirects");
@@ -89,7 +90,7 @@ impl Fetcher {
             .no_proxy()
             .user_agent(concat!("pairwright/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let places = usize::try_from(config.max_in_flight).unwrap_or(usize::MAX);
+        let places = size(config.max_in_flight);
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         Ok(Self { client, max_bytes: config.max_bytes.min(max_file_bytes), time, places, allowed })
     }
@@ -113,7 +114,7 @@ impl Fetcher {
         self.within(told.unwrap_or(0))?;
         // Never for more than the largest file: there may be no memory for more.
         let mut reserved = told.unwrap_or(STEP.min(self.max_bytes));
-        let mut memory = vec![self.reserve(budget, reserved).await?];
+        let mut memory = self.reserve(budget, reserved).await?;
         let mut body = response.bytes_stream();
         let mut bytes = BytesMut::new();
         while let Some(piece) = body.next().await {
@@ -123,7 +124,7 @@ impl Fetcher {
             if length > reserved {
                 let more = (length - reserved).max(STEP).next_multiple_of(GRAIN);
                 let more = more.min(self.max_bytes - reserved);
-                memory.push(self.reserve(budget, more).await?);
+                memory.merge(self.reserve(budget, more).await?);
                 reserved += more;
             }
             bytes.extend_from_slice(&piece);

@@ -7,8 +7,9 @@ use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
+use super::convert::size;
 use super::fault::Fault;
-use super::fetch::{Fetched, Fetcher, GRAIN};
+use super::fetch::{Fetcher, GRAIN};
 use super::pb;
 use crate::sandbox::ImageRoots;
 
@@ -47,7 +48,7 @@ impl ImageLoader {
         max_file_bytes: u64,
         budget_bytes: u64,
     ) -> Self {
-        let grains = usize::try_from(budget_bytes / GRAIN).unwrap_or(usize::MAX);
+        let grains = size(budget_bytes / GRAIN);
         let budget = Arc::new(Semaphore::new(grains.min(Semaphore::MAX_PERMITS)));
         Self { roots, fetcher, max_file_bytes, budget, budget_bytes }
     }
@@ -75,11 +76,11 @@ impl ImageLoader {
             async move { self.one(image, &field).await }
         });
         let loaded: Vec<_> = futures::stream::iter(loading).buffered(SIDE_BY_SIDE).collect().await;
-        let take = |(bytes, more): Fetched| {
+        let mut take = |(bytes, more)| {
             memory.extend(more);
             bytes
         };
-        let images = loaded.into_iter().scan(take, |take, one| Some(one.map(&mut *take))).collect();
+        let images = loaded.into_iter().map(|one| one.map(&mut take)).collect();
         Ok(Loaded { images, _memory: memory })
     }
 
@@ -119,12 +120,17 @@ impl ImageLoader {
         permit.map(Some).map_err(|_| Fault::shutting_down())
     }
 
-    async fn one(&self, image: pb::Image, field: &str) -> Result<Fetched, Fault> {
+    /// An image, and the memory reserved for it alone.
+    async fn one(
+        &self,
+        image: pb::Image,
+        field: &str,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Fault> {
         match image.source {
             None => Err(Fault::required(field)),
-            Some(pb::image::Source::Content(bytes)) => Ok((bytes, Vec::new())),
+            Some(pb::image::Source::Content(bytes)) => Ok((bytes, None)),
             Some(pb::image::Source::Path(path)) => {
-                self.read(path, field).await.map(|bytes| (bytes, Vec::new()))
+                self.read(path, field).await.map(|bytes| (bytes, None))
             }
             Some(pb::image::Source::Uri(uri)) => match &self.fetcher {
                 None => Err(Fault::new(
@@ -134,7 +140,9 @@ impl ImageLoader {
                 )
                 .at(field)),
                 Some(fetcher) => {
-                    fetcher.fetch(&uri, &self.budget).await.map_err(|fault| fault.at(field))
+                    let fetched = fetcher.fetch(&uri, &self.budget).await;
+                    let (bytes, memory) = fetched.map_err(|fault| fault.at(field))?;
+                    Ok((bytes, Some(memory)))
                 }
             },
         }

@@ -29,7 +29,7 @@ pub async fn submit(
 ) -> Result<pb::Job, Fault> {
     validate::echo_id("request_id", request_id)?;
     let spec = app.blocking(spec).await?;
-    let queued = app.jobs.submit_for(spec, call.owner()).await;
+    let queued = app.jobs.submit(spec, call.owner()).await;
     let record = queued.map_err(|error| call.job_refused(error))?;
     Ok(job(app, &record))
 }

@@ -1,5 +1,6 @@
 //! The limits that handlers check, from the configuration.
 
+use super::convert::size;
 use crate::config::ServeLimits;
 
 /// Limits of requests; `ServerInfo.limits` publishes them.
@@ -20,8 +21,6 @@ pub struct Limits {
 
 impl From<&ServeLimits> for Limits {
     fn from(limits: &ServeLimits) -> Self {
-        // The configuration's ranges fit any machine's `usize`; a larger one would mean no bound.
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
             max_message_bytes: size(limits.max_message_bytes),
             max_items: size(limits.max_items),

@@ -16,6 +16,9 @@ pub const OTHER: &str = "other";
 /// The path prefix of the health service, which must answer whatever else is refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
+/// The path prefix of reflection, whatever its version.
+const REFLECTION: &str = "/grpc.reflection.";
+
 impl Methods {
     /// Every known method.
     pub fn all(&self) -> impl Iterator<Item = &'static str> {
@@ -54,14 +57,14 @@ pub fn watched(path: &str) -> Option<Watched> {
     match path {
         "/pairwright.v1.JobService/WatchJob" => Some(Watched::Jobs),
         "/grpc.health.v1.Health/Watch" => Some(Watched::Health),
-        _ if path.starts_with("/grpc.reflection.") => Some(Watched::Reflection),
+        _ if path.starts_with(REFLECTION) => Some(Watched::Reflection),
         _ => None,
     }
 }
 
 /// Whether `path` is answered while the server still loads: health and reflection.
 pub fn is_early(path: &str) -> bool {
-    is_health(path) || path.starts_with("/grpc.reflection.")
+    is_health(path) || path.starts_with(REFLECTION)
 }
 
 /// Every method of the server.

@@ -17,10 +17,11 @@ use tower::util::BoxCloneService;
 
 use super::app::App;
 use super::auth::{AuthLayer, KeyRing};
-use super::callers::{Accounts, QuotaLayer, TrustedProxies};
+use super::callers::{Accounts, Quotas, TrustedProxies};
 use super::layers::{
-    BudgetLayer, CallLimitLayer, ConnectionBounds, ConnectionLayer, DeadlineLayer, DrainLayer,
-    ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer, bind,
+    AdmitLayer, BudgetLayer, CallLimit, ConnectionBounds, ConnectionLimit, DeadlineLayer,
+    DrainLayer, ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer,
+    bind,
 };
 use super::methods::METHODS;
 use super::observe::{BuildInfo, Exporter, Metrics, ObserveLayer, sample_memory};
@@ -132,9 +133,13 @@ async fn open<H: Health>(
     let places = Places::new(ConnectionBounds::from(&config.serve));
     let incoming = Incoming::new(listener, places.clone(), tls, metrics.clone());
     let switch = Switch::default();
+    let idle = limits.stream_idle();
+    let connections = ConnectionLimit::new(places);
     let accounts = Accounts::new(&config.serve.callers, metrics.clone());
     let proxies = TrustedProxies::new(&config.serve.callers.trusted_proxies);
-    let (calls, idle) = (Limits::from(limits), limits.stream_idle());
+    let quotas = Quotas::new(accounts, proxies, METHODS, idle);
+    let Limits { max_requests, max_watches, .. } = Limits::from(limits);
+    let calls = CallLimit::new(max_requests, max_watches);
     let budget = MessageBudget::new(limits.max_messages_bytes);
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
@@ -146,10 +151,7 @@ async fn open<H: Health>(
         .layer(erased())
         .layer(AuthLayer::new(ring))
         // Inside the keys: who has none is not at work, however often it calls.
-        .layer(ConnectionLayer::new(places, idle))
-        .layer(erased())
-        .layer(QuotaLayer::new(accounts, proxies, METHODS, idle))
-        .layer(CallLimitLayer::new(calls.max_requests, calls.max_watches, idle))
+        .layer(AdmitLayer::new((connections, (quotas, calls)), idle))
         .layer(erased())
         .layer(SilenceLayer::new(idle))
         .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::app::App;
+use super::convert::size;
 use super::fetch::Fetcher;
 use super::images::ImageLoader;
 use super::layers::Shutdown;
@@ -169,7 +170,6 @@ fn open_jobs(
         library: Some(Arc::clone(library)),
         throttle: Some(Arc::new(CallersFirst(queue.bulk_throttle()))),
     };
-    let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let options = ManagerOptions {
         max_running: size(config.serve.jobs.max_running),
         max_queued: size(config.serve.jobs.max_queued),
@@ -189,7 +189,7 @@ impl Throttle for CallersFirst {
 }
 
 async fn warm_up(app: &App) -> Result<(), Error> {
-    let batch = usize::try_from(app.config.serve.warmup.batch).unwrap_or(usize::MAX);
+    let batch = size(app.config.serve.warmup.batch);
     let warm = app.queue.warm_up(batch).await?;
     tracing::info!(batch, vision = warm.vision_seconds, text = warm.text_seconds, "warmed up");
     Ok(())

@@ -26,8 +26,8 @@ fn listed() -> String {
 #[test]
 fn every_reason_is_listed_in_the_contract() {
     // What the door says by itself, and what it says of instructions and vectors that are refused.
-    let by_itself =
-        Regex::new(r#"Fault::new\(\s*(?:tonic::)?Code::\w+,\s*"([A-Z_]+)""#).expect("sound");
+    let by_itself = Regex::new(r#"Fault::(?:new\(\s*(?:tonic::)?Code::\w+,|full\()\s*"([A-Z_]+)""#)
+        .expect("sound");
     let of_engine =
         Regex::new(r#""((?:instruction|bad_instruction|vector)_[a-z_]+)""#).expect("sound");
     let door = sources("src/server");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
 
 use super::admission::Reservation;
 use super::error::{ItemError, ProbeError};
@@ -84,8 +84,7 @@ pub(super) struct Ticket {
     /// Goes before all others: a health probe.
     pub urgent: bool,
     over: AtomicBool,
-    shed: AtomicBool,
-    told: Notify,
+    shed: CancellationToken,
 }
 
 impl Ticket {
@@ -98,8 +97,7 @@ impl Ticket {
             origin,
             urgent,
             over: AtomicBool::new(false),
-            shed: AtomicBool::new(false),
-            told: Notify::new(),
+            shed: CancellationToken::new(),
         }
     }
 
@@ -115,18 +113,17 @@ impl Ticket {
 
     /// Its places are wanted by callers who hold less.
     pub(super) fn shed(&self) {
-        self.shed.store(true, Ordering::Release);
+        self.shed.cancel();
         self.end();
-        self.told.notify_one();
     }
 
     /// Waits until its places are taken for others.
     pub(super) async fn until_shed(&self) {
-        self.told.notified().await;
+        self.shed.cancelled().await;
     }
 
     pub(super) fn is_shed(&self) -> bool {
-        self.shed.load(Ordering::Acquire)
+        self.shed.is_cancelled()
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -171,15 +171,7 @@ impl<T: Tower> State<T> {
 
     /// Drops what is left of a call that is over; returns how many items.
     pub(super) fn drop_call(&mut self, call: &Ticket) -> usize {
-        let (lane, path) = (call.lane, call.path());
-        let urgent = if call.urgent {
-            let same = |ticket: &Ticket| ticket.id == call.id;
-            self.raw[lane].drop_where(|item| same(&item.ticket))
-                + self.ready[lane].drop_where(|item| same(&item.ticket))
-        } else {
-            0
-        };
-        urgent + self.raw[lane].remove(&path) + self.ready[lane].remove(&path)
+        remove(&mut self.raw[call.lane], call) + remove(&mut self.ready[call.lane], call)
     }
 
     /// Drops what waits of a connection's newest call and tells the call; returns how many items.
@@ -206,6 +198,13 @@ fn push<B, F>(queue: &mut FairQueue<Item<B, F>>, cost: usize, item: Item<B, F>) 
     match item.ticket.urgent {
         true => queue.push_urgent(cost, item),
         false => queue.push(item.ticket.path(), cost, item),
+    }
+}
+
+fn remove<B, F>(queue: &mut FairQueue<Item<B, F>>, call: &Ticket) -> usize {
+    match call.urgent {
+        true => queue.drop_where(|item| item.ticket.id == call.id),
+        false => queue.remove(&call.path()),
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tonic::Code;
-
 use super::bucket::Bucket;
 use super::identity::Caller;
 use crate::config::{CallersConfig, QuotaConfig};
@@ -128,9 +126,7 @@ impl Account {
     /// Counts bytes that have come; returns how long the caller should be kept from sending more.
     pub fn bytes(&self, count: usize) -> Duration {
         let Some(bytes) = &self.bytes else { return Duration::ZERO };
-        let now = Instant::now();
-        bytes.owe(count as u64, now);
-        bytes.owed(now)
+        bytes.owe(count as u64, Instant::now())
     }
 
     /// Counts a stream as open until the guard is dropped.
@@ -170,8 +166,7 @@ impl Account {
             quota.field(),
             wait.as_millis().max(1)
         );
-        let fault = Fault::new(Code::ResourceExhausted, "QUOTA_EXCEEDED", message);
-        fault.with("limit", quota.field()).with("allowed", allowed.to_string()).retry_after(wait)
+        Fault::full("QUOTA_EXCEEDED", message, quota.field(), allowed).retry_after(wait)
     }
 }
 

@@ -41,17 +41,17 @@ impl Bucket {
         Err(Duration::from_secs_f64((needed - state.level) / self.rate))
     }
 
-    /// Takes `count` whatever is left: what has come already can only be owed.
-    pub fn owe(&self, count: u64, now: Instant) {
+    /// How long until nothing is owed any more.
+    pub fn owed(&self, now: Instant) -> Duration {
+        self.owe(0, now)
+    }
+
+    /// Takes `count` whatever is left: what has come already can only be owed. Tells how long until
+    /// nothing is owed any more.
+    pub fn owe(&self, count: u64, now: Instant) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refill(self.rate, now);
         state.level -= count as f64;
-    }
-
-    /// How long until nothing is owed any more.
-    pub fn owed(&self, now: Instant) -> Duration {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.refill(self.rate, now);
         Duration::from_secs_f64((-state.level).max(0.0) / self.rate)
     }
 

@@ -1,7 +1,7 @@
 //! Who a call is from: its key, or without keys its address.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue};
@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::Network;
 use crate::encoder::queue::Origin;
+use crate::server::layers::network;
 
 /// Who proxies tell a call is from.
 const FORWARDED: &str = "x-forwarded-for";
@@ -27,10 +28,7 @@ pub enum Caller {
 impl Caller {
     /// The address that calls without a key are counted for.
     pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        })
+        Self::Address(network(address))
     }
 
     /// As job records keep it.

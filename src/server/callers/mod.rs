@@ -4,8 +4,8 @@
 mod account;
 mod bucket;
 mod identity;
-mod layer;
+mod quotas;
 
 pub use account::{Account, Accounts};
 pub use identity::{Caller, TrustedProxies};
-pub use layer::QuotaLayer;
+pub use quotas::Quotas;

@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 pub use ledger::{CallBytes, MessageBudget};
@@ -25,7 +25,7 @@ pub use ledger::{CallBytes, MessageBudget};
 use crate::encoder::queue::Origin;
 use crate::server::Methods;
 use crate::server::fault::Fault;
-use crate::server::methods::{is_early, is_health, watched};
+use crate::server::methods::{is_health, watched};
 use reply::Reply;
 use request::{Counted, Done};
 
@@ -42,9 +42,6 @@ const QUESTION_TIME: Duration = Duration::from_secs(10);
 
 /// How long a message may be on its way when there is no room for another.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// When to come back: messages are short-lived.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Charges a [`MessageBudget`] for every call; one that finds no room is answered
 /// RESOURCE_EXHAUSTED, reason `MESSAGES_FULL`.
@@ -96,7 +93,7 @@ where
         let done = match streaming {
             false => Done::WithAnswer,
             // Nothing of the question is needed while the answer lasts, which may be days.
-            true if is_early(path) || watched(path).is_some() => Done::AtOnce,
+            true if watched(path).is_some() => Done::AtOnce,
             true => Done::Told,
         };
         let time = is_health(path).then_some(QUESTION_TIME);
@@ -157,9 +154,7 @@ impl From<Full> for Status {
         };
         let message =
             format!("the messages under way{whose} would be more than {limit} bytes, {most}");
-        let fault = Fault::new(Code::ResourceExhausted, "MESSAGES_FULL", message);
-        let fault = fault.with("limit", "max_messages_bytes").with("allowed", limit.to_string());
-        fault.retry_after(RETRY_AFTER).into()
+        Fault::full("MESSAGES_FULL", message, "max_messages_bytes", limit).into()
     }
 }
 
@@ -173,6 +168,7 @@ mod tests {
     use futures::future::BoxFuture;
     use http_body::Body as _;
     use http_body_util::{BodyExt, StreamBody};
+    use tonic::Code;
     use tonic_types::StatusExt;
     use tower::service_fn;
 

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -29,10 +30,8 @@ pub struct Connection {
     _place: Place,
 }
 
-enum Transport {
-    Plain(TcpStream),
-    Encrypted(Box<TlsStream<TcpStream>>),
-}
+/// Plain or encrypted.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Connection {
     /// Shakes hands and waits for the client's first words. There is no bound on the time it
@@ -51,10 +50,10 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let info = stream.connect_info();
         let mut transport = match tls {
-            None => Transport::Plain(stream),
+            None => Either::Left(stream),
             Some(tls) => {
                 let accepted = TlsAcceptor::from(tls.current()).accept(stream).await?;
-                Transport::Encrypted(Box::new(accepted))
+                Either::Right(Box::new(accepted))
             }
         };
         let mut said = [0; PREFACE.len()];
@@ -73,6 +72,17 @@ impl Connection {
 
     fn is_ended(&mut self, context: &mut Context<'_>) -> bool {
         self.ended.as_mut().poll(context).is_ready()
+    }
+
+    /// What to write to.
+    ///
+    /// # Errors
+    /// The place is another connection's now.
+    fn while_open(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut Transport>> {
+        if self.is_ended(context) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(Pin::new(&mut self.transport))
     }
 }
 
@@ -111,17 +121,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_ended(context) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.transport).poll_write(context, bytes)
+        self.while_open(context)?.poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_ended(context) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.transport).poll_flush(context)
+        self.while_open(context)?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -133,63 +137,10 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.is_ended(context) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.transport).poll_write_vectored(context, buffers)
+        self.while_open(context)?.poll_write_vectored(context, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.transport.is_write_vectored()
-    }
-}
-
-/// The same call on whichever stream it is.
-macro_rules! either {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self {
-            Transport::Plain($stream) => $call,
-            Transport::Encrypted($stream) => $call,
-        }
-    };
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_read(context, buffer))
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_write(context, bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(context))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(context, buffers))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        either!(self, stream => stream.is_write_vectored())
     }
 }

@@ -8,30 +8,24 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
-use http::{Request, Response};
+use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::server::TcpConnectInfo;
-use tonic::{Code, Status};
-use tower::{Layer, Service};
 
+use super::admit::Admit;
 use super::connection::Connection;
-use super::held::Keep;
 use super::places::{Busy, Places, QUESTIONS};
-use super::{Answer, refuse};
 use crate::server::ServerError;
 use crate::server::fault::Fault;
 use crate::server::methods::{is_health, watched};
-use crate::server::observe::Metrics;
+use crate::server::observe::{Metrics, peer};
 use crate::server::tls::LiveTls;
 
 /// The wait after the system refused to hand over a connection, such as for want of file handles:
 /// asking again at once would only burn a core.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// When to come back to a server whose connections are all at work.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Binds the gRPC port.
 ///
@@ -137,58 +131,32 @@ impl Gate {
 /// more with the reason `TOO_MANY_REQUESTS`. It belongs inside the layer that asks for keys: calls
 /// that are refused there must not keep a connection at work.
 #[derive(Debug, Clone)]
-pub struct ConnectionLayer {
+pub struct ConnectionLimit {
     places: Places,
-    idle: Duration,
 }
 
-impl ConnectionLayer {
-    /// Counts calls on the connections of `places`; a client may leave an answer unread for
-    /// `idle`.
-    pub fn new(places: Places, idle: Duration) -> Self {
-        Self { places, idle }
+impl ConnectionLimit {
+    /// Counts calls on the connections of `places`.
+    pub fn new(places: Places) -> Self {
+        Self { places }
+    }
+
+    fn full(&self) -> Status {
+        let limit = self.places.bounds().total;
+        let message = format!(
+            "the connections of this server, or of your address, are all at work ({limit} at \
+             most); this one may ask for health only"
+        );
+        Fault::full("TOO_MANY_CONNECTIONS", message, "max_connections", limit).into()
     }
 }
 
-impl<S> Layer<S> for ConnectionLayer {
-    type Service = OnConnection<S>;
+impl Admit for ConnectionLimit {
+    type Held = Option<Busy>;
 
-    fn layer(&self, inner: S) -> OnConnection<S> {
-        OnConnection { inner, layer: self.clone() }
-    }
-}
-
-/// The service of [`ConnectionLayer`].
-#[derive(Debug, Clone)]
-pub struct OnConnection<S> {
-    inner: S,
-    layer: ConnectionLayer,
-}
-
-impl<S> Service<Request<Body>> for OnConnection<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Answer<Keep<S::Future>, S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let info = request.extensions().get::<TcpConnectInfo>();
-        let peer = info.and_then(TcpConnectInfo::remote_addr);
-        match peer.map_or(Ok(None), |peer| self.layer.begin(request.uri().path(), peer)) {
-            Err(status) => refuse(status),
-            Ok(busy) => Keep::answer(self.inner.call(request), busy, self.layer.idle),
-        }
-    }
-}
-
-impl ConnectionLayer {
-    fn begin(&self, path: &str, peer: SocketAddr) -> Result<Option<Busy>, Status> {
+    fn admit(&self, request: &mut Request<Body>) -> Result<Option<Busy>, Status> {
+        let Some(peer) = peer(request.extensions()) else { return Ok(None) };
+        let path = request.uri().path();
         // Whoever only asks for health is not at work: its connection may have to make room.
         match is_health(path) {
             false => self.places.begin(peer).map_err(|_| self.full()),
@@ -197,36 +165,23 @@ impl ConnectionLayer {
             true => self.places.ask(peer).map_err(|_| too_many_questions()),
         }
     }
-
-    fn full(&self) -> Status {
-        let limit = self.places.bounds().total.to_string();
-        let message = format!(
-            "the connections of this server, or of your address, are all at work ({limit} at \
-             most); this one may ask for health only"
-        );
-        let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_CONNECTIONS", message);
-        fault
-            .with("limit", "max_connections")
-            .with("allowed", limit)
-            .retry_after(RETRY_AFTER)
-            .into()
-    }
 }
 
 fn too_many_questions() -> Status {
-    let allowed = QUESTIONS.to_string();
-    let message = format!("{allowed} questions to health are under way on this connection");
-    let fault = Fault::new(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message);
-    let fault = fault.with("limit", "questions to health").with("allowed", allowed);
-    fault.retry_after(RETRY_AFTER).into()
+    let message = format!("{QUESTIONS} questions to health are under way on this connection");
+    Fault::full("TOO_MANY_REQUESTS", message, "questions to health", QUESTIONS).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::layers::AdmitLayer;
     use crate::server::layers::places::ConnectionBounds;
     use futures::StreamExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tonic::Code;
+    use tonic::transport::server::TcpConnectInfo;
+    use tower::Layer;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -308,7 +263,8 @@ mod tests {
         let places = Places::new(bounds);
         let peer = SocketAddr::from(([192, 0, 2, 1], 7));
         let _place = places.admit(peer).expect("kept for probes");
-        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let limit = ConnectionLimit::new(places);
+        let service = AdmitLayer::new(limit, Duration::from_secs(60)).layer(endless());
         let from = |path: &str| {
             let mut request = request(path);
             let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };
@@ -334,7 +290,8 @@ mod tests {
         let places = Places::new(bounds);
         let peer = SocketAddr::from(([192, 0, 2, 1], 7));
         let _place = places.admit(peer).expect("room");
-        let service = ConnectionLayer::new(places, Duration::from_secs(60)).layer(endless());
+        let limit = ConnectionLimit::new(places);
+        let service = AdmitLayer::new(limit, Duration::from_secs(60)).layer(endless());
         let ask = |path: &str| {
             let mut request = request(path);
             let info = TcpConnectInfo { local_addr: None, remote_addr: Some(peer) };

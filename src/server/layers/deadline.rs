@@ -112,10 +112,7 @@ where
 }
 
 fn exceeded(allowed: Duration) -> Status {
-    let milliseconds = allowed.as_millis().to_string();
-    let message = format!("no answer within the {milliseconds} ms allowed");
-    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
-    fault.with("allowed_ms", milliseconds).into()
+    Fault::late("no answer", allowed).into()
 }
 
 fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Status> {

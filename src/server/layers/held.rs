@@ -120,14 +120,9 @@ pub struct Keep<F> {
 }
 
 impl<F> Keep<F> {
-    /// Keeps `held`; a client may leave the answer unread for `idle`.
-    pub fn new(answer: F, held: impl Any + Send, idle: Duration) -> Self {
-        Self { answer: Box::pin(answer), held: Some(Box::new(held)), idle }
-    }
-
     /// A layer's future that keeps `held`; a client may leave the answer unread for `idle`.
     pub fn answer<E>(answer: F, held: impl Any + Send, idle: Duration) -> Answer<Self, E> {
-        Either::Right(Self::new(answer, held, idle))
+        Either::Right(Self { answer: Box::pin(answer), held: Some(Box::new(held)), idle })
     }
 }
 

@@ -1,34 +1,25 @@
 //! Bounds on the calls under way in the whole server.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
-use tower::{Layer, Service};
 
-use super::held::Keep;
-use super::{Answer, refuse};
+use super::admit::Admit;
 use crate::server::fault::Fault;
 use crate::server::methods::{Watched, is_health, watched};
 
-/// When to come back: most calls are far shorter.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. A
-/// call keeps its place until its response body ends or is dropped, or its client has not read for
-/// `idle`. Health checks need no place: a full server is not a dead one.
+/// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. Health
+/// checks need no place: a full server is not a dead one.
 ///
 /// Streams that only watch may stay open for days with nothing to say. They take no place of a
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
 #[derive(Debug, Clone)]
-pub struct CallLimitLayer {
+pub struct CallLimit {
     calls: Places,
     watches: [Places; Watched::COUNT],
-    idle: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +35,7 @@ impl Places {
         Self { places: Arc::new(Semaphore::new(limit)), limit }
     }
 
+    #[cfg(test)]
     fn under_way(&self) -> usize {
         self.limit - self.places.available_permits()
     }
@@ -53,21 +45,22 @@ impl Places {
     }
 }
 
-impl CallLimitLayer {
-    /// At most `limit` calls under way, and `watches` streams of each kind that only watch; a
-    /// client may leave an answer unread for `idle`.
-    pub fn new(limit: usize, watches: usize, idle: Duration) -> Self {
+impl CallLimit {
+    /// At most `limit` calls under way, and `watches` streams of each kind that only watch.
+    pub fn new(limit: usize, watches: usize) -> Self {
         let watches = std::array::from_fn(|_| Places::new(watches));
-        Self { calls: Places::new(limit), watches, idle }
+        Self { calls: Places::new(limit), watches }
     }
 
     /// Calls under way now, health checks and watches not counted.
-    pub fn under_way(&self) -> usize {
+    #[cfg(test)]
+    fn under_way(&self) -> usize {
         self.calls.under_way()
     }
 
     /// Watches of one kind that are open now.
-    pub fn watches(&self, kind: Watched) -> usize {
+    #[cfg(test)]
+    fn watches(&self, kind: Watched) -> usize {
         self.watches[kind as usize].under_way()
     }
 
@@ -85,63 +78,39 @@ impl CallLimitLayer {
         if let Some(place) = places.place() {
             return Ok(Some(place));
         }
-        let limit = places.limit.to_string();
+        let limit = places.limit;
         let message = format!("{limit} {what}, the most this server takes at once ({name})");
-        let fault = Fault::new(Code::ResourceExhausted, reason, message);
-        Err(fault.with("limit", name).with("allowed", limit).retry_after(RETRY_AFTER).into())
+        Err(Fault::full(reason, message, name, limit).into())
     }
 }
 
-impl<S> Layer<S> for CallLimitLayer {
-    type Service = CallLimit<S>;
+impl Admit for CallLimit {
+    type Held = Option<OwnedSemaphorePermit>;
 
-    fn layer(&self, inner: S) -> CallLimit<S> {
-        CallLimit { inner, limit: self.clone() }
-    }
-}
-
-/// The service of [`CallLimitLayer`].
-#[derive(Debug, Clone)]
-pub struct CallLimit<S> {
-    inner: S,
-    limit: CallLimitLayer,
-}
-
-impl<S> Service<Request<Body>> for CallLimit<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Answer<Keep<S::Future>, S::Error>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.limit.place(request.uri().path()) {
-            Err(status) => refuse(status),
-            Ok(place) => Keep::answer(self.inner.call(request), place, self.limit.idle),
-        }
+    fn admit(&self, request: &mut Request<Body>) -> Result<Self::Held, Status> {
+        self.place(request.uri().path())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::layers::AdmitLayer;
     use crate::server::layers::testing::{HEALTH, call, endless, status_of};
+    use http::Response;
     use std::future::poll_fn;
     use std::pin::Pin;
+    use std::time::Duration;
+    use tonic::Code;
     use tonic_types::StatusExt;
-    use tower::service_fn;
+    use tower::{Layer, service_fn};
 
     const IDLE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_until_a_body_is_dropped() {
-        let layer = CallLimitLayer::new(2, 1, IDLE);
-        let service = layer.layer(endless());
+        let limit = CallLimit::new(2, 1);
+        let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let first = call(service.clone(), "/a/B").await;
         let second = call(service.clone(), "/a/B").await;
         let refused = status_of(call(service.clone(), "/a/B").await);
@@ -152,27 +121,27 @@ mod tests {
         let told = [&info.metadata["limit"], &info.metadata["allowed"]];
         assert_eq!(told, ["max_requests", "2"]);
         drop(first);
-        assert_eq!(layer.under_way(), 1);
+        assert_eq!(limit.under_way(), 1);
         let third = call(service, "/a/B").await;
         assert!(third.headers().get("grpc-status").is_none());
         drop((second, third));
-        assert_eq!(layer.under_way(), 0);
+        assert_eq!(limit.under_way(), 0);
     }
 
     #[tokio::test]
     async fn health_needs_no_place() {
-        let layer = CallLimitLayer::new(1, 1, IDLE);
-        let service = layer.layer(endless());
+        let limit = CallLimit::new(1, 1);
+        let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let _held = call(service.clone(), "/a/B").await;
         let health = call(service, HEALTH).await;
         assert!(health.headers().get("grpc-status").is_none());
-        assert_eq!(layer.under_way(), 1);
+        assert_eq!(limit.under_way(), 1);
     }
 
     #[tokio::test]
     async fn watches_take_no_places_of_calls_nor_of_other_kinds() {
-        let layer = CallLimitLayer::new(1, 1, IDLE);
-        let service = layer.layer(endless());
+        let limit = CallLimit::new(1, 1);
+        let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let kinds = [
             "/pairwright.v1.JobService/WatchJob",
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -188,30 +157,31 @@ mod tests {
                 (Code::ResourceExhausted, "TOO_MANY_WATCHES")
             );
         }
-        assert_eq!((layer.under_way(), layer.watches(Watched::Jobs)), (0, 1));
+        assert_eq!((limit.under_way(), limit.watches(Watched::Jobs)), (0, 1));
         let passed = call(service, "/a/B").await;
         assert!(passed.headers().get("grpc-status").is_none());
         drop(open);
-        assert_eq!(layer.watches(Watched::Reflection) + layer.watches(Watched::Health), 0);
+        assert_eq!(limit.watches(Watched::Reflection) + limit.watches(Watched::Health), 0);
     }
 
     #[tokio::test]
     async fn a_body_that_is_not_read_gives_its_place_back_and_tells_it_when_it_is() {
-        let layer = CallLimitLayer::new(1, 1, Duration::from_millis(30));
+        let limit = CallLimit::new(1, 1);
         let two = service_fn(|_| async {
             let frame = |byte: u8| http_body::Frame::data(bytes::Bytes::from(vec![byte]));
             let frames = [1, 2].map(|byte| Ok::<_, std::convert::Infallible>(frame(byte)));
             let body = http_body_util::StreamBody::new(futures::stream::iter(frames));
             Ok(Response::new(Body::new(body)))
         });
-        let mut body = call(layer.layer(two), "/a/B").await.into_body();
+        let service = AdmitLayer::new(limit.clone(), Duration::from_millis(30)).layer(two);
+        let mut body = call(service, "/a/B").await.into_body();
         let mut next = async || {
             poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context)).await
         };
         assert!(next().await.is_some_and(|frame| frame.is_ok()));
-        assert_eq!(layer.under_way(), 1);
+        assert_eq!(limit.under_way(), 1);
         let waiting = async {
-            while layer.under_way() > 0 {
+            while limit.under_way() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -224,10 +194,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_waits_for_the_server_keeps_its_place() {
-        let layer = CallLimitLayer::new(1, 1, Duration::from_millis(10));
-        let mut body = call(layer.layer(endless()), "/a/B").await.into_body();
+        let limit = CallLimit::new(1, 1);
+        let service = AdmitLayer::new(limit.clone(), Duration::from_millis(10)).layer(endless());
+        let mut body = call(service, "/a/B").await.into_body();
         let next = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));
         tokio::time::timeout(Duration::from_millis(100), next).await.expect_err("never ends");
-        assert_eq!(layer.under_way(), 1);
+        assert_eq!(limit.under_way(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Tower layers and other pieces around the services, one file each.
 
+mod admit;
 mod budget;
 mod connection;
 mod connections;
@@ -15,14 +16,15 @@ mod silence;
 #[cfg(test)]
 pub(super) mod testing;
 
+pub use admit::{Admit, AdmitLayer};
 pub use budget::{BudgetLayer, CallBytes, FREE_BYTES, MessageBudget};
 pub use connection::Connection;
-pub use connections::{ConnectionLayer, Incoming, bind};
+pub use connections::{ConnectionLimit, Incoming, bind};
 pub use deadline::{Deadline, DeadlineLayer};
 pub use explain::{Explain, ExplainLayer};
-pub(crate) use held::Keep;
-pub use limits::CallLimitLayer;
+pub use limits::CallLimit;
 pub use panics::PanicLayer;
+pub(super) use places::network;
 pub use places::{ConnectionBounds, Places, QUESTIONS};
 pub use shutdown::{DrainLayer, Shutdown};
 pub use silence::SilenceLayer;

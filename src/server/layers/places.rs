@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServeConfig;
+use crate::server::convert::size;
 
 /// A connection that was at work a moment ago does not make room: its client is about to call again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -37,7 +38,6 @@ pub struct ConnectionBounds {
 
 impl From<&ServeConfig> for ConnectionBounds {
     fn from(serve: &ServeConfig) -> Self {
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         Self {
             total: size(serve.limits.max_connections),
             per_address: Some(size(serve.connections.max_per_address)).filter(|most| *most > 0),
@@ -60,7 +60,7 @@ struct Table {
     open: HashMap<u64, Entry>,
     /// The newest connection of each peer.
     by_peer: HashMap<SocketAddr, u64>,
-    /// How many of `open` an address has, those kept for probes not counted.
+    /// How many of `open` a network has, those kept for probes not counted.
     by_address: HashMap<IpAddr, usize>,
     /// How many of `open` are kept for probes.
     probes: usize,
@@ -69,6 +69,7 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     peer: SocketAddr,
+    network: IpAddr,
     for_probes: bool,
     greeted: bool,
     calls: usize,
@@ -189,15 +190,23 @@ impl Table {
     fn insert(&mut self, peer: SocketAddr, for_probes: bool) -> (u64, CancellationToken) {
         let (id, end) = (self.next, CancellationToken::new());
         self.next += 1;
-        let idle = Instant::now();
-        let (greeted, calls, questions) = (false, 0, 0);
-        let entry = Entry { peer, for_probes, greeted, calls, questions, idle, end: end.clone() };
+        let network = network(peer.ip());
+        let entry = Entry {
+            peer,
+            network,
+            for_probes,
+            greeted: false,
+            calls: 0,
+            questions: 0,
+            idle: Instant::now(),
+            end: end.clone(),
+        };
         self.open.insert(id, entry);
         self.by_peer.insert(peer, id);
         if for_probes {
             self.probes += 1;
         } else {
-            *self.by_address.entry(network(peer.ip())).or_default() += 1;
+            *self.by_address.entry(network).or_default() += 1;
         }
         (id, end)
     }
@@ -207,7 +216,7 @@ impl Table {
     fn has_room(&mut self, address: IpAddr, bounds: &ConnectionBounds) -> bool {
         let of_address = self.by_address.get(&address).copied().unwrap_or(0);
         if bounds.per_address.is_some_and(|most| of_address >= most) {
-            self.make_room(|entry| !entry.for_probes && network(entry.peer.ip()) == address)
+            self.make_room(|entry| !entry.for_probes && entry.network == address)
         } else {
             self.open.len() - self.probes < bounds.total
                 || self.make_room(|entry| !entry.for_probes)
@@ -216,9 +225,7 @@ impl Table {
 
     /// Makes a connection that is kept for probes one like all others, where there is room.
     fn promote(&mut self, id: u64, bounds: &ConnectionBounds) -> bool {
-        let Some(address) = self.open.get(&id).map(|entry| network(entry.peer.ip())) else {
-            return false;
-        };
+        let Some(address) = self.open.get(&id).map(|entry| entry.network) else { return false };
         if !self.has_room(address, bounds) {
             return false;
         }
@@ -235,7 +242,7 @@ impl Table {
     fn make_room(&mut self, among: impl Fn(&Entry) -> bool) -> bool {
         let now = Instant::now();
         let idle = self.open.iter().filter(|(_, entry)| among(entry) && entry.makes_room(now));
-        let of_address = |entry: &Entry| self.by_address.get(&network(entry.peer.ip())).copied();
+        let of_address = |entry: &Entry| self.by_address.get(&entry.network).copied();
         let goes = idle.max_by_key(|(_, entry)| {
             (of_address(entry), now.saturating_duration_since(entry.idle))
         });
@@ -254,13 +261,10 @@ impl Table {
         }
         if entry.for_probes {
             self.probes -= 1;
-        } else {
-            let address = network(entry.peer.ip());
-            if let Some(count) = self.by_address.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_address.remove(&address);
-                }
+        } else if let Some(count) = self.by_address.get_mut(&entry.network) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&entry.network);
             }
         }
         Some(entry)
@@ -299,7 +303,7 @@ impl Drop for Busy {
 }
 
 /// What counts as one address: an IPv6 host has a /64 network to choose addresses from.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),

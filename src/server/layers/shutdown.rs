@@ -41,6 +41,12 @@ enum Phase {
     Over,
 }
 
+impl Phase {
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Serving | Self::Leaving)
+    }
+}
+
 impl Shutdown {
     /// `lame_duck` is the time between SIGTERM and the end of the port, `drain` the time calls get
     /// to finish after that.
@@ -63,7 +69,7 @@ impl Shutdown {
     pub fn begin(&self) {
         let until = Instant::now() + self.drain;
         self.phase.send_if_modified(|phase| {
-            let open = matches!(phase, Phase::Serving | Phase::Leaving);
+            let open = phase.is_open();
             if open {
                 *phase = Phase::Draining { until };
             }
@@ -83,7 +89,7 @@ impl Shutdown {
 
     /// Whether the server takes nothing new any more.
     pub fn is_draining(&self) -> bool {
-        !matches!(*self.phase.borrow(), Phase::Serving | Phase::Leaving)
+        !self.phase.borrow().is_open()
     }
 
     /// When the time to drain is over; none while the port is open.
@@ -102,7 +108,7 @@ impl Shutdown {
 
     /// Resolves when draining begins.
     pub async fn draining(&self) {
-        self.reaches(|phase| !matches!(phase, Phase::Serving | Phase::Leaving)).await;
+        self.reaches(|phase| !phase.is_open()).await;
     }
 
     /// Resolves when the time to drain is over, or at once after [`Shutdown::abort`].

@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::{Extensions, HeaderMap, Request};
 use tonic::Code;
 use tonic::body::Body;
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::transport::server::TcpConnectInfo;
 use tracing::{Level, Span};
 
 use super::labels::code_name;
@@ -123,8 +123,7 @@ impl Drop for Call {
 
 /// The other end of the connection that a request came by.
 pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    let tls = || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
-    extensions.get::<TcpConnectInfo>().or_else(tls)?.remote_addr()
+    extensions.get::<TcpConnectInfo>()?.remote_addr()
 }
 
 /// Only ids that are safe in a log line are taken over.

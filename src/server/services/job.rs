@@ -77,7 +77,7 @@ impl JobService for Jobs {
         let call = Call::of(&request);
         let name = request.into_inner().name;
         let id = validate::job_id("name", &name)?;
-        let resumed = self.0.jobs.resume_for(id, call.owner()).await;
+        let resumed = self.0.jobs.resume(id, call.owner()).await;
         let record = resumed.map_err(|error| call.job_refused(error))?;
         Ok(Response::new(job(&self.0, &record)))
     }

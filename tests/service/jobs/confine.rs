@@ -114,7 +114,8 @@ fn a_source_outside_fails_the_job_and_says_no_more() {
     let manager = confined(&server);
     let (there, nowhere) = (server.world.path("rows.jsonl"), server.world.path("nothing.jsonl"));
     for (run, path) in [("there", there), ("nowhere", nowhere)] {
-        let job = server.block(manager.submit(matching(run, config(&path, "")))).expect("queued");
+        let job =
+            server.block(manager.submit(matching(run, config(&path, "")), None)).expect("queued");
         let end = server.end(&manager, &job.id);
         assert_eq!(end.state, JobState::Failed);
         let failure = end.failure.expect("it failed");

@@ -50,7 +50,7 @@ fn cancelled_and_resumed_the_pairs_are_the_same() {
     let expected = uninterrupted(&server);
     let manager = server.open(slow(60), ManagerOptions::default());
     let spec = matching("cut", server.config(CONFIG));
-    let job = server.block(manager.submit(spec)).expect("submitted");
+    let job = server.block(manager.submit(spec, None)).expect("submitted");
     for part in [4, 12] {
         server.until(&manager, &job.id, "a part is embedded", |_| embedded(&server, "cut") >= part);
         let asked = server.block(manager.cancel(&job.id)).expect("a job");
@@ -58,7 +58,7 @@ fn cancelled_and_resumed_the_pairs_are_the_same() {
         let end = server.end(&manager, &job.id);
         assert_eq!((end.state, end.failure), (JobState::Cancelled, None));
         assert!(embedded(&server, "cut") < 24, "it went on to the end");
-        let resumed = server.block(manager.resume(&job.id)).expect("it was cancelled");
+        let resumed = server.block(manager.resume(&job.id, None)).expect("it was cancelled");
         assert_eq!((resumed.state, resumed.ended), (JobState::Queued, None));
     }
     let end = server.end(&manager, &job.id);
@@ -89,7 +89,7 @@ fn five_kills_of_the_server_change_no_pair() {
     // The job is left by a server that stops before it could begin.
     let manager = server.open(slow(1), ManagerOptions { max_running: 0, ..Default::default() });
     let spec = matching("killed", server.config(CONFIG));
-    let job = server.block(manager.submit(spec)).expect("submitted");
+    let job = server.block(manager.submit(spec, None)).expect("submitted");
     server.close(manager);
 
     let run = server.data().join("runs/killed");

@@ -39,7 +39,7 @@ fn a_server_that_dies_and_comes_back_loses_no_pair() {
     let port = port(&llm.stub.base_url);
     let resources = Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
-    let job = server.block(manager.submit(answering("pause", config))).expect("submitted");
+    let job = server.block(manager.submit(answering("pause", config), None)).expect("submitted");
     wait_until("two calls were made", || llm.stub.calls() >= 2);
     drop(llm);
 
@@ -71,7 +71,7 @@ fn a_server_that_is_down_from_the_start_pauses_and_can_be_cancelled() {
     let config = with_llm(&server, &format!("http://127.0.0.1:{port}/v1"));
     let resources = Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
-    let job = server.block(manager.submit(answering("down", config))).expect("submitted");
+    let job = server.block(manager.submit(answering("down", config), None)).expect("submitted");
     server.until(&manager, &job.id, "paused with everything matched", |record| {
         let over = |one: &PhaseProgress| one.phase == Phase::Match && one.finished;
         record.progress.paused.is_some() && record.progress.phases.iter().any(over)
@@ -83,7 +83,7 @@ fn a_server_that_is_down_from_the_start_pauses_and_can_be_cancelled() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 
     let llm = stub_at(port);
-    server.block(manager.resume(&job.id)).expect("it was cancelled");
+    server.block(manager.resume(&job.id, None)).expect("it was cancelled");
     let end = server.end(&manager, &job.id);
     assert_eq!(end.state, JobState::Succeeded, "{:?}", end.failure);
     assert_eq!((end.attempts, llm.stub.calls()), (2, PHOTOS.len()));
@@ -99,7 +99,7 @@ fn a_refused_key_is_reported_and_not_hammered() {
     let config = with_llm(&server, &llm.stub.base_url);
     let resources = Resources { backend: Some(backend(&config)), ..shared() };
     let manager = server.open(resources, ManagerOptions::default());
-    let job = server.block(manager.submit(answering("key", config))).expect("submitted");
+    let job = server.block(manager.submit(answering("key", config), None)).expect("submitted");
     let refused = |record: &JobRecord| {
         record.progress.paused.as_ref().is_some_and(|why| why.code == "llm_unauthorized")
     };

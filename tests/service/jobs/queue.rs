@@ -12,11 +12,11 @@ use crate::support::run::PHOTOS;
 const TWO: [&str; 2] = ["moose", "raccoon"];
 
 fn submit(server: &Server, manager: &JobManager, spec: JobSpec) -> JobRecord {
-    server.block(manager.submit(spec)).expect("submitted")
+    server.block(manager.submit(spec, None)).expect("submitted")
 }
 
 fn refused(server: &Server, manager: &JobManager, spec: JobSpec) -> ManagerError {
-    server.block(manager.submit(spec)).expect_err("refused")
+    server.block(manager.submit(spec, None)).expect_err("refused")
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn what_cannot_be_queued_is_refused_with_its_reason() {
     let full = refused(&server, &manager, spec("c"));
     assert_eq!((full.code(), full.kind()), ("job_queue_full", ErrorKind::ResourceExhausted));
     for action in [
-        server.block(manager.resume(&first.id)).map(|_| ()),
+        server.block(manager.resume(&first.id, None)).map(|_| ()),
         server.block(manager.delete(&first.id)),
     ] {
         assert_eq!(action.expect_err("it runs").code(), "wrong_job_state");
@@ -140,7 +140,7 @@ fn a_job_that_cannot_work_fails_with_its_reason_and_can_be_resumed() {
     let failure = end.failure.expect("it failed");
     assert_eq!((failure.code.as_str(), failure.kind), ("source_not_found", ErrorKind::NotFound));
     fs_err::rename(server.world.source(), nowhere).expect("rename");
-    server.block(manager.resume(&job.id)).expect("it failed");
+    server.block(manager.resume(&job.id, None)).expect("it failed");
     let end = server.end(&manager, &job.id);
     assert_eq!((end.state, end.attempts, end.failure), (JobState::Succeeded, 2, None));
     server.close(manager);

@@ -27,12 +27,12 @@ fn only_runs_that_are_done_and_exported_go_by_themselves() {
     let done = server.succeed(&manager, answering("done", config.clone()));
     let pairs_only = server.succeed(&manager, matching("pairs-only", config.clone()));
     let cancelled =
-        server.block(manager.submit(matching("cancelled", config.clone()))).expect("queued");
+        server.block(manager.submit(matching("cancelled", config.clone()), None)).expect("queued");
     server.block(manager.cancel(&cancelled.id)).expect("cancelled");
     server.end(&manager, &cancelled.id);
     // A run that was done, and goes on with a job that was cancelled: it could be resumed.
     server.succeed(&manager, answering("goes-on", config.clone()));
-    let more = server.block(manager.submit(answering("goes-on", config))).expect("queued");
+    let more = server.block(manager.submit(answering("goes-on", config), None)).expect("queued");
     server.block(manager.cancel(&more.id)).expect("cancelled");
     let resumable = server.end(&manager, &more.id).state;
 
@@ -66,7 +66,8 @@ fn only_runs_that_are_done_and_exported_go_by_themselves() {
 fn a_running_job_is_not_deleted_and_its_inputs_go_with_their_last_job() {
     let server = Server::new(&PHOTOS);
     let manager = server.open(slow(200), ManagerOptions::default());
-    let job = server.block(manager.submit(matching("held", server.config("")))).expect("queued");
+    let job =
+        server.block(manager.submit(matching("held", server.config("")), None)).expect("queued");
     let refused = server.block(manager.delete(&job.id)).expect_err("not ended");
     assert_eq!(refused.code(), "wrong_job_state");
     server.block(manager.cancel(&job.id)).expect("cancelled");
@@ -96,7 +97,7 @@ fn an_owner_has_so_many_jobs_waiting_and_no_more() {
     let manager = server.open(slow(500), ManagerOptions::default());
     let submit = |run: &str, owner: &str| {
         let owner = JobOwner { name: owner.to_owned(), max_queued: 1 };
-        server.block(manager.submit_for(matching(run, server.config("")), Some(owner)))
+        server.block(manager.submit(matching(run, server.config("")), Some(owner)))
     };
     let running = submit("a", "ada").expect("queued");
     server.until(&manager, &running.id, "it runs", |job| job.state.name() == "running");

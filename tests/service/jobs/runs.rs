@@ -85,7 +85,7 @@ fn photos_are_found_as_they_come_and_pairs_without_answers_are_shown() {
     let server = Server::new(&PHOTOS);
     let manager = server.open(slow(150), ManagerOptions::default());
     let spec = matching("grow", server.config("encoder.batch_size = 2"));
-    let job = server.block(manager.submit(spec)).expect("submitted");
+    let job = server.block(manager.submit(spec, None)).expect("submitted");
     server.until(&manager, &job.id, "some photos are embedded", |record| {
         record.progress.phases.iter().any(|one| one.phase.name() == "embed" && one.done >= 2)
     });

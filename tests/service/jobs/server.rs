@@ -126,7 +126,7 @@ impl Server {
     /// Runs a job to its good end.
     #[track_caller]
     pub fn succeed(&self, manager: &JobManager, spec: JobSpec) -> JobRecord {
-        let job = self.block(manager.submit(spec)).expect("submitted");
+        let job = self.block(manager.submit(spec, None)).expect("submitted");
         let end = self.end(manager, &job.id);
         assert_eq!(end.state, JobState::Succeeded, "{:?}", end.failure);
         end

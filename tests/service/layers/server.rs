@@ -8,8 +8,9 @@ use http::{Request, Response};
 use pairwright::server::Methods;
 use pairwright::server::auth::{AuthLayer, KeyRing};
 use pairwright::server::layers::{
-    BudgetLayer, CallLimitLayer, ConnectionBounds, ConnectionLayer, DeadlineLayer, DrainLayer,
-    ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer, bind,
+    AdmitLayer, BudgetLayer, CallLimit, ConnectionBounds, ConnectionLimit, DeadlineLayer,
+    DrainLayer, ExplainLayer, Incoming, MessageBudget, PanicLayer, Places, Shutdown, SilenceLayer,
+    bind,
 };
 use pairwright::server::observe::{Exporter, ObserveLayer};
 use pairwright::server::tls::LiveTls;
@@ -71,13 +72,14 @@ pub async fn start(options: Options) -> Running {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("a good descriptor");
+    let connections = ConnectionLimit::new(places);
+    let calls = CallLimit::new(options.calls, options.watches);
     let budget = MessageBudget::new(64 << 20);
     let mut server = Server::builder()
         .layer(ObserveLayer::new(metrics, METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(AuthLayer::new(options.keys))
-        .layer(ConnectionLayer::new(places, options.idle))
-        .layer(CallLimitLayer::new(options.calls, options.watches, options.idle))
+        .layer(AdmitLayer::new((connections, calls), options.idle))
         .layer(SilenceLayer::new(options.idle))
         .layer(BudgetLayer::new(budget, 4 << 20, METHODS))
         .layer(DeadlineLayer::new(options.timeout, METHODS))

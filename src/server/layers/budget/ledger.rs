@@ -33,15 +33,20 @@ struct Ledger {
 struct Account {
     caller: Option<u64>,
     held: u64,
-    /// It had to give up what it held, and holds nothing any more.
-    given_up: bool,
     /// Since when half a message of the request is there.
     receiving: Option<Instant>,
     /// Since when the client has not read on.
     unread: Option<Instant>,
     /// What is left of a reply's message.
     reply: Option<Bytes>,
+    /// Cancelled: it had to give up what it held, and holds nothing any more.
     give_up: CancellationToken,
+}
+
+impl Account {
+    fn is_given_up(&self) -> bool {
+        self.give_up.is_cancelled()
+    }
 }
 
 fn charge(held: u64) -> u64 {
@@ -59,7 +64,8 @@ impl MessageBudget {
     }
 
     /// Bytes held now.
-    pub fn used(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
         lock(&self.0.ledger).used
     }
 
@@ -72,7 +78,6 @@ impl MessageBudget {
         let account = Account {
             caller,
             held: 0,
-            given_up: false,
             receiving: None,
             unread: None,
             reply: None,
@@ -99,7 +104,7 @@ impl Ledger {
     /// call's caller, by its own messages.
     fn make_room(&mut self, more: u64, limit: u64, for_call: u64) -> Result<(), Full> {
         let call = self.calls.get(&for_call);
-        let own = call.filter(|call| !call.given_up).map_or(0, |call| charge(call.held));
+        let own = call.filter(|call| !call.is_given_up()).map_or(0, |call| charge(call.held));
         if let Some(caller) = call.and_then(|call| call.caller) {
             let share = limit / SHARES;
             loop {
@@ -125,7 +130,7 @@ impl Ledger {
     /// `for_call`. Says whether there was one.
     fn give_up_oldest(&mut self, for_call: u64, among: impl Fn(&Account) -> bool) -> bool {
         let gives = self.calls.iter().filter(|(id, account)| {
-            **id != for_call && !account.given_up && charge(account.held) > 0 && among(account)
+            **id != for_call && !account.is_given_up() && charge(account.held) > 0 && among(account)
         });
         let since = |account: &Account| {
             let since = [account.receiving, account.unread].into_iter().flatten().min();
@@ -135,7 +140,7 @@ impl Ledger {
         let Some(account) = oldest.and_then(|(_, id)| self.calls.get_mut(&id)) else {
             return false;
         };
-        (account.given_up, account.reply) = (true, None);
+        account.reply = None;
         account.give_up.cancel();
         let (caller, freed) = (account.caller, charge(account.held));
         self.less(caller, freed);
@@ -207,8 +212,8 @@ impl CallBytes {
         Full { limit: self.0.budget.0.limit, of: Of::All }
     }
 
-    /// Whether `more` bytes would find room now.
-    pub(super) fn would_fit(&self, more: u64) -> Result<(), Full> {
+    /// Has older messages given up until `more` bytes find room, and holds nothing yet.
+    pub(super) fn make_room_for(&self, more: u64) -> Result<(), Full> {
         let (limit, id) = (self.0.budget.0.limit, self.0.id);
         self.ledger().make_room(charge(more), limit, id)
     }
@@ -217,7 +222,7 @@ impl CallBytes {
     pub(super) fn grow(&self, more: u64) -> Result<(), Full> {
         let (limit, id) = (self.0.budget.0.limit, self.0.id);
         let mut ledger = self.ledger();
-        let Some(account) = ledger.calls.get(&id).filter(|account| !account.given_up) else {
+        let Some(account) = ledger.calls.get(&id).filter(|account| !account.is_given_up()) else {
             return Err(self.full());
         };
         let caller = account.caller;
@@ -236,7 +241,7 @@ impl CallBytes {
     pub(super) fn shrink(&self, less: u64) {
         let mut ledger = self.ledger();
         let Some(account) = ledger.calls.get_mut(&self.0.id) else { return };
-        if !account.given_up {
+        if !account.is_given_up() {
             let before = charge(account.held);
             account.held = account.held.saturating_sub(less);
             let (caller, freed) = (account.caller, before - charge(account.held));
@@ -288,18 +293,20 @@ impl CallBytes {
         self.with(|account| account.receiving = None);
     }
 
-    /// Puts what is to be read of a reply's message in place, or takes it away. None when it had
-    /// to be given up.
-    pub(super) fn reply<T>(&self, change: impl FnOnce(&mut Option<Bytes>) -> T) -> Option<T> {
-        self.with(|account| {
-            if account.given_up {
+    /// Puts what is to be read of a reply's message in place, or takes it away.
+    ///
+    /// # Errors
+    /// It had to be given up.
+    pub(super) fn reply<T>(&self, change: impl FnOnce(&mut Option<Bytes>) -> T) -> Result<T, Full> {
+        let changed = self.with(|account| {
+            if account.is_given_up() {
                 return None;
             }
             let done = change(&mut account.reply);
             account.unread = account.reply.as_ref().map(|_| Instant::now());
             Some(done)
-        })
-        .flatten()
+        });
+        changed.flatten().ok_or_else(|| self.full())
     }
 
     /// The stream's message at `position` is held until what this returns is dropped.
@@ -312,7 +319,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let mut ledger = lock(&self.budget.0.ledger);
         if let Some(account) = ledger.calls.remove(&self.id)
-            && !account.given_up
+            && !account.is_given_up()
         {
             ledger.less(account.caller, charge(account.held));
         }

@@ -9,6 +9,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::{CallBytes, FREE_BYTES, Full};
+use crate::server::convert::size;
 use crate::server::layers::trailers;
 
 /// Hands large messages on in pieces: the transport keeps each piece until the client reads it, and
@@ -26,27 +27,29 @@ impl Reply {
         Self { body, bytes, charged: 0, ended: false }
     }
 
-    /// The next piece of the message that is being read. Some(None): it had to be given up.
+    /// Holds a message that is to be read.
+    fn hold(&mut self, message: Bytes) -> Result<(), Full> {
+        let size = message.len() as u64;
+        self.bytes.grow(size)?;
+        self.charged = size;
+        self.bytes.reply(|rest| *rest = Some(message))
+    }
+
+    /// The next piece of the message that is being read, until there is none.
     ///
     /// Each is a copy: a part of the message would keep all of it in memory for as long as the
     /// transport has that part, whatever was given up or counted as read meanwhile.
-    fn piece(&mut self) -> Option<Option<Bytes>> {
-        let size = usize::try_from(FREE_BYTES).unwrap_or(usize::MAX);
-        let piece = self.bytes.reply(|rest| -> Option<Bytes> {
+    fn piece(&mut self) -> Result<Option<Bytes>, Full> {
+        self.bytes.reply(|rest| {
             let left = rest.as_mut()?;
-            let now = left.len().min(size);
+            let now = left.len().min(size(FREE_BYTES));
             let piece = Bytes::copy_from_slice(&left[..now]);
             left.advance(now);
             if left.is_empty() {
                 *rest = None;
             }
             Some(piece)
-        });
-        match piece {
-            None => Some(None),
-            Some(None) => None,
-            Some(piece) => Some(piece),
-        }
+        })
     }
 
     fn end(&mut self, full: Full) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -67,32 +70,26 @@ impl http_body::Body for Reply {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.charged > 0 {
-            match this.piece() {
-                Some(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
-                Some(None) => return this.end(this.bytes.full()),
-                None => this.bytes.shrink(std::mem::take(&mut this.charged)),
-            }
-        }
-        let polled = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
-        let large = |frame: &Frame<Bytes>| {
-            frame.data_ref().is_some_and(|data| data.len() as u64 > FREE_BYTES)
-        };
-        match polled {
-            Some(Ok(frame)) if large(&frame) => {
-                let data = frame.into_data().unwrap_or_default();
-                let size = data.len() as u64;
-                if let Err(full) = this.bytes.grow(size) {
-                    return this.end(full);
-                }
-                this.charged = size;
-                this.bytes.reply(|rest| *rest = Some(data));
-                match this.piece().flatten() {
-                    Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                    None => this.end(this.bytes.full()),
+        loop {
+            if this.charged > 0 {
+                match this.piece() {
+                    Ok(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+                    Ok(None) => this.bytes.shrink(std::mem::take(&mut this.charged)),
+                    Err(full) => return this.end(full),
                 }
             }
-            other => Poll::Ready(other),
+            let polled = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+            let large = |frame: &Frame<Bytes>| {
+                frame.data_ref().is_some_and(|data| data.len() as u64 > FREE_BYTES)
+            };
+            match polled {
+                Some(Ok(frame)) if large(&frame) => {
+                    if let Err(full) = this.hold(frame.into_data().unwrap_or_default()) {
+                        return this.end(full);
+                    }
+                }
+                other => return Poll::Ready(other),
+            }
         }
     }
 

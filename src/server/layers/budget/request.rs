@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 
 use super::{CallBytes, FREE_BYTES};
+use crate::server::convert::size;
 use crate::server::fault::Fault;
 
 /// A flag and the length as four bytes stand before every message of gRPC.
@@ -61,7 +62,7 @@ impl Counted {
         let sensible =
             declared.iter().filter(|size| (FREE_BYTES..=self.max_message).contains(*size));
         if let Some(size) = sensible.max() {
-            self.bytes.would_fit(*size)?;
+            self.bytes.make_room_for(*size)?;
         }
         self.bytes.received(data.len() as u64, self.frames.is_half())?;
         for size in complete {
@@ -72,6 +73,12 @@ impl Counted {
             }
         }
         Ok(())
+    }
+
+    /// What has come of the body and was not read goes with it.
+    fn end(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        (self.ended, self.body) = (true, Body::empty());
+        Poll::Ready(Some(Err(status)))
     }
 }
 
@@ -88,15 +95,13 @@ impl http_body::Body for Counted {
             return Poll::Ready(None);
         }
         if this.given_up.as_mut().poll(context).is_ready() {
-            this.ended = true;
-            return Poll::Ready(Some(Err(this.bytes.full().into())));
+            return this.end(this.bytes.full().into());
         }
         if let Some((over, time)) = &mut this.time
             && over.as_mut().poll(context).is_ready()
         {
-            let status = too_slow(*time);
-            (this.ended, this.body) = (true, Body::empty());
-            return Poll::Ready(Some(Err(status)));
+            let late = Fault::late("the request did not come whole", *time);
+            return this.end(late.into());
         }
         // One message may always be there whole, and what follows it be seen.
         let most = this.max_message + HEAD as u64;
@@ -108,8 +113,7 @@ impl http_body::Body for Counted {
             && let Some(data) = frame.data_ref()
             && let Err(full) = this.count(data)
         {
-            (this.ended, this.body) = (true, Body::empty());
-            return Poll::Ready(Some(Err(full)));
+            return this.end(full);
         }
         polled
     }
@@ -121,13 +125,6 @@ impl http_body::Body for Counted {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-fn too_slow(time: Duration) -> Status {
-    let milliseconds = time.as_millis().to_string();
-    let message = format!("the request did not come whole within the {milliseconds} ms allowed");
-    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message);
-    fault.with("allowed_ms", milliseconds).into()
 }
 
 /// Where one message ends and the next begins.
@@ -161,7 +158,7 @@ impl Frames {
                 self.left = self.size();
                 declared.push(self.left);
             } else {
-                let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(data.len());
+                let now = size(self.left).min(data.len());
                 self.left -= now as u64;
                 data = &data[now..];
             }
@@ -183,6 +180,7 @@ mod tests {
     use std::future::poll_fn;
 
     use http_body::Body as _;
+    use tonic::Code;
     use tonic_types::StatusExt;
 
     use super::*;
@@ -200,6 +198,20 @@ mod tests {
         let info = status.get_details_error_info().expect("a reason");
         assert_eq!((&*info.reason, &*info.metadata["allowed_ms"]), ("DEADLINE_EXCEEDED", "20"));
         assert!(next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_lets_go_of_its_body() {
+        let bytes = MessageBudget::new(1 << 20).open(None);
+        let (sender, frames) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Status>>();
+        let body = Body::new(http_body_util::StreamBody::new(frames));
+        let mut body = Counted::new(body, bytes.clone(), 1 << 10, Done::Told);
+        bytes.give_up().cancel();
+        let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let status = next().await.expect("an end").expect_err("given up");
+        assert_eq!(status.get_details_error_info().expect("a reason").reason, "MESSAGES_FULL");
+        assert!(next().await.is_none());
+        assert!(sender.is_closed(), "the body is still there");
     }
 
     #[test]
