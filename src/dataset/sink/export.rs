@@ -173,7 +173,7 @@ impl Closed {
 /// # Errors
 /// It is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<(), SinkError> {
-    if path.ends_with(super::MANIFEST) {
+    if super::is_folder(path) {
         return path.parent().map_or(Ok(()), folder::remove);
     }
     match fs_err::remove_file(path) {
