@@ -15,6 +15,8 @@ use pairwright::model::Device;
 
 #[path = "support/photos.rs"]
 mod photos;
+#[path = "support/process.rs"]
+mod process;
 
 use photos::{embed_all, prepare};
 
@@ -97,8 +99,7 @@ fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round
 
 fn python(options: &Options) -> Option<Round> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("PAIRWRIGHT_PYTHON")
-        .map_or_else(|| project.join("runtime/bench-venv/bin/python"), PathBuf::from);
+    let python = process::python();
     let output = Command::new(&python)
         .arg(project.join("benches/python_pipeline.py"))
         .arg("--images")

@@ -23,7 +23,6 @@ from siege import PREFACE, ROOT, Program, Server, connect, frame
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PROMISE, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITISED = 1, 1, 4, 8, 32
 PROCESSES = 4
-OPEN = ["pw_connections_open", "pw_streams_open", "pw_queue_size"]
 PATHS = [
     "/pairwright.v1.EmbeddingService/EmbedTexts", "/pairwright.v1.EmbeddingService/EmbedStream",
     "/pairwright.v1.EmbeddingService/EmbedImages", "/pairwright.v1.MatchingService/MatchStream",
@@ -183,14 +182,6 @@ def fuzz(address: str, seed: int, first: int, until: float, counts, answered):
         number += PROCESSES
 
 
-def settled(server: Program) -> dict:
-    """What is still open when nobody calls, after a while."""
-    until = time.time() + 120
-    while (left := {name: value for name in OPEN if (value := server.gauge(name))}) and time.time() < until:
-        time.sleep(0.5)
-    return left
-
-
 def again(seed: int, number: int, program: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         server = Program(program, Path(folder))
@@ -239,7 +230,7 @@ def main() -> int:
             for worker in workers:
                 worker.join(60)
                 worker.kill()
-            left = settled(server)
+            left = server.settled()
             rests.append(server.resident())
         panics = server.log.read_text().count("panicked")
         alive = server.child.poll() is None

@@ -5,7 +5,7 @@
 //! same width instead, by ourselves alone. The Python side runs in the environment `make bench`
 //! makes (`PAIRWRIGHT_PYTHON` overrides). Rounds alternate, so that a noisy machine troubles both.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -19,6 +19,9 @@ use pairwright::instruction::cluster::KMeans;
 use pairwright::instruction::embed::TextEmbedder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+#[path = "support/process.rs"]
+mod process;
 
 #[derive(Parser)]
 struct Options {
@@ -95,9 +98,7 @@ fn ours(options: &Options, points: &Array2<f32>, seed: u64) {
 
 fn theirs(options: &Options, file: &Path, seed: u64) {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("PAIRWRIGHT_PYTHON")
-        .map_or_else(|| project.join("runtime/bench-venv/bin/python"), PathBuf::from);
-    let mut command = Command::new(python);
+    let mut command = Command::new(process::python());
     command.arg(project.join("benches/kmeans_sklearn.py")).arg(file);
     let numbers = [options.k, options.restarts, options.iterations, options.threads];
     command.args(numbers.map(|number| number.to_string())).arg(seed.to_string());

@@ -8,6 +8,8 @@
 
 #[path = "support/photos.rs"]
 mod photos;
+#[path = "support/process.rs"]
+mod process;
 mod raw_limit {
     pub mod callers;
     pub mod job;
@@ -23,6 +25,7 @@ use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::model::Device;
 
+use process::cpu_seconds;
 use raw_limit::callers::{Callers, percentile};
 use raw_limit::job::BesideJob;
 use raw_limit::raw::{Split, splits};
@@ -157,14 +160,6 @@ fn beside_job(photos: &Photos, options: &Options) {
     for (name, values) in &figures {
         println!("{name}: {:.1}", median(values));
     }
-}
-
-/// CPU time of this process, all threads: unlike the rate it tells little of other processes.
-fn cpu_seconds() -> f64 {
-    let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    // User and system time, in ticks of 10 ms.
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 fn add(figures: &mut Vec<(String, Vec<f64>)>, of_round: Vec<(String, f64)>) {

@@ -29,6 +29,14 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+#[path = "../tests/support/npy.rs"]
+#[expect(dead_code, reason = "what else tests measure with it")]
+mod npy;
+#[path = "support/process.rs"]
+mod process;
+
+use process::cpu_seconds;
+
 #[derive(Parser)]
 struct Options {
     /// The vectors.
@@ -76,9 +84,7 @@ fn main() {
         return;
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("PAIRWRIGHT_PYTHON")
-        .map_or_else(|| root.join("runtime/bench-venv/bin/python"), PathBuf::from);
-    let mut command = Command::new(&python);
+    let mut command = Command::new(process::python());
     command.arg(root.join("benches/search_peers.py"));
     command.arg(std::env::current_exe().expect("this program"));
     command.arg(vectors);
@@ -187,6 +193,9 @@ fn serve(options: &Options) {
     }
 }
 
+/// Vectors copied at once while an index is filled.
+const PART: usize = 1024;
+
 fn build(name: &str, base: &[(usize, Vec<f32>)]) -> Engine {
     let dim = base[0].1.len();
     match name {
@@ -219,8 +228,9 @@ fn build(name: &str, base: &[(usize, Vec<f32>)]) -> Engine {
                 IndexConfig { kind: IndexKind::Usearch, threads: 2, ..IndexConfig::default() };
             let mut index = UsearchIndex::new(dim, &config).expect("an index");
             let mut held_back = HeldBack::new(&index, base.len());
-            for (at, vector) in base {
-                for (id, vector) in held_back.sift(vec![(at.to_string(), vector.clone())]) {
+            for part in base.chunks(PART) {
+                let items = part.iter().map(|(at, vector)| (at.to_string(), vector.clone()));
+                for (id, vector) in held_back.sift(items.collect()) {
                     index.add(&id, &vector).expect("added");
                 }
             }
@@ -235,12 +245,12 @@ type Numbered = (usize, Vec<f32>);
 
 /// The vectors of the index with their rows in the file, and the queries: as the script does it.
 fn split(options: &Options) -> (Vec<Numbered>, Vec<Vec<f32>>) {
-    let mut rows = read(options.vectors.as_deref().expect("a file of vectors"));
+    let mut rows = npy::rows(options.vectors.as_deref().expect("a file of vectors"));
     if options.count > 0 {
         rows.truncate(options.count);
     }
     if let Some(photos) = &options.photos {
-        let mut queries = read(photos);
+        let mut queries = npy::rows(photos);
         queries.truncate(options.queries);
         return (rows.into_iter().enumerate().collect(), queries);
     }
@@ -249,18 +259,6 @@ fn split(options: &Options) -> (Vec<Numbered>, Vec<Vec<f32>>) {
     let (queries, base): (Vec<_>, Vec<_>) =
         rows.into_iter().enumerate().partition(|(at, _)| held(*at));
     (base, queries.into_iter().map(|(_, vector)| vector).collect())
-}
-
-fn read(path: &Path) -> Vec<Vec<f32>> {
-    let bytes = fs_err::read(path).expect("read");
-    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]])) + 10;
-    let text = String::from_utf8_lossy(&bytes[10..header]);
-    let width = text.split("'shape': (").nth(1).and_then(|rest| rest.split([',', ')']).nth(1));
-    let width: usize =
-        width.and_then(|width| width.trim().parse().ok()).expect("rows of one width");
-    let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let values: Vec<f32> = bytes[header..].chunks_exact(4).map(value).collect();
-    values.chunks_exact(width).map(<[f32]>::to_vec).collect()
 }
 
 /// Embeddings of seeded crops: from half to all of each side, anywhere in the photo.
@@ -302,12 +300,4 @@ fn crops(folder: &Path, file: &Path, each: usize) {
     }
     writer.finish().expect("written");
     println!("{} crops of {} photos", paths.len() * each, paths.len());
-}
-
-/// CPU time of this process and its threads, user and system, in ticks of 10 ms.
-fn cpu_seconds() -> f64 {
-    let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-    ticks / 100.0
 }

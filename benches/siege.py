@@ -33,7 +33,7 @@ import grpc  # noqa: E402
 from tour import Server  # noqa: E402
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-SETTINGS, DATA, HEADERS, WINDOW_UPDATE, PING = 4, 0, 1, 8, 6
+SETTINGS, DATA, HEADERS = 4, 0, 1
 EMBED = "/pairwright.v1.EmbeddingService/EmbedTexts"
 
 
@@ -248,6 +248,14 @@ class Program:
         page = urllib.request.urlopen(self.page, timeout=10).read().decode()
         return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", page, re.M))
 
+    def settled(self) -> dict[str, float]:
+        """What is still open when nobody calls, after a while."""
+        names = ["pw_connections_open", "pw_streams_open", "pw_queue_size"]
+        until = time.time() + 120
+        while (left := {name: value for name in names if (value := self.gauge(name))}) and time.time() < until:
+            time.sleep(0.5)
+        return left
+
 
 def at(waits: list, share: float) -> float:
     return 1000 * sorted(waits)[min(len(waits) - 1, int(share * len(waits)))]
@@ -285,11 +293,7 @@ def main() -> int:
             time.sleep(0.2)
         siege.join(60)
         siege.kill()
-        until = time.time() + 120
-        names = ["pw_connections_open", "pw_streams_open", "pw_queue_size"]
-        while any(server.gauge(name) for name in names) and time.time() < until:
-            time.sleep(0.5)
-        left = {name: value for name in names if (value := server.gauge(name))}
+        left = server.settled()
         time.sleep(2)
         library = server.gauge("pw_library_size")
         panics = server.log.read_text().count("panicked")

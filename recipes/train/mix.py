@@ -15,7 +15,8 @@ import random
 import sys
 from pathlib import Path
 
-IMAGE = "<image>"
+from samples import IMAGE
+
 ROLES = {"human": "user", "gpt": "assistant"}
 TAGS = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
 

@@ -35,8 +35,5 @@ def load(reference: Reference, folder: Path, scratch: Path) -> None:
     if len(rows) != len(set(map(str, rows["input_ids"]))):
         reference.note = "some rows have the same tokens; "
     collate = MultiModalDataCollatorForSeq2Seq(template=template, **loaded)
-    for start in range(0, len(rows), 4):
-        batch = collate([rows[place] for place in range(start, min(start + 4, len(rows)))])
-        if start == 0:
-            reference.batch(batch)
+    reference.batches(rows, collate)
     reference.note += f"{len(rows)} rows tokenised, every batch collated"

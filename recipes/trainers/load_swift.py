@@ -28,10 +28,5 @@ def load(reference: Reference, folder: Path, scratch: Path) -> None:
     made = get_processor(str(saved(scratch / "tiny")), model_type="llava1_5_hf", download_model=False)
     template = get_template(made, max_length=8192)
     template.set_mode("train")
-    for start in range(0, len(rows), 4):
-        batch = template.data_collator([
-            template.encode(rows[place]) for place in range(start, min(start + 4, len(rows)))
-        ])
-        if start == 0:
-            reference.batch(batch)
+    reference.batches(rows, lambda four: template.data_collator([template.encode(row) for row in four]))
     reference.note = "every batch collated"

@@ -21,8 +21,5 @@ def conversations(reference: Reference, folder: Path) -> None:
     collate = DataCollatorForVisionLanguageModeling(
         processor(), max_length=None, completion_only_loss="prompt" in rows.column_names
     )
-    for start in range(0, len(rows), 4):
-        batch = collate([rows[place] for place in range(start, min(start + 4, len(rows)))])
-        if start == 0:
-            reference.batch(batch)
+    reference.batches(rows, collate)
     reference.note = "every batch collated"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -48,6 +49,13 @@ class Reference:
     def batch(self, arrays: dict) -> None:
         """The shapes of the first batch."""
         self.shapes = {name: list(array.shape) for name, array in arrays.items() if hasattr(array, "shape")}
+
+    def batches(self, rows, collate: Callable[[list], dict]) -> None:
+        """All rows collated by fours, so that one which cannot be is met; the shapes of the first batch."""
+        for start in range(0, len(rows), 4):
+            batch = collate([rows[place] for place in range(start, min(start + 4, len(rows)))])
+            if start == 0:
+                self.batch(batch)
 
     def result(self) -> dict:
         """Counts for the table; `same` is how many came out with text and photo as exported."""

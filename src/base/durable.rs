@@ -120,6 +120,14 @@ pub fn put(temporary: &Path, path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Removes a file; that it is not there is as good.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Puts a folder whose files are on the disk in the place of `path`. Where the system can exchange
 /// two names in one step, a reader meets the old folder or the new one; elsewhere there is a moment
 /// with neither, in which the old one stands beside it as `.NAME.old`. The old one is removed; where

@@ -179,12 +179,10 @@ impl HeldBack {
         if self.every == 0 {
             return items;
         }
-        let mut held = |_: &(String, Vec<f32>)| {
+        let (held, now): (Vec<_>, Vec<_>) = items.into_iter().partition(|_| {
             self.seen += 1;
             self.seen.is_multiple_of(self.every)
-        };
-        let (held, now) = items.into_iter().partition(|item| held(item));
-        let held: Vec<_> = held;
+        });
         self.items.extend(held);
         now
     }

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::base::db::DbError;
 use crate::base::hash;
 use crate::config::Config;
-use crate::dataset::sink::{MANIFEST, Manifest, SinkSummary};
+use crate::dataset::sink::{self, Manifest, SinkSummary};
 use crate::dataset::store::{DERIVED, Store};
 use crate::dataset::{ImageRef, Photos};
 use crate::llm::Ledger;
@@ -75,7 +75,7 @@ pub fn remember(
     }
     let mut files = vec![folder.report()];
     for SinkSummary { path, .. } in &exported.written {
-        if path.ends_with(MANIFEST) {
+        if sink::is_folder(path) {
             // Photos and papers can be changed or lost as rows can.
             let manifest = Manifest::read(path)?;
             files.extend(manifest.files.iter().map(|file| path.with_file_name(&file.path)));

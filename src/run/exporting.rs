@@ -320,7 +320,7 @@ fn place(store: &Store, format: ExportFormat, dataset: &Path) -> Result<Option<P
 /// nothing of where it is now: in a copied run it leads to the files of the run it was copied from,
 /// which are not this run's to remove.
 fn own_place(path: &Path, format: ExportFormat, dataset: &Path) -> Option<PathBuf> {
-    match path.ends_with(MANIFEST) {
+    match sink::is_folder(path) {
         true => Some(dataset.join(format.name()).join(MANIFEST)),
         false => format.file_name().map(|name| dataset.join(name)),
     }

@@ -14,6 +14,7 @@ use crate::dataset::record::{CandidateScore, CheckFinding, Refused, Rejection, S
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
+use crate::index::SAMPLE;
 use crate::instruction::{Instruction, Library};
 use crate::llm::{LlmError, See};
 use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
@@ -154,6 +155,7 @@ impl MatchStage {
     ) -> Result<(u64, Option<LlmError>), Error> {
         progress.expect(Phase::Match, store.count_items(self.pass)?);
         let Some(hubness) = self.hubness(store, embedded, stop)? else { return Ok((0, None)) };
+        self.measure_search(store, embedded, stop)?;
         let matcher = Matcher::new(self.rules.clone(), self.index.search(), hubness.stats)?;
         let matcher = match self.rules.checks() {
             [] => matcher,
@@ -180,7 +182,6 @@ impl MatchStage {
             };
             after = last.seq;
             let items = self.with_written(items)?;
-            self.measure_search(store, &items)?;
             let rows;
             (rows, gave_up) =
                 self.match_items(&matcher, &mut quota, &items, (store, asker, stop))?;
@@ -192,11 +193,13 @@ impl MatchStage {
         Ok((count, gave_up))
     }
 
-    /// Measures with these photos how much a search finds, where none were measured with yet.
-    fn measure_search(&self, store: &Store, items: &[ItemToMatch]) -> Result<(), Error> {
+    /// Measures with the first photos of the source how much a search finds, where none were
+    /// measured with yet.
+    fn measure_search(&self, store: &Store, embedded: &mut Feed, stop: &Stop) -> Result<(), Error> {
         if !self.index.waits_for_photos() {
             return Ok(());
         }
+        let Some(items) = self.calibration(store, embedded, SAMPLE, stop)? else { return Ok(()) };
         let weight = self.rules.caption_weight();
         // A query that cannot be made is refused where it is matched.
         let query = |item: &ItemToMatch| {
@@ -294,8 +297,29 @@ impl MatchStage {
         Ok(quota)
     }
 
+    /// The first `limit` photos of the source once they are embedded, or all where there are
+    /// fewer: what is found with them depends on how fast they come no more than on how the run is
+    /// cut up. `None` when stopped meanwhile.
+    fn calibration(
+        &self,
+        store: &Store,
+        embedded: &mut Feed,
+        limit: usize,
+        stop: &Stop,
+    ) -> Result<Option<Vec<ItemToMatch>>, Error> {
+        while !stop.is_asked() {
+            let last_look = embedded.begin_look();
+            let (items, full) = store.calibration_items(self.pass, self.encoder.hash(), limit)?;
+            if full || last_look {
+                return self.with_written(items).map(Some);
+            }
+            embedded.more_blocking(stop);
+        }
+        Ok(None)
+    }
+
     /// The statistics the scores are corrected by: those this run fitted before, else over the
-    /// first photos of the source once they are embedded. `None` when stopped meanwhile.
+    /// first photos of the source. `None` when stopped meanwhile.
     fn hubness(
         &self,
         store: &Store,
@@ -310,16 +334,8 @@ impl MatchStage {
                 |error: serde_json::Error| RunError::Hubness { message: error.to_string() };
             return Ok(Some(Fitted { stats: Some(serde_json::from_str(&json).map_err(damaged)?) }));
         }
-        let (hash, limit) = (self.encoder.hash(), self.rules.config().calibration);
-        while !stop.is_asked() {
-            let last_look = embedded.begin_look();
-            let (items, full) = store.calibration_items(self.pass, hash, limit)?;
-            if full || last_look {
-                return self.fit(store, &self.with_written(items)?).map(Some);
-            }
-            embedded.more_blocking(stop);
-        }
-        Ok(None)
+        let photos = self.calibration(store, embedded, self.rules.config().calibration, stop)?;
+        photos.map(|photos| self.fit(store, &photos)).transpose()
     }
 
     fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {

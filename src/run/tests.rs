@@ -3,21 +3,26 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use super::matching::MatchStage;
 use super::*;
 use crate::Error;
+use crate::config::Config;
 use crate::dataset::record::{
     AnswerRow, Instruction, MeasureValue, Measured, SampleView, SourceRecord, Verdict,
 };
 use crate::dataset::source::{Emit, Source, SourceError, SourceEvent};
 use crate::dataset::store::{
-    DecodedItem, HeldBenchmark, ImageOutcome, MatchRow, PairRow, SampleContext, Store,
+    DecodedItem, HeldBenchmark, ImageOutcome, MatchRow, NewItem, PairRow, SampleContext, Store,
 };
 use crate::dataset::{ImageRef, Photos};
-use crate::image::{ImageError, ImageLimits};
+use crate::encoder::{Encoder, EncoderOptions, OnnxEncoder};
+use crate::image::{DecodeOptions, ImageError, ImageLimits};
+use crate::index::{IndexKind, LEAST, SAMPLE, unit};
+use crate::instruction::Library;
 use crate::measure::{Measure, MeasureName};
-use crate::work::{Silent, Stop};
+use crate::work::{Silent, Stop, feed};
 
 const ENCODER: &str = "encoder";
 const IMAGES: &str = "image settings";
@@ -25,9 +30,9 @@ const MATCH: &str = "match settings";
 const ANSWER: &str = "answer settings";
 
 /// A source of photos with these names.
-struct Names(Vec<&'static str>);
+struct Names<T>(Vec<T>);
 
-impl Source for Names {
+impl<T: AsRef<str> + Send + Sync> Source for Names<T> {
     fn describe(&self) -> String {
         "names".into()
     }
@@ -41,10 +46,10 @@ impl Source for Names {
     }
 
     fn read(&self, emit: &mut Emit<'_>) -> Result<(), SourceError> {
-        for name in &self.0 {
+        for name in self.0.iter().map(AsRef::as_ref) {
             let record = SourceRecord {
-                id: (*name).into(),
-                image: ImageRef::member("photos.tar", *name),
+                id: name.into(),
+                image: ImageRef::member("photos.tar", name),
                 description: format!("A {name}."),
                 descriptions: Vec::new(),
                 origin: "test".into(),
@@ -134,23 +139,80 @@ fn embedded(vectors: &[(&'static str, [f32; 2])]) -> (Store, tempfile::TempDir) 
     ingest::ingest(&Names(names), &photos, &store, false, &Stop::default(), &Silent).expect("read");
     let pass = store.pass().expect("pass");
     let items = store.new_items(pass, 0, 99).expect("items");
-    let outcome = |(item, (name, vector)): (_, &(&str, [f32; 2]))| {
-        let decoded = DecodedItem {
-            image_sha256: (*name).into(),
-            item_key: format!("key-{name}"),
-            width: 4,
-            height: 3,
-            format: "jpeg".into(),
-            vector: vector.to_vec(),
-            caption: None,
-            look: 0,
-            twin: None,
-        };
-        (item, ImageOutcome::Ready(decoded))
-    };
-    let batch: Vec<_> = items.into_iter().zip(vectors).map(outcome).collect();
+    let ready = |(item, (name, vector)): (_, &(&str, [f32; 2]))| (item, ready(name, vector));
+    let batch: Vec<_> = items.into_iter().zip(vectors).map(ready).collect();
     store.put_images(pass, ENCODER, IMAGES, &batch).expect("images");
     (store, folder)
+}
+
+fn ready(name: &str, vector: &[f32]) -> ImageOutcome {
+    ImageOutcome::Ready(DecodedItem {
+        image_sha256: name.into(),
+        item_key: format!("key-{name}"),
+        width: 4,
+        height: 3,
+        format: "jpeg".into(),
+        vector: vector.to_vec(),
+        caption: None,
+        look: 0,
+        twin: None,
+    })
+}
+
+/// How many photos are embedded when the matching looks first is a matter of speed.
+#[test]
+fn equal_runs_measure_their_search_with_the_same_photos() {
+    const PHOTOS: usize = 300;
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini");
+    let encoder = OnnxEncoder::open(&model, &EncoderOptions::default(), DecodeOptions::default());
+    let encoder: Arc<dyn Encoder> = Arc::new(encoder.expect("the bundled model"));
+    let mut config = Config::default();
+    config.index.kind = IndexKind::Usearch;
+    config.matching.check = Some(Vec::new());
+    let measured = |first: usize| {
+        let (store, folder) = store();
+        let names = (0..PHOTOS).map(|at| format!("photo-{at}")).collect();
+        let photos = Stamps(Mutex::new("1"), Stop::default());
+        let stop = Stop::default();
+        ingest::ingest(&Names(names), &photos, &store, false, &stop, &Silent).expect("read");
+        let pass = store.pass().expect("pass");
+        let embed = |store: &Store, count: usize| {
+            let items = store.new_items(pass, 0, count).expect("items");
+            let done = |item: NewItem| {
+                let wave = |at: usize| (item.seq as f32 * (at + 1) as f32).sin();
+                let vector: Vec<f32> = (0..encoder.dim()).map(wave).collect();
+                let (vector, _) = unit(&vector, vector.len(), String::new).expect("sound");
+                let outcome = ready(&item.id, &vector);
+                (item, outcome)
+            };
+            let batch: Vec<_> = items.into_iter().map(done).collect();
+            store.put_images(pass, encoder.hash(), IMAGES, &batch).expect("images");
+            batch.len()
+        };
+        embed(&store, first);
+        let library = Library::read(None).expect("built in");
+        let encoder = Arc::clone(&encoder);
+        let stage = MatchStage::prepare(&config, encoder, library, &store, folder.path(), None);
+        let stage = stage.expect("prepared");
+        let (embedding, mut embedded) = feed();
+        let (matched, _) = feed();
+        let other = store.reopen().expect("a second connection");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (embedding, other) = (embedding, other);
+                while embed(&other, 8) > 0 {
+                    embedding.more();
+                }
+            });
+            let feeds = (&mut embedded, &matched);
+            let (count, _) = stage.run(&store, feeds, None, &stop, &Silent).expect("matched");
+            assert_eq!(count, PHOTOS as u64);
+        });
+        Settings::read(&store).expect("settings").search.expect("it was measured")
+    };
+    let [soon, late] = [LEAST, PHOTOS].map(measured);
+    assert_eq!(soon.recall.iter().map(|one| one.queries).max(), Some(SAMPLE), "{soon}");
+    assert_eq!(soon, late);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::base::{hash, tokens};
 use crate::dataset::record::Sample;
-use crate::dataset::sink::{ExportFormat, FileEntry, MANIFEST, Manifest, SinkError, llava};
+use crate::dataset::sink::{self, ExportFormat, FileEntry, Manifest, SinkError, llava};
 use crate::dataset::store::{ExportRow, SampleContext, Store};
 use crate::image::{DecodeOptions, PreprocessConfig, Preprocessor};
 use crate::llm::reasoning;
@@ -71,21 +71,27 @@ pub fn verify(
     let integrity = store.database().check_integrity().err().map(|error| error.to_string());
     let mut findings = vec![Finding::new("run.sqlite is whole", integrity.into_iter().collect())];
     findings.extend(check_samples(&store, &context, &photos)?);
-    let overlap = Overlap::read(&store, context.encoder_hash, context.image_root)?;
+    let overlap = Overlap::read(&store, context.encoder_hash)?;
     if let Some(overlap) = &overlap {
         findings.push(overlap.check_benchmark(&store)?);
     }
     let kept = exporting::kept(&store)?;
     for export in store.exports()? {
-        findings.push(check_export(&export));
-        findings.extend(kept.get(&export.name).map(|counts| check_kept(&export, counts)));
+        let path = Path::new(&export.path);
+        let manifest = sink::is_folder(path).then(|| Manifest::read(path)).transpose();
+        findings.push(check_export(&export, manifest.as_ref()));
+        let left_out =
+            manifest.as_ref().ok().and_then(Option::as_ref).map_or(0, |one| one.left_out);
+        let kept = kept.get(&export.name);
+        findings.extend(kept.map(|counts| check_kept(&export, left_out, counts)));
+        // Where the manifest cannot be read, which was told of, nothing says what the rows are in.
+        let Ok(manifest) = manifest else { continue };
+        let parts = parts(path, manifest.as_ref(), context.image_root);
         if let Some(overlap) = &overlap {
-            findings.extend(overlap.check(&export)?);
+            findings.extend(overlap.check(&export, &parts));
         }
         if export.name == ExportFormat::Llava.name() {
-            for (path, root) in parts(&export, context.image_root)? {
-                findings.push(check_llava(&path, root.as_deref(), &photos)?);
-            }
+            findings.extend(parts.iter().map(|part| check_llava(part, &photos)));
         }
     }
     Ok(findings)
@@ -122,19 +128,20 @@ fn check_samples(
     Ok([photos.finish(samples), reasoning, placeholders])
 }
 
-fn check_export(export: &ExportRow) -> Finding {
+fn check_export(export: &ExportRow, manifest: Result<&Option<Manifest>, &SinkError>) -> Finding {
     let path = Path::new(&export.path);
     let mut problems: Vec<String> = changed(path, &export.sha256).into_iter().collect();
-    if problems.is_empty() && path.ends_with(MANIFEST) {
-        match Manifest::read(path) {
-            Err(error) => problems.push(error.to_string()),
-            Ok(manifest) => {
-                let wrong = |file: &FileEntry| {
-                    let why = changed(&path.with_file_name(&file.path), &file.sha256)?;
-                    Some(format!("{}: {why}", file.path))
-                };
-                problems.extend(manifest.files.iter().filter_map(wrong));
-            }
+    match manifest {
+        // What is in a manifest that was changed says nothing of the other files.
+        _ if !problems.is_empty() => {}
+        Err(error) => problems.push(error.to_string()),
+        Ok(manifest) => {
+            let wrong = |file: &FileEntry| {
+                let why = changed(&path.with_file_name(&file.path), &file.sha256)?;
+                Some(format!("{}: {why}", file.path))
+            };
+            let files = manifest.iter().flat_map(|manifest| &manifest.files);
+            problems.extend(files.filter_map(wrong));
         }
     }
     Finding::new(format!("{} is as it was written", export.path), problems)
@@ -151,31 +158,28 @@ fn changed(path: &Path, sha256: &str) -> Option<String> {
     }
 }
 
-/// The data files of an export, each with the folder that its photos' names begin at.
-fn parts(
-    export: &ExportRow,
-    root: Option<&Path>,
-) -> Result<Vec<(PathBuf, Option<PathBuf>)>, SinkError> {
-    let path = Path::new(&export.path);
-    if !path.ends_with(MANIFEST) {
-        return Ok(vec![(path.to_owned(), root.map(Path::to_owned))]);
-    }
-    let manifest = Manifest::read(path)?;
-    let own = manifest.photos().next().and(path.parent());
-    let root = own.or(root).map(Path::to_owned);
-    Ok(manifest.data().map(|file| (path.with_file_name(&file.path), root.clone())).collect())
+/// A data file of an export.
+struct Part<'a> {
+    path: PathBuf,
+    /// The folder that its photos' names begin at.
+    root: Option<&'a Path>,
+}
+
+/// The data files of the export that was written to `path`.
+fn parts<'a>(path: &'a Path, manifest: Option<&Manifest>, root: Option<&'a Path>) -> Vec<Part<'a>> {
+    let Some(manifest) = manifest else { return vec![Part { path: path.to_owned(), root }] };
+    let root = manifest.photos().next().and(path.parent()).or(root);
+    let part = |file: &FileEntry| Part { path: path.with_file_name(&file.path), root };
+    manifest.data().map(part).collect()
 }
 
 /// An export under `export.keep` holds what was kept, but for what its manifest says was left out,
 /// and nothing else is missing from it.
-fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
+fn check_kept(export: &ExportRow, left_out: u64, counts: &KeepCounts) -> Finding {
     let KeepCounts { samples, kept, .. } = counts;
     let ExportRow { path, rows, .. } = export;
     let check =
         format!("{path} has {kept} of {samples} samples, the others kept back by export.keep");
-    // A manifest that cannot be read is told of where its bytes are looked at.
-    let manifest = Path::new(path).ends_with(MANIFEST).then(|| Manifest::read(Path::new(path)));
-    let left_out = manifest.and_then(Result::ok).map_or(0, |manifest| manifest.left_out);
     let problem = (rows.saturating_add(left_out) != *kept).then(|| match left_out {
         0 => format!("{rows} rows were written"),
         _ => format!("{rows} rows were written and {left_out} samples left out"),
@@ -183,12 +187,21 @@ fn check_kept(export: &ExportRow, counts: &KeepCounts) -> Finding {
     Finding::new(check, problem.into_iter().collect())
 }
 
-fn check_llava(path: &Path, root: Option<&Path>, photos: &photos::Look) -> Result<Finding, Error> {
+fn check_llava(part: &Part<'_>, photos: &photos::Look) -> Finding {
     let decode = |paths: &[PathBuf]| photos.decode(paths);
     // Those of the samples were looked at, and were decoded when they were embedded.
     let decode: Option<&llava::DecodeCheck<'_>> =
         if photos.trust_stamps { None } else { Some(&decode) };
-    let report = llava::check(path, root, decode)?;
+    let path = part.path.display();
+    let report = match llava::check(&part.path, part.root, decode) {
+        Ok(report) => report,
+        Err(error) => {
+            return Finding::new(
+                format!("the rows of {path} can be read"),
+                vec![error.to_string()],
+            );
+        }
+    };
     let listed = report.problems.iter().take(LISTED);
     let mut problems: Vec<String> =
         listed.map(|one| format!("row {} ({}): {}", one.row, one.code, one.message)).collect();
@@ -197,10 +210,10 @@ fn check_llava(path: &Path, root: Option<&Path>, photos: &photos::Look) -> Resul
             report.counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
         problems.push(format!("in all: {}", counts.join(", ")));
     }
-    let (rows, path) = (report.rows, path.display());
+    let rows = report.rows;
     let check = match report.total() {
         0 => format!("{rows} rows of {path} fit for training"),
         wrong => format!("{wrong} of {rows} rows of {path} unfit for training"),
     };
-    Ok(Finding { check, problems })
+    Finding { check, problems }
 }

@@ -1,6 +1,7 @@
 //! Every format of an export, from one run.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 
 use pairwright::base::hash::{sha256_file, sha256_hex};
@@ -63,10 +64,12 @@ fn every_format_has_every_sample_and_its_photo() {
             assert_eq!(sample["lineage"]["image_sha256"], sha256.as_str());
         }
     }
-    let tar = fs_err::read(dataset.join("webdataset/data/train-00000.tar")).expect("a tar");
-    let first = usize::from_str_radix(std::str::from_utf8(&tar[124..135]).expect("digits"), 8);
-    let photo = &tar[512..512 + first.expect("a size")];
-    assert_eq!(samples[0]["lineage"]["image_sha256"], sha256_hex(photo).as_str());
+    let shard = fs_err::File::open(dataset.join("webdataset/data/train-00000.tar"));
+    let mut shard = tar::Archive::new(shard.expect("a shard"));
+    let mut first = shard.entries().expect("a tar").next().expect("a member").expect("sound");
+    let mut photo = Vec::new();
+    first.read_to_end(&mut photo).expect("whole");
+    assert_eq!(samples[0]["lineage"]["image_sha256"], sha256_hex(&photo).as_str());
     let told = said(&finish(pairwright(&["verify", "--out"]).arg(&out)));
     assert!(!told.contains("WRONG"), "{told}");
 
@@ -99,8 +102,34 @@ fn every_format_has_every_sample_and_its_photo() {
     assert_eq!(photos.len(), 4);
     let told = said(&finish(pairwright(&["verify", "--out"]).arg(&out)));
     assert!(!told.contains("WRONG"), "{told}");
+    the_check_names_what_cannot_be_read(&out);
     export(&out, "llava,jsonl,parquet", &[], 0);
     assert!(dataset.join("llava.json").exists() && !dataset.join("llava").exists());
+}
+
+/// A damaged manifest, and rows that are gone, are what `verify` finds: it goes on to what is left.
+fn the_check_names_what_cannot_be_read(out: &Path) {
+    let dataset = out.join("dataset");
+    let wrong = |path: &Path, damage: &dyn Fn(&Path) -> std::io::Result<()>| {
+        let whole = fs_err::read(path).expect("an export");
+        damage(path).expect("damaged");
+        let verified = finish(pairwright(&["verify", "--out"]).arg(out));
+        assert_code(&verified, 5);
+        let told = said(&verified);
+        let lines = told.lines().filter(|line| line.contains("WRONG"));
+        let wrong: Vec<String> = lines.map(str::to_owned).collect();
+        assert!(told.contains("webdataset/manifest.json is as it was written"), "{told}");
+        fs_err::write(path, whole).expect("mended");
+        wrong
+    };
+    let rows = manifest(out, "llava").data().next().expect("rows").path.clone();
+    let list = dataset.join("llava/manifest.json");
+    let cut = wrong(&list, &|path| fs_err::write(path, b"{\"format\""));
+    assert!(matches!(&cut[..], [one] if one.contains("llava/manifest.json")), "{cut:?}");
+    let rows = dataset.join("llava").join(rows);
+    let gone = wrong(&rows, &|path| fs_err::remove_file(path));
+    let unread = format!("the rows of {} can be read", rows.display());
+    assert!(matches!(&gone[..], [_, one] if one.ends_with(&unread)), "{gone:?}");
 }
 
 #[test]

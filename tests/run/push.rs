@@ -1,6 +1,6 @@
 //! Pushing an export to a server that plays a hub.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pairwright::dataset::store::Store;
@@ -8,8 +8,8 @@ use pairwright::model::store::HubOptions;
 use pairwright::run::push::{PushOptions, push};
 use pairwright::{Failure, run::store_path};
 
-use crate::support::run::{Llm, World, assert_code, finish, pairwright, said};
-use crate::support::stub_hub::{Files, StubHub, TOKEN};
+use crate::support::run::{Llm, World, assert_code, files, finish, pairwright, said};
+use crate::support::stub_hub::{StubHub, TOKEN};
 
 /// A finished run and a hub.
 struct Place {
@@ -65,16 +65,6 @@ fn options(format: Option<&str>) -> PushOptions {
         revision: "main".into(),
         ..PushOptions::default()
     }
-}
-
-/// Every file of an export's folder.
-fn files(folder: &Path) -> Files {
-    let entries = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("readable"));
-    let file = |entry: walkdir::DirEntry| {
-        let name = entry.path().strip_prefix(folder).expect("below").display().to_string();
-        (name, fs_err::read(entry.path()).expect("a file"))
-    };
-    entries.filter(|entry| entry.file_type().is_file()).map(file).collect()
 }
 
 #[test]

@@ -140,7 +140,7 @@ async fn a_job_that_has_ended_is_deleted_with_its_run() {
     watch.set_timeout(Duration::from_secs(120));
     let mut news = jobs.watch_job(watch).await.expect("watched").into_inner();
     while news.message().await.expect("news").is_some() {}
-    server.until_metric("pw_data_bytes{part=\"runs\"}", |bytes| bytes >= 0.0).await;
+    server.until_metric("pw_data_bytes{part=\"databases\"}", |bytes| bytes > 0.0).await;
     let folder = std::path::PathBuf::from(&job.run_path);
     assert!(folder.exists());
     jobs.delete_job(delete(false)).await.expect("deleted");

@@ -1,6 +1,6 @@
 //! Runs the real `pairwright` against a stub LLM, and reads what it left behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -238,4 +238,14 @@ pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
         assert!(start.elapsed().as_secs() < 120, "still waiting until {what}");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+}
+
+/// Every file below a folder, by its path from there on.
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("readable"));
+    let file = |entry: walkdir::DirEntry| {
+        let name = entry.path().strip_prefix(folder).expect("below").display().to_string();
+        (name, fs_err::read(entry.path()).expect("a file"))
+    };
+    entries.filter(|entry| entry.file_type().is_file()).map(file).collect()
 }

@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pairwright::base::hash::sha256_hex;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// The token that may write.
 pub const TOKEN: &str = "hf_a-secret-that-nobody-prints";
@@ -218,8 +218,7 @@ fn complete(hub: &mut Hub, oid: &str, body: &Value) -> Response {
 
 /// A store takes what has the hash it was announced under.
 fn store(hub: &mut Hub, oid: &str, bytes: Vec<u8>) -> Response {
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found != oid {
+    if sha256_hex(&bytes) != oid {
         return (StatusCode::BAD_REQUEST, "another hash").into_response();
     }
     hub.objects.insert(oid.to_owned(), bytes);

@@ -6,6 +6,7 @@ use super::rows::Rows;
 use super::staged::StagedFile;
 use super::{Conversations, ExportFormat, Manifest, Record, SinkError, SinkOptions, SinkSummary};
 use super::{Photo, Sample};
+use crate::base::durable;
 
 /// An export that is being written. Dropped unfinished, it removes what it wrote.
 pub struct Sink {
@@ -167,13 +168,8 @@ impl Closed {
 /// # Errors
 /// It is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<(), SinkError> {
-    if path.ends_with(super::MANIFEST) {
+    if super::is_folder(path) {
         return path.parent().map_or(Ok(()), folder::remove);
     }
-    match fs_err::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(SinkError::Io { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
+    durable::remove(path).map_err(|source| SinkError::Io { path: path.to_owned(), source })
 }

@@ -51,6 +51,11 @@ pub struct FileEntry {
     pub sha256: String,
 }
 
+/// Whether an export that was written to `path` is a folder: its manifest stands for it there.
+pub fn is_folder(path: &Path) -> bool {
+    path.ends_with(MANIFEST)
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -32,7 +32,7 @@ use super::record::Sample;
 pub use error::SinkError;
 pub use export::{Closed, Sink, remove};
 pub use format::ExportFormat;
-pub use manifest::{FileEntry, MANIFEST, Manifest, SplitCounts};
+pub use manifest::{FileEntry, MANIFEST, Manifest, SplitCounts, is_folder};
 pub use npy::NpyWriter;
 pub use ratings::RATINGS;
 use record::Record;

@@ -1,5 +1,4 @@
 use crate::base::failure::Failure;
-use std::collections::HashSet;
 
 use super::usearch::{COMPARED, STARTS};
 use super::*;
@@ -196,15 +195,6 @@ fn usearch_recall_is_high_for_every_scalar() {
             assert_eq!(exactly[0], *hits, "{}", scalar.name());
         }
     }
-}
-
-fn recall(truth: &[Vec<Hit>], found: &[Vec<Hit>]) -> f64 {
-    let shared = |(a, b): (&Vec<Hit>, &Vec<Hit>)| {
-        let wanted: HashSet<_> = ids(a).into_iter().collect();
-        ids(b).into_iter().filter(|id| wanted.contains(id)).count()
-    };
-    let all: usize = truth.iter().map(Vec::len).sum();
-    truth.iter().zip(found).map(shared).sum::<usize>() as f64 / all as f64
 }
 
 #[test]

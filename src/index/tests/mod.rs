@@ -6,6 +6,8 @@ mod files;
 mod measuring;
 mod model;
 
+use std::collections::HashSet;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -36,6 +38,21 @@ fn filled(index: &mut dyn LocalIndex, vectors: &[Vec<f32>]) {
     for (at, vector) in vectors.iter().enumerate() {
         index.add(&format!("id{at}"), vector).expect("a sound vector");
     }
+}
+
+/// As [`filled`] names them.
+fn items(vectors: &[Vec<f32>]) -> Vec<(String, Vec<f32>)> {
+    vectors.iter().enumerate().map(|(at, vector)| (format!("id{at}"), vector.clone())).collect()
+}
+
+/// The share of `truth` that is in `found`.
+fn recall(truth: &[Vec<Hit>], found: &[Vec<Hit>]) -> f64 {
+    let shared = |(a, b): (&Vec<Hit>, &Vec<Hit>)| {
+        let wanted: HashSet<_> = ids(a).into_iter().collect();
+        ids(b).into_iter().filter(|id| wanted.contains(id)).count()
+    };
+    let all: usize = truth.iter().map(Vec::len).sum();
+    truth.iter().zip(found).map(shared).sum::<usize>() as f64 / all as f64
 }
 
 fn ids(hits: &[Hit]) -> Vec<&str> {

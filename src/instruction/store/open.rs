@@ -12,8 +12,8 @@ use super::live::{Catalog, Live, SharedLock};
 use super::rows::{self, Rows};
 use super::upkeep::Aligner;
 use super::{InstructionStore, SNAPSHOT_FILE};
-use crate::base::hash;
 use crate::base::lock::{FolderLock, LockFile};
+use crate::base::{durable, hash};
 use crate::encoder::EncoderError;
 use crate::index::{self, IndexConfig, IndexError, LocalIndex, unit};
 
@@ -69,13 +69,17 @@ impl InstructionStore {
             path: folder.join(SNAPSHOT_FILE),
             key: hash::key(&["instructions", &library_id, model_hash]),
         };
-        opening.settle(&writer, model, dim)?;
-        if writer.count_stale(model)? > 0 {
+        let mut stale = writer.count_stale(model)?;
+        if stale > 0 {
+            opening.settle(&writer, model, dim)?;
+            stale = writer.count_stale(model)?;
+        }
+        if stale > 0 {
             // Once a vector is replaced the saved index holds another one for that row. Whoever
             // goes back to the earlier model before this one is through would take it for sound.
             snapshot.remove()?;
+            refresh(&writer, model, dim, stale, opening)?;
         }
-        refresh(&writer, model, dim, opening)?;
         let catalog = writer.catalog()?;
         let (index, changes) = ready_index(&writer, &catalog, &snapshot, dim, (config, opening))?;
         let (instructions, kind) = (catalog.len(None), index.kind());
@@ -130,12 +134,8 @@ impl Snapshot {
 
     /// Removes the file if it is there.
     fn remove(&self) -> Result<(), LibraryStoreError> {
-        match fs_err::remove_file(&self.path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(LibraryStoreError::Io { path: self.path.clone(), source })
-            }
-            _ => Ok(()),
-        }
+        durable::remove(&self.path)
+            .map_err(|source| LibraryStoreError::Io { path: self.path.clone(), source })
     }
 }
 
@@ -204,19 +204,17 @@ fn batch(
     Ok(vectors.iter().zip(texts).map(unit).collect::<Result<_, _>>()?)
 }
 
-/// Embeds anew what another model embedded. Each batch is kept, so an interrupted pass goes on
-/// where it was.
-pub(super) fn refresh(
+/// Embeds anew the `of` rows that another model than `model` embedded. Each batch is kept, so an
+/// interrupted pass goes on where it was.
+fn refresh(
     rows: &Rows,
     model: i64,
     dim: usize,
+    of: u64,
     opening: &Opening<'_>,
 ) -> Result<(), LibraryStoreError> {
-    let of = rows.count_stale(model)?;
     let (mut done, mut last) = (0, 0);
-    if of > 0 {
-        tracing::info!(of, "another model embedded these instructions: embedding them anew");
-    }
+    tracing::info!(of, "another model embedded these instructions: embedding them anew");
     loop {
         let stale = rows.stale(model, last, BATCH)?;
         let Some((row, _)) = stale.last() else {

@@ -8,11 +8,8 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
 use super::files::{self, Part};
-use super::hub::{Fault, Hub, Remote, causes, is_html};
+use super::hub::{Fault, Hub, LONGEST_WAIT, Remote, causes, is_html};
 use super::{HashSource, ModelStoreError};
-
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Hears how a download goes.
 pub trait Transfer: Send + Sync {

@@ -74,7 +74,7 @@ impl Part {
     pub fn discard(self) -> Result<(), ModelStoreError> {
         let Self { path, file, .. } = self;
         drop(file);
-        remove(&path).map_err(|source| ModelStoreError::writing(&path, source))
+        durable::remove(&path).map_err(|source| ModelStoreError::writing(&path, source))
     }
 
     /// Gives the file its name, once its bytes are on the disk, and removes what is left of other
@@ -115,7 +115,7 @@ fn remove_stale(target: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(&start) && name.ends_with(ENDING) {
-            let _ = remove(&entry.path());
+            let _ = durable::remove(&entry.path());
         }
     }
 }
@@ -206,12 +206,4 @@ fn record_path(folder: &Path) -> PathBuf {
 pub fn free_space(folder: &Path) -> Option<u64> {
     let space = rustix::fs::statvfs(folder).ok()?;
     Some(space.f_bavail.saturating_mul(space.f_frsize))
-}
-
-/// Removes a file; that it is not there is as good.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

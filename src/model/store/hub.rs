@@ -19,6 +19,9 @@ use crate::model::catalog::is_sha256;
 /// Where the hub is unless `HF_ENDPOINT` says otherwise.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
+/// The longest wait between two tries.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Redirects within the hub that are followed: renamed repositories, its own cache.
 const MAX_HOPS: usize = 5;
 
@@ -49,6 +52,29 @@ impl HubOptions {
             timeout: Duration::from_secs(seconds.unwrap_or(30)),
             first_wait: Duration::from_millis(500),
             tries: 6,
+        }
+    }
+
+    /// The endpoint's address, or what is wrong with it in words.
+    pub(crate) fn address(&self) -> Result<Url, String> {
+        let address = Url::parse(self.endpoint.trim_end_matches('/'));
+        let address = address.map_err(|error| error.to_string())?;
+        match address.scheme() {
+            "http" | "https" => Ok(address),
+            other => Err(format!("the scheme is {other}")),
+        }
+    }
+
+    /// A request with the token, where `url` is on the server of `endpoint`.
+    pub(crate) fn authorised(
+        &self,
+        request: RequestBuilder,
+        url: &Url,
+        endpoint: &Url,
+    ) -> RequestBuilder {
+        match &self.token {
+            Some(token) if url.origin() == endpoint.origin() => request.bearer_auth(token),
+            _ => request,
         }
     }
 }
@@ -111,16 +137,21 @@ impl Fault {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Transport(_) => true,
-            Self::Status { status, .. } => {
-                status.is_server_error()
-                    || matches!(
-                        *status,
-                        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-                    )
-            }
+            Self::Status { status, .. } => is_passing(*status),
             Self::Html | Self::Redirects => false,
         }
     }
+}
+
+/// Whether a server that answered so may answer otherwise later.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// The wait that an answer asks for.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    text(headers, RETRY_AFTER.as_str())?.parse().ok().map(Duration::from_secs)
 }
 
 impl Hub {
@@ -132,15 +163,9 @@ impl Hub {
         if offline::is_on() {
             return Err(ModelStoreError::Offline { what: options.endpoint });
         }
-        let refused = |problem: String| ModelStoreError::Endpoint {
-            value: options.endpoint.clone(),
-            problem,
-        };
-        let endpoint = Url::parse(options.endpoint.trim_end_matches('/'))
-            .map_err(|error| refused(error.to_string()))?;
-        if !matches!(endpoint.scheme(), "http" | "https") {
-            return Err(refused(format!("the scheme is {}", endpoint.scheme())));
-        }
+        let refused =
+            |problem| ModelStoreError::Endpoint { value: options.endpoint.clone(), problem };
+        let endpoint = options.address().map_err(refused)?;
         let client = Client::builder()
             // Redirects are followed by hand: the token must not travel, the headers must be read.
             .redirect(redirect::Policy::none())
@@ -213,14 +238,8 @@ impl Hub {
         if let Some(start) = start.filter(|start| *start > 0) {
             request = request.header(RANGE, format!("bytes={start}-"));
         }
-        self.authorised(request, url).send().await.map_err(Fault::Transport)
-    }
-
-    fn authorised(&self, request: RequestBuilder, url: &Url) -> RequestBuilder {
-        match &self.options.token {
-            Some(token) if self.is_own(url) => request.bearer_auth(token),
-            _ => request,
-        }
+        let request = self.options.authorised(request, url, &self.endpoint);
+        request.send().await.map_err(Fault::Transport)
     }
 
     fn is_own(&self, url: &Url) -> bool {
@@ -281,11 +300,10 @@ fn location(response: &Response, url: &Url) -> Option<Url> {
 
 fn status(response: &Response) -> Fault {
     let headers = response.headers();
-    let seconds = text(headers, RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
     Fault::Status {
         status: response.status(),
         code: text(headers, "x-error-code"),
-        wait: seconds.map(Duration::from_secs),
+        wait: retry_after(headers),
     }
 }
 

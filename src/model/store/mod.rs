@@ -24,8 +24,8 @@ use crate::base::{hash, paths};
 pub use download::Transfer;
 pub use error::{HashSource, MissingFile, ModelStoreError};
 pub use files::{Record, RecordedFile};
-pub(crate) use hub::causes;
 pub use hub::{Hub, HubOptions};
+pub(crate) use hub::{LONGEST_WAIT, causes, is_passing, retry_after};
 pub use listing::list_repository;
 pub use pull::Pulled;
 

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use super::download::{self, Fetched, Transfer, Wanted};
 use super::files::{Record, RecordedFile};
 use super::{
-    HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files, files_of, has_manifest,
-    name_manifest,
+    HashSource, Hub, MANIFEST_FILE, ModelStoreError, Store, files_of, has_manifest, name_manifest,
 };
 use crate::base::lock::{FolderLock, LockFile};
 use crate::base::{durable, hash};
@@ -167,7 +166,7 @@ impl Pull<'_> {
         let path = self.folder.join(MANIFEST_FILE);
         let is_own = self.record.files().iter().any(|file| file.path == MANIFEST_FILE);
         if !is_own {
-            files::remove(&path).map_err(|source| ModelStoreError::writing(&path, source))?;
+            durable::remove(&path).map_err(|source| ModelStoreError::writing(&path, source))?;
         }
         let source = ModelSource { path: self.folder.clone(), ..ModelSource::default() };
         let mut manifest = ModelFolder::open(source)?.manifest;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::hash;
-use crate::encoder::Encoder;
+use crate::encoder::{Encoder, TextEmbedding};
 use crate::index::{
     HeldBack, IndexConfig, IndexError, LocalIndex, Measurement, Modality, SearchFacts, VectorSearch,
 };
-use crate::instruction::Library;
+use crate::instruction::{Instruction, Library};
 use crate::model::ModelManifest;
 use crate::{Error, index};
 
@@ -109,14 +109,16 @@ fn built(
     let mut index = index::build(config, encoder.dim(), texts.len())?;
     let mut held_back = HeldBack::new(&*index, texts.len());
     for (part, chunk) in texts.chunks(TEXTS).enumerate() {
-        let ids = library.instructions.iter().skip(part * TEXTS);
-        for (one, text) in ids.zip(encoder.embed_texts(chunk)?) {
+        let instructions = library.instructions.iter().skip(part * TEXTS);
+        let item = |(one, text): (&Instruction, TextEmbedding)| {
             if text.truncated {
                 tracing::warn!(instruction = one.id, "longer than the encoder's context: cut");
             }
-            for (id, vector) in held_back.sift(vec![(one.id.clone(), text.vector)]) {
-                index.add(&id, &vector)?;
-            }
+            (one.id.clone(), text.vector)
+        };
+        let items = instructions.zip(encoder.embed_texts(chunk)?).map(item).collect();
+        for (id, vector) in held_back.sift(items) {
+            index.add(&id, &vector)?;
         }
     }
     held_back.finish(&mut *index, Modality::Text)?;

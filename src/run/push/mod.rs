@@ -26,7 +26,7 @@ use crate::dataset::sink::{ExportFormat, MANIFEST, Manifest};
 use crate::dataset::store::ExportRow;
 use crate::model::store::HubOptions;
 use plan::{File, Plan};
-use remote::{Part, Payload, Remote, parse};
+use remote::{Part, Payload, Remote, excerpt, parse};
 
 pub use error::PushError;
 
@@ -420,7 +420,7 @@ fn refused(name: &str, error: &Value) -> PushError {
     PushError::Refused {
         what: format!("sending {name}"),
         status: error["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or(0),
-        said: said.chars().take(300).flat_map(char::escape_debug).collect(),
+        said: excerpt(said),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::PushError;
 use crate::base::hash;
-use crate::dataset::sink::{ExportFormat, FileEntry, MANIFEST, Manifest};
+use crate::dataset::sink::{self, ExportFormat, FileEntry, MANIFEST, Manifest};
 use crate::dataset::store::ExportRow;
 
 /// A file to push.
@@ -75,7 +75,7 @@ fn file(folder: &Path, entry: &FileEntry) -> Result<File, PushError> {
 }
 
 fn choose(exports: &[ExportRow], format: Option<ExportFormat>) -> Result<&ExportRow, PushError> {
-    let is_folder = |row: &&ExportRow| Path::new(&row.path).ends_with(MANIFEST);
+    let is_folder = |row: &&ExportRow| sink::is_folder(Path::new(&row.path));
     let no_export = |what: String| PushError::NoExport { what };
     if let Some(format) = format {
         let row = exports.iter().find(|row| row.name == format.name());

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde_json::Value;
 
 use super::PushError;
-use crate::model::store::{HubOptions, causes, offline};
+use crate::model::store::{HubOptions, LONGEST_WAIT, causes, is_passing, offline, retry_after};
 
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The slowest line that a request is not given up on, in bytes a second.
 const SLOWEST: u64 = 20_000;
 /// Pieces in which files are sent.
@@ -56,13 +54,8 @@ impl Remote {
         if offline::is_on() {
             return Err(PushError::Offline { endpoint: options.endpoint });
         }
-        let wrong =
-            |problem: String| PushError::Endpoint { value: options.endpoint.clone(), problem };
-        let endpoint = Url::parse(options.endpoint.trim_end_matches('/'))
-            .map_err(|error| wrong(error.to_string()))?;
-        if !matches!(endpoint.scheme(), "http" | "https") {
-            return Err(wrong(format!("the scheme is {}", endpoint.scheme())));
-        }
+        let wrong = |problem| PushError::Endpoint { value: options.endpoint.clone(), problem };
+        let endpoint = options.address().map_err(wrong)?;
         let client = Client::builder()
             // A token must not travel to where an answer redirects.
             .redirect(redirect::Policy::none())
@@ -99,7 +92,8 @@ impl Remote {
             Payload::Lines(lines) => (Some(LINES), lines.clone()),
         };
         let make = || {
-            let request = self.authorised(self.client.request(method.clone(), url.clone()), url);
+            let request = self.client.request(method.clone(), url.clone());
+            let request = self.options.authorised(request, url, &self.endpoint);
             let request = request.timeout(self.patience(body.len() as u64));
             match kind {
                 None => request,
@@ -141,13 +135,6 @@ impl Remote {
         let response = require_success(what, self.send(what, make).await?).await?;
         let etag = response.headers().get("etag").and_then(|etag| etag.to_str().ok());
         Ok(etag.map(str::to_owned))
-    }
-
-    fn authorised(&self, request: RequestBuilder, url: &Url) -> RequestBuilder {
-        match &self.options.token {
-            Some(token) if url.origin() == self.endpoint.origin() => request.bearer_auth(token),
-            _ => request,
-        }
     }
 
     fn patience(&self, bytes: u64) -> Duration {
@@ -231,13 +218,9 @@ pub(super) fn parse(url: &str) -> Result<Url, PushError> {
     })
 }
 
-fn is_passing(status: StatusCode) -> bool {
-    let waits = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
-    status.is_server_error() || waits.contains(&status)
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+/// The beginning of what the hub said, fit for a terminal.
+pub(super) fn excerpt(said: &str) -> String {
+    said.chars().take(SAID).flat_map(char::escape_debug).collect()
 }
 
 async fn require_success(what: &str, response: Response) -> Result<Response, PushError> {
@@ -248,7 +231,6 @@ async fn require_success(what: &str, response: Response) -> Result<Response, Pus
     let text = response.text().await.unwrap_or_default();
     let told: Option<Value> = serde_json::from_str(&text).ok();
     let told = told.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
-    let said = told.unwrap_or(text);
-    let said: String = said.chars().take(SAID).flat_map(char::escape_debug).collect();
+    let said = excerpt(&told.unwrap_or(text));
     Err(PushError::Refused { what: what.to_owned(), status: status.as_u16(), said })
 }

@@ -10,7 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use serde_json::Value;
 
-use super::Finding;
+use super::{Finding, Part};
 use crate::Error;
 use crate::base::hash;
 use crate::dataset::sink::{ExportFormat, IMAGE_TOKEN, SinkError};
@@ -24,7 +24,6 @@ pub(super) struct Overlap {
     texts: BTreeMap<String, String>,
     /// Photos of the run that are near-duplicates of held-out ones, found anew: not the marks.
     near: BTreeMap<String, String>,
-    root: Option<PathBuf>,
 }
 
 /// What an exported row is made of.
@@ -37,14 +36,14 @@ struct Used {
 
 impl Overlap {
     /// Reads what a run holds out; none in a run without a benchmark.
-    pub fn read(store: &Store, encoder: &str, root: Option<&Path>) -> Result<Option<Self>, Error> {
+    pub fn read(store: &Store, encoder: &str) -> Result<Option<Self>, Error> {
         let Some(benchmark) = store.held_benchmark()? else { return Ok(None) };
         let held = store.held_out()?;
         let found = near_duplicates(store, encoder, &held.images, benchmark.near)?;
         let near = found.into_iter().map(|one| (one.image_sha256, one.near)).collect();
         let texts =
             held.instructions.values().map(|text| (plain_words(text), text.clone())).collect();
-        Ok(Some(Self { held, texts, near, root: root.map(Path::to_owned) }))
+        Ok(Some(Self { held, texts, near }))
     }
 
     /// What the benchmark's own files say is held out.
@@ -79,18 +78,18 @@ impl Overlap {
         }
     }
 
-    /// Checks every row of an export; none of a format that is not known here.
-    pub fn check(&self, export: &ExportRow) -> Result<Option<Finding>, Error> {
-        let Ok(format) = export.name.parse::<ExportFormat>() else { return Ok(None) };
+    /// Checks every row in the parts of an export; none of a format that is not known here.
+    pub fn check(&self, export: &ExportRow, parts: &[Part<'_>]) -> Option<Finding> {
+        let format = export.name.parse::<ExportFormat>().ok()?;
         let (check, mut problems) =
             (format!("{} shares nothing with the benchmark", export.path), Vec::new());
-        for (path, root) in super::parts(export, self.root.as_deref())? {
-            match self.used(format, &path, root.as_deref()) {
+        for Part { path, root } in parts {
+            match self.used(format, path, *root) {
                 Ok(used) => problems.extend(used.iter().filter_map(|row| self.problem(row))),
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        Ok(Some(Finding::new(check, problems)))
+        Some(Finding::new(check, problems))
     }
 
     /// The rows of one file of an export.

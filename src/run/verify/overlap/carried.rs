@@ -1,6 +1,6 @@
 //! Rows of exports that hold the photos themselves.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
@@ -11,13 +11,12 @@ use serde_json::Value;
 
 use super::{Used, instruction};
 use crate::base::hash;
+use crate::dataset::photos::tar::Members;
 use crate::dataset::sink::SinkError;
+use crate::sandbox::OpenFile;
 
 /// Rows with photos that are held at once.
 const BATCH: usize = 16;
-
-/// The size of a tar's blocks, in bytes.
-const BLOCK: u64 = 512;
 
 /// Columns of conversations: the list of turns, which of its texts is the instruction's, and every
 /// how many turns there is one.
@@ -68,22 +67,12 @@ pub(super) fn in_tar(path: &Path) -> Result<Vec<Used>, SinkError> {
     read_tar(path).map_err(|source| SinkError::Read { path: path.to_owned(), source })
 }
 
-fn read_tar(path: &Path) -> std::io::Result<Vec<Used>> {
-    let damaged = || std::io::Error::other("it is no tar");
-    let mut file = fs_err::File::open(path)?;
-    let (mut used, mut image, mut at) = (Vec::new(), String::new(), 0);
-    loop {
-        let mut header = [0; BLOCK as usize];
-        file.read_exact(&mut header)?;
-        if header[0] == 0 {
-            return Ok(used);
-        }
-        let size = std::str::from_utf8(&header[124..135]).map_err(|_| damaged())?;
-        let size = u64::from_str_radix(size, 8).map_err(|_| damaged())?;
-        let mut bytes = Vec::new();
-        (&mut file).take(size).read_to_end(&mut bytes)?;
-        let name = header[..100].split(|byte| *byte == 0).next().unwrap_or_default();
-        if name.ends_with(b".json") {
+fn read_tar(path: &Path) -> io::Result<Vec<Used>> {
+    let mut members = Members::new(OpenFile::Local(fs_err::File::open(path)?))?;
+    let (mut used, mut image) = (Vec::new(), String::new());
+    while let Some(member) = members.next_member().map_err(io::Error::other)? {
+        let bytes = members.read_data(u64::MAX).map_err(io::Error::other)?.unwrap_or_default();
+        if member.name.ends_with(".json") {
             let row: Value = serde_json::from_slice(&bytes)?;
             let id = row["id"].as_str().unwrap_or_default();
             for turn in row["conversations"].as_array().into_iter().flatten().step_by(2) {
@@ -96,7 +85,6 @@ fn read_tar(path: &Path) -> std::io::Result<Vec<Used>> {
         } else {
             image = hash::sha256_hex(&bytes);
         }
-        at += BLOCK + size.next_multiple_of(BLOCK);
-        file.seek(SeekFrom::Start(at))?;
     }
+    Ok(used)
 }
