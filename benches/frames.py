@@ -215,12 +215,14 @@ def main() -> int:
     failed, waits, rests = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         server = Program(args.program.resolve(), Path(folder))
-        counts, answered = multiprocessing.Array("l", PROCESSES), multiprocessing.Array("l", PROCESSES)
+        # A copy of this process would have threads of gRPC that are not there.
+        processes = multiprocessing.get_context("spawn")
+        counts, answered = processes.Array("l", PROCESSES), processes.Array("l", PROCESSES)
         # Numbers go on where the first part ended, so that no conversation is held twice.
         begins = [args.seed, args.seed + 1]
         for seed, seconds in zip(begins, (args.seconds / 5, args.seconds * 4 / 5)):
             until = time.time() + seconds
-            workers = [multiprocessing.Process(target=fuzz, args=(server.address, seed, first, until, counts, answered))
+            workers = [processes.Process(target=fuzz, args=(server.address, seed, first, until, counts, answered))
                        for first in range(PROCESSES)]
             for worker in workers:
                 worker.start()

@@ -273,8 +273,10 @@ def main() -> int:
         began = time.time()
         Server(server.address).call("EmbeddingService/EmbedImages", {"images": [photo]})
         decode = time.time() - began
-        made, refused = (multiprocessing.Array("l", len(kinds(attackers))) for _ in range(2))
-        siege = multiprocessing.Process(target=besiege, args=(attackers, server.address, args.seed, time.time() + args.seconds, made, refused))
+        # A copy of this process would have threads of gRPC that are not there.
+        processes = multiprocessing.get_context("spawn")
+        made, refused = (processes.Array("l", len(kinds(attackers))) for _ in range(2))
+        siege = processes.Process(target=besiege, args=(attackers, server.address, args.seed, time.time() + args.seconds, made, refused))
         siege.start()
         callers = threading.Thread(target=polite, args=(server.address, args.seconds - 2, besieged, failed))
         callers.start()

@@ -152,7 +152,7 @@ async fn open<H: Health>(
         .layer(CallLimitLayer::new(calls.max_requests, calls.max_watches, idle))
         .layer(erased())
         .layer(SilenceLayer::new(idle))
-        .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))
+        .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS, idle))
         .layer(erased())
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
         .layer(ExplainLayer)

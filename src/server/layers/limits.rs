@@ -1,17 +1,18 @@
 //! Bounds on the calls under way in the whole server.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::held::Keep;
 use super::{Answer, refuse};
+use crate::encoder::queue::Origin;
 use crate::server::fault::Fault;
 use crate::server::methods::{Watched, is_health, watched};
 
@@ -21,6 +22,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. A
 /// call keeps its place until its response body ends or is dropped, or its client has not read for
 /// `idle`. Health checks need no place: a full server is not a dead one.
+///
+/// A caller may have as many places as are free besides: alone it gets half of them, and however
+/// many callers take all they can, a newcomer still finds some.
 ///
 /// Streams that only watch may stay open for days with nothing to say. They take no place of a
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
@@ -33,23 +37,73 @@ pub struct CallLimitLayer {
 
 #[derive(Debug, Clone)]
 struct Places {
-    places: Arc<Semaphore>,
+    held: Arc<Mutex<Held>>,
     limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by_caller: HashMap<u64, usize>,
+}
+
+/// One place; given back when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Places,
+    caller: Option<u64>,
+}
+
+/// There is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    All,
+    /// This caller has so many, and no more than that are free.
+    OneCaller(usize),
 }
 
 impl Places {
     fn new(limit: usize) -> Self {
-        // More than a semaphore can count is no limit at all.
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(limit)), limit }
+        Self { held: Arc::default(), limit }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self) -> usize {
-        self.limit - self.places.available_permits()
+        self.held().all
     }
 
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    fn place(&self, caller: Option<u64>) -> Result<Place, Full> {
+        let mut held = self.held();
+        let free = self.limit - held.all;
+        if free == 0 {
+            return Err(Full::All);
+        }
+        if let Some(caller) = caller {
+            let its = held.by_caller.get(&caller).copied().unwrap_or(0);
+            if its >= free {
+                return Err(Full::OneCaller(its));
+            }
+            held.by_caller.insert(caller, its + 1);
+        }
+        held.all += 1;
+        Ok(Place { places: self.clone(), caller })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        held.all -= 1;
+        let Some(caller) = self.caller else { return };
+        if let Some(its) = held.by_caller.get_mut(&caller) {
+            *its -= 1;
+            if *its == 0 {
+                held.by_caller.remove(&caller);
+            }
+        }
     }
 }
 
@@ -71,7 +125,7 @@ impl CallLimitLayer {
         self.watches[kind as usize].under_way()
     }
 
-    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
+    fn place(&self, path: &str, caller: Option<u64>) -> Result<Option<Place>, Status> {
         let (places, name, reason, what) = match watched(path) {
             Some(kind) => (
                 &self.watches[kind as usize],
@@ -82,13 +136,19 @@ impl CallLimitLayer {
             None if is_health(path) => return Ok(None),
             None => (&self.calls, "max_requests", "TOO_MANY_REQUESTS", "calls are under way"),
         };
-        if let Some(place) = places.place() {
-            return Ok(Some(place));
-        }
-        let limit = places.limit.to_string();
-        let message = format!("{limit} {what}, the most this server takes at once ({name})");
-        let fault = Fault::new(Code::ResourceExhausted, reason, message);
-        Err(fault.with("limit", name).with("allowed", limit).retry_after(RETRY_AFTER).into())
+        let full = match places.place(caller) {
+            Ok(place) => return Ok(Some(place)),
+            Err(full) => full,
+        };
+        let (most, whose, why) = match full {
+            Full::All => (places.limit, "", "the most this server takes at once"),
+            Full::OneCaller(its) => {
+                (its, " for you", "and no caller takes more places than are left for all others")
+            }
+        };
+        let message = format!("{most} {what}{whose}, {why} ({name})");
+        let fault = Fault::new(Code::ResourceExhausted, reason, message).with("limit", name);
+        Err(fault.with("allowed", most.to_string()).retry_after(RETRY_AFTER).into())
     }
 }
 
@@ -120,7 +180,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.limit.place(request.uri().path()) {
+        let caller = request.extensions().get::<Origin>().map(|origin| origin.caller);
+        match self.limit.place(request.uri().path(), caller) {
             Err(status) => refuse(status),
             Ok(place) => Keep::answer(self.inner.call(request), place, self.limit.idle),
         }
@@ -157,6 +218,52 @@ mod tests {
         assert!(third.headers().get("grpc-status").is_none());
         drop((second, third));
         assert_eq!(layer.under_way(), 0);
+    }
+
+    #[test]
+    fn a_caller_takes_no_more_places_than_are_free_and_there_is_one_for_a_newcomer() {
+        let places = Places::new(64);
+        let mut open = Vec::new();
+        for (callers, most) in [(1, 32), (2, 21), (7, 8), (20, 3)] {
+            open.clear();
+            for round in 0..40 {
+                open.extend((0..callers).filter_map(|caller| places.place(Some(caller)).ok()));
+                assert!(places.under_way() < 64, "round {round}");
+            }
+            let held = places.held().by_caller.values().copied().max();
+            assert!(held.is_some_and(|held| (most..=most + 1).contains(&held)), "{held:?}");
+            assert!(places.place(Some(u64::MAX)).is_ok(), "a newcomer beside {callers}");
+        }
+        assert_eq!(Places::new(2).place(Some(1)).map(|_| ()), Ok(()));
+        open.clear();
+        let held: Vec<_> = std::iter::from_fn(|| places.place(Some(1)).ok()).collect();
+        assert_eq!(places.place(Some(1)).map(|_| ()), Err(Full::OneCaller(held.len())));
+        drop(held);
+        assert!(places.under_way() == 0 && places.held().by_caller.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_has_its_share_is_told_and_others_are_let_in() {
+        use crate::server::layers::testing::{request, send};
+        let layer = CallLimitLayer::new(4, 4, IDLE);
+        let service = layer.layer(endless());
+        let of = |caller: u64, path: &str| {
+            let mut request = request(path);
+            request.extensions_mut().insert(Origin { caller, connection: caller });
+            send(service.clone(), request)
+        };
+        for path in ["/a/B", "/grpc.health.v1.Health/Watch"] {
+            let held = [of(1, path).await, of(1, path).await];
+            assert!(held.iter().all(|answer| answer.headers().get("grpc-status").is_none()));
+            let refused = status_of(of(1, path).await);
+            let info = refused.get_details_error_info().expect("a reason");
+            assert_eq!(
+                (refused.code(), &*info.metadata["allowed"]),
+                (Code::ResourceExhausted, "2")
+            );
+            let other = of(2, path).await;
+            assert!(other.headers().get("grpc-status").is_none(), "{path}");
+        }
     }
 
     #[tokio::test]
