@@ -245,6 +245,9 @@ def report(args: argparse.Namespace, whole: bool, seconds: float) -> None:
     before = json.loads(path.read_text())["seconds"] if path.exists() else 0.0
     path.write_text(json.dumps({"whole": whole, "seconds": before + seconds, "parts": parts}, indent=2) + "\n")
     text = table(parts)
+    if not whole:
+        scored = len({(one["fold"], one["condition"]) for one in scores})
+        text = f"Not the whole training: {scored} of its {args.folds * len(CONDITIONS)} parts are scored.\n\n{text}"
     (args.out / "figures.md").write_text(text + "\n")
     plot(args.out, scores, parts)
     print(text)
