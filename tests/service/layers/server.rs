@@ -79,7 +79,7 @@ pub async fn start(options: Options) -> Running {
         .layer(ConnectionLayer::new(places, options.idle))
         .layer(CallLimitLayer::new(options.calls, options.watches, options.idle))
         .layer(SilenceLayer::new(options.idle))
-        .layer(BudgetLayer::new(budget, 4 << 20, METHODS))
+        .layer(BudgetLayer::new(budget, 4 << 20, METHODS, options.idle))
         .layer(DeadlineLayer::new(options.timeout, METHODS))
         .layer(ExplainLayer)
         .layer(PanicLayer);
