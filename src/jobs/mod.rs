@@ -260,11 +260,11 @@ impl JobManager {
             })?;
             Ok(away)
         };
-        let Some(away) = self.inner.clone().stored(delete).await? else { return Ok(()) };
+        let away = self.inner.clone().stored(delete).await?;
         let inner = self.inner.clone();
         blocking(move || {
-            // What is left of it goes at the next start.
-            if let Err(error) = fs_err::remove_dir_all(away) {
+            // A job that never came to run has no folder. What is left of one goes at the next start.
+            if let Err(error) = away.map_or(Ok(()), fs_err::remove_dir_all) {
                 tracing::warn!("a deleted run is not gone yet: {error}");
             }
             if let Err(error) = retention::sweep_inputs(&inner) {
