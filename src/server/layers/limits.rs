@@ -1,6 +1,8 @@
 //! Bounds on the calls under way in the whole server.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +26,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// `idle`. Health checks need no place: a full server is not a dead one.
 ///
 /// A caller may have as many places as are free besides: alone it gets half of them, and however
-/// many callers take all they can, a newcomer still finds some.
+/// many callers take all they can, a newcomer still finds some. So may a connection have as many as
+/// its caller may still take: callers without keys at one address are told apart by nothing else.
 ///
 /// Streams that only watch may stay open for days with nothing to say. They take no place of a
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
@@ -45,20 +48,34 @@ struct Places {
 struct Held {
     all: usize,
     by_caller: HashMap<u64, usize>,
+    by_connection: HashMap<Origin, usize>,
+}
+
+fn add_to<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
+    *held.entry(key).or_default() += 1;
+}
+
+fn take_from<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut its) = held.entry(key) {
+        *its.get_mut() -= 1;
+        if *its.get() == 0 {
+            its.remove();
+        }
+    }
 }
 
 /// One place; given back when dropped.
 #[derive(Debug)]
 struct Place {
     places: Places,
-    caller: Option<u64>,
+    origin: Option<Origin>,
 }
 
 /// There is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Full {
     All,
-    /// This caller has so many, and no more than that are free.
+    /// This caller, or this connection of its, has so many, and no more than that are left.
     OneCaller(usize),
 }
 
@@ -75,21 +92,24 @@ impl Places {
         self.held().all
     }
 
-    fn place(&self, caller: Option<u64>) -> Result<Place, Full> {
+    fn place(&self, origin: Option<Origin>) -> Result<Place, Full> {
         let mut held = self.held();
         let free = self.limit - held.all;
         if free == 0 {
             return Err(Full::All);
         }
-        if let Some(caller) = caller {
-            let its = held.by_caller.get(&caller).copied().unwrap_or(0);
-            if its >= free {
-                return Err(Full::OneCaller(its));
+        if let Some(origin) = origin {
+            let its = held.by_caller.get(&origin.caller).copied().unwrap_or(0);
+            let left = free.saturating_sub(its);
+            let here = held.by_connection.get(&origin).copied().unwrap_or(0);
+            if left == 0 || here >= left {
+                return Err(Full::OneCaller(if left == 0 { its } else { here }));
             }
-            held.by_caller.insert(caller, its + 1);
+            add_to(&mut held.by_caller, origin.caller);
+            add_to(&mut held.by_connection, origin);
         }
         held.all += 1;
-        Ok(Place { places: self.clone(), caller })
+        Ok(Place { places: self.clone(), origin })
     }
 }
 
@@ -97,12 +117,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.places.held();
         held.all -= 1;
-        let Some(caller) = self.caller else { return };
-        if let Some(its) = held.by_caller.get_mut(&caller) {
-            *its -= 1;
-            if *its == 0 {
-                held.by_caller.remove(&caller);
-            }
+        if let Some(origin) = self.origin {
+            take_from(&mut held.by_caller, origin.caller);
+            take_from(&mut held.by_connection, origin);
         }
     }
 }
@@ -125,7 +142,7 @@ impl CallLimitLayer {
         self.watches[kind as usize].under_way()
     }
 
-    fn place(&self, path: &str, caller: Option<u64>) -> Result<Option<Place>, Status> {
+    fn place(&self, path: &str, origin: Option<Origin>) -> Result<Option<Place>, Status> {
         let (places, name, reason, what) = match watched(path) {
             Some(kind) => (
                 &self.watches[kind as usize],
@@ -136,14 +153,14 @@ impl CallLimitLayer {
             None if is_health(path) => return Ok(None),
             None => (&self.calls, "max_requests", "TOO_MANY_REQUESTS", "calls are under way"),
         };
-        let full = match places.place(caller) {
+        let full = match places.place(origin) {
             Ok(place) => return Ok(Some(place)),
             Err(full) => full,
         };
         let (most, whose, why) = match full {
             Full::All => (places.limit, "", "the most this server takes at once"),
             Full::OneCaller(its) => {
-                (its, " for you", "and no caller takes more places than are left for all others")
+                (its, " for you", "and nobody takes more places than are left for others")
             }
         };
         let message = format!("{most} {what}{whose}, {why} ({name})");
@@ -180,8 +197,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let caller = request.extensions().get::<Origin>().map(|origin| origin.caller);
-        match self.limit.place(request.uri().path(), caller) {
+        let origin = request.extensions().get::<Origin>().copied();
+        match self.limit.place(request.uri().path(), origin) {
             Err(status) => refuse(status),
             Ok(place) => Keep::answer(self.inner.call(request), place, self.limit.idle),
         }
@@ -220,6 +237,11 @@ mod tests {
         assert_eq!(layer.under_way(), 0);
     }
 
+    /// A call on a connection of its own.
+    fn of(caller: u64, connection: u64) -> Option<Origin> {
+        Some(Origin { caller, connection })
+    }
+
     #[test]
     fn a_caller_takes_no_more_places_than_are_free_and_there_is_one_for_a_newcomer() {
         let places = Places::new(64);
@@ -227,19 +249,35 @@ mod tests {
         for (callers, most) in [(1, 32), (2, 21), (7, 8), (20, 3)] {
             open.clear();
             for round in 0..40 {
-                open.extend((0..callers).filter_map(|caller| places.place(Some(caller)).ok()));
+                let one_each = (0..callers).map(|caller| places.place(of(caller, round)));
+                open.extend(one_each.filter_map(Result::ok));
                 assert!(places.under_way() < 64, "round {round}");
             }
             let held = places.held().by_caller.values().copied().max();
             assert!(held.is_some_and(|held| (most..=most + 1).contains(&held)), "{held:?}");
-            assert!(places.place(Some(u64::MAX)).is_ok(), "a newcomer beside {callers}");
+            assert!(places.place(of(u64::MAX, 0)).is_ok(), "a newcomer beside {callers}");
         }
-        assert_eq!(Places::new(2).place(Some(1)).map(|_| ()), Ok(()));
         open.clear();
-        let held: Vec<_> = std::iter::from_fn(|| places.place(Some(1)).ok()).collect();
-        assert_eq!(places.place(Some(1)).map(|_| ()), Err(Full::OneCaller(held.len())));
-        drop(held);
-        assert!(places.under_way() == 0 && places.held().by_caller.is_empty());
+        let held = places.held();
+        assert!(held.all == 0 && held.by_caller.is_empty() && held.by_connection.is_empty());
+    }
+
+    #[test]
+    fn a_connection_takes_no_more_than_its_caller_has_left() {
+        let places = Places::new(64);
+        for connections in [1, 2, 5] {
+            let mut open = Vec::new();
+            for _ in 0..40 {
+                let one_each = (0..connections).map(|connection| places.place(of(1, connection)));
+                open.extend(one_each.filter_map(Result::ok));
+            }
+            let fair = 64 / (2 * connections as usize + 1);
+            let most = places.held().by_connection.values().copied().max();
+            assert!(most.is_some_and(|most| (fair..=fair + 1).contains(&most)), "{most:?}");
+            let refused = places.place(of(1, 0)).map(drop);
+            assert!(matches!(refused, Err(Full::OneCaller(its)) if its <= fair + 1), "{refused:?}");
+            assert!(places.place(of(1, 99)).is_ok(), "another connection beside {connections}");
+        }
     }
 
     #[tokio::test]
