@@ -65,38 +65,43 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=5)
 
 
-def import_instructions(address: str, draw: random.Random):
+def caller(address: str) -> Server:
+    """One that knows the contract already, and is kept: reflection is refused to whoever has too many streams open, and
+    protobuf crashes now and then where descriptors go while others are made."""
+    server = Server(address)
+    for service in server.services():
+        server.pool.FindServiceByName(service)
+    return server
+
+
+def import_instructions(server: Server, draw: random.Random):
     """One call's worth, none like another."""
     def one():
         words = " ".join(draw.choice("sea sky dog cat red old new sun".split()) for _ in range(12))
         return {"instruction": {"text": f"Write {draw.getrandbits(60)} words on {words}."}}
-    server = Server(address)
     server.call("InstructionService/BatchCreateInstructions", {"requests": [one() for _ in range(256)]})
-    server.channel.close()
 
 
 class Bulk:
     """Legal work that takes long; the methods as those of Attacks."""
 
     def __init__(self, address: str, seed: int):
-        self.address, self.random = address, random.Random(seed)
+        self.server, self.random = caller(address), random.Random(seed)
 
     def import_instructions(self):
-        import_instructions(self.address, self.random)
+        import_instructions(self.server, self.random)
 
     def batch_match(self):
-        server = Server(self.address)
-        job = server.call("MatchingService/BatchMatch", {"source": {"path": "."}})
-        while not server.call("JobService/GetJob", {"name": job["name"]}).get("end_time"):
+        job = self.server.call("MatchingService/BatchMatch", {"source": {"path": "."}})
+        while not self.server.call("JobService/GetJob", {"name": job["name"]}).get("end_time"):
             time.sleep(0.5)
-        server.channel.close()
 
 
 class Attacks:
     """Each method attacks once and returns; it is called again until the end. What fails is none of its business."""
 
     def __init__(self, address: str, seed: int):
-        self.address, self.random = address, random.Random(seed)
+        self.address, self.random, self.server = address, random.Random(seed), caller(address)
         self.bomb, self.held, self.half, self.streams = png(9990), [], [], []
 
     def silent_connections(self):
@@ -123,14 +128,24 @@ class Attacks:
             one.sendall(frame(DATA, 0, 1, b"\0" * 16000))
 
     def long_texts(self):
-        Server(self.address).call("EmbeddingService/EmbedTexts", {"texts": ["ab cd " * 5400] * 256})
+        self.server.call("EmbeddingService/EmbedTexts", {"texts": ["ab cd " * 5400] * 256})
 
     def large_photos(self):
         photo = {"content": base64.b64encode(self.bomb).decode()}
-        Server(self.address).call("EmbeddingService/EmbedImages", {"images": [photo] * 16})
+        self.server.call("EmbeddingService/EmbedImages", {"images": [photo] * 16})
 
     def import_instructions(self):
-        import_instructions(self.address, self.random)
+        import_instructions(self.server, self.random)
+
+    def half_sent_calls(self):
+        one = connect(self.address)
+        one.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        for stream in range(1, 512, 2):
+            one.sendall(frame(HEADERS, 4, stream, headers(EMBED)) + frame(DATA, 0, stream, b"\0\0\0\0\x09"))
+        self.held.append(one)
+        while len(self.held) > 5:
+            self.held.pop(0).close()
+        time.sleep(5)
 
     def silent_streams(self):
         server = Server(self.address)
@@ -141,13 +156,11 @@ class Attacks:
         time.sleep(1)
 
     def hasty_calls(self):
-        server = Server(self.address)
         for _ in range(50):
             try:
-                server.call("EmbeddingService/EmbedTexts", {"texts": ["a hasty text"] * 16}, metadata=[("grpc-timeout", "1m")])
+                self.server.call("EmbeddingService/EmbedTexts", {"texts": ["a hasty text"] * 16}, metadata=[("grpc-timeout", "1m")])
             except grpc.RpcError:
                 pass
-        server.channel.close()
 
     def junk_frames(self):
         draw = self.random
@@ -175,8 +188,7 @@ def kinds(attackers: type) -> list[str]:
 
 def besiege(attackers: type, address: str, seed: int, until: float, made, refused):
     """Attacks in one thread for each way, until the time comes."""
-    def repeat(at: int, name: str):
-        attacks = attackers(address, seed + at)
+    def repeat(at: int, attacks, name: str):
         while time.time() < until:
             try:
                 getattr(attacks, name)()
@@ -184,15 +196,16 @@ def besiege(attackers: type, address: str, seed: int, until: float, made, refuse
                 refused[at] += 1
                 time.sleep(0.05)
             made[at] += 1
-    threads = [threading.Thread(target=repeat, args=one, daemon=True) for one in enumerate(kinds(attackers))]
+    threads = [threading.Thread(target=repeat, args=(at, attackers(address, seed + at), name), daemon=True)
+               for at, name in enumerate(kinds(attackers))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, until + 20 - time.time()))
 
 
-def polite(address: str, seconds: float, waits: dict, failed: list):
-    """Eight callers, each of which waits for its answer and then a twentieth of a second."""
+def polite(callers: list[Server], seconds: float, waits: dict, failed: list):
+    """Callers, each of which waits for its answer and then a twentieth of a second."""
     calls = {
         "text": ("EmbeddingService/EmbedTexts", {"texts": ["a cat"]}),
         "photo": ("EmbeddingService/EmbedImages", {"images": [{"path": "tabby-cat.jpg"}]}),
@@ -201,8 +214,7 @@ def polite(address: str, seconds: float, waits: dict, failed: list):
     }
     until = time.time() + seconds
 
-    def caller(number: int):
-        server = Server(address)
+    def call(server: Server):
         while time.time() < until:
             for name, (method, request) in calls.items():
                 began = time.time()
@@ -214,11 +226,10 @@ def polite(address: str, seconds: float, waits: dict, failed: list):
                     failed.append(f"{name} after {time.time() - began:.2f} s: {error}")
                 waits[name].append(time.time() - began)
                 time.sleep(0.05)
-        server.channel.close()
 
     for name in calls:
         waits[name] = []
-    threads = [threading.Thread(target=caller, args=[number]) for number in range(8)]
+    threads = [threading.Thread(target=call, args=[server]) for server in callers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -274,25 +285,28 @@ def main() -> int:
         bound = int(re.search(r"total_mib=(\d+)", server.log.read_text())[1])
         quiet, besieged, failed, most = {}, {}, [], 0
         # The first calls pay for what is made once.
-        polite(server.address, 5, quiet, failed)
-        polite(server.address, min(30.0, args.seconds / 4), quiet, failed)
+        callers = [caller(server.address) for _ in range(8)]
+        polite(callers, 5, quiet, failed)
+        polite(callers, min(30.0, args.seconds / 4), quiet, failed)
         rest = server.resident()
         photo = {"content": base64.b64encode(png(9990)).decode()}
         began = time.time()
-        Server(server.address).call("EmbeddingService/EmbedImages", {"images": [photo]})
+        callers[0].call("EmbeddingService/EmbedImages", {"images": [photo]})
         decode = time.time() - began
         # A copy of this process would have threads of gRPC that are not there.
         processes = multiprocessing.get_context("spawn")
         made, refused = (processes.Array("l", len(kinds(attackers))) for _ in range(2))
         siege = processes.Process(target=besiege, args=(attackers, server.address, args.seed, time.time() + args.seconds, made, refused))
         siege.start()
-        callers = threading.Thread(target=polite, args=(server.address, args.seconds - 2, besieged, failed))
-        callers.start()
-        while callers.is_alive():
+        calling = threading.Thread(target=polite, args=(callers, args.seconds - 2, besieged, failed))
+        calling.start()
+        while calling.is_alive():
             most = max(most, server.resident())
             time.sleep(0.2)
         siege.join(60)
         siege.kill()
+        for one in callers:
+            one.channel.close()
         left = server.settled()
         time.sleep(2)
         library = server.gauge("pw_library_size")

@@ -139,8 +139,8 @@ async fn open<H: Health>(
     let proxies = TrustedProxies::new(&config.serve.callers.trusted_proxies);
     let quotas = Quotas::new(accounts, proxies, METHODS, idle);
     let Limits { max_requests, max_watches, .. } = Limits::from(limits);
-    let calls = CallLimit::new(max_requests, max_watches);
     let budget = MessageBudget::new(limits.max_messages_bytes);
+    let calls = CallLimit::new(max_requests, max_watches, budget.clone());
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
         .tcp_nodelay(true)
@@ -154,7 +154,7 @@ async fn open<H: Health>(
         .layer(AdmitLayer::new((connections, (quotas, calls)), idle))
         .layer(erased())
         .layer(SilenceLayer::new(idle))
-        .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS))
+        .layer(BudgetLayer::new(budget, limits.max_message_bytes, METHODS, idle))
         .layer(erased())
         .layer(DeadlineLayer::new(limits.request_timeout(), METHODS))
         .layer(ExplainLayer)

@@ -20,7 +20,9 @@ class Server:
     """Stubs made from reflection alone."""
 
     def __init__(self, address: str):
-        size = [("grpc.max_receive_message_length", 32 << 20), ("grpc.max_send_message_length", 32 << 20)]
+        size = [("grpc.max_receive_message_length", 32 << 20), ("grpc.max_send_message_length", 32 << 20),
+                # A connection of its own, not one with every other channel of this process.
+                ("grpc.use_local_subchannel_pool", 1)]
         self.channel = grpc.insecure_channel(address, options=size)
         self.reflection = ProtoReflectionDescriptorDatabase(self.channel)
         self.pool = DescriptorPool(self.reflection)

@@ -14,7 +14,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::ops::{health, until_health};
-use crate::support::serve::{Server, command, reason};
+use crate::support::serve::{Server, command, info, reason};
 
 async fn embeds(server: &Server) -> Result<(), tonic::Status> {
     let mut client = EmbeddingServiceClient::new(server.connect().await);
@@ -173,6 +173,30 @@ async fn half_sent_messages_take_no_more_memory_than_their_budget() {
     drop(held);
     embeds(&server).await.expect("works");
     assert!(!server.log().contains("panicked"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_sent_calls_give_their_places_back_soon() {
+    let config = tempfile::NamedTempFile::new().expect("temp file");
+    let text = "[serve.limits]\nmax_requests = 8\nstream_idle_seconds = 2\n";
+    fs_err::write(config.path(), text).expect("written");
+    let server = Server::start(&["--config", &config.path().to_string_lossy()]);
+    let address = server.address.clone();
+    let silent = tokio::task::spawn_blocking(move || {
+        (0..32).map(|_| half_a_message(&address, 100, 10)).collect::<Vec<_>>()
+    });
+    let silent = silent.await.expect("no panic");
+    let refused = embeds(&server).await.expect_err("its caller has its share");
+    assert_eq!(reason(&refused), "TOO_MANY_REQUESTS");
+    assert_eq!(info(&refused).metadata["allowed"], "4");
+    // The default deadline of a call is five minutes.
+    let until = Instant::now() + Duration::from_secs(30);
+    while let Err(status) = embeds(&server).await {
+        assert_eq!(reason(&status), "TOO_MANY_REQUESTS");
+        assert!(Instant::now() < until, "their places never came back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ pub use ledger::{CallBytes, MessageBudget};
 use crate::encoder::queue::Origin;
 use crate::server::Methods;
 use crate::server::fault::Fault;
-use crate::server::methods::{is_health, watched};
+use crate::server::methods::{Watched, is_health, watched};
 use reply::Reply;
 use request::{Counted, Done};
 
@@ -36,8 +36,8 @@ pub const FREE_BYTES: u64 = 64 << 10;
 /// may hold more, so that each message and each stream is taken whose size is allowed.
 const SHARES: u64 = 2;
 
-/// The time a client has to send a question to health, which takes no place of a call and counts
-/// for no idle stream: without an end, a connection's questions could lie there for ever.
+/// The time a client has to send a question to health or for a job's progress: no deadline of the
+/// server's bounds them, and byte by byte they could take for ever.
 const QUESTION_TIME: Duration = Duration::from_secs(10);
 
 /// How long a message may be on its way when there is no room for another.
@@ -50,13 +50,15 @@ pub struct BudgetLayer {
     budget: MessageBudget,
     max_message: u64,
     methods: Methods,
+    idle: Duration,
 }
 
 impl BudgetLayer {
     /// Messages over `max_message` are refused elsewhere; `methods` tells which calls are streams.
-    /// A stream is read on while its messages in work are fewer bytes than that.
-    pub fn new(budget: MessageBudget, max_message: u64, methods: Methods) -> Self {
-        Self { budget, max_message, methods }
+    /// A stream is read on while its messages in work are fewer bytes than that. A client that says
+    /// nothing for `idle` while its message is to come is not waited for.
+    pub fn new(budget: MessageBudget, max_message: u64, methods: Methods, idle: Duration) -> Self {
+        Self { budget, max_message, methods, idle }
     }
 }
 
@@ -96,13 +98,14 @@ where
             true if watched(path).is_some() => Done::AtOnce,
             true => Done::Told,
         };
-        let time = is_health(path).then_some(QUESTION_TIME);
+        let question = is_health(path) || watched(path) == Some(Watched::Jobs);
+        let time = question.then_some(QUESTION_TIME);
         let caller = request.extensions().get::<Origin>().map(|origin| origin.caller);
-        let bytes = self.layer.budget.open(caller);
+        let bytes = self.layer.budget.open(caller, !is_health(path) && watched(path).is_none());
         request.extensions_mut().insert(bytes.clone());
-        let max_message = self.layer.max_message;
+        let (max_message, idle) = (self.layer.max_message, self.layer.idle);
         let request = request.map(|body| {
-            Body::new(Counted::new(body, bytes.clone(), max_message, done).within(time))
+            Body::new(Counted::new(body, bytes.clone(), max_message, done, idle).within(time))
         });
         Charged { answer: Box::pin(self.inner.call(request)), bytes, streaming }
     }
@@ -144,11 +147,21 @@ pub struct Full {
 enum Of {
     All,
     OneCaller,
+    /// Not bytes, but the places of calls.
+    Places,
 }
 
 impl From<Full> for Status {
     fn from(Full { limit, of }: Full) -> Self {
         let (whose, most) = match of {
+            Of::Places => {
+                let message = format!(
+                    "your request was not there whole after {} s, and others wait for its place, \
+                     one of {limit}",
+                    PATIENCE.as_secs()
+                );
+                return Fault::full("TOO_MANY_REQUESTS", message, "max_requests", limit).into();
+            }
             Of::All => ("", "the most this server holds at once"),
             Of::OneCaller => (" of your calls", "the most it holds at once for one caller"),
         };
@@ -176,11 +189,12 @@ mod tests {
     use crate::server::layers::testing::{Handler, request, send, status_of};
 
     const MIB: usize = 1 << 20;
+    const IDLE: Duration = Duration::from_secs(60);
     const METHODS: Methods = Methods { unary: &["/a/Unary"], streaming: &["/a/Stream"] };
 
     fn layer(mib: usize) -> (MessageBudget, BudgetLayer) {
         let budget = MessageBudget::new((mib * MIB) as u64);
-        (budget.clone(), BudgetLayer::new(budget, (32 * MIB) as u64, METHODS))
+        (budget.clone(), BudgetLayer::new(budget, (32 * MIB) as u64, METHODS, IDLE))
     }
 
     /// A message of `declared` bytes of which `sent` come; then nothing more, ever.
@@ -299,7 +313,7 @@ mod tests {
         const METHODS: Methods =
             Methods { unary: &[], streaming: &["/pairwright.v1.JobService/WatchJob"] };
         let budget = MessageBudget::new((64 * MIB) as u64);
-        let layer = BudgetLayer::new(budget.clone(), (32 * MIB) as u64, METHODS);
+        let layer = BudgetLayer::new(budget.clone(), (32 * MIB) as u64, METHODS, IDLE);
         let call = call_of("/pairwright.v1.JobService/WatchJob", half(MIB, MIB));
         let watching = send(layer.layer(reader(3)), call).await;
         assert_eq!(budget.used(), 0);

@@ -1,18 +1,27 @@
 //! Bounds on the calls under way in the whole server.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Request;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 
+use super::MessageBudget;
 use super::admit::Admit;
+use crate::encoder::queue::Origin;
 use crate::server::fault::Fault;
 use crate::server::methods::{Watched, is_health, watched};
 
 /// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. Health
 /// checks need no place: a full server is not a dead one.
+///
+/// A caller may have as many places as are free besides: alone it gets half of them, and however
+/// many callers take all they can, a newcomer still finds some. So may a connection have as many as
+/// its caller may still take: callers without keys at one address are told apart by nothing else.
+/// Where there is no place for one, the call whose request has been coming for longest makes room.
 ///
 /// Streams that only watch may stay open for days with nothing to say. They take no place of a
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
@@ -20,36 +29,108 @@ use crate::server::methods::{Watched, is_health, watched};
 pub struct CallLimit {
     calls: Places,
     watches: [Places; Watched::COUNT],
+    budget: MessageBudget,
 }
 
 #[derive(Debug, Clone)]
 struct Places {
-    places: Arc<Semaphore>,
+    held: Arc<Mutex<Held>>,
     limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by_caller: HashMap<u64, usize>,
+    by_connection: HashMap<Origin, usize>,
+}
+
+fn add_to<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
+    *held.entry(key).or_default() += 1;
+}
+
+fn take_from<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut its) = held.entry(key) {
+        *its.get_mut() -= 1;
+        if *its.get() == 0 {
+            its.remove();
+        }
+    }
+}
+
+/// A place of a call or a watch; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    origin: Option<Origin>,
+}
+
+/// There is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    All,
+    /// This caller, or this connection of its, has so many, and no more than that are left.
+    OneCaller(usize),
 }
 
 impl Places {
     fn new(limit: usize) -> Self {
-        // More than a semaphore can count is no limit at all.
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(limit)), limit }
+        Self { held: Arc::default(), limit }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     fn under_way(&self) -> usize {
-        self.limit - self.places.available_permits()
+        self.held().all
     }
 
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    fn place(&self, origin: Option<Origin>) -> Result<Place, Full> {
+        let mut held = self.held();
+        let free = self.limit.saturating_sub(held.all);
+        if free == 0 {
+            return Err(Full::All);
+        }
+        if let Some(origin) = origin {
+            let its = held.by_caller.get(&origin.caller).copied().unwrap_or(0);
+            let left = free.saturating_sub(its);
+            let here = held.by_connection.get(&origin).copied().unwrap_or(0);
+            if left == 0 || here >= left {
+                return Err(Full::OneCaller(if left == 0 { its } else { here }));
+            }
+        }
+        Ok(self.take(&mut held, origin))
+    }
+
+    fn take(&self, held: &mut Held, origin: Option<Origin>) -> Place {
+        held.all += 1;
+        if let Some(origin) = origin {
+            add_to(&mut held.by_caller, origin.caller);
+            add_to(&mut held.by_connection, origin);
+        }
+        Place { places: self.clone(), origin }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        held.all -= 1;
+        if let Some(origin) = self.origin {
+            take_from(&mut held.by_caller, origin.caller);
+            take_from(&mut held.by_connection, origin);
+        }
     }
 }
 
 impl CallLimit {
-    /// At most `limit` calls under way, and `watches` streams of each kind that only watch.
-    pub fn new(limit: usize, watches: usize) -> Self {
+    /// At most `limit` calls under way, and `watches` streams of each kind that only watch;
+    /// `budget` knows whose request is not there whole.
+    pub fn new(limit: usize, watches: usize, budget: MessageBudget) -> Self {
         let watches = std::array::from_fn(|_| Places::new(watches));
-        Self { calls: Places::new(limit), watches }
+        Self { calls: Places::new(limit), watches, budget }
     }
 
     /// Calls under way now, health checks and watches not counted.
@@ -64,7 +145,7 @@ impl CallLimit {
         self.watches[kind as usize].under_way()
     }
 
-    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
+    fn place(&self, path: &str, origin: Option<Origin>) -> Result<Option<Place>, Status> {
         let (places, name, reason, what) = match watched(path) {
             Some(kind) => (
                 &self.watches[kind as usize],
@@ -75,20 +156,35 @@ impl CallLimit {
             None if is_health(path) => return Ok(None),
             None => (&self.calls, "max_requests", "TOO_MANY_REQUESTS", "calls are under way"),
         };
-        if let Some(place) = places.place() {
-            return Ok(Some(place));
+        let full = match places.place(origin) {
+            Ok(place) => return Ok(Some(place)),
+            Err(full) => full,
+        };
+        let caller = match full {
+            Full::All => None,
+            Full::OneCaller(_) => origin.map(|origin| origin.caller),
+        };
+        // The other's place is given back when its task comes to end, in a moment.
+        if watched(path).is_none() && self.budget.give_up_half_sent(caller, places.limit) {
+            return Ok(Some(places.take(&mut places.held(), origin)));
         }
-        let limit = places.limit;
-        let message = format!("{limit} {what}, the most this server takes at once ({name})");
-        Err(Fault::full(reason, message, name, limit).into())
+        let (most, whose, why) = match full {
+            Full::All => (places.limit, "", "the most this server takes at once"),
+            Full::OneCaller(its) => {
+                (its, " for you", "and nobody takes more places than are left for others")
+            }
+        };
+        let message = format!("{most} {what}{whose}, {why} ({name})");
+        Err(Fault::full(reason, message, name, most).into())
     }
 }
 
 impl Admit for CallLimit {
-    type Held = Option<OwnedSemaphorePermit>;
+    type Held = Option<Place>;
 
     fn admit(&self, request: &mut Request<Body>) -> Result<Self::Held, Status> {
-        self.place(request.uri().path())
+        let origin = request.extensions().get::<Origin>().copied();
+        self.place(request.uri().path(), origin)
     }
 }
 
@@ -107,9 +203,13 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(60);
 
+    fn limit(calls: usize, watches: usize) -> CallLimit {
+        CallLimit::new(calls, watches, MessageBudget::new(1 << 20))
+    }
+
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_until_a_body_is_dropped() {
-        let limit = CallLimit::new(2, 1);
+        let limit = limit(2, 1);
         let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let first = call(service.clone(), "/a/B").await;
         let second = call(service.clone(), "/a/B").await;
@@ -128,9 +228,99 @@ mod tests {
         assert_eq!(limit.under_way(), 0);
     }
 
+    /// A call on a connection of its own.
+    fn of(caller: u64, connection: u64) -> Option<Origin> {
+        Some(Origin { caller, connection })
+    }
+
+    #[test]
+    fn a_caller_takes_no_more_places_than_are_free_and_there_is_one_for_a_newcomer() {
+        let places = Places::new(64);
+        let mut open = Vec::new();
+        for (callers, most) in [(1, 32), (2, 21), (7, 8), (20, 3)] {
+            open.clear();
+            for round in 0..40 {
+                let one_each = (0..callers).map(|caller| places.place(of(caller, round)));
+                open.extend(one_each.filter_map(Result::ok));
+                assert!(places.under_way() < 64, "round {round}");
+            }
+            let held = places.held().by_caller.values().copied().max();
+            assert!(held.is_some_and(|held| (most..=most + 1).contains(&held)), "{held:?}");
+            assert!(places.place(of(u64::MAX, 0)).is_ok(), "a newcomer beside {callers}");
+        }
+        open.clear();
+        let held = places.held();
+        assert!(held.all == 0 && held.by_caller.is_empty() && held.by_connection.is_empty());
+    }
+
+    #[test]
+    fn a_connection_takes_no_more_than_its_caller_has_left() {
+        let places = Places::new(64);
+        for connections in [1, 2, 5] {
+            let mut open = Vec::new();
+            for _ in 0..40 {
+                let one_each = (0..connections).map(|connection| places.place(of(1, connection)));
+                open.extend(one_each.filter_map(Result::ok));
+            }
+            let fair = 64 / (2 * connections as usize + 1);
+            let most = places.held().by_connection.values().copied().max();
+            assert!(most.is_some_and(|most| (fair..=fair + 1).contains(&most)), "{most:?}");
+            let refused = places.place(of(1, 0)).map(drop);
+            assert!(matches!(refused, Err(Full::OneCaller(its)) if its <= fair + 1), "{refused:?}");
+            assert!(places.place(of(1, 99)).is_ok(), "another connection beside {connections}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_its_share_is_told_and_others_are_let_in() {
+        use crate::server::layers::testing::{request, send};
+        let service = AdmitLayer::new(limit(4, 4), IDLE).layer(endless());
+        let of = |caller: u64, path: &str| {
+            let mut request = request(path);
+            request.extensions_mut().insert(Origin { caller, connection: caller });
+            send(service.clone(), request)
+        };
+        for path in ["/a/B", "/grpc.health.v1.Health/Watch"] {
+            let held = [of(1, path).await, of(1, path).await];
+            assert!(held.iter().all(|answer| answer.headers().get("grpc-status").is_none()));
+            let refused = status_of(of(1, path).await);
+            let info = refused.get_details_error_info().expect("a reason");
+            assert_eq!(
+                (refused.code(), &*info.metadata["allowed"]),
+                (Code::ResourceExhausted, "2")
+            );
+            let other = of(2, path).await;
+            assert!(other.headers().get("grpc-status").is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_sent_by_half_for_too_long_makes_room_for_one_more() {
+        let limit = limit(4, 4);
+        let place = |caller: u64| limit.place("/a/B", of(caller, caller)).map_err(|_| ());
+        let mut held = vec![place(1).expect("free"), place(1).expect("free")];
+        let (half, whole) = (limit.budget.open(Some(1), true), limit.budget.open(Some(1), true));
+        let health = limit.budget.open(Some(1), false);
+        whole.received(9, false).expect("room");
+        assert!(place(1).is_err(), "it has not been coming for long");
+        limit.budget.age(Duration::from_secs(10));
+        held.push(place(2).expect("free"));
+        assert!(place(2).is_err(), "another caller's makes no room for this one");
+        held.push(place(1).expect("the half one makes room"));
+        assert!(half.give_up().is_cancelled());
+        assert!(!whole.give_up().is_cancelled() && !health.give_up().is_cancelled());
+        assert!(place(1).is_err() && place(2).is_err(), "it does so once");
+        let status = Status::from(half.refusal());
+        let info = status.get_details_error_info().expect("a reason");
+        assert_eq!(
+            (&*info.reason, &*info.metadata["limit"]),
+            ("TOO_MANY_REQUESTS", "max_requests")
+        );
+    }
+
     #[tokio::test]
     async fn health_needs_no_place() {
-        let limit = CallLimit::new(1, 1);
+        let limit = limit(1, 1);
         let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let _held = call(service.clone(), "/a/B").await;
         let health = call(service, HEALTH).await;
@@ -140,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn watches_take_no_places_of_calls_nor_of_other_kinds() {
-        let limit = CallLimit::new(1, 1);
+        let limit = limit(1, 1);
         let service = AdmitLayer::new(limit.clone(), IDLE).layer(endless());
         let kinds = [
             "/pairwright.v1.JobService/WatchJob",
@@ -166,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_not_read_gives_its_place_back_and_tells_it_when_it_is() {
-        let limit = CallLimit::new(1, 1);
+        let limit = limit(1, 1);
         let two = service_fn(|_| async {
             let frame = |byte: u8| http_body::Frame::data(bytes::Bytes::from(vec![byte]));
             let frames = [1, 2].map(|byte| Ok::<_, std::convert::Infallible>(frame(byte)));
@@ -194,7 +384,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_waits_for_the_server_keeps_its_place() {
-        let limit = CallLimit::new(1, 1);
+        let limit = limit(1, 1);
         let service = AdmitLayer::new(limit.clone(), Duration::from_millis(10)).layer(endless());
         let mut body = call(service, "/a/B").await.into_body();
         let next = poll_fn(|context| http_body::Body::poll_frame(Pin::new(&mut body), context));

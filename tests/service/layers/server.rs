@@ -73,15 +73,15 @@ pub async fn start(options: Options) -> Running {
         .build_v1()
         .expect("a good descriptor");
     let connections = ConnectionLimit::new(places);
-    let calls = CallLimit::new(options.calls, options.watches);
     let budget = MessageBudget::new(64 << 20);
+    let calls = CallLimit::new(options.calls, options.watches, budget.clone());
     let mut server = Server::builder()
         .layer(ObserveLayer::new(metrics, METHODS))
         .layer(DrainLayer::new(shutdown.clone()))
         .layer(AuthLayer::new(options.keys))
         .layer(AdmitLayer::new((connections, calls), options.idle))
         .layer(SilenceLayer::new(options.idle))
-        .layer(BudgetLayer::new(budget, 4 << 20, METHODS))
+        .layer(BudgetLayer::new(budget, 4 << 20, METHODS, options.idle))
         .layer(DeadlineLayer::new(options.timeout, METHODS))
         .layer(ExplainLayer)
         .layer(PanicLayer);

@@ -32,20 +32,23 @@ struct Ledger {
 #[derive(Debug)]
 struct Account {
     caller: Option<u64>,
+    has_place: bool,
     held: u64,
-    /// Since when half a message of the request is there.
+    /// Since when a message of the request is to come whole: its first one from the beginning.
     receiving: Option<Instant>,
     /// Since when the client has not read on.
     unread: Option<Instant>,
     /// What is left of a reply's message.
     reply: Option<Bytes>,
-    /// Cancelled: it had to give up what it held, and holds nothing any more.
+    /// Why it had to give up what it held; it holds nothing any more.
+    given_up: Option<Full>,
+    /// Cancelled when it has to.
     give_up: CancellationToken,
 }
 
 impl Account {
     fn is_given_up(&self) -> bool {
-        self.give_up.is_cancelled()
+        self.given_up.is_some()
     }
 }
 
@@ -69,18 +72,25 @@ impl MessageBudget {
         lock(&self.0.ledger).used
     }
 
-    /// A call that holds nothing yet, of a caller that has others, perhaps.
-    pub(super) fn open(&self, caller: Option<u64>) -> CallBytes {
+    /// A call that holds nothing yet, of a caller that has others, perhaps; `has_place` if it is
+    /// one of those whose places are bounded for the whole server.
+    pub(in crate::server::layers) fn open(
+        &self,
+        caller: Option<u64>,
+        has_place: bool,
+    ) -> CallBytes {
         let mut ledger = lock(&self.0.ledger);
         let id = ledger.next;
         ledger.next += 1;
         let give_up = CancellationToken::new();
         let account = Account {
             caller,
+            has_place,
             held: 0,
-            receiving: None,
+            receiving: Some(Instant::now()),
             unread: None,
             reply: None,
+            given_up: None,
             give_up: give_up.clone(),
         };
         ledger.calls.insert(id, account);
@@ -88,9 +98,20 @@ impl MessageBudget {
         CallBytes(Arc::new(Call { budget, id, give_up, work: Mutex::default() }))
     }
 
+    /// Has the call given up that has been sent for longest and is not there whole, if that is
+    /// longer than [`PATIENCE`]; of `caller`, if one is named. Its place, one of `places`, is then
+    /// free or soon will be. Says whether there was one.
+    pub fn give_up_half_sent(&self, caller: Option<u64>, places: usize) -> bool {
+        let full = Full { limit: places as u64, of: Of::Places };
+        lock(&self.0.ledger).give_up_oldest(full, |_, account| {
+            let its = caller.is_none() || account.caller == caller;
+            account.receiving.filter(|_| account.has_place && its)
+        })
+    }
+
     /// Makes every message under way older.
     #[cfg(test)]
-    pub(super) fn age(&self, by: std::time::Duration) {
+    pub(in crate::server::layers) fn age(&self, by: std::time::Duration) {
         for account in lock(&self.0.ledger).calls.values_mut() {
             for since in [&mut account.receiving, &mut account.unread].into_iter().flatten() {
                 *since = since.checked_sub(by).expect("the clock began before");
@@ -107,40 +128,57 @@ impl Ledger {
         let own = call.filter(|call| !call.is_given_up()).map_or(0, |call| charge(call.held));
         if let Some(caller) = call.and_then(|call| call.caller) {
             let share = limit / SHARES;
+            let full = Full { limit: share, of: Of::OneCaller };
             loop {
                 let held = self.callers.get(&caller).copied().unwrap_or(0);
                 // A call that is its caller's only one of size may be as large as it likes.
                 if held <= own || held.saturating_add(more) <= share {
                     break;
                 }
-                if !self.give_up_oldest(for_call, |account| account.caller == Some(caller)) {
-                    return Err(Full { limit: share, of: Of::OneCaller });
+                let its = |account: &Account| account.caller == Some(caller);
+                if !self.give_up_bytes(full, for_call, its) {
+                    return Err(full);
                 }
             }
         }
+        let full = Full { limit, of: Of::All };
         while self.used.saturating_add(more) > limit {
-            if !self.give_up_oldest(for_call, |_| true) {
-                return Err(Full { limit, of: Of::All });
+            if !self.give_up_bytes(full, for_call, |_| true) {
+                return Err(full);
             }
         }
         Ok(())
     }
 
-    /// Has the message given up that has been waiting for longest, of some calls and never of
-    /// `for_call`. Says whether there was one.
-    fn give_up_oldest(&mut self, for_call: u64, among: impl Fn(&Account) -> bool) -> bool {
-        let gives = self.calls.iter().filter(|(id, account)| {
-            **id != for_call && !account.is_given_up() && charge(account.held) > 0 && among(account)
-        });
-        let since = |account: &Account| {
+    /// Has the message given up that has been waiting for longest, of some calls that hold bytes
+    /// and never of `for_call`. Says whether there was one.
+    fn give_up_bytes(
+        &mut self,
+        full: Full,
+        for_call: u64,
+        among: impl Fn(&Account) -> bool,
+    ) -> bool {
+        self.give_up_oldest(full, |id, account| {
             let since = [account.receiving, account.unread].into_iter().flatten().min();
-            since.filter(|since| since.elapsed() > PATIENCE)
-        };
-        let oldest = gives.filter_map(|(id, account)| Some((since(account)?, *id))).min();
+            since.filter(|_| id != for_call && charge(account.held) > 0 && among(account))
+        })
+    }
+
+    /// Has the call given up that has been waiting for longest, and longer than [`PATIENCE`];
+    /// `since` says since when one has, if it is to be considered. Says whether there was one.
+    fn give_up_oldest(
+        &mut self,
+        full: Full,
+        since: impl Fn(u64, &Account) -> Option<Instant>,
+    ) -> bool {
+        let waiting = self.calls.iter().filter(|(_, account)| !account.is_given_up());
+        let waiting = waiting.filter_map(|(id, account)| Some((since(*id, account)?, *id)));
+        let oldest = waiting.filter(|(since, _)| since.elapsed() > PATIENCE).min();
         let Some(account) = oldest.and_then(|(_, id)| self.calls.get_mut(&id)) else {
             return false;
         };
         account.reply = None;
+        account.given_up = Some(full);
         account.give_up.cancel();
         let (caller, freed) = (account.caller, charge(account.held));
         self.less(caller, freed);
@@ -203,13 +241,14 @@ impl CallBytes {
     }
 
     /// Cancelled when the call has to give up what it holds.
-    pub(super) fn give_up(&self) -> &CancellationToken {
+    pub(in crate::server::layers) fn give_up(&self) -> &CancellationToken {
         &self.0.give_up
     }
 
-    /// The refusal.
-    pub(super) fn full(&self) -> Full {
-        Full { limit: self.0.budget.0.limit, of: Of::All }
+    /// Why it had to give up what it held.
+    pub(in crate::server::layers) fn refusal(&self) -> Full {
+        let given_up = self.with(|account| account.given_up).flatten();
+        given_up.unwrap_or(Full { limit: self.0.budget.0.limit, of: Of::All })
     }
 
     /// Has older messages given up until `more` bytes find room, and holds nothing yet.
@@ -222,9 +261,11 @@ impl CallBytes {
     pub(super) fn grow(&self, more: u64) -> Result<(), Full> {
         let (limit, id) = (self.0.budget.0.limit, self.0.id);
         let mut ledger = self.ledger();
-        let Some(account) = ledger.calls.get(&id).filter(|account| !account.is_given_up()) else {
-            return Err(self.full());
-        };
+        let all = Full { limit, of: Of::All };
+        let account = ledger.calls.get(&id).ok_or(all)?;
+        if let Some(full) = account.given_up {
+            return Err(full);
+        }
         let caller = account.caller;
         let added = charge(account.held.saturating_add(more)) - charge(account.held);
         if added > 0 {
@@ -250,7 +291,7 @@ impl CallBytes {
     }
 
     /// Notes bytes of the request, and whether half a message is there now.
-    pub(super) fn received(&self, bytes: u64, half: bool) -> Result<(), Full> {
+    pub(in crate::server::layers) fn received(&self, bytes: u64, half: bool) -> Result<(), Full> {
         self.grow(bytes)?;
         lock(&self.0.work).received += bytes;
         self.with(|account| match half {
@@ -306,7 +347,7 @@ impl CallBytes {
             account.unread = account.reply.as_ref().map(|_| Instant::now());
             Some(done)
         });
-        changed.flatten().ok_or_else(|| self.full())
+        changed.flatten().ok_or_else(|| self.refusal())
     }
 
     /// The stream's message at `position` is held until what this returns is dropped.

@@ -38,15 +38,22 @@ pub(super) struct Counted {
     done: Done,
     /// Until when all of it has to be there.
     time: Option<(Pin<Box<Sleep>>, Duration)>,
+    /// The longest silence in the middle of a message, or before the first.
+    idle: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+    /// A message has come whole.
+    begun: bool,
     frames: Frames,
     ended: bool,
 }
 
 impl Counted {
-    pub fn new(body: Body, bytes: CallBytes, max_message: u64, done: Done) -> Self {
+    /// A client that says nothing for `idle` while a message is to come is not waited for.
+    pub fn new(body: Body, bytes: CallBytes, max_message: u64, done: Done, idle: Duration) -> Self {
         let given_up = Box::pin(bytes.give_up().clone().cancelled_owned());
-        let frames = Frames::default();
-        Self { body, bytes, given_up, max_message, done, time: None, frames, ended: false }
+        let (time, silence, frames) = (None, None, Frames::default());
+        let (begun, ended) = (false, false);
+        Self { body, bytes, given_up, max_message, done, time, idle, silence, begun, frames, ended }
     }
 
     /// The client has `time` for all of it, where it is set.
@@ -64,6 +71,7 @@ impl Counted {
         if let Some(size) = sensible.max() {
             self.bytes.make_room_for(*size)?;
         }
+        self.begun |= !complete.is_empty();
         self.bytes.received(data.len() as u64, self.frames.is_half())?;
         for size in complete {
             match self.done {
@@ -95,7 +103,7 @@ impl http_body::Body for Counted {
             return Poll::Ready(None);
         }
         if this.given_up.as_mut().poll(context).is_ready() {
-            return this.end(this.bytes.full().into());
+            return this.end(this.bytes.refusal().into());
         }
         if let Some((over, time)) = &mut this.time
             && over.as_mut().poll(context).is_ready()
@@ -106,9 +114,20 @@ impl http_body::Body for Counted {
         // One message may always be there whole, and what follows it be seen.
         let most = this.max_message + HEAD as u64;
         if this.done == Done::Told && this.bytes.is_busy(most, context) {
+            // The silence is the server's own.
+            this.silence = None;
             return Poll::Pending;
         }
         let polled = Pin::new(&mut this.body).poll_frame(context);
+        if polled.is_ready() {
+            this.silence = None;
+        } else if !this.begun || this.frames.is_half() {
+            let idle = this.idle;
+            let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+            if silence.as_mut().poll(context).is_ready() {
+                return this.end(Fault::idle(idle).into());
+            }
+        }
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
             && let Err(full) = this.count(data)
@@ -179,6 +198,7 @@ impl Frames {
 mod tests {
     use std::future::poll_fn;
 
+    use futures::StreamExt;
     use http_body::Body as _;
     use tonic::Code;
     use tonic_types::StatusExt;
@@ -189,8 +209,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_that_never_ends_is_ended_in_time() {
-        let bytes = MessageBudget::new(1 << 20).open(None);
-        let counted = Counted::new(Body::new(Endless), bytes, 1 << 10, Done::AtOnce);
+        let bytes = MessageBudget::new(1 << 20).open(None, true);
+        let idle = Duration::from_secs(60);
+        let counted = Counted::new(Body::new(Endless), bytes, 1 << 10, Done::AtOnce, idle);
         let mut body = counted.within(Some(Duration::from_millis(20)));
         let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let status = next().await.expect("an end").expect_err("too slow");
@@ -202,16 +223,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_is_given_up_lets_go_of_its_body() {
-        let bytes = MessageBudget::new(1 << 20).open(None);
+        let bytes = MessageBudget::new(1 << 20).open(None, true);
         let (sender, frames) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Status>>();
         let body = Body::new(http_body_util::StreamBody::new(frames));
-        let mut body = Counted::new(body, bytes.clone(), 1 << 10, Done::Told);
+        let mut body =
+            Counted::new(body, bytes.clone(), 1 << 10, Done::Told, Duration::from_secs(60));
         bytes.give_up().cancel();
         let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let status = next().await.expect("an end").expect_err("given up");
         assert_eq!(status.get_details_error_info().expect("a reason").reason, "MESSAGES_FULL");
         assert!(next().await.is_none());
         assert!(sender.is_closed(), "the body is still there");
+    }
+
+    #[tokio::test]
+    async fn silence_in_the_middle_of_a_message_ends_the_call_and_after_one_does_not() {
+        let idle = Duration::from_millis(20);
+        let bytes = || MessageBudget::new(1 << 20).open(None, true);
+        let saying = |words: &'static [u8]| {
+            let frame = Ok::<_, Status>(Frame::data(Bytes::from_static(words)));
+            let said = futures::stream::iter([frame]).chain(futures::stream::pending());
+            let body = Body::new(http_body_util::StreamBody::new(said));
+            Counted::new(body, bytes(), 1 << 10, Done::Told, idle)
+        };
+        for words in [&b"\0\0"[..], b"\0\0\0\0\x02a"] {
+            let mut body = saying(words);
+            let mut next =
+                async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            assert!(next().await.is_some_and(|frame| frame.is_ok()));
+            let status = next().await.expect("an end").expect_err("silent");
+            assert_eq!(status.get_details_error_info().expect("a reason").reason, "STREAM_IDLE");
+            assert!(next().await.is_none());
+        }
+        let mut body = saying(b"\0\0\0\0\x02ab");
+        let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        assert!(next().await.is_some_and(|frame| frame.is_ok()));
+        tokio::time::timeout(idle * 5, next()).await.expect_err("it has said something");
     }
 
     #[test]
