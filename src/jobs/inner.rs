@@ -110,7 +110,7 @@ impl Inner {
 
 /// Where the runs of a data folder are.
 pub(super) fn runs_folder(data: &Path) -> PathBuf {
-    data.join(DataPart::Runs.name())
+    DataPart::Runs.folder(data)
 }
 
 /// Begins the names of folders that are being deleted; no run id begins so.

@@ -7,6 +7,7 @@
 mod error;
 mod failure;
 mod inner;
+mod part;
 mod progress;
 mod queue;
 mod record;
@@ -34,10 +35,11 @@ use crate::run::Resources;
 
 pub use error::ManagerError;
 pub use failure::JobFailure;
+pub use part::DataPart;
 pub use progress::{AnswersPaused, JobProgress, PhaseProgress, Rejected};
 pub use record::{JobKind, JobOwner, JobPage, JobRecord, JobSpec, JobState, JobTask};
 pub use results::RowPage;
-pub use retention::{DataPart, Retention};
+pub use retention::Retention;
 pub use runs::{Measures, PairPage};
 pub use summary::{Export, FailedCalls, JobSummary};
 

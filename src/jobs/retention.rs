@@ -3,36 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::inner::runs_folder;
-use super::{Inner, JobKind, JobManager, JobRecord, JobState, ManagerError, blocking, lock};
-
-/// A part of the data folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DataPart {
-    /// Run folders.
-    Runs,
-    /// The library as each job began.
-    Libraries,
-    /// The seeds that requests gave to jobs.
-    Seeds,
-    /// The databases and the library's index.
-    Databases,
-}
-
-impl DataPart {
-    /// Every part.
-    pub const ALL: [Self; 4] = [Self::Runs, Self::Libraries, Self::Seeds, Self::Databases];
-
-    /// A name for labels.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Libraries => "libraries",
-            Self::Seeds => "seeds",
-            Self::Databases => "databases",
-        }
-    }
-}
+use super::{
+    DataPart, Inner, JobKind, JobManager, JobRecord, JobState, ManagerError, blocking, lock,
+};
 
 /// Which runs are removed by themselves; none by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,9 +28,8 @@ impl JobManager {
         let inner = self.inner.clone();
         blocking(move || {
             let parts = [DataPart::Runs, DataPart::Libraries, DataPart::Seeds];
-            let parts = parts.map(|part| (part, part.name()));
             let mut found =
-                parts.map(|(part, name)| (part, bytes_below(&inner.data.join(name)))).to_vec();
+                parts.map(|part| (part, bytes_below(&part.folder(&inner.data)))).to_vec();
             let files = entries(&inner.data).into_iter().filter(|entry| entry.path().is_file());
             let bytes = files.filter_map(|file| Some(file.metadata().ok()?.len())).sum();
             found.push((DataPart::Databases, bytes));
@@ -82,9 +54,9 @@ impl JobManager {
         let now = SystemTime::now();
         let chosen = blocking(move || {
             // How much is to go for the bound on bytes.
-            let mut over = rules
-                .max_bytes
-                .map_or(0, |most| bytes_below(&runs_folder(&inner.data)).saturating_sub(most));
+            let mut over = rules.max_bytes.map_or(0, |most| {
+                bytes_below(&DataPart::Runs.folder(&inner.data)).saturating_sub(most)
+            });
             let mut chosen = Vec::new();
             for run in runs {
                 let age = now.duration_since(run.ended).unwrap_or_default();
@@ -182,7 +154,7 @@ pub(super) fn sweep_inputs(inner: &Inner) {
 
 fn remove_inputs(inner: &Inner) -> Result<(), ManagerError> {
     let folders = [DataPart::Libraries, DataPart::Seeds];
-    for entry in folders.iter().flat_map(|part| entries(&inner.data.join(part.name()))) {
+    for entry in folders.iter().flat_map(|part| entries(&part.folder(&inner.data))) {
         let modified = entry.metadata().and_then(|file| file.modified());
         let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -242,6 +242,39 @@ fn what_is_no_description_is_a_rejection_and_the_captions_serve() {
 }
 
 #[test]
+fn fewer_attempts_than_were_made_leave_no_photo_behind() {
+    let set = |attempts: u32| {
+        format!(
+            "{SEES}describe.mode = \"all\"\nanswer.attempts = 1\nllm.max_in_flight = 1\n\
+             describe.attempts = {attempts}\n"
+        )
+    };
+    for (answers, described) in [(0, 2), (1, 1)] {
+        let world = world("");
+        world.configure(&set(4));
+        fs_err::remove_file(world.path("photos/two-dogs.txt")).expect("removed");
+        let llm = Llm::default();
+        let refusal = r#"{"choices": [{"message": {"role": "assistant", "content": "I'm sorry, but I cannot view images, so I am unable to describe this photo for you."}, "finish_reason": "stop"}]}"#;
+        let spent = || Fault::Status(402, "no credit");
+        llm.stub.script([Fault::Body(refusal), Fault::Body(refusal), spent()]);
+        assert_code(&world.run("out", &llm), 4);
+        let out = world.path("out");
+        assert_eq!(count(&out, "SELECT count(*) FROM photo_replies"), 2, "of four");
+        assert_eq!(count(&out, "SELECT count(*) FROM rejections"), 0);
+        world.configure(&set(1));
+        llm.stub.script((0..answers).map(|_| Fault::Body(refusal)));
+        assert_code(&world.run("out", &llm), 0);
+        let accepted = "SELECT count(*) FROM photo_replies WHERE verdict = 'accepted'";
+        assert_eq!(count(&out, accepted), described);
+        let rejected = "SELECT count(*) FROM rejections WHERE stage = 'describe'";
+        assert_eq!(count(&out, rejected), answers);
+        let asked = llm.stub.calls();
+        assert_code(&world.run("out", &llm), 0);
+        assert_eq!(llm.stub.calls(), asked, "everything is settled");
+    }
+}
+
+#[test]
 fn a_kill_while_photos_are_described_loses_nothing() {
     let world = World::with_photos(&crate::support::run::PHOTOS);
     world.configure(&format!("{SEES}describe.mode = \"all\"\nllm.max_in_flight = 2\n"));

@@ -9,7 +9,8 @@ use percent_encoding::percent_decode_str;
 
 use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
-use super::refusal::{Outlet, Refusal};
+use super::outlet::Outlet;
+use super::refusal::Refusal;
 use super::text::Texts;
 use super::{Emit, Source, SourceError, SourceOptions, image_folder, shards};
 use crate::base::failure::Failure;

@@ -19,6 +19,7 @@ mod jsonl;
 mod limited;
 mod lines;
 mod manifest;
+mod outlet;
 mod parquet;
 mod refusal;
 mod rows;

@@ -1,11 +1,7 @@
-use crate::base::failure::Failure;
-use std::ops::ControlFlow;
-use std::path::Path;
+//! Why an item of a source cannot be used.
 
-use super::text::Captions;
-use super::{Emit, SourceError, SourceEvent};
-use crate::dataset::ImageRef;
-use crate::dataset::record::{Rejection, SourceRecord, Stage};
+use crate::base::failure::Failure;
+use crate::dataset::record::{Rejection, Stage};
 use crate::sandbox::ConfineError;
 
 /// Why one item cannot be used.
@@ -42,94 +38,12 @@ impl Refusal {
         ["missing_description", "empty_description"].contains(&self.code)
     }
 
-    fn into_rejection(self, subject: &str) -> Rejection {
+    pub fn into_rejection(self, subject: &str) -> Rejection {
         Rejection {
             stage: Stage::Source,
             code: self.code.to_owned(),
             reason: self.reason,
             subject: subject.to_owned(),
         }
-    }
-}
-
-/// Counts what goes to the caller, so that a source can tell at its end whether it was of use.
-pub(super) struct Outlet<'a, 'b> {
-    emit: &'a mut Emit<'b>,
-    /// Items accepted so far.
-    pub records: u64,
-    /// Items refused so far, and photos of which nothing is said.
-    pub rejected: u64,
-    /// The caller asked to stop.
-    pub stopped: bool,
-    /// The reason of the first refusal.
-    first: Option<String>,
-}
-
-impl<'a, 'b> Outlet<'a, 'b> {
-    pub fn new(emit: &'a mut Emit<'b>) -> Self {
-        Self { emit, records: 0, rejected: 0, stopped: false, first: None }
-    }
-
-    pub fn record(&mut self, record: SourceRecord) -> ControlFlow<()> {
-        self.records += 1;
-        self.send(SourceEvent::Record(record))
-    }
-
-    pub fn refuse(&mut self, subject: &str, refusal: Refusal) -> ControlFlow<()> {
-        self.first.get_or_insert_with(|| refusal.reason.clone());
-        self.rejected += 1;
-        self.send(SourceEvent::Rejected(refusal.into_rejection(subject)))
-    }
-
-    /// What is said of a photo that is there, read at `from`, or why it was refused.
-    pub fn told(
-        &mut self,
-        (id, image, origin): (&str, ImageRef, &str),
-        captions: Result<Captions, Refusal>,
-        from: &str,
-    ) -> ControlFlow<()> {
-        let Captions { description, apart: descriptions } = match captions {
-            Ok(captions) => captions,
-            Err(refusal) => return self.refuse_text((id, image, origin), refusal.at(from)),
-        };
-        let (id, origin) = (id.to_owned(), origin.to_owned());
-        self.record(SourceRecord { id, image, description, descriptions, origin })
-    }
-
-    /// A record whose photo is there and whose text was refused.
-    pub fn refuse_text(
-        &mut self,
-        (id, image, origin): (&str, ImageRef, &str),
-        refusal: Refusal,
-    ) -> ControlFlow<()> {
-        if !refusal.is_for_want_of_text() {
-            return self.refuse(id, refusal);
-        }
-        self.first.get_or_insert_with(|| refusal.reason.clone());
-        self.rejected += 1;
-        let (id, origin) = (id.to_owned(), origin.to_owned());
-        let rejection = refusal.into_rejection(&id);
-        let (description, descriptions) = (String::new(), Vec::new());
-        let record = SourceRecord { id, image, description, descriptions, origin };
-        self.send(SourceEvent::Undescribed(record, rejection))
-    }
-
-    /// The end of a source that was read to its end: an error when nothing was of use.
-    pub fn conclude(&self, path: &Path, expected: &str) -> Result<(), SourceError> {
-        let (path, expected) = (path.to_owned(), expected.to_owned());
-        match (self.records, self.rejected) {
-            (0, 0) => Err(SourceError::Empty { path, expected }),
-            (0, rejected) => {
-                let first = self.first.clone().unwrap_or_default();
-                Err(SourceError::NoUsableItem { path, rejected, first, expected })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn send(&mut self, event: SourceEvent) -> ControlFlow<()> {
-        let flow = (self.emit)(event);
-        self.stopped |= flow.is_break();
-        flow
     }
 }

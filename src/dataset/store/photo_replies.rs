@@ -90,7 +90,8 @@ impl Store {
     /// The next embedded photos to describe, in source order, after `after`: with no accepted
     /// description under `conf`, fewer than `attempts` made, and no refusal or failure. A photo that
     /// was given up and went on with what its source says stays with that, also where more attempts
-    /// are allowed now: instructions were drawn and answers written by it.
+    /// are allowed now: instructions were drawn and answers written by it. One whose attempts ended
+    /// in the middle, because fewer are allowed now, gets one more, which settles it.
     ///
     /// # Errors
     /// SQLite's.
@@ -111,9 +112,12 @@ impl Store {
              WHERE i.state = 'ready' AND i.pass = ?1 AND i.seq > ?5 AND (?3 OR i.description = '')
                AND NOT EXISTS (SELECT 1 FROM photo_replies w
                    WHERE w.role = 'describe' AND w.key = i.item_key AND w.conf = ?2
-                     AND (w.verdict = 'accepted' OR w.finish = 'refused' OR w.attempt >= ?4))
-               AND NOT (i.description <> '' AND EXISTS (SELECT 1 FROM rejections r
-                   WHERE r.stage = 'describe' AND r.key = i.item_key AND r.conf = ?2))
+                     AND (w.verdict = 'accepted' OR w.finish = 'refused'))
+               AND NOT EXISTS (SELECT 1 FROM rejections r
+                   WHERE r.stage = 'describe' AND r.key = i.item_key AND r.conf = ?2
+                     AND (i.description <> '' OR EXISTS (SELECT 1 FROM photo_replies w
+                         WHERE w.role = 'describe' AND w.key = i.item_key AND w.conf = ?2
+                           AND w.attempt >= ?4)))
                AND NOT EXISTS (SELECT 1 FROM failures f
                    WHERE f.pair_key = 'describe:' || i.item_key)
              ORDER BY i.seq LIMIT ?6",

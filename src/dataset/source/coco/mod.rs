@@ -11,7 +11,8 @@ use self::table::{Image, Table};
 use super::bare::Bare;
 use super::fields::FieldNames;
 use super::manifest::{ManifestSource, file_name, photo};
-use super::refusal::{Outlet, Refusal};
+use super::outlet::Outlet;
+use super::refusal::Refusal;
 use super::{
     Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, image_folder, jsonl, text,
 };

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::super::fields::{FieldNames, Fields, check_image};
 use super::super::ids::{check_id, id_of_image, id_text};
-use super::super::refusal::{Outlet, Refusal};
+use super::super::outlet::Outlet;
+use super::super::refusal::Refusal;
 use super::super::text::Texts;
 use super::table::Table;
 

@@ -3,7 +3,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::super::fields::{FieldNames, Fields};
-use super::super::refusal::{Outlet, Refusal};
+use super::super::outlet::Outlet;
+use super::super::refusal::Refusal;
 use super::super::text::Texts;
 use super::super::{jsonl, table};
 use crate::base::failure::Failure;
