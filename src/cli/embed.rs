@@ -15,7 +15,7 @@ use crate::dataset::{ImageRef, Photos};
 use crate::encoder::{
     Embedding, Encoder, EncoderOptions, OnnxEncoder, OrderedPool, SentenceEncoder, in_order,
 };
-use crate::image::{DecodeOptions, ImageError, Pixels, Preprocessor};
+use crate::image::{DecodeOptions, Format, ImageError, Pixels, Preprocessor};
 use crate::sandbox::FileAccess;
 use crate::work::Phase;
 
@@ -141,13 +141,12 @@ fn images(args: &EmbedArgs, folder: &Path, output: &mut Output) -> Result<(), Er
 /// Every photo below `folder`, told by its ending, sorted by path; symlinked folders are not
 /// followed.
 fn photos_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
     if !folder.is_dir() {
         return Err(SourceError::NotFound { path: folder.to_owned() }.into());
     }
     let is_photo = |path: &Path| {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+        ending.is_some_and(|ending| Format::ENDINGS.contains(&ending.as_str()))
     };
     let files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
         .sort_by_file_name()

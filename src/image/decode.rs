@@ -20,7 +20,7 @@ pub(super) struct Decoded {
     pub orientation: Orientation,
 }
 
-/// Decodes any of the six formats.
+/// Decodes any [`Format`].
 ///
 /// # Errors
 /// Any [`ImageError`] that bytes can cause.
@@ -32,9 +32,9 @@ pub(super) fn decode(
     let format = Format::sniff(bytes)?;
     let mut decoded = guarded(format, || match format {
         Format::Jpeg => jpeg::decode(bytes, &options.limits),
-        Format::Png | Format::WebP | Format::Gif | Format::Bmp | Format::Tiff => {
-            decode_general(format, bytes, &options.limits)
-        }
+        #[cfg(feature = "jxl")]
+        Format::Jxl => super::jxl::decode(bytes, &options.limits),
+        format => decode_general(format, bytes, &options.limits),
     })?;
     if !options.exif_orientation {
         decoded.orientation = Orientation::NoTransforms;
@@ -63,7 +63,11 @@ fn decode_general(
     limits: &ImageLimits,
 ) -> Result<Decoded, ImageError> {
     let failed = |error| refusal(error, format, bytes, limits);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.to_image());
+    let Some(known) = format.to_image() else {
+        let feature = "this build was made without it".to_owned();
+        return Err(ImageError::Unsupported { format, feature });
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), known);
     reader.limits(decoder_limits(limits));
     let mut decoder = reader.into_decoder().map_err(failed)?;
     let (width, height) = decoder.dimensions();

@@ -37,8 +37,8 @@ pub enum ImageError {
         /// The limit.
         limit: u64,
     },
-    /// The first bytes belong to none of the six formats.
-    #[error("not a JPEG, PNG, WebP, GIF, BMP or TIFF image: it looks like {looks_like}")]
+    /// The first bytes belong to no [`Format`] that is read.
+    #[error("not a JPEG, PNG, WebP, GIF, BMP, TIFF or JPEG XL image: it looks like {looks_like}")]
     UnknownFormat {
         /// What the first bytes look like, and these bytes.
         looks_like: String,

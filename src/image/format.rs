@@ -23,9 +23,23 @@ pub enum Format {
     Bmp,
     /// The first page of a TIFF.
     Tiff,
+    /// The first frame of a JPEG XL, bare or in its container; read where the cargo feature `jxl`
+    /// is on, as it is by default.
+    Jxl,
 }
 
+/// The two ways a JPEG XL file begins: the bare codestream, the container.
+const JXL: [&[u8]; 2] = [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"];
+
 impl Format {
+    /// What the names of photos end in, in lower case, the most usual first.
+    #[cfg(feature = "jxl")]
+    pub const ENDINGS: [&str; 9] =
+        ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jxl"];
+    /// What the names of photos end in, in lower case, the most usual first.
+    #[cfg(not(feature = "jxl"))]
+    pub const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
     /// Finds the format in the first bytes; the file's name plays no part.
     ///
     /// # Errors
@@ -38,6 +52,9 @@ impl Format {
             Some(ImageFormat::Gif) => Ok(Self::Gif),
             Some(ImageFormat::Bmp) => Ok(Self::Bmp),
             Some(ImageFormat::Tiff) => Ok(Self::Tiff),
+            _ if cfg!(feature = "jxl") && JXL.iter().any(|start| bytes.starts_with(start)) => {
+                Ok(Self::Jxl)
+            }
             _ => Err(ImageError::UnknownFormat { looks_like: describe(bytes) }),
         }
     }
@@ -51,6 +68,7 @@ impl Format {
             Self::Gif => "gif",
             Self::Bmp => "bmp",
             Self::Tiff => "tiff",
+            Self::Jxl => "jxl",
         }
     }
 
@@ -63,18 +81,20 @@ impl Format {
             Self::Gif => "image/gif",
             Self::Bmp => "image/bmp",
             Self::Tiff => "image/tiff",
+            Self::Jxl => "image/jxl",
         }
     }
 
-    /// The same format in the `image` crate's terms.
-    pub(super) fn to_image(self) -> ImageFormat {
+    /// The same format in the `image` crate's terms, if it knows it.
+    pub(super) fn to_image(self) -> Option<ImageFormat> {
         match self {
-            Self::Jpeg => ImageFormat::Jpeg,
-            Self::Png => ImageFormat::Png,
-            Self::WebP => ImageFormat::WebP,
-            Self::Gif => ImageFormat::Gif,
-            Self::Bmp => ImageFormat::Bmp,
-            Self::Tiff => ImageFormat::Tiff,
+            Self::Jpeg => Some(ImageFormat::Jpeg),
+            Self::Png => Some(ImageFormat::Png),
+            Self::WebP => Some(ImageFormat::WebP),
+            Self::Gif => Some(ImageFormat::Gif),
+            Self::Bmp => Some(ImageFormat::Bmp),
+            Self::Tiff => Some(ImageFormat::Tiff),
+            Self::Jxl => None,
         }
     }
 }
@@ -98,8 +118,8 @@ const STRANGERS: [(usize, &[u8], &str); 17] = [
     (4, b"ftypavif", "an AVIF image"),
     (4, b"ftyphei", "a HEIC image"),
     (4, b"ftyp", "an ISO media file (MP4, HEIC or the like)"),
-    (0, b"\xff\x0a", "a JPEG XL image"),
-    (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (0, JXL[0], "a JPEG XL image, which needs a build with the cargo feature jxl"),
+    (0, JXL[1], "a JPEG XL image, which needs a build with the cargo feature jxl"),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (0, b"8BPS", "a Photoshop file"),
     (0, b"\0\0\x01\0", "an icon (ICO)"),

@@ -12,14 +12,16 @@
 //! is resized, and the orientation turns the small crop rather than the whole photo.
 //!
 //! Not read, and refused as unsupported: palette and floating-point TIFF, JPEG with arithmetic
-//! coding, lossless JPEG, JPEG of 12 bits (which reads as corrupt), JPEG of two components. Colour
-//! profiles are ignored, as Pillow's `convert` ignores them.
+//! coding, lossless JPEG, JPEG of 12 bits (which reads as corrupt), JPEG of two components, JPEG XL
+//! of four colours. Colour profiles are ignored, as Pillow's `convert` ignores them.
 
 mod decode;
 mod error;
 mod format;
 mod geometry;
 mod jpeg;
+#[cfg(feature = "jxl")]
+mod jxl;
 mod limits;
 mod look;
 mod markers;

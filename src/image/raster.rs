@@ -59,6 +59,19 @@ impl Raster {
         };
         Ok(Self { width, height, channels, data })
     }
+
+    /// Eight bits of one to four samples a pixel: grey or RGB, with alpha or without. Height × width ×
+    /// samples, row by row.
+    #[cfg(feature = "jxl")]
+    pub fn from_samples((width, height): (u32, u32), samples: usize, data: Vec<u8>) -> Self {
+        let (channels, data) = match samples {
+            1 => (Channels::Grey, data),
+            2 => (Channels::Grey, over_white::<1>(data)),
+            3 => (Channels::Rgb, data),
+            _ => (Channels::Rgb, over_white::<3>(data)),
+        };
+        Self { width, height, channels, data }
+    }
 }
 
 /// 16 bits to 8: the nearest, so that 65535 is 255 and the steps are even.

@@ -14,7 +14,7 @@ use crate::dataset::record::{CandidateScore, CheckFinding, Refused, Rejection, S
 use crate::dataset::source::Source;
 use crate::dataset::store::{ItemToMatch, MatchRow, PairRow, Store};
 use crate::encoder::Encoder;
-use crate::index::SAMPLE;
+use crate::index::{LEAST, SAMPLE};
 use crate::instruction::{Instruction, Library};
 use crate::llm::{LlmError, See};
 use crate::matching::check::{CheckKind, Checker, Finding, Requirements};
@@ -200,6 +200,10 @@ impl MatchStage {
             return Ok(());
         }
         let Some(items) = self.calibration(store, embedded, SAMPLE, stop)? else { return Ok(()) };
+        if items.len() < LEAST {
+            return Ok(());
+        }
+        let items = self.with_written(items)?;
         let weight = self.rules.caption_weight();
         // A query that cannot be made is refused where it is matched.
         let query = |item: &ItemToMatch| {
@@ -299,7 +303,8 @@ impl MatchStage {
 
     /// The first `limit` photos of the source once they are embedded, or all where there are
     /// fewer: what is found with them depends on how fast they come no more than on how the run is
-    /// cut up. `None` when stopped meanwhile.
+    /// cut up, but for photos of which a description is still to come. `None` when stopped
+    /// meanwhile.
     fn calibration(
         &self,
         store: &Store,
@@ -311,7 +316,7 @@ impl MatchStage {
             let last_look = embedded.begin_look();
             let (items, full) = store.calibration_items(self.pass, self.encoder.hash(), limit)?;
             if full || last_look {
-                return self.with_written(items).map(Some);
+                return Ok(Some(items));
             }
             embedded.more_blocking(stop);
         }
@@ -335,7 +340,7 @@ impl MatchStage {
             return Ok(Some(Fitted { stats: Some(serde_json::from_str(&json).map_err(damaged)?) }));
         }
         let photos = self.calibration(store, embedded, self.rules.config().calibration, stop)?;
-        photos.map(|photos| self.fit(store, &photos)).transpose()
+        photos.map(|photos| self.fit(store, &self.with_written(photos)?)).transpose()
     }
 
     fn fit(&self, store: &Store, items: &[ItemToMatch]) -> Result<Fitted, Error> {

@@ -80,12 +80,11 @@ pub fn verify(
         let path = Path::new(&export.path);
         let manifest = sink::is_folder(path).then(|| Manifest::read(path)).transpose();
         findings.push(check_export(&export, manifest.as_ref()));
-        let left_out =
-            manifest.as_ref().ok().and_then(Option::as_ref).map_or(0, |one| one.left_out);
-        let kept = kept.get(&export.name);
-        findings.extend(kept.map(|counts| check_kept(&export, left_out, counts)));
         // Where the manifest cannot be read, which was told of, nothing says what the rows are in.
         let Ok(manifest) = manifest else { continue };
+        let left_out = manifest.as_ref().map_or(0, |one| one.left_out);
+        let kept = kept.get(&export.name);
+        findings.extend(kept.map(|counts| check_kept(&export, left_out, counts)));
         let parts = parts(path, manifest.as_ref(), context.image_root);
         if let Some(overlap) = &overlap {
             findings.extend(overlap.check(&export, &parts));

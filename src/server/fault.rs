@@ -321,7 +321,7 @@ impl Fault {
 
     fn stream_idle(what: &str, idle: Duration) -> Self {
         let seconds = idle.as_secs().to_string();
-        let message = format!("{what} for {seconds} s: the stream is ended");
+        let message = format!("{what} for {seconds} s: the call is ended");
         let fault = Self::new(Code::DeadlineExceeded, "STREAM_IDLE", message);
         fault.with("limit", "stream_idle_seconds").with("allowed", seconds)
     }

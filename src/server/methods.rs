@@ -13,6 +13,13 @@ pub struct Methods {
 /// must not become metric labels.
 pub const OTHER: &str = "other";
 
+/// Streams of which only the answer is one.
+const ANSWERS_ALONE: [&str; 3] = [
+    "/grpc.health.v1.Health/Watch",
+    "/pairwright.v1.AnswerService/GenerateAnswer",
+    "/pairwright.v1.JobService/WatchJob",
+];
+
 /// The path prefix of the health service, which must answer whatever else is refused.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
@@ -28,6 +35,11 @@ impl Methods {
     /// Whether `path` is called with a stream. Unknown paths are not.
     pub fn is_streaming(&self, path: &str) -> bool {
         self.streaming.contains(&path)
+    }
+
+    /// Whether the request of `path` is one message, and only the answer a stream, or none.
+    pub fn asks_once(&self, path: &str) -> bool {
+        !self.is_streaming(path) || ANSWERS_ALONE.contains(&path)
     }
 }
 
@@ -126,6 +138,7 @@ mod tests {
                     let streams = method.client_streaming() || method.server_streaming();
                     let table = if streams { METHODS.streaming } else { METHODS.unary };
                     assert!(table.contains(&path.as_str()), "{path}");
+                    assert_eq!(METHODS.asks_once(&path), !method.client_streaming(), "{path}");
                 }
             }
         }

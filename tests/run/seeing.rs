@@ -271,6 +271,15 @@ fn fewer_attempts_than_were_made_leave_no_photo_behind() {
         let asked = llm.stub.calls();
         assert_code(&world.run("out", &llm), 0);
         assert_eq!(llm.stub.calls(), asked, "everything is settled");
+        // Other descriptions for a while: those that were given up stay so.
+        world.configure(&format!("{}describe.see = \"both\"\n", set(1)));
+        assert_code(&world.run("out", &llm), 0);
+        let asked_of_both = llm.stub.calls();
+        assert!(asked_of_both > asked);
+        world.configure(&set(1));
+        assert_code(&world.run("out", &llm), 0);
+        assert_eq!(llm.stub.calls(), asked_of_both, "going back costs no call");
+        assert_eq!(count(&out, rejected), answers);
     }
 }
 

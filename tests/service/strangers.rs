@@ -175,21 +175,22 @@ async fn half_sent_messages_take_no_more_memory_than_their_budget() {
     assert!(!server.log().contains("panicked"), "{}", server.log());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn half_sent_calls_give_their_places_back_soon() {
+/// Takes the places of one caller with calls of which so much is declared and sent, and waits until
+/// one of another connection of its is served.
+async fn until_served(settings: &str, (declared, sent): (u32, usize)) {
     let config = tempfile::NamedTempFile::new().expect("temp file");
-    let text = "[serve.limits]\nmax_requests = 8\nstream_idle_seconds = 2\n";
+    let text = format!("[serve.limits]\nmax_requests = 8\n{settings}");
     fs_err::write(config.path(), text).expect("written");
     let server = Server::start(&["--config", &config.path().to_string_lossy()]);
     let address = server.address.clone();
     let silent = tokio::task::spawn_blocking(move || {
-        (0..32).map(|_| half_a_message(&address, 100, 10)).collect::<Vec<_>>()
+        (0..32).map(|_| half_a_message(&address, declared, sent)).collect::<Vec<_>>()
     });
     let silent = silent.await.expect("no panic");
     let refused = embeds(&server).await.expect_err("its caller has its share");
     assert_eq!(reason(&refused), "TOO_MANY_REQUESTS");
     assert_eq!(info(&refused).metadata["allowed"], "4");
-    // The default deadline of a call is five minutes.
+    // The default deadline of a call is five minutes, that of silence one.
     let until = Instant::now() + Duration::from_secs(30);
     while let Err(status) = embeds(&server).await {
         assert_eq!(reason(&status), "TOO_MANY_REQUESTS");
@@ -197,6 +198,18 @@ async fn half_sent_calls_give_their_places_back_soon() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_sent_calls_give_their_places_back_soon() {
+    until_served("stream_idle_seconds = 2\n", (100, 10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_not_sent_to_their_end_make_room_for_others() {
+    until_served("", (100, 10)).await;
+    // A whole message, and no end of the request after it.
+    until_served("", (0, 0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,24 +1,24 @@
 //! What the ending of a file's name says.
 
-/// Endings of photos that are read.
-pub(super) const PHOTOS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+use crate::image::Format;
 
-/// Photos that other tools read and ours does not: named in a refusal rather than passed over.
+/// Photos that other tools read and ours does not, or not in every build: named in a refusal rather
+/// than passed over.
 const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
 
 /// Whether a file with this ending is a photo that is read.
 pub(super) fn is_photo(ending: &str) -> bool {
-    PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    Format::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// Whether a file with this ending is a photo that is not read.
 pub(super) fn is_other_photo(ending: &str) -> bool {
-    OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    !is_photo(ending) && OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// What is wrong with a photo that is not read.
 pub(super) fn unread() -> String {
-    format!("of a format that is not read; known: {}", PHOTOS.join(", "))
+    format!("of a format that is not read; known: {}", Format::ENDINGS.join(", "))
 }
 
 /// A name without its last extension.

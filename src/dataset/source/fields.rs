@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::base::check::{Checks, Settings};
 use crate::dataset::ImageRef;
+use crate::image::Format;
 
 use super::bare::Bare;
-use super::endings::PHOTOS;
 use super::ids::id_text;
 use super::refusal::Refusal;
 use super::text::Texts;
@@ -139,7 +139,7 @@ impl FieldNames {
         match self.wanted(name) {
             Some((Wanted::Image, rank)) => Some(rank),
             _ if self.image.is_none() => {
-                let place = PHOTOS.iter().position(|ending| *ending == name)?;
+                let place = Format::ENDINGS.iter().position(|ending| *ending == name)?;
                 Some(2 * IMAGES.len() + place)
             }
             _ => None,

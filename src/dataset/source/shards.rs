@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{SourceError, SourceKind, endings, facts};
+use super::{SourceError, SourceKind, facts};
+use crate::image::Format;
 use crate::sandbox::{FileAccess, FileKind, FolderEntry, remote};
 
 /// The most files that a pattern may name.
@@ -67,7 +68,7 @@ pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceK
     }
     let folders: Vec<&str> =
         names.iter().filter(|(_, folder)| *folder).map(|(name, _)| &**name).collect();
-    if any(&endings::PHOTOS) || folders.iter().any(|name| *name != "data") {
+    if any(&Format::ENDINGS) || folders.iter().any(|name| *name != "data") {
         return Ok(SourceKind::Folder);
     }
     let data = if folders.is_empty() { Vec::new() } else { access.list(&path.join("data"))? };

@@ -217,8 +217,10 @@ impl Store {
         item_key: &str,
         rejection: Option<&Rejection>,
     ) -> Result<(), DbError> {
-        self.db
-            .execute("DELETE FROM rejections WHERE stage = 'describe' AND key = ?1", [item_key])?;
+        self.db.execute(
+            "DELETE FROM rejections WHERE stage = 'describe' AND key = ?1 AND conf = ?2",
+            [item_key, conf],
+        )?;
         let Some(Rejection { stage, code, reason, subject }) = rejection else { return Ok(()) };
         debug_assert_eq!(*stage, Stage::Describe);
         self.db

@@ -121,6 +121,8 @@ impl Store {
              WHERE ?1 <> '' AND a.verdict = ?2 ORDER BY p.seq, a.attempt LIMIT ?3"
         } else {
             "SELECT subject, reason FROM rejections WHERE stage = ?1 AND code = ?2
+                 AND (stage <> 'describe'
+                     OR conf = (SELECT value FROM meta WHERE name = 'described'))
              ORDER BY rowid LIMIT ?3"
         };
         self.db.rows(sql, params![stage, code, limit], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -100,12 +100,14 @@ where
         };
         let question = is_health(path) || watched(path) == Some(Watched::Jobs);
         let time = question.then_some(QUESTION_TIME);
-        let caller = request.extensions().get::<Origin>().map(|origin| origin.caller);
-        let bytes = self.layer.budget.open(caller, !is_health(path) && watched(path).is_none());
+        let origin = request.extensions().get::<Origin>().copied();
+        let bytes = self.layer.budget.open(origin, !is_health(path) && watched(path).is_none());
+        let one = self.layer.methods.asks_once(path);
         request.extensions_mut().insert(bytes.clone());
         let (max_message, idle) = (self.layer.max_message, self.layer.idle);
         let request = request.map(|body| {
-            Body::new(Counted::new(body, bytes.clone(), max_message, done, idle).within(time))
+            let counted = Counted::new(body, bytes.clone(), (max_message, one), done, idle);
+            Body::new(counted.within(time))
         });
         Charged { answer: Box::pin(self.inner.call(request)), bytes, streaming }
     }
@@ -134,20 +136,22 @@ where
     }
 }
 
-/// There is no room.
+/// There is no room, or no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
-    /// Bytes of `of` that may be held.
+    /// How much of `of` there may be.
     limit: u64,
     of: Of,
 }
 
-/// Whose bytes there is no room for.
+/// What there is too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Of {
+    /// Bytes of all callers.
     All,
+    /// Bytes of one caller.
     OneCaller,
-    /// Not bytes, but the places of calls.
+    /// Calls under way.
     Places,
 }
 

@@ -18,10 +18,12 @@ use crate::server::methods::{Watched, is_health, watched};
 /// Refuses calls beyond a number at once with RESOURCE_EXHAUSTED, reason `TOO_MANY_REQUESTS`. Health
 /// checks need no place: a full server is not a dead one.
 ///
-/// A caller may have as many places as are free besides: alone it gets half of them, and however
-/// many callers take all they can, a newcomer still finds some. So may a connection have as many as
-/// its caller may still take: callers without keys at one address are told apart by nothing else.
-/// Where there is no place for one, the call whose request has been coming for longest makes room.
+/// A caller may have as many places as are free besides: alone it gets half of them, and it takes as
+/// many callers as halvings to fill them all. So may a connection have as many as its caller may
+/// still take: callers without keys at one address are told apart by nothing else. Where there is no
+/// place for a call, one whose request has been coming for too long makes room: of the same
+/// connection or caller if that has its share, else of the caller with the most places. For a moment
+/// both are under way.
 ///
 /// Streams that only watch may stay open for days with nothing to say. They take no place of a
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
@@ -69,8 +71,10 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Full {
     All,
-    /// This caller, or this connection of its, has so many, and no more than that are left.
+    /// This caller has so many, and no more than that are left.
     OneCaller(usize),
+    /// This connection has so many, and its caller may have no more than that besides.
+    OneConnection(usize),
 }
 
 impl Places {
@@ -97,11 +101,24 @@ impl Places {
             let its = held.by_caller.get(&origin.caller).copied().unwrap_or(0);
             let left = free.saturating_sub(its);
             let here = held.by_connection.get(&origin).copied().unwrap_or(0);
-            if left == 0 || here >= left {
-                return Err(Full::OneCaller(if left == 0 { its } else { here }));
+            if left == 0 {
+                return Err(Full::OneCaller(its));
+            }
+            if here >= left {
+                return Err(Full::OneConnection(here));
             }
         }
         Ok(self.take(&mut held, origin))
+    }
+
+    /// The caller that has to make room where there is no place at all: who has some itself, or else
+    /// who has the most.
+    fn who_makes_room(&self, for_caller: u64) -> Option<u64> {
+        let held = self.held();
+        if held.by_caller.contains_key(&for_caller) {
+            return Some(for_caller);
+        }
+        held.by_caller.iter().max_by_key(|(_, its)| **its).map(|(caller, _)| *caller)
     }
 
     fn take(&self, held: &mut Held, origin: Option<Origin>) -> Place {
@@ -145,6 +162,21 @@ impl CallLimit {
         self.watches[kind as usize].under_way()
     }
 
+    /// Has a call given up that takes the place of another one and has sent no whole request for too
+    /// long: of the same connection or caller, where that has its share. Says whether there was one.
+    fn make_room(&self, full: Full, origin: Origin) -> bool {
+        let places = self.calls.limit;
+        match full {
+            Full::OneConnection(_) => self.budget.give_up_awaited(places, |its| *its == origin),
+            Full::OneCaller(_) => {
+                self.budget.give_up_awaited(places, |its| its.caller == origin.caller)
+            }
+            Full::All => self.calls.who_makes_room(origin.caller).is_some_and(|caller| {
+                self.budget.give_up_awaited(places, |its| its.caller == caller)
+            }),
+        }
+    }
+
     fn place(&self, path: &str, origin: Option<Origin>) -> Result<Option<Place>, Status> {
         let (places, name, reason, what) = match watched(path) {
             Some(kind) => (
@@ -160,17 +192,15 @@ impl CallLimit {
             Ok(place) => return Ok(Some(place)),
             Err(full) => full,
         };
-        let caller = match full {
-            Full::All => None,
-            Full::OneCaller(_) => origin.map(|origin| origin.caller),
-        };
-        // The other's place is given back when its task comes to end, in a moment.
-        if watched(path).is_none() && self.budget.give_up_half_sent(caller, places.limit) {
-            return Ok(Some(places.take(&mut places.held(), origin)));
+        if watched(path).is_none()
+            && let Some(origin) = origin
+            && self.make_room(full, origin)
+        {
+            return Ok(Some(places.take(&mut places.held(), Some(origin))));
         }
         let (most, whose, why) = match full {
             Full::All => (places.limit, "", "the most this server takes at once"),
-            Full::OneCaller(its) => {
+            Full::OneCaller(its) | Full::OneConnection(its) => {
                 (its, " for you", "and nobody takes more places than are left for others")
             }
         };
@@ -266,7 +296,10 @@ mod tests {
             let most = places.held().by_connection.values().copied().max();
             assert!(most.is_some_and(|most| (fair..=fair + 1).contains(&most)), "{most:?}");
             let refused = places.place(of(1, 0)).map(drop);
-            assert!(matches!(refused, Err(Full::OneCaller(its)) if its <= fair + 1), "{refused:?}");
+            assert!(
+                matches!(refused, Err(Full::OneConnection(its)) if its <= fair + 1),
+                "{refused:?}"
+            );
             assert!(places.place(of(1, 99)).is_ok(), "another connection beside {connections}");
         }
     }
@@ -298,24 +331,39 @@ mod tests {
     fn a_call_that_is_sent_by_half_for_too_long_makes_room_for_one_more() {
         let limit = limit(4, 4);
         let place = |caller: u64| limit.place("/a/B", of(caller, caller)).map_err(|_| ());
+        let open = |caller: u64, has_place| limit.budget.open(of(caller, caller), has_place);
         let mut held = vec![place(1).expect("free"), place(1).expect("free")];
-        let (half, whole) = (limit.budget.open(Some(1), true), limit.budget.open(Some(1), true));
-        let health = limit.budget.open(Some(1), false);
-        whole.received(9, false).expect("room");
+        let (half, whole, question) = (open(1, true), open(1, true), open(1, false));
+        whole.received(9, true, false).expect("room");
         assert!(place(1).is_err(), "it has not been coming for long");
         limit.budget.age(Duration::from_secs(10));
         held.push(place(2).expect("free"));
-        assert!(place(2).is_err(), "another caller's makes no room for this one");
+        assert!(place(2).is_err(), "another caller's makes no room for who has its share");
         held.push(place(1).expect("the half one makes room"));
         assert!(half.give_up().is_cancelled());
-        assert!(!whole.give_up().is_cancelled() && !health.give_up().is_cancelled());
+        assert!(!whole.give_up().is_cancelled() && !question.give_up().is_cancelled());
         assert!(place(1).is_err() && place(2).is_err(), "it does so once");
         let status = Status::from(half.refusal());
         let info = status.get_details_error_info().expect("a reason");
-        assert_eq!(
-            (&*info.reason, &*info.metadata["limit"]),
-            ("TOO_MANY_REQUESTS", "max_requests")
-        );
+        let told = (&*info.reason, &*info.metadata["limit"]);
+        assert_eq!(told, ("TOO_MANY_REQUESTS", "max_requests"));
+    }
+
+    #[test]
+    fn where_there_is_no_place_at_all_who_has_the_most_makes_room_for_a_newcomer_alone() {
+        let limit = limit(4, 4);
+        let place = |caller: u64| limit.place("/a/B", of(caller, caller)).map_err(|_| ());
+        let mut held: Vec<_> =
+            [1, 1, 2, 3].into_iter().map(|caller| place(caller).expect("free")).collect();
+        let of_each: Vec<_> =
+            (1..4).map(|caller| limit.budget.open(of(caller, caller), true)).collect();
+        limit.budget.age(Duration::from_secs(10));
+        held.push(place(9).expect("a newcomer"));
+        let given_up: Vec<_> = of_each.iter().map(|one| one.give_up().is_cancelled()).collect();
+        assert_eq!(given_up, [true, false, false]);
+        assert!(place(1).is_err(), "who has some takes none of others'");
+        held.push(place(2).expect("but of its own"));
+        assert!(of_each[1].give_up().is_cancelled() && !of_each[2].give_up().is_cancelled());
     }
 
     #[tokio::test]

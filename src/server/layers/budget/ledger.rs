@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{FREE_BYTES, Full, Of, PATIENCE, SHARES};
+use crate::encoder::queue::Origin;
 
 /// The bytes of messages under way. Clones share them.
 #[derive(Debug, Clone)]
@@ -31,10 +32,12 @@ struct Ledger {
 
 #[derive(Debug)]
 struct Account {
-    caller: Option<u64>,
+    origin: Option<Origin>,
     has_place: bool,
     held: u64,
-    /// Since when a message of the request is to come whole: its first one from the beginning.
+    /// Since when a first message is to come whole; of a request that is one message, its end.
+    awaited: Option<Instant>,
+    /// Since when half a message of the request is there.
     receiving: Option<Instant>,
     /// Since when the client has not read on.
     unread: Option<Instant>,
@@ -47,6 +50,10 @@ struct Account {
 }
 
 impl Account {
+    fn caller(&self) -> Option<u64> {
+        self.origin.map(|origin| origin.caller)
+    }
+
     fn is_given_up(&self) -> bool {
         self.given_up.is_some()
     }
@@ -76,7 +83,7 @@ impl MessageBudget {
     /// one of those whose places are bounded for the whole server.
     pub(in crate::server::layers) fn open(
         &self,
-        caller: Option<u64>,
+        origin: Option<Origin>,
         has_place: bool,
     ) -> CallBytes {
         let mut ledger = lock(&self.0.ledger);
@@ -84,10 +91,11 @@ impl MessageBudget {
         ledger.next += 1;
         let give_up = CancellationToken::new();
         let account = Account {
-            caller,
+            origin,
             has_place,
             held: 0,
-            receiving: Some(Instant::now()),
+            awaited: Some(Instant::now()),
+            receiving: None,
             unread: None,
             reply: None,
             given_up: None,
@@ -98,14 +106,14 @@ impl MessageBudget {
         CallBytes(Arc::new(Call { budget, id, give_up, work: Mutex::default() }))
     }
 
-    /// Has the call given up that has been sent for longest and is not there whole, if that is
-    /// longer than [`PATIENCE`]; of `caller`, if one is named. Its place, one of `places`, is then
-    /// free or soon will be. Says whether there was one.
-    pub fn give_up_half_sent(&self, caller: Option<u64>, places: usize) -> bool {
+    /// Has the call given up whose request has been awaited for longest, if that is longer than
+    /// [`PATIENCE`], `among` those of some origins. Its place, one of `places`, is free as soon as
+    /// its task has seen it: nothing but its request is there yet. Says whether there was one.
+    pub fn give_up_awaited(&self, places: usize, among: impl Fn(&Origin) -> bool) -> bool {
         let full = Full { limit: places as u64, of: Of::Places };
         lock(&self.0.ledger).give_up_oldest(full, |_, account| {
-            let its = caller.is_none() || account.caller == caller;
-            account.receiving.filter(|_| account.has_place && its)
+            let its = account.has_place && account.origin.as_ref().is_some_and(&among);
+            account.awaited.filter(|_| its)
         })
     }
 
@@ -113,7 +121,8 @@ impl MessageBudget {
     #[cfg(test)]
     pub(in crate::server::layers) fn age(&self, by: std::time::Duration) {
         for account in lock(&self.0.ledger).calls.values_mut() {
-            for since in [&mut account.receiving, &mut account.unread].into_iter().flatten() {
+            let Account { awaited, receiving, unread, .. } = account;
+            for since in [awaited, receiving, unread].into_iter().flatten() {
                 *since = since.checked_sub(by).expect("the clock began before");
             }
         }
@@ -126,7 +135,7 @@ impl Ledger {
     fn make_room(&mut self, more: u64, limit: u64, for_call: u64) -> Result<(), Full> {
         let call = self.calls.get(&for_call);
         let own = call.filter(|call| !call.is_given_up()).map_or(0, |call| charge(call.held));
-        if let Some(caller) = call.and_then(|call| call.caller) {
+        if let Some(caller) = call.and_then(Account::caller) {
             let share = limit / SHARES;
             let full = Full { limit: share, of: Of::OneCaller };
             loop {
@@ -135,7 +144,7 @@ impl Ledger {
                 if held <= own || held.saturating_add(more) <= share {
                     break;
                 }
-                let its = |account: &Account| account.caller == Some(caller);
+                let its = |account: &Account| account.caller() == Some(caller);
                 if !self.give_up_bytes(full, for_call, its) {
                     return Err(full);
                 }
@@ -173,14 +182,14 @@ impl Ledger {
     ) -> bool {
         let waiting = self.calls.iter().filter(|(_, account)| !account.is_given_up());
         let waiting = waiting.filter_map(|(id, account)| Some((since(*id, account)?, *id)));
-        let oldest = waiting.filter(|(since, _)| since.elapsed() > PATIENCE).min();
+        let oldest = waiting.min().filter(|(since, _)| since.elapsed() > PATIENCE);
         let Some(account) = oldest.and_then(|(_, id)| self.calls.get_mut(&id)) else {
             return false;
         };
         account.reply = None;
         account.given_up = Some(full);
         account.give_up.cancel();
-        let (caller, freed) = (account.caller, charge(account.held));
+        let (caller, freed) = (account.caller(), charge(account.held));
         self.less(caller, freed);
         true
     }
@@ -266,7 +275,7 @@ impl CallBytes {
         if let Some(full) = account.given_up {
             return Err(full);
         }
-        let caller = account.caller;
+        let caller = account.caller();
         let added = charge(account.held.saturating_add(more)) - charge(account.held);
         if added > 0 {
             ledger.make_room(added, limit, id)?;
@@ -285,18 +294,29 @@ impl CallBytes {
         if !account.is_given_up() {
             let before = charge(account.held);
             account.held = account.held.saturating_sub(less);
-            let (caller, freed) = (account.caller, before - charge(account.held));
+            let (caller, freed) = (account.caller(), before - charge(account.held));
             ledger.less(caller, freed);
         }
     }
 
-    /// Notes bytes of the request, and whether half a message is there now.
-    pub(in crate::server::layers) fn received(&self, bytes: u64, half: bool) -> Result<(), Full> {
+    /// Notes bytes of the request, whether they made a message whole, and whether half of one is
+    /// there now.
+    pub(in crate::server::layers) fn received(
+        &self,
+        bytes: u64,
+        whole: bool,
+        half: bool,
+    ) -> Result<(), Full> {
         self.grow(bytes)?;
         lock(&self.0.work).received += bytes;
-        self.with(|account| match half {
-            true => _ = account.receiving.get_or_insert_with(Instant::now),
-            false => account.receiving = None,
+        self.with(|account| {
+            if whole {
+                (account.awaited, account.receiving) = (None, None);
+            }
+            match half {
+                true => _ = account.receiving.get_or_insert_with(Instant::now),
+                false => account.receiving = None,
+            }
         });
         Ok(())
     }
@@ -362,7 +382,7 @@ impl Drop for Call {
         if let Some(account) = ledger.calls.remove(&self.id)
             && !account.is_given_up()
         {
-            ledger.less(account.caller, charge(account.held));
+            ledger.less(account.caller(), charge(account.held));
         }
     }
 }

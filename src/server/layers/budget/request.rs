@@ -35,6 +35,8 @@ pub(super) struct Counted {
     bytes: CallBytes,
     given_up: Pin<Box<WaitForCancellationFutureOwned>>,
     max_message: u64,
+    /// The request is one message: its end is part of it.
+    one: bool,
     done: Done,
     /// Until when all of it has to be there.
     time: Option<(Pin<Box<Sleep>>, Duration)>,
@@ -48,12 +50,32 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// A client that says nothing for `idle` while a message is to come is not waited for.
-    pub fn new(body: Body, bytes: CallBytes, max_message: u64, done: Done, idle: Duration) -> Self {
+    /// The body of a request of messages of `max_message` bytes at most, or of one such message. A
+    /// client that says nothing for `idle` while a message is to come is not waited for.
+    pub fn new(
+        body: Body,
+        bytes: CallBytes,
+        (max_message, one): (u64, bool),
+        done: Done,
+        idle: Duration,
+    ) -> Self {
         let given_up = Box::pin(bytes.give_up().clone().cancelled_owned());
         let (time, silence, frames) = (None, None, Frames::default());
         let (begun, ended) = (false, false);
-        Self { body, bytes, given_up, max_message, done, time, idle, silence, begun, frames, ended }
+        Self {
+            body,
+            bytes,
+            given_up,
+            max_message,
+            one,
+            done,
+            time,
+            idle,
+            silence,
+            begun,
+            frames,
+            ended,
+        }
     }
 
     /// The client has `time` for all of it, where it is set.
@@ -72,7 +94,9 @@ impl Counted {
             self.bytes.make_room_for(*size)?;
         }
         self.begun |= !complete.is_empty();
-        self.bytes.received(data.len() as u64, self.frames.is_half())?;
+        let open = self.one && !http_body::Body::is_end_stream(&self.body);
+        let whole = !complete.is_empty() && !open;
+        self.bytes.received(data.len() as u64, whole, open || self.frames.is_half())?;
         for size in complete {
             match self.done {
                 Done::WithAnswer => {}
@@ -121,12 +145,17 @@ impl http_body::Body for Counted {
         let polled = Pin::new(&mut this.body).poll_frame(context);
         if polled.is_ready() {
             this.silence = None;
-        } else if !this.begun || this.frames.is_half() {
+        } else if this.one || !this.begun || this.frames.is_half() {
             let idle = this.idle;
             let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
             if silence.as_mut().poll(context).is_ready() {
                 return this.end(Fault::idle(idle).into());
             }
+        }
+        if let Poll::Ready(None) = &polled
+            && let Err(full) = this.bytes.received(0, true, false)
+        {
+            return this.end(full.into());
         }
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
@@ -211,7 +240,7 @@ mod tests {
     async fn a_question_that_never_ends_is_ended_in_time() {
         let bytes = MessageBudget::new(1 << 20).open(None, true);
         let idle = Duration::from_secs(60);
-        let counted = Counted::new(Body::new(Endless), bytes, 1 << 10, Done::AtOnce, idle);
+        let counted = Counted::new(Body::new(Endless), bytes, (1 << 10, true), Done::AtOnce, idle);
         let mut body = counted.within(Some(Duration::from_millis(20)));
         let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let status = next().await.expect("an end").expect_err("too slow");
@@ -226,8 +255,13 @@ mod tests {
         let bytes = MessageBudget::new(1 << 20).open(None, true);
         let (sender, frames) = futures::channel::mpsc::unbounded::<Result<Frame<Bytes>, Status>>();
         let body = Body::new(http_body_util::StreamBody::new(frames));
-        let mut body =
-            Counted::new(body, bytes.clone(), 1 << 10, Done::Told, Duration::from_secs(60));
+        let mut body = Counted::new(
+            body,
+            bytes.clone(),
+            (1 << 10, false),
+            Done::Told,
+            Duration::from_secs(60),
+        );
         bytes.give_up().cancel();
         let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let status = next().await.expect("an end").expect_err("given up");
@@ -240,14 +274,15 @@ mod tests {
     async fn silence_in_the_middle_of_a_message_ends_the_call_and_after_one_does_not() {
         let idle = Duration::from_millis(20);
         let bytes = || MessageBudget::new(1 << 20).open(None, true);
-        let saying = |words: &'static [u8]| {
+        let saying = |words: &'static [u8], one: bool| {
             let frame = Ok::<_, Status>(Frame::data(Bytes::from_static(words)));
             let said = futures::stream::iter([frame]).chain(futures::stream::pending());
             let body = Body::new(http_body_util::StreamBody::new(said));
-            Counted::new(body, bytes(), 1 << 10, Done::Told, idle)
+            Counted::new(body, bytes(), (1 << 10, one), Done::Told, idle)
         };
-        for words in [&b"\0\0"[..], b"\0\0\0\0\x02a"] {
-            let mut body = saying(words);
+        let whole = b"\0\0\0\0\x02ab";
+        for (words, one) in [(&b"\0\0"[..], false), (b"\0\0\0\0\x02a", false), (whole, true)] {
+            let mut body = saying(words, one);
             let mut next =
                 async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             assert!(next().await.is_some_and(|frame| frame.is_ok()));
@@ -255,7 +290,7 @@ mod tests {
             assert_eq!(status.get_details_error_info().expect("a reason").reason, "STREAM_IDLE");
             assert!(next().await.is_none());
         }
-        let mut body = saying(b"\0\0\0\0\x02ab");
+        let mut body = saying(whole, false);
         let mut next = async || poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         assert!(next().await.is_some_and(|frame| frame.is_ok()));
         tokio::time::timeout(idle * 5, next()).await.expect_err("it has said something");
