@@ -139,8 +139,8 @@ mod tests {
             let apart = ours.data.iter().zip(&theirs).map(|(a, b)| u64::from(a.abs_diff(*b)));
             let mean = apart.sum::<u64>() as f64 / theirs.len() as f64;
             println!("{} mean {mean:.4}", path.display());
-            // libjxl rounds and enlarges colours a little otherwise.
-            assert!(mean <= 0.5, "{} differs by {mean} of 255 on average", path.display());
+            // libjxl rounds otherwise, and enlarges the halved colours of a JPEG otherwise.
+            assert!(mean <= 1.0, "{} differs by {mean} of 255 on average", path.display());
         }
         assert!(seen >= 6, "only {seen} golden pictures");
     }
