@@ -145,8 +145,7 @@ fn photos_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         return Err(SourceError::NotFound { path: folder.to_owned() }.into());
     }
     let is_photo = |path: &Path| {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        ending.is_some_and(|ending| Format::ENDINGS.contains(&ending.as_str()))
+        path.extension().is_some_and(|ending| Format::is_ending(&ending.to_string_lossy()))
     };
     let files: Vec<PathBuf> = walkdir::WalkDir::new(folder)
         .sort_by_file_name()

@@ -28,17 +28,20 @@ pub enum Format {
     Jxl,
 }
 
+/// Endings of all formats; that of JPEG XL is the last.
+const KNOWN: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jxl"];
+
 /// The two ways a JPEG XL file begins: the bare codestream, the container.
 const JXL: [&[u8]; 2] = [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"];
 
 impl Format {
-    /// What the names of photos end in, in lower case, the most usual first.
-    #[cfg(feature = "jxl")]
-    pub const ENDINGS: [&str; 9] =
-        ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jxl"];
-    /// What the names of photos end in, in lower case, the most usual first.
-    #[cfg(not(feature = "jxl"))]
-    pub const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+    /// What the names of photos that are read end in, in lower case, the most usual first.
+    pub const ENDINGS: &[&str] = KNOWN.split_at(if cfg!(feature = "jxl") { 9 } else { 8 }).0;
+
+    /// Whether a photo that is read may be named so, whatever the case.
+    pub fn is_ending(ending: &str) -> bool {
+        Self::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    }
 
     /// Finds the format in the first bytes; the file's name plays no part.
     ///

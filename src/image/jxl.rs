@@ -8,7 +8,7 @@ use super::error::Cause;
 use super::raster::Raster;
 use super::{Format, ImageError, ImageLimits};
 
-/// Read at once while the header is looked for.
+/// Read first to find the header; as much again as was read each time that it is longer.
 const STEP: usize = 4096;
 
 /// Decodes the first frame of a JPEG XL file, a bare codestream or in its container, to grey or RGB
@@ -59,7 +59,7 @@ fn header(
     let mut waiting = builder.pool(JxlThreadPool::none()).build_uninit();
     let mut read = 0;
     while read < bytes.len() {
-        let step = &bytes[read..bytes.len().min(read + STEP)];
+        let step = &bytes[read..bytes.len().min(read + read.max(STEP))];
         let taken = waiting.feed_bytes(step).map_err(failed)?;
         if taken == 0 {
             break;

@@ -6,14 +6,10 @@ use crate::image::Format;
 /// than passed over.
 const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
 
-/// Whether a file with this ending is a photo that is read.
-pub(super) fn is_photo(ending: &str) -> bool {
-    Format::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
-}
-
 /// Whether a file with this ending is a photo that is not read.
 pub(super) fn is_other_photo(ending: &str) -> bool {
-    !is_photo(ending) && OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    !Format::is_ending(ending)
+        && OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// What is wrong with a photo that is not read.
@@ -30,7 +26,7 @@ pub(super) fn stem(name: &str) -> &str {
 pub(super) fn without_ending(name: &str) -> &str {
     match name.rsplit_once('.') {
         Some((stem, ending))
-            if !stem.is_empty() && (is_photo(ending) || is_other_photo(ending)) =>
+            if !stem.is_empty() && (Format::is_ending(ending) || is_other_photo(ending)) =>
         {
             stem
         }

@@ -302,13 +302,14 @@ impl<'n> Fields<'n> {
 
     /// The first names that are not known: of a file of columns sorted, of other rows as they stand.
     fn unknown(&self) -> Vec<String> {
-        let mut names: Vec<&String> = self.others.iter().chain(self.beside).collect();
+        let beside = self.beside.iter().map(|name| shown(name));
+        let mut names: Vec<String> = self.others.iter().cloned().chain(beside).collect();
         if !self.beside.is_empty() {
             names.sort_unstable();
             names.dedup();
             names.truncate(LISTED);
         }
-        names.into_iter().map(|name| shown(name)).collect()
+        names
     }
 
     fn of(&self, kind: Wanted) -> impl Iterator<Item = (&str, &Value)> {

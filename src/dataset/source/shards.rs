@@ -68,7 +68,7 @@ pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceK
     }
     let folders: Vec<&str> =
         names.iter().filter(|(_, folder)| *folder).map(|(name, _)| &**name).collect();
-    if any(&Format::ENDINGS) || folders.iter().any(|name| *name != "data") {
+    if any(Format::ENDINGS) || folders.iter().any(|name| *name != "data") {
         return Ok(SourceKind::Folder);
     }
     let data = if folders.is_empty() { Vec::new() } else { access.list(&path.join("data"))? };

@@ -69,7 +69,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<Keep<S::Future>, S::Error>;
+    type Future = Answer<Keep<S::Future, A::Held>, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)

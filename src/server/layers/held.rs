@@ -1,6 +1,5 @@
 //! A response body that keeps something until it ends, is dropped, or stays unread too long.
 
-use std::any::Any;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -113,22 +112,26 @@ impl<T: Send + 'static> http_body::Body for Held<T> {
 
 /// A call's future that keeps something as long as the call lasts: until its response body ends,
 /// is dropped, or stays unread for too long.
-pub struct Keep<F> {
+pub struct Keep<F, T> {
     answer: Pin<Box<F>>,
-    held: Option<Box<dyn Any + Send>>,
+    held: Option<T>,
     idle: Duration,
 }
 
-impl<F> Keep<F> {
+// Nothing here is pinned but what the box holds.
+impl<F, T> Unpin for Keep<F, T> {}
+
+impl<F, T> Keep<F, T> {
     /// A layer's future that keeps `held`; a client may leave the answer unread for `idle`.
-    pub fn answer<E>(answer: F, held: impl Any + Send, idle: Duration) -> Answer<Self, E> {
-        Either::Right(Self { answer: Box::pin(answer), held: Some(Box::new(held)), idle })
+    pub fn answer<E>(answer: F, held: T, idle: Duration) -> Answer<Self, E> {
+        Either::Right(Self { answer: Box::pin(answer), held: Some(held), idle })
     }
 }
 
-impl<F, E> Future for Keep<F>
+impl<F, T, E> Future for Keep<F, T>
 where
     F: Future<Output = Result<Response<Body>, E>>,
+    T: Send + 'static,
 {
     type Output = Result<Response<Body>, E>;
 

@@ -1,8 +1,5 @@
 //! Bounds on the calls under way in the whole server.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Request;
@@ -11,6 +8,7 @@ use tonic::body::Body;
 
 use super::MessageBudget;
 use super::admit::Admit;
+use super::tally::Tally;
 use crate::encoder::queue::Origin;
 use crate::server::fault::Fault;
 use crate::server::methods::{Watched, is_health, watched};
@@ -29,41 +27,30 @@ use crate::server::methods::{Watched, is_health, watched};
 /// call but one of as many for each kind, and are refused with the reason `TOO_MANY_WATCHES`.
 #[derive(Debug, Clone)]
 pub struct CallLimit {
-    calls: Places,
-    watches: [Places; Watched::COUNT],
-    budget: MessageBudget,
+    calls: CallPlaces,
+    watches: [CallPlaces; Watched::COUNT],
 }
 
+/// Places of calls of one kind.
 #[derive(Debug, Clone)]
-struct Places {
+struct CallPlaces {
     held: Arc<Mutex<Held>>,
     limit: usize,
+    /// Knows who has sent no whole request, where such calls make room.
+    budget: Option<MessageBudget>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     all: usize,
-    by_caller: HashMap<u64, usize>,
-    by_connection: HashMap<Origin, usize>,
-}
-
-fn add_to<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
-    *held.entry(key).or_default() += 1;
-}
-
-fn take_from<K: Hash + Eq>(held: &mut HashMap<K, usize>, key: K) {
-    if let Entry::Occupied(mut its) = held.entry(key) {
-        *its.get_mut() -= 1;
-        if *its.get() == 0 {
-            its.remove();
-        }
-    }
+    by_caller: Tally<u64>,
+    by_connection: Tally<Origin>,
 }
 
 /// A place of a call or a watch; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Places,
+pub struct CallPlace {
+    places: CallPlaces,
     origin: Option<Origin>,
 }
 
@@ -77,9 +64,9 @@ enum Full {
     OneConnection(usize),
 }
 
-impl Places {
-    fn new(limit: usize) -> Self {
-        Self { held: Arc::default(), limit }
+impl CallPlaces {
+    fn new(limit: usize, budget: Option<MessageBudget>) -> Self {
+        Self { held: Arc::default(), limit, budget }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -91,53 +78,58 @@ impl Places {
         self.held().all
     }
 
-    fn place(&self, origin: Option<Origin>) -> Result<Place, Full> {
+    fn place(&self, origin: Option<Origin>) -> Result<CallPlace, Full> {
         let mut held = self.held();
+        if let Err(full) = self.has_room(&held, origin)
+            && !self.make_room(&held, full, origin)
+        {
+            return Err(full);
+        }
+        held.all += 1;
+        if let Some(origin) = origin {
+            held.by_caller.add(origin.caller, 1);
+            held.by_connection.add(origin, 1);
+        }
+        Ok(CallPlace { places: self.clone(), origin })
+    }
+
+    fn has_room(&self, held: &Held, origin: Option<Origin>) -> Result<(), Full> {
         let free = self.limit.saturating_sub(held.all);
         if free == 0 {
             return Err(Full::All);
         }
-        if let Some(origin) = origin {
-            let its = held.by_caller.get(&origin.caller).copied().unwrap_or(0);
-            let left = free.saturating_sub(its);
-            let here = held.by_connection.get(&origin).copied().unwrap_or(0);
-            if left == 0 {
-                return Err(Full::OneCaller(its));
-            }
-            if here >= left {
-                return Err(Full::OneConnection(here));
-            }
+        let Some(origin) = origin else { return Ok(()) };
+        let (its, here) = (held.by_caller.of(&origin.caller), held.by_connection.of(&origin));
+        match free.saturating_sub(its) {
+            0 => Err(Full::OneCaller(its)),
+            left if here >= left => Err(Full::OneConnection(here)),
+            _ => Ok(()),
         }
-        Ok(self.take(&mut held, origin))
     }
 
-    /// The caller that has to make room where there is no place at all: who has some itself, or else
-    /// who has the most.
-    fn who_makes_room(&self, for_caller: u64) -> Option<u64> {
-        let held = self.held();
-        if held.by_caller.contains_key(&for_caller) {
-            return Some(for_caller);
-        }
-        held.by_caller.iter().max_by_key(|(_, its)| **its).map(|(caller, _)| *caller)
-    }
-
-    fn take(&self, held: &mut Held, origin: Option<Origin>) -> Place {
-        held.all += 1;
-        if let Some(origin) = origin {
-            add_to(&mut held.by_caller, origin.caller);
-            add_to(&mut held.by_connection, origin);
-        }
-        Place { places: self.clone(), origin }
+    /// Has a call given up that takes the place of another one and has sent no whole request for too
+    /// long: of the same connection or caller, where that has its share; where there is no place at
+    /// all, of who asks for one and has some, or else of who has the most. Says whether there was one.
+    fn make_room(&self, held: &Held, full: Full, origin: Option<Origin>) -> bool {
+        let (Some(budget), Some(origin)) = (&self.budget, origin) else { return false };
+        let caller = match full {
+            Full::All if held.by_caller.of(&origin.caller) == 0 => held.by_caller.most(),
+            _ => Some(origin.caller),
+        };
+        budget.give_up_awaited(self.limit, |its| match full {
+            Full::OneConnection(_) => *its == origin,
+            _ => Some(its.caller) == caller,
+        })
     }
 }
 
-impl Drop for Place {
+impl Drop for CallPlace {
     fn drop(&mut self) {
         let mut held = self.places.held();
         held.all -= 1;
         if let Some(origin) = self.origin {
-            take_from(&mut held.by_caller, origin.caller);
-            take_from(&mut held.by_connection, origin);
+            held.by_caller.take(origin.caller, 1);
+            held.by_connection.take(origin, 1);
         }
     }
 }
@@ -146,8 +138,8 @@ impl CallLimit {
     /// At most `limit` calls under way, and `watches` streams of each kind that only watch;
     /// `budget` knows whose request is not there whole.
     pub fn new(limit: usize, watches: usize, budget: MessageBudget) -> Self {
-        let watches = std::array::from_fn(|_| Places::new(watches));
-        Self { calls: Places::new(limit), watches, budget }
+        let watches = std::array::from_fn(|_| CallPlaces::new(watches, None));
+        Self { calls: CallPlaces::new(limit, Some(budget)), watches }
     }
 
     /// Calls under way now, health checks and watches not counted.
@@ -162,22 +154,7 @@ impl CallLimit {
         self.watches[kind as usize].under_way()
     }
 
-    /// Has a call given up that takes the place of another one and has sent no whole request for too
-    /// long: of the same connection or caller, where that has its share. Says whether there was one.
-    fn make_room(&self, full: Full, origin: Origin) -> bool {
-        let places = self.calls.limit;
-        match full {
-            Full::OneConnection(_) => self.budget.give_up_awaited(places, |its| *its == origin),
-            Full::OneCaller(_) => {
-                self.budget.give_up_awaited(places, |its| its.caller == origin.caller)
-            }
-            Full::All => self.calls.who_makes_room(origin.caller).is_some_and(|caller| {
-                self.budget.give_up_awaited(places, |its| its.caller == caller)
-            }),
-        }
-    }
-
-    fn place(&self, path: &str, origin: Option<Origin>) -> Result<Option<Place>, Status> {
+    fn place(&self, path: &str, origin: Option<Origin>) -> Result<Option<CallPlace>, Status> {
         let (places, name, reason, what) = match watched(path) {
             Some(kind) => (
                 &self.watches[kind as usize],
@@ -192,12 +169,6 @@ impl CallLimit {
             Ok(place) => return Ok(Some(place)),
             Err(full) => full,
         };
-        if watched(path).is_none()
-            && let Some(origin) = origin
-            && self.make_room(full, origin)
-        {
-            return Ok(Some(places.take(&mut places.held(), Some(origin))));
-        }
         let (most, whose, why) = match full {
             Full::All => (places.limit, "", "the most this server takes at once"),
             Full::OneCaller(its) | Full::OneConnection(its) => {
@@ -210,7 +181,7 @@ impl CallLimit {
 }
 
 impl Admit for CallLimit {
-    type Held = Option<Place>;
+    type Held = Option<CallPlace>;
 
     fn admit(&self, request: &mut Request<Body>) -> Result<Self::Held, Status> {
         let origin = request.extensions().get::<Origin>().copied();
@@ -265,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_caller_takes_no_more_places_than_are_free_and_there_is_one_for_a_newcomer() {
-        let places = Places::new(64);
+        let places = CallPlaces::new(64, None);
         let mut open = Vec::new();
         for (callers, most) in [(1, 32), (2, 21), (7, 8), (20, 3)] {
             open.clear();
@@ -274,7 +245,7 @@ mod tests {
                 open.extend(one_each.filter_map(Result::ok));
                 assert!(places.under_way() < 64, "round {round}");
             }
-            let held = places.held().by_caller.values().copied().max();
+            let held = places.held().by_caller.largest();
             assert!(held.is_some_and(|held| (most..=most + 1).contains(&held)), "{held:?}");
             assert!(places.place(of(u64::MAX, 0)).is_ok(), "a newcomer beside {callers}");
         }
@@ -285,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_connection_takes_no_more_than_its_caller_has_left() {
-        let places = Places::new(64);
+        let places = CallPlaces::new(64, None);
         for connections in [1, 2, 5] {
             let mut open = Vec::new();
             for _ in 0..40 {
@@ -293,7 +264,7 @@ mod tests {
                 open.extend(one_each.filter_map(Result::ok));
             }
             let fair = 64 / (2 * connections as usize + 1);
-            let most = places.held().by_connection.values().copied().max();
+            let most = places.held().by_connection.largest();
             assert!(most.is_some_and(|most| (fair..=fair + 1).contains(&most)), "{most:?}");
             let refused = places.place(of(1, 0)).map(drop);
             assert!(
@@ -331,12 +302,13 @@ mod tests {
     fn a_call_that_is_sent_by_half_for_too_long_makes_room_for_one_more() {
         let limit = limit(4, 4);
         let place = |caller: u64| limit.place("/a/B", of(caller, caller)).map_err(|_| ());
-        let open = |caller: u64, has_place| limit.budget.open(of(caller, caller), has_place);
+        let budget = limit.calls.budget.as_ref().expect("calls make room");
+        let open = |caller: u64, has_place| budget.open(of(caller, caller), has_place);
         let mut held = vec![place(1).expect("free"), place(1).expect("free")];
         let (half, whole, question) = (open(1, true), open(1, true), open(1, false));
         whole.received(9, true, false).expect("room");
         assert!(place(1).is_err(), "it has not been coming for long");
-        limit.budget.age(Duration::from_secs(10));
+        budget.age(Duration::from_secs(10));
         held.push(place(2).expect("free"));
         assert!(place(2).is_err(), "another caller's makes no room for who has its share");
         held.push(place(1).expect("the half one makes room"));
@@ -355,9 +327,9 @@ mod tests {
         let place = |caller: u64| limit.place("/a/B", of(caller, caller)).map_err(|_| ());
         let mut held: Vec<_> =
             [1, 1, 2, 3].into_iter().map(|caller| place(caller).expect("free")).collect();
-        let of_each: Vec<_> =
-            (1..4).map(|caller| limit.budget.open(of(caller, caller), true)).collect();
-        limit.budget.age(Duration::from_secs(10));
+        let budget = limit.calls.budget.as_ref().expect("calls make room");
+        let of_each: Vec<_> = (1..4).map(|caller| budget.open(of(caller, caller), true)).collect();
+        budget.age(Duration::from_secs(10));
         held.push(place(9).expect("a newcomer"));
         let given_up: Vec<_> = of_each.iter().map(|one| one.give_up().is_cancelled()).collect();
         assert_eq!(given_up, [true, false, false]);

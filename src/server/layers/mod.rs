@@ -12,6 +12,7 @@ mod panics;
 mod places;
 mod shutdown;
 mod silence;
+mod tally;
 
 #[cfg(test)]
 pub(super) mod testing;

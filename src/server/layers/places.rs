@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::tally::Tally;
 use crate::config::ServeConfig;
 use crate::server::convert::size;
 
@@ -61,7 +62,7 @@ struct Table {
     /// The newest connection of each peer.
     by_peer: HashMap<SocketAddr, u64>,
     /// How many of `open` a network has, those kept for probes not counted.
-    by_address: HashMap<IpAddr, usize>,
+    by_address: Tally<IpAddr>,
     /// How many of `open` are kept for probes.
     probes: usize,
 }
@@ -206,7 +207,7 @@ impl Table {
         if for_probes {
             self.probes += 1;
         } else {
-            *self.by_address.entry(network).or_default() += 1;
+            self.by_address.add(network, 1);
         }
         (id, end)
     }
@@ -214,8 +215,7 @@ impl Table {
     /// Whether one more connection of `address` may do any work, if need be in place of another,
     /// which is closed.
     fn has_room(&mut self, address: IpAddr, bounds: &ConnectionBounds) -> bool {
-        let of_address = self.by_address.get(&address).copied().unwrap_or(0);
-        if bounds.per_address.is_some_and(|most| of_address >= most) {
+        if bounds.per_address.is_some_and(|most| self.by_address.of(&address) >= most) {
             self.make_room(|entry| !entry.for_probes && entry.network == address)
         } else {
             self.open.len() - self.probes < bounds.total
@@ -232,7 +232,7 @@ impl Table {
         if let Some(entry) = self.open.get_mut(&id) {
             entry.for_probes = false;
             self.probes -= 1;
-            *self.by_address.entry(address).or_default() += 1;
+            self.by_address.add(address, 1);
         }
         true
     }
@@ -242,9 +242,8 @@ impl Table {
     fn make_room(&mut self, among: impl Fn(&Entry) -> bool) -> bool {
         let now = Instant::now();
         let idle = self.open.iter().filter(|(_, entry)| among(entry) && entry.makes_room(now));
-        let of_address = |entry: &Entry| self.by_address.get(&entry.network).copied();
         let goes = idle.max_by_key(|(_, entry)| {
-            (of_address(entry), now.saturating_duration_since(entry.idle))
+            (self.by_address.of(&entry.network), now.saturating_duration_since(entry.idle))
         });
         let Some(id) = goes.map(|(id, _)| *id) else { return false };
         if let Some(entry) = self.remove(id) {
@@ -261,11 +260,8 @@ impl Table {
         }
         if entry.for_probes {
             self.probes -= 1;
-        } else if let Some(count) = self.by_address.get_mut(&entry.network) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&entry.network);
-            }
+        } else {
+            self.by_address.take(entry.network, 1);
         }
         Some(entry)
     }

@@ -5,6 +5,7 @@ use super::super::endings;
 use super::super::refusal::Refusal;
 use super::super::sidecar::Sidecars;
 use super::metadata::FILES;
+use crate::image::Format;
 use crate::sandbox::{ConfineError, FileAccess, FileKind, FolderEntry};
 
 /// What one folder holds, each list in the order of the names.
@@ -135,7 +136,7 @@ fn role(name: &str) -> Option<Role> {
     match extension.as_str() {
         "txt" => Some(Role::Text),
         "json" => Some(Role::Json),
-        ending if endings::is_photo(ending) => Some(Role::Photo),
+        ending if Format::is_ending(ending) => Some(Role::Photo),
         ending if endings::is_other_photo(ending) => Some(Role::OtherPhoto),
         _ => None,
     }

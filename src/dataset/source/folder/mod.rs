@@ -18,10 +18,16 @@ use super::sidecar::{FolderDesk, SidecarText, Sidecars};
 use super::text::{Captions, Texts};
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind};
 use crate::dataset::ImageRef;
+use crate::image::Format;
 use crate::sandbox::{ConfineError, FileAccess};
 
-const EXPECTED: &str = "photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt or \
-                        .json of the same name beside it, or a metadata.jsonl or metadata.csv";
+fn expected() -> String {
+    let photos = Format::ENDINGS.join(", ");
+    format!(
+        "photos ({photos}), each with a .txt or .json of the same name beside it, or a \
+         metadata.jsonl or metadata.csv"
+    )
+}
 
 /// A folder of photos, read with its subfolders in the order of their names, each folder's photos
 /// before its subfolders. Hidden files and folders are skipped.
@@ -108,7 +114,7 @@ impl Source for FolderSource {
             return Ok(());
         }
         let hint = walk.manifest.map(|name| format!(" (or give {name}, which lies in it)"));
-        walk.out.conclude(&self.root, &format!("{EXPECTED}{}", hint.unwrap_or_default()))
+        walk.out.conclude(&self.root, &(expected() + &hint.unwrap_or_default()))
     }
 }
 

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use arrow_schema::Schema;
 
 use super::super::SourceError;
-use super::super::endings::{is_photo, stem};
+use super::super::endings::stem;
 use super::super::error::could_pass;
 use super::super::manifest::File;
 use super::super::refusal::Refusal;
 use crate::dataset::photos::tar::{MemberKind, Members, TarFault};
 use crate::dataset::{ImageRef, Place};
+use crate::image::Format;
 use crate::sandbox::{ConfineError, FileKind, OpenFile};
 
 /// Columns that tell such a file: a row's key, what became of its download, and why.
@@ -105,5 +106,5 @@ impl Beside {
 }
 
 fn has_photos_ending(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| is_photo(ending))
+    name.rsplit_once('.').is_some_and(|(_, ending)| Format::is_ending(ending))
 }

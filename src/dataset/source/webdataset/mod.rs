@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use self::group::{Group, Kind, Photo, Said, Text};
-use super::endings::{is_other_photo, is_photo, stem, unread};
+use super::endings::{is_other_photo, stem, unread};
 use super::error::could_pass;
 use super::fields::FieldNames;
 use super::ids::{IdBook, id_of_image};
@@ -18,10 +18,13 @@ use super::sidecar::{MAX_SIDECAR_BYTES, oversized};
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, shards};
 use crate::dataset::photos::tar::{Member, MemberKind, Members, TarFault};
 use crate::dataset::{ImageRef, Place};
+use crate::image::Format;
 use crate::sandbox::{ConfineError, FileAccess};
 
-const EXPECTED: &str = "tars of photos (jpg, jpeg, png, webp, gif, bmp, tif, tiff), each with a .txt, \
-                        .json or .cls of the same name";
+fn expected() -> String {
+    let photos = Format::ENDINGS.join(", ");
+    format!("tars of photos ({photos}), each with a .txt, .json or .cls of the same name")
+}
 
 const ENDINGS: &[&str] = &["tar", "tar.gz", "tgz"];
 
@@ -103,7 +106,7 @@ impl Source for WebDatasetSource {
                 "names that stand in an earlier tar, too, got their own tar's name before them"
             );
         }
-        out.conclude(&self.path, EXPECTED)
+        out.conclude(&self.path, &expected())
     }
 }
 
@@ -332,7 +335,7 @@ fn part(members: &mut Members, member: Member) -> Result<Option<Part>, TarFault>
         "cls" => Some(Kind::Class),
         _ => None,
     };
-    if text.is_none() && !is_photo(&ending) && !is_other_photo(&ending) {
+    if text.is_none() && !Format::is_ending(&ending) && !is_other_photo(&ending) {
         return Ok(None);
     }
     let key = group::key(&name).to_owned();

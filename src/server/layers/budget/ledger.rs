@@ -1,6 +1,6 @@
 //! What each call holds, and who has to give it up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FREE_BYTES, Full, Of, PATIENCE, SHARES};
 use crate::encoder::queue::Origin;
+use crate::server::layers::tally::Tally;
 
 /// The bytes of messages under way. Clones share them.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ struct Inner {
 struct Ledger {
     used: u64,
     /// The part of `used` that each caller has, where it is known.
-    callers: HashMap<u64, u64>,
+    callers: Tally<u64, u64>,
     next: u64,
     calls: BTreeMap<u64, Account>,
 }
@@ -139,7 +140,7 @@ impl Ledger {
             let share = limit / SHARES;
             let full = Full { limit: share, of: Of::OneCaller };
             loop {
-                let held = self.callers.get(&caller).copied().unwrap_or(0);
+                let held = self.callers.of(&caller);
                 // A call that is its caller's only one of size may be as large as it likes.
                 if held <= own || held.saturating_add(more) <= share {
                     break;
@@ -197,20 +198,16 @@ impl Ledger {
     /// Counts bytes that are held from now on.
     fn more(&mut self, caller: Option<u64>, bytes: u64) {
         self.used += bytes;
-        if let Some(caller) = caller.filter(|_| bytes > 0) {
-            *self.callers.entry(caller).or_default() += bytes;
+        if let Some(caller) = caller {
+            self.callers.add(caller, bytes);
         }
     }
 
     /// Counts bytes that are held no more.
     fn less(&mut self, caller: Option<u64>, bytes: u64) {
         self.used -= bytes;
-        let Some(caller) = caller else { return };
-        if let Some(held) = self.callers.get_mut(&caller) {
-            *held -= bytes;
-            if *held == 0 {
-                self.callers.remove(&caller);
-            }
+        if let Some(caller) = caller {
+            self.callers.take(caller, bytes);
         }
     }
 }
