@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, Transaction,
@@ -164,7 +164,7 @@ impl Database {
     /// The file cannot be opened, is damaged or of a later version.
     pub fn create(path: &Path, schema: &'static Schema) -> Result<Self, DbError> {
         let mut database = Self::connect(path, schema, OpenFlags::SQLITE_OPEN_CREATE)?;
-        database.batch(DURABLE)?;
+        database.make_durable()?;
         database.migrate()?;
         Ok(database)
     }
@@ -195,7 +195,7 @@ impl Database {
             0 => return Err(DbError::absent(path, schema)),
             found if (schema.readable_from..=schema.version()).contains(&found) => {}
             _ => {
-                database.batch(DURABLE)?;
+                database.make_durable()?;
                 database.migrate()?;
             }
         }
@@ -213,6 +213,23 @@ impl Database {
         let database = Self { connection, path: path.to_owned(), schema };
         database.batch(CACHE)?;
         Ok(database)
+    }
+
+    /// Connections that turn a new file to its log at the same time each hold what the other waits
+    /// for, and SQLite refuses one of them at once, whatever it was told to wait.
+    fn make_durable(&self) -> Result<(), DbError> {
+        let begun = Instant::now();
+        loop {
+            match self.connection.execute_batch(DURABLE) {
+                Err(error)
+                    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                        && begun.elapsed() < BUSY_TIMEOUT =>
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                done => return done.map_err(|source| self.sqlite(source)),
+            }
+        }
     }
 
     fn migrate(&mut self) -> Result<(), DbError> {

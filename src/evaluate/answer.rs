@@ -23,9 +23,8 @@ use super::judge::{Session, Sheet, failure, raw_reply, unshown};
 use super::old_keys;
 use super::output;
 use super::question::{Question, QuestionFile, QuestionId};
-use super::results::Record;
 use super::session::{Finished, on_account, own, remember};
-use super::store::{About, Entry, EvaluationStore, FailedCall};
+use super::store::{About, Entry, EvaluationStore, FailedCall, Record};
 use super::tally::Cost;
 
 /// The answers in the published format.

@@ -6,7 +6,7 @@ use crate::work::Estimate;
 use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::prompt::Turn;
-use super::results::Record;
+use super::store::Record;
 
 impl Judge {
     pub(super) fn estimate(&self, board: &Board, record: &Record) -> Result<Estimate, Error> {

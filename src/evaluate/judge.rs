@@ -20,8 +20,7 @@ use super::image_view::ImageView;
 use super::old_keys;
 use super::prompt::{JudgePrompts, Turn};
 use super::question::Question;
-use super::results::Record;
-use super::store::{About, Entry, EvaluationStore, FailedCall, Reply};
+use super::store::{About, Entry, EvaluationStore, FailedCall, Record, Reply};
 use super::verdict::{self, PARSER_VERSION};
 
 /// What is judged: questions, the models' answers to them, and who meets whom.

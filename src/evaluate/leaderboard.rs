@@ -12,9 +12,10 @@ use super::judge::Session;
 use super::output;
 use super::request::LeaderboardRequest;
 use super::results::{
-    FileFacts, JudgeFacts, LeaderboardResults, MADE_BY, Matchup, RESULTS_VERSION, Ranked, Record,
+    FileFacts, JudgeFacts, LeaderboardResults, MADE_BY, Matchup, RESULTS_VERSION, Ranked,
 };
 use super::session::{Finished, Prepared, remember};
+use super::store::Record;
 use super::tally::{Cost, Position, QuestionResult, Tally};
 
 /// Elo points per unit of log-strength, around 1000.

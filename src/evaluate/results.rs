@@ -1,19 +1,17 @@
 //! Results of one pair of models: derived from the stored replies, never from anything else.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::llm::SamplingSettings;
 
 use super::error::EvaluationError;
 use super::image_view::Sight;
 use super::judge::{Board, Judge};
 use super::rule::{Consistency, Letter, Outcome, Rule};
-use super::store::{EvaluationStore, FailedCall, Reply};
+use super::store::Record;
 use super::tally::{ConsistencyCounts, Cost, Position, QuestionResult, RuleResults, Side, Tally};
 
 /// Version of the JSON that results are written as.
@@ -173,35 +171,7 @@ impl LeaderboardResults {
     }
 }
 
-/// The stored replies and failures of an evaluation, by task.
-#[derive(Default)]
-pub struct Record {
-    replies: HashMap<String, Vec<Reply>>,
-    failures: HashMap<String, FailedCall>,
-}
-
 impl Record {
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// The store's.
-    pub fn read(store: &EvaluationStore) -> Result<Self, Error> {
-        Ok(Self { replies: store.replies()?, failures: store.failures()? })
-    }
-
-    pub(super) fn replies(&self, key: &str) -> &[Reply] {
-        self.replies.get(key).map_or(&[], Vec::as_slice)
-    }
-
-    pub(super) fn failure(&self, key: &str) -> Option<&FailedCall> {
-        self.failures.get(key)
-    }
-
-    /// Whether the server refused this call for good.
-    pub(super) fn is_refused(&self, key: &str) -> bool {
-        self.failure(key).is_some_and(|failure| failure.refused)
-    }
-
     fn side(&self, judge: &Judge, key: &str) -> Side {
         let replies = self.replies(key).to_vec();
         let letter = replies.last().and_then(|last| Letter::of(&last.verdict));

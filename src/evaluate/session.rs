@@ -19,8 +19,8 @@ use super::judge::{Board, Judge, Session, count_open};
 use super::prompt::JudgePrompts;
 use super::question::{AnswerFile, QuestionFile};
 use super::request::{JudgeOptions, JudgeRequest, Shared};
-use super::results::{self, FileFacts, JudgeFacts, JudgeResults, Record};
-use super::store::EvaluationStore;
+use super::results::{self, FileFacts, JudgeFacts, JudgeResults};
+use super::store::{EvaluationStore, Record};
 
 /// Names in the store's `meta`: what was last asked for, and the judge's own name.
 const REQUEST: &str = "request";

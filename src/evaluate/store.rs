@@ -294,6 +294,36 @@ fn keyed_reply(row: &Row<'_>) -> rusqlite::Result<(String, Reply)> {
     Ok((row.get(0)?, reply))
 }
 
+/// The stored replies and failures of an evaluation, by task.
+#[derive(Default)]
+pub struct Record {
+    replies: HashMap<String, Vec<Reply>>,
+    failures: HashMap<String, FailedCall>,
+}
+
+impl Record {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn read(store: &EvaluationStore) -> Result<Self, DbError> {
+        Ok(Self { replies: store.replies()?, failures: store.failures()? })
+    }
+
+    pub(super) fn replies(&self, key: &str) -> &[Reply] {
+        self.replies.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn failure(&self, key: &str) -> Option<&FailedCall> {
+        self.failures.get(key)
+    }
+
+    /// Whether the server refused this call for good.
+    pub(super) fn is_refused(&self, key: &str) -> bool {
+        self.failure(key).is_some_and(|failure| failure.refused)
+    }
+}
+
 #[cfg(test)]
 #[path = "store_tests.rs"]
 mod tests;

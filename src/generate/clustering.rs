@@ -10,10 +10,12 @@ use crate::base::key::Key;
 use crate::encoder::Embedding;
 use crate::instruction::GenerateError;
 use crate::instruction::cluster::{ClusterConfig, ClusterError, Partition, Tried, choose};
-use crate::instruction::lineage::{ACCEPTED, ClusterRow, GenerationStore, MemberRow, RawRow};
+use crate::instruction::lineage::{
+    ACCEPTED, ClusterRow, GenerationStore, MemberRow, RawRow, count,
+};
 
+use super::old_keys;
 use super::vectors::Vectors;
-use super::{old_keys, summary};
 use crate::work::{Phase, Progress, Stop};
 
 const FACTS: &str = "cluster";
@@ -182,7 +184,7 @@ fn lost(store: &GenerationStore, error: ClusterError) -> Error {
         let counts = counts.iter().filter(|count| count.of == what);
         counts.map(|count| format!("{} {}", count.code, count.count)).collect::<Vec<_>>()
     };
-    let all = summary::count(&counts, "raw", None);
+    let all = count(&counts, "raw", None);
     let (what, kind) = if all == 0 { ("replies", "reply") } else { ("instructions", "raw") };
     let refused: Vec<_> = failures.iter().filter(|failure| failure.refused).collect();
     let said = refused.first().map(|one| format!("refused {} ({})", refused.len(), one.reason));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::instruction::lineage::{
-    ACCEPTED, Count, GenerationStore, MERGED, NOT_SUMMARIZED, StoredFailure,
+    ACCEPTED, Count, GenerationStore, MERGED, StoredFailure, count, losses,
 };
 
 use super::clustering::ClusterFacts;
@@ -87,23 +87,6 @@ impl GenerationSummary {
         let lost = losses(&self.counts, of);
         lost.map(|count| (count.code.as_str(), count.count, count.count as f64 / all)).collect()
     }
-}
-
-/// How many of `of` there are, with `code` or with any.
-pub fn count(counts: &[Count], of: &str, code: Option<&str>) -> u64 {
-    let counted = counts.iter().filter(|count| count.of == of);
-    let wanted = counted.filter(|count| code.is_none_or(|code| count.code == code));
-    wanted.map(|count| count.count).sum()
-}
-
-/// What was lost of `of`.
-pub fn losses<'a>(counts: &'a [Count], of: &str) -> impl Iterator<Item = &'a Count> {
-    counts.iter().filter(move |count| count.of == of && is_loss(&count.code))
-}
-
-/// Whether a code means that nothing came of it.
-fn is_loss(code: &str) -> bool {
-    ![ACCEPTED, MERGED, NOT_SUMMARIZED, "json", "half_json", "list", "line"].contains(&code)
 }
 
 impl fmt::Display for GenerationSummary {

@@ -8,17 +8,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::error::Cause;
-use super::raster::Raster;
+use super::raster::{Decoded, Raster};
 use super::{DecodeOptions, Format, ImageError, ImageLimits, jpeg};
-
-/// A decoded file.
-#[derive(Debug)]
-pub(super) struct Decoded {
-    /// The pixels as stored.
-    pub raster: Raster,
-    /// How the stored pixels turn into what the viewer sees.
-    pub orientation: Orientation,
-}
 
 /// Decodes any [`Format`].
 ///

@@ -8,9 +8,8 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
-use super::decode::Decoded;
 use super::markers::is_complete;
-use super::raster::{Channels, Raster};
+use super::raster::{Channels, Decoded, Raster};
 use super::{Format, ImageError, ImageLimits};
 
 type Decoder<'a> = JpegDecoder<ZCursor<&'a [u8]>>;

@@ -3,9 +3,8 @@
 use image::metadata::Orientation;
 use jxl_oxide::{AllocTracker, InitializeResult, JxlImage, JxlThreadPool, PixelFormat};
 
-use super::decode::Decoded;
 use super::error::Cause;
-use super::raster::Raster;
+use super::raster::{Decoded, Raster};
 use super::{Format, ImageError, ImageLimits};
 
 /// Read first to find the header; as much again as was read each time that it is longer.

@@ -27,9 +27,11 @@ mod look;
 mod markers;
 mod pixels;
 mod preprocess;
+mod preprocess_config;
 mod raster;
 mod resize;
 mod shown;
+mod sniff;
 mod thumbnail;
 
 #[cfg(test)]
@@ -42,5 +44,6 @@ pub use format::Format;
 pub use limits::{DecodeOptions, ImageLimits};
 pub use look::look_distance;
 pub use pixels::Pixels;
-pub use preprocess::{Fit, ImageInfo, LongEdge, PreprocessConfig, Preprocessor, Resample};
+pub use preprocess::{ImageInfo, Preprocessor};
+pub use preprocess_config::{Fit, LongEdge, PreprocessConfig, Resample};
 pub use shown::{jpeg_within, longer_side, pixels};

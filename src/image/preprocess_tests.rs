@@ -4,6 +4,7 @@ use image::ImageFormat;
 
 use super::super::fixtures;
 use super::*;
+use crate::image::Resample;
 
 fn prepare(bytes: &[u8]) -> (Pixels, ImageInfo) {
     fixtures::preprocessor().prepare(bytes).expect("a valid image")

@@ -1,8 +1,18 @@
 //! Decoded pixels: eight bits per sample, grey or RGB, without alpha.
 
 use image::DynamicImage;
+use image::metadata::Orientation;
 
 use super::{Format, ImageError};
+
+/// A decoded file.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    /// The pixels as stored.
+    pub raster: Raster,
+    /// How the stored pixels turn into what the viewer sees.
+    pub orientation: Orientation,
+}
 
 /// Samples per pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 
 use super::ImageError;
 use super::geometry::SourceBox;
-use super::preprocess::Resample;
+use super::preprocess_config::Resample;
 use super::raster::{Channels, Raster};
 
 thread_local! {

@@ -1,12 +1,7 @@
 //! Settings of an index, checked once.
 
-use std::fmt::Display;
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::IndexError;
-use super::container::{StoredGraph, StoredKind};
 use crate::base::check::{Checks, Settings};
 
 /// Which implementation to use.
@@ -134,28 +129,6 @@ impl IndexConfig {
                 self.resolve(len.saturating_mul(2))
             }
             wanted => wanted,
-        }
-    }
-
-    /// Refuses a stored index that these settings would not have built.
-    pub(super) fn check_stored(&self, path: &Path, stored: &StoredKind) -> Result<(), IndexError> {
-        let agree = |setting, expected: &dyn Display, found: &dyn Display| {
-            let (expected, found) = (expected.to_string(), found.to_string());
-            if expected == found {
-                return Ok(());
-            }
-            Err(IndexError::OtherSettings { path: path.into(), setting, expected, found })
-        };
-        match (self.kind, stored) {
-            (IndexKind::Usearch, StoredKind::Exact) => agree("kind", &"usearch", &"exact"),
-            (IndexKind::Exact, StoredKind::Usearch(_)) => agree("kind", &"exact", &"usearch"),
-            (_, StoredKind::Exact) => Ok(()),
-            (_, StoredKind::Usearch(graph)) => {
-                let StoredGraph { connectivity, expansion_add, scalar, .. } = graph;
-                agree("connectivity", &self.connectivity, connectivity)?;
-                agree("expansion_add", &self.expansion_add, expansion_add)?;
-                agree("scalar", &self.scalar.name(), &scalar.name())
-            }
         }
     }
 }

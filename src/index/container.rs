@@ -12,6 +12,7 @@
 //! The checksum finds damage. It does not make files from strangers safe: `usearch` trusts its
 //! own part of the file.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{IndexError, Recall, Scalar};
+use super::{IndexConfig, IndexError, IndexKind, Recall, Scalar};
 use crate::base::durable::Staged;
 
 const MAGIC: [u8; 8] = *b"PWINDEX\n";
@@ -45,6 +46,30 @@ pub(super) struct Header {
 pub(super) enum StoredKind {
     Exact,
     Usearch(StoredGraph),
+}
+
+impl StoredKind {
+    /// Refuses what these settings would not have built.
+    pub(super) fn check(&self, path: &Path, config: &IndexConfig) -> Result<(), IndexError> {
+        let agree = |setting, expected: &dyn Display, found: &dyn Display| {
+            let (expected, found) = (expected.to_string(), found.to_string());
+            if expected == found {
+                return Ok(());
+            }
+            Err(IndexError::OtherSettings { path: path.into(), setting, expected, found })
+        };
+        match (config.kind, self) {
+            (IndexKind::Usearch, Self::Exact) => agree("kind", &"usearch", &"exact"),
+            (IndexKind::Exact, Self::Usearch(_)) => agree("kind", &"exact", &"usearch"),
+            (_, Self::Exact) => Ok(()),
+            (_, Self::Usearch(graph)) => {
+                let StoredGraph { connectivity, expansion_add, scalar, .. } = graph;
+                agree("connectivity", &config.connectivity, connectivity)?;
+                agree("expansion_add", &config.expansion_add, expansion_add)?;
+                agree("scalar", &config.scalar.name(), &scalar.name())
+            }
+        }
+    }
 }
 
 /// What belongs to a graph of `usearch`.

@@ -198,7 +198,7 @@ pub fn load(
 ) -> Result<Box<dyn LocalIndex>, IndexError> {
     config.validate_as("index")?;
     let container = Container::read(path, model_hash)?;
-    config.check_stored(path, &container.header.kind)?;
+    container.header.kind.check(path, config)?;
     Ok(match &container.header.kind {
         StoredKind::Exact => {
             Box::new(ExactIndex::from_container(path, &container, config.threads)?)

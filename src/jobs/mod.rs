@@ -14,6 +14,7 @@ mod record;
 mod results;
 mod retention;
 mod runs;
+mod spec;
 mod store;
 mod summary;
 mod work;
@@ -37,10 +38,11 @@ pub use error::ManagerError;
 pub use failure::JobFailure;
 pub use part::DataPart;
 pub use progress::{AnswersPaused, JobProgress, PhaseProgress, Rejected};
-pub use record::{JobKind, JobOwner, JobPage, JobRecord, JobSpec, JobState, JobTask};
+pub use record::{JobPage, JobRecord, JobState};
 pub use results::RowPage;
 pub use retention::Retention;
 pub use runs::{Measures, PairPage};
+pub use spec::{JobKind, JobOwner, JobSpec, JobTask};
 pub use summary::{Export, FailedCalls, JobSummary};
 
 /// Longest request id, in bytes.

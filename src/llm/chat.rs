@@ -14,6 +14,7 @@ use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
 use super::settings::SamplingSettings;
 use super::spent::Spending;
+use super::spent::Usage;
 use super::stats::StatsSnapshot;
 
 /// Who speaks a message.
@@ -163,15 +164,6 @@ pub fn unfinished(finish: &str) -> Option<&'static str> {
         "failed" | "unknown" => Some("unfinished"),
         _ => None,
     }
-}
-
-/// Tokens counted by the server; zero when the server does not say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens of the conversation sent.
-    pub prompt_tokens: u64,
-    /// Tokens of the reply.
-    pub completion_tokens: u64,
 }
 
 /// A complete reply.

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 pub use chat::{
     BatchServer, BatchStatus, ChatModel, ChatReply, ChatRequest, FinishReason, ImageAttachment,
-    Message, Role, TokenLogprob, Usage, unfinished,
+    Message, Role, TokenLogprob, unfinished,
 };
 pub use config::{LlmConfig, LlmTarget, LocalConfig};
 pub use error::{CODES, LlmError, LlmFault};
@@ -45,7 +45,7 @@ pub use spending::{
     Account, CALL_OVERHEAD, CHARACTERS_PER_TOKEN, Ledger, ROLES, RoleTally, SpentBefore,
     TOKENS_PER_IMAGE, tallied, tallies,
 };
-pub use spent::{Prices, RoleSpent, Spending, Spent};
+pub use spent::{Prices, RoleSpent, Spending, Spent, Usage};
 pub use stats::StatsSnapshot;
 
 /// Makes the backend that `config` asks for. A local server is started, and healthy, when this

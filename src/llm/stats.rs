@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::Usage;
 use super::error::{CODES, LlmFault};
+use super::spent::Usage;
 
 /// Live counters, shared by all calls of a backend.
 #[derive(Debug, Default)]

@@ -35,17 +35,6 @@ fn spent(out: &Path) -> (u64, u64) {
     ledger.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("a sum")
 }
 
-/// Calls that were paid for, each once.
-#[track_caller]
-fn paid_once(llm: &Llm) -> usize {
-    let mut paid = llm.stub.paid();
-    let all = paid.len();
-    paid.sort();
-    paid.dedup();
-    assert_eq!(all, paid.len(), "calls were paid for twice");
-    all
-}
-
 #[test]
 fn a_run_by_the_batch_makes_the_same_and_a_second_one_asks_nothing() {
     let (world, made, calls) = expected();
@@ -54,7 +43,7 @@ fn a_run_by_the_batch_makes_the_same_and_a_second_one_asks_nothing() {
     assert_code(&world.run("out", &llm), 0);
     let out = world.path("out");
     assert_same_exports(&out, &made, "by the batch");
-    assert_eq!((paid_once(&llm), llm.stub.calls()), (calls, 0));
+    assert_eq!((llm.paid_once(), llm.stub.calls()), (calls, 0));
     assert!(llm.stub.batches_made() >= calls / 5, "{}", llm.stub.batches_made());
     let plain = spent(&world.path("plain"));
     assert_eq!(spent(&out), plain, "the same calls take the same tokens");
@@ -72,18 +61,50 @@ fn a_run_by_the_batch_killed_at_every_step_pays_for_nothing_twice() {
     // The last one twice: what a broken file brought before is not counted again.
     let steps = [Step::Upload, Step::Create, Step::Poll, Step::Content, Step::Content];
     for step in steps {
-        llm.stub.hang_at(Some(step));
-        let mut child = start(&mut world.command(&out, &llm.target()));
-        wait_until(&format!("the server hangs at {step:?}"), || llm.stub.is_hanging());
-        child.kill().expect("kill -9");
-        child.wait().expect("it ended");
+        llm.kill_at(step, &mut world.command(&out, &llm.target()));
     }
-    llm.stub.hang_at(None);
     let output = finish(&mut world.command(&out, &llm.target()));
     assert_code(&output, 0);
     assert_same_exports(&out, &made, "after kills");
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
     assert_eq!(spent(&out), spent(&world.path("plain")), "{}", said(&output));
+}
+
+#[test]
+fn a_judge_by_the_batch_killed_at_every_step_is_paid_once_and_rates_the_same() {
+    let world = World::with_photos(&PHOTOS);
+    let judged = |judge: &Llm, how: &str| {
+        // What it claims is never in the answer, so that each sample has a second asking, too.
+        world.configure(&format!(
+            "measure.enabled = [\"relevance\", \"formatting\", \"unsupported_share\"]\n\
+             measure.judge.llm.target = \"{}\"\n{how}",
+            judge.target()
+        ));
+    };
+    let values = |out: &Path| {
+        let sql = "SELECT answer_key, measure, value, detail FROM measures ORDER BY 1, 2";
+        crate::support::run::query(out, sql)
+    };
+    let (llm, plain, judge) = (Llm::default(), Llm::default(), Llm::default());
+    judged(&plain, "");
+    assert_code(&world.run("plain", &llm), 0);
+    let expected = values(&world.path("plain"));
+    assert_eq!(expected.len(), 3 * exported_ids(&world.path("plain")).len());
+    assert!(expected.iter().any(|row| row.contains("relevance | ")), "{expected:?}");
+
+    judged(
+        &judge,
+        "measure.judge.llm.batch = true\nmeasure.judge.llm.batch_gather_s = 0.3\n\
+         measure.judge.llm.batch_poll_s = 0.05\n",
+    );
+    let out = world.path("out");
+    for step in [Step::Upload, Step::Create, Step::Poll, Step::Content] {
+        judge.kill_at(step, &mut world.command(&out, &llm.target()));
+    }
+    assert_code(&world.run("out", &llm), 0);
+    assert_eq!(values(&out), expected);
+    assert_same_exports(&out, &exports(&world.path("plain")), "judged by the batch");
+    assert_eq!((judge.paid_once(), judge.stub.calls()), (plain.stub.calls(), 0));
 }
 
 #[test]
@@ -101,7 +122,7 @@ fn a_stop_does_not_wait_for_a_batch_whose_answers_come_at_the_next_start() {
     llm.stub.hang_at(None);
     assert_code(&world.run("out", &llm), 0);
     assert_same_exports(&out, &made, "after a stop");
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
 }
 
 #[test]
@@ -112,12 +133,7 @@ fn a_batch_that_nobody_needs_any_more_holds_up_no_new_one() {
     let llm = Llm::default();
     let out = world.path("out");
     llm.stub.script_batches([BatchEnd::Never]);
-    llm.stub.hang_at(Some(Step::Poll));
-    let mut child = start(&mut world.command(&out, &llm.target()));
-    wait_until("the batch is looked at", || llm.stub.is_hanging());
-    child.kill().expect("kill -9");
-    child.wait().expect("it ended");
-    llm.stub.hang_at(None);
+    llm.kill_at(Step::Poll, &mut world.command(&out, &llm.target()));
     // Other calls: those of the open batch are nobody's.
     world.configure(&one);
     let child = RefCell::new(start(&mut world.command(&out, &llm.target())));
@@ -125,7 +141,7 @@ fn a_batch_that_nobody_needs_any_more_holds_up_no_new_one() {
         child.borrow_mut().try_wait().expect("its state").is_some()
     });
     assert_same_exports(&out, &made, "beside a batch that stays open");
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
 }
 
 #[test]
@@ -137,7 +153,7 @@ fn what_a_batch_leaves_is_asked_again_and_what_it_refuses_is_a_refusal() {
     llm.stub.script_batches(ends);
     assert_code(&world.run("expired", &llm), 0);
     assert_same_exports(&world.path("expired"), &made, "after an expired and a failed batch");
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
     assert!(llm.stub.batches_made() >= 3, "{}", llm.stub.batches_made());
 
     let llm = Llm::default();
@@ -145,10 +161,10 @@ fn what_a_batch_leaves_is_asked_again_and_what_it_refuses_is_a_refusal() {
     let output = world.run("cancelled", &llm);
     assert!([3, 4].contains(&output.status.code().expect("a code")), "{}", said(&output));
     assert!(said(&output).contains("llm_batch"), "{}", said(&output));
-    assert!(paid_once(&llm) < calls, "who cancelled it did not want its calls made again");
+    assert!(llm.paid_once() < calls, "who cancelled it did not want its calls made again");
     assert_code(&world.run("cancelled", &llm), 0);
     assert_same_exports(&world.path("cancelled"), &made, "after a cancelled batch");
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
 
     let llm = Llm::default();
     llm.stub.script_batches([BatchEnd::PartlyRefused(3, 400, "flagged by the content policy")]);
@@ -235,7 +251,7 @@ fn a_cap_holds_before_a_batch_is_made() {
     assert!(tokens > 0 && tokens <= whole / 2 + 400, "{tokens} of {whole}");
     world.configure(&format!("{BATCHED}{few}"));
     assert_code(&world.run("out", &llm), 0);
-    assert_eq!(paid_once(&llm), calls);
+    assert_eq!(llm.paid_once(), calls);
     assert_eq!(exported_ids(&world.path("out")).len(), calls);
     assert_eq!(made.len(), 3);
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 pub use super::paths::root;
-use super::stub_llm::{StubLlm, StubOptions};
+use super::stub_llm::{Step, StubLlm, StubOptions};
 
 /// Photos of `samples/photos`, each with its description beside it.
 pub const PHOTOS: [&str; 6] =
@@ -47,6 +47,27 @@ impl Llm {
             reqwest::get(url).await.expect("the stub is up").json().await.expect("JSON")
         });
         usize::try_from(stats["distinct"].as_u64().expect("a count")).expect("fits")
+    }
+
+    /// How many calls batches answered, which is what is paid for: each once.
+    #[track_caller]
+    pub fn paid_once(&self) -> usize {
+        let mut paid = self.stub.paid();
+        let all = paid.len();
+        paid.sort();
+        paid.dedup();
+        assert_eq!(all, paid.len(), "calls were paid for twice");
+        all
+    }
+
+    /// Starts the program until the server hangs at this step, and kills it then.
+    pub fn kill_at(&self, step: Step, command: &mut Command) {
+        self.stub.hang_at(Some(step));
+        let mut child = start(command);
+        wait_until(&format!("the server hangs at {step:?}"), || self.stub.is_hanging());
+        child.kill().expect("kill -9");
+        child.wait().expect("it ended");
+        self.stub.hang_at(None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use super::admission::Reservation;
 use super::error::{ItemError, ProbeError};
 use super::fair::{Origin, Path};
 use super::lane::Lane;
-use super::observe::DropReason;
+use super::observe::{DropReason, Timings};
 use super::tower::TextFacts;
 use crate::encoder::Embedding;
 use crate::image::ImageInfo;
@@ -34,30 +34,6 @@ pub struct CallContext {
     pub deadline: Option<Instant>,
     pub admission: Admission,
     pub origin: Origin,
-}
-
-/// Where the time of an item went. Of a call: the longest of each among its items, so that the
-/// three need not belong to one item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Timings {
-    /// Decoding and resizing, or tokenising.
-    pub decode: Duration,
-    /// Waiting for a decode thread and for a session, together. Waiting for places is not in it.
-    pub queue: Duration,
-    /// The inference call of the item's batch, second tries one by one included.
-    pub inference: Duration,
-}
-
-impl Timings {
-    /// The longer of each.
-    #[must_use]
-    pub fn longest(self, other: Self) -> Self {
-        Self {
-            decode: self.decode.max(other.decode),
-            queue: self.queue.max(other.queue),
-            inference: self.inference.max(other.inference),
-        }
-    }
 }
 
 /// An item's vector, what is known of the item, and where its time went.

@@ -43,11 +43,10 @@ mod tests;
 pub use bulk_throttle::{BulkPass, BulkThrottle};
 pub use call::{
     Admission, CallContext, Embeddings, ImageEmbedded, ImagesEmbedded, TextEmbedded, TextsEmbedded,
-    Timings,
 };
 pub use config::QueueConfig;
 pub use error::{ItemError, ProbeError, QueueError, Resource, StartError};
 pub use fair::Origin;
 pub use lane::{Lane, TowerKind};
-pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Unobserved};
+pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Timings, Unobserved};
 pub use service::{EncoderService, WarmUp};

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::Timings;
 use super::lane::{Lane, TowerKind};
 
 /// Why queued items were dropped before inference.
@@ -31,6 +30,30 @@ impl DropReason {
             Self::Deadline => "deadline",
             Self::Closed => "closed",
             Self::Shed => "shed",
+        }
+    }
+}
+
+/// Where the time of an item went. Of a call: the longest of each among its items, so that the
+/// three need not belong to one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Decoding and resizing, or tokenising.
+    pub decode: Duration,
+    /// Waiting for a decode thread and for a session, together. Waiting for places is not in it.
+    pub queue: Duration,
+    /// The inference call of the item's batch, second tries one by one included.
+    pub inference: Duration,
+}
+
+impl Timings {
+    /// The longer of each.
+    #[must_use]
+    pub fn longest(self, other: Self) -> Self {
+        Self {
+            decode: self.decode.max(other.decode),
+            queue: self.queue.max(other.queue),
+            inference: self.inference.max(other.inference),
         }
     }
 }

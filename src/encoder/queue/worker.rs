@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::call::{Embedded, Item, Timings};
+use super::call::{Embedded, Item};
 use super::error::ItemError;
 use super::lane::{Lane, PerLane};
+use super::observe::Timings;
 use super::observe::{BatchReport, DropReason};
 use super::tower::Tower;
 use super::tower_queue::TowerQueue;

@@ -12,7 +12,7 @@ use crate::base::db::{Database, DbError, Migration, Schema};
 pub use calls::{StoredFailure, StoredReply};
 pub use library::LineageRow;
 pub use results::{
-    ClusterRow, Count, FinalRow, MemberRow, PickRow, RawRow, ReadingRow, RefusalRow,
+    ClusterRow, Count, FinalRow, MemberRow, PickRow, RawRow, ReadingRow, RefusalRow, count, losses,
 };
 
 static SCHEMA: Schema = Schema {

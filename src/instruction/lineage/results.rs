@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::GenerationStore;
+use super::{ACCEPTED, GenerationStore, MERGED, NOT_SUMMARIZED};
 use crate::base::db::{DbError, json_text};
 use crate::instruction::descriptions::Description;
 use crate::instruction::seeds::Seed;
@@ -130,6 +130,23 @@ pub struct Count {
     pub of: String,
     pub code: String,
     pub count: u64,
+}
+
+/// How many of `of` there are, with `code` or with any.
+pub fn count(counts: &[Count], of: &str, code: Option<&str>) -> u64 {
+    let counted = counts.iter().filter(|count| count.of == of);
+    let wanted = counted.filter(|count| code.is_none_or(|code| count.code == code));
+    wanted.map(|count| count.count).sum()
+}
+
+/// What was lost of `of`.
+pub fn losses<'a>(counts: &'a [Count], of: &str) -> impl Iterator<Item = &'a Count> {
+    counts.iter().filter(move |count| count.of == of && is_loss(&count.code))
+}
+
+/// Whether a code means that nothing came of it.
+fn is_loss(code: &str) -> bool {
+    ![ACCEPTED, MERGED, NOT_SUMMARIZED, "json", "half_json", "list", "line"].contains(&code)
 }
 
 impl GenerationStore {

@@ -14,8 +14,9 @@ use super::OpenAiChat;
 use super::reply::Piece;
 use super::request::WireRequest;
 use super::transport::{Refused, within_bounds};
-use crate::llm::chat::{BatchServer, BatchStatus, ChatReply, ChatRequest, Usage};
+use crate::llm::chat::{BatchServer, BatchStatus, ChatReply, ChatRequest};
 use crate::llm::error::{LlmFault, excerpt};
+use crate::llm::spent::Usage;
 
 /// What every request of a batch asks for.
 const ENDPOINT: &str = "/v1/chat/completions";

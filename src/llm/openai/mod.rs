@@ -29,14 +29,13 @@ pub(super) use self::key::ApiKey;
 use self::request::WireRequest;
 use self::stream::Outlet;
 use self::transport::{Peer, Refused};
-use super::chat::{
-    BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob, Usage,
-};
+use super::chat::{BatchServer, ChatModel, ChatReply, ChatRequest, FinishReason, TokenLogprob};
 use super::config::LlmConfig;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
 use super::reasoning;
 use super::retry::RetryPolicy;
+use super::spent::Usage;
 use super::stats::{LlmStats, StatsSnapshot};
 
 /// Time to make a connection; a server that is up answers in far less.

@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use crate::llm::chat::{FinishReason, TokenLogprob, Usage};
+use crate::llm::chat::{FinishReason, TokenLogprob};
+use crate::llm::spent::Usage;
 
 /// A piece of a reply: the whole of it, or what one event of a stream brings.
 #[derive(Debug, Default)]

@@ -12,9 +12,10 @@ use super::events::{Event, Events};
 use super::reply::{self, Piece};
 use super::transport::{Peer, Refused, within_bounds};
 use super::{Answer, OpenAiChat};
-use crate::llm::chat::{ChatRequest, FinishReason, Usage};
+use crate::llm::chat::{ChatRequest, FinishReason};
 use crate::llm::error::LlmFault;
 use crate::llm::reasoning::Splitter;
+use crate::llm::spent::Usage;
 
 /// Where pieces go, and whether one has gone there.
 pub(super) struct Outlet {

@@ -6,8 +6,9 @@ mod ledger;
 mod metered;
 mod tally;
 
-use super::chat::{ChatReply, ChatRequest, Usage};
+use super::chat::{ChatReply, ChatRequest};
 use super::spent::Spent;
+use super::spent::Usage;
 
 pub use account::Account;
 pub(in crate::llm) use account::Place;

@@ -279,7 +279,7 @@ impl Download<'_> {
                 &self.url,
                 status,
                 code.as_deref(),
-                self.hub,
+                self.hub.options.token.is_some(),
             ),
             Fault::Redirects | Fault::Transport(_) => ModelStoreError::Answer {
                 url: self.url.clone(),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use indicatif::HumanBytes;
 use reqwest::StatusCode;
 
-use super::Hub;
 use crate::ErrorKind;
 use crate::base::failure::Failure;
 use crate::base::lock::LockError;
@@ -190,16 +189,13 @@ impl ModelStoreError {
         url: &str,
         status: StatusCode,
         code: Option<&str>,
-        hub: &Hub,
+        with_token: bool,
     ) -> Self {
         let (file, url) = (file.to_owned(), url.to_owned());
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Refused {
-                file,
-                url,
-                status: status.as_u16(),
-                with_token: hub.options.token.is_some(),
-            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Refused { file, url, status: status.as_u16(), with_token }
+            }
             StatusCode::NOT_FOUND => {
                 let what = match code {
                     Some("RepoNotFound") => "there is no such repository",

@@ -94,9 +94,13 @@ async fn ask(hub: &Hub, repo: &str, revision: &str) -> Result<Info, ModelStoreEr
     let answer = |message: String| ModelStoreError::Answer { url: url.clone(), message };
     let address = reqwest::Url::parse(&url).map_err(|error| answer(error.to_string()))?;
     let response = hub.get(&address, 0).await.map_err(|fault| match fault {
-        Fault::Status { status, code, .. } => {
-            ModelStoreError::answered(repo, &url, status, code.as_deref(), hub)
-        }
+        Fault::Status { status, code, .. } => ModelStoreError::answered(
+            repo,
+            &url,
+            status,
+            code.as_deref(),
+            hub.options.token.is_some(),
+        ),
         Fault::Transport(error) => answer(causes(&error)),
         Fault::Html | Fault::Redirects => answer("it redirects without end".into()),
     })?;

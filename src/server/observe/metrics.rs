@@ -1,15 +1,15 @@
 //! The metrics as typed handles: no name or label is spelt anywhere else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Label as Pair, NoopRecorder, Recorder};
+use metrics::{Gauge, Label as Pair, NoopRecorder, Recorder};
 use tonic::Code;
 
 use super::catalog as names;
 use super::labels::{Label, Quota};
-use super::register::Register;
+use super::register::{CallHandles, Handles, Register};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::{Modality, SearchFacts};
 use crate::jobs::{DataPart, JobState};
@@ -27,65 +27,6 @@ pub struct BuildInfo {
 /// The service's metrics. Clones share them; every series is there, at zero, from the start.
 #[derive(Clone)]
 pub struct Metrics(Arc<Handles>);
-
-pub(super) struct Handles {
-    pub(super) calls: HashMap<&'static str, CallHandles>,
-    pub(super) other: CallHandles,
-    pub(super) decode: Histogram,
-    pub(super) tokenization: Histogram,
-    pub(super) towers: Vec<TowerHandles>,
-    pub(super) wasted_share: Histogram,
-    pub(super) dropped: Vec<Counter>,
-    pub(super) overloaded: Counter,
-    pub(super) library_size: Gauge,
-    /// By the places of [`Modality::ALL`].
-    pub(super) searches: Vec<SearchHandles>,
-    pub(super) jobs: Vec<Gauge>,
-    pub(super) llm: LlmHandles,
-    pub(super) answer_backend_up: Gauge,
-    pub(super) streams_open: Gauge,
-    pub(super) connections_open: Gauge,
-    pub(super) connections_refused: Counter,
-    pub(super) quota_refused: Vec<Counter>,
-    pub(super) disk: Vec<Gauge>,
-    pub(super) memory: Gauge,
-}
-
-pub(super) struct CallHandles {
-    pub(super) begun: Counter,
-    pub(super) succeeded: Counter,
-    pub(super) failed: Vec<Counter>,
-    pub(super) duration: Histogram,
-}
-
-pub(super) struct TowerHandles {
-    pub(super) queue: Histogram,
-    pub(super) inference: Histogram,
-    pub(super) batch: Histogram,
-    pub(super) lanes: Vec<Gauge>,
-}
-
-pub(super) struct SearchHandles {
-    pub(super) recall: Gauge,
-    pub(super) width: Gauge,
-}
-
-pub(super) struct LlmHandles {
-    pub(super) calls: Counter,
-    pub(super) retries: Counter,
-    pub(super) failures: Vec<(&'static str, Counter)>,
-    pub(super) prompt_tokens: Counter,
-    pub(super) completion_tokens: Counter,
-    pub(super) duration: Histogram,
-    pub(super) roles: Vec<(&'static str, RoleHandles)>,
-}
-
-pub(super) struct RoleHandles {
-    pub(super) calls: Counter,
-    pub(super) prompt_tokens: Counter,
-    pub(super) completion_tokens: Counter,
-    pub(super) cost: Gauge,
-}
 
 impl Metrics {
     /// Registers every series with `recorder`, but what [`Metrics::running`] tells.

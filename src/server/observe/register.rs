@@ -1,16 +1,77 @@
 //! Registers every series, so that each is there before anything has happened.
 
+use std::collections::HashMap;
+
 use metrics::{Counter, Gauge, Histogram, Key, Label as Pair, Level, Metadata, Recorder};
 
 use super::catalog as names;
 use super::labels::{FAILURES, Label, Quota};
-use super::metrics::{CallHandles, Handles, LlmHandles, RoleHandles, SearchHandles, TowerHandles};
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
 use crate::index::Modality;
 use crate::jobs::{DataPart, JobState};
 use crate::llm::{CODES, ROLES};
 use crate::server::Methods;
 use crate::server::methods::OTHER;
+
+/// A handle for each series.
+pub(super) struct Handles {
+    pub(super) calls: HashMap<&'static str, CallHandles>,
+    pub(super) other: CallHandles,
+    pub(super) decode: Histogram,
+    pub(super) tokenization: Histogram,
+    pub(super) towers: Vec<TowerHandles>,
+    pub(super) wasted_share: Histogram,
+    pub(super) dropped: Vec<Counter>,
+    pub(super) overloaded: Counter,
+    pub(super) library_size: Gauge,
+    /// By the places of [`Modality::ALL`].
+    pub(super) searches: Vec<SearchHandles>,
+    pub(super) jobs: Vec<Gauge>,
+    pub(super) llm: LlmHandles,
+    pub(super) answer_backend_up: Gauge,
+    pub(super) streams_open: Gauge,
+    pub(super) connections_open: Gauge,
+    pub(super) connections_refused: Counter,
+    pub(super) quota_refused: Vec<Counter>,
+    pub(super) disk: Vec<Gauge>,
+    pub(super) memory: Gauge,
+}
+
+pub(super) struct CallHandles {
+    pub(super) begun: Counter,
+    pub(super) succeeded: Counter,
+    pub(super) failed: Vec<Counter>,
+    pub(super) duration: Histogram,
+}
+
+pub(super) struct TowerHandles {
+    pub(super) queue: Histogram,
+    pub(super) inference: Histogram,
+    pub(super) batch: Histogram,
+    pub(super) lanes: Vec<Gauge>,
+}
+
+pub(super) struct SearchHandles {
+    pub(super) recall: Gauge,
+    pub(super) width: Gauge,
+}
+
+pub(super) struct LlmHandles {
+    pub(super) calls: Counter,
+    pub(super) retries: Counter,
+    pub(super) failures: Vec<(&'static str, Counter)>,
+    pub(super) prompt_tokens: Counter,
+    pub(super) completion_tokens: Counter,
+    pub(super) duration: Histogram,
+    pub(super) roles: Vec<(&'static str, RoleHandles)>,
+}
+
+pub(super) struct RoleHandles {
+    pub(super) calls: Counter,
+    pub(super) prompt_tokens: Counter,
+    pub(super) completion_tokens: Counter,
+    pub(super) cost: Gauge,
+}
 
 /// Makes handles that are at zero.
 pub struct Register<'a>(pub &'a dyn Recorder);

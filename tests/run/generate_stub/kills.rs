@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::support::run::start;
+use crate::support::stub_llm::Step;
 
 const KILLS: usize = 20;
 const KILLS_PER_FOLDER: usize = 4;
@@ -63,6 +64,28 @@ fn twenty_kills_change_no_byte() {
     assert_eq!(ground.llm.distinct(), needed, "interrupted generations ask what the other asked");
     let (calls, most) = (ground.llm.stub.calls(), (rounds + 1) * needed + kills * IN_FLIGHT);
     assert!(calls <= most, "{calls} calls, at most {most} without repeating finished work");
+}
+
+#[test]
+fn a_generation_by_the_batch_killed_at_every_step_is_paid_once_and_makes_the_same() {
+    let ground = Ground::quick();
+    let clusters = "cluster.k = 8\n";
+    ground.configure(clusters);
+    let expected = files(&ground.generate("plain"));
+    let calls = ground.llm.stub.calls();
+    let batched = "llm.batch = true\nllm.batch_gather_s = 0.3\nllm.batch_poll_s = 0.05\n";
+    ground.configure(&format!("{clusters}{batched}"));
+    let out = ground.world.path("out");
+    for stage in [AUGMENTING, SUMMARIZING] {
+        for step in [Step::Upload, Step::Create, Step::Poll, Step::Content] {
+            ground.llm.kill_at(step, &mut ground.command(&out));
+            let state = state(&out);
+            assert!(stage(&state) || state.starts_with("0 calls"), "{step:?}: {state}");
+        }
+    }
+    assert_code(&finish(&mut ground.command(&out)), 0);
+    assert_eq!(files(&out), expected);
+    assert_eq!((ground.llm.paid_once(), ground.llm.stub.calls()), (calls, calls));
 }
 
 /// Replies, but nothing clustered yet.
