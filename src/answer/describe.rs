@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::AnswerError;
 use super::filter::{FilterConfig, FilterName, Filters, SampleView, Verdict};
@@ -33,8 +34,9 @@ const FILTERS: [FilterName; 7] = [
 const LEAST_WORDS: usize = 8;
 
 /// Which photos a model describes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum DescribeMode {
     /// None.
     #[default]
@@ -48,11 +50,7 @@ pub enum DescribeMode {
 impl DescribeMode {
     /// The name in settings.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Missing => "missing",
-            Self::All => "all",
-        }
+        self.into()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::ImageRef;
 use crate::base::hash;
@@ -21,8 +22,11 @@ pub struct Rejection {
 }
 
 /// The stages of a run, in the order in which a record meets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Stage {
     /// Reading the source: ids, descriptions, files.
     Source,
@@ -41,14 +45,7 @@ pub enum Stage {
 impl Stage {
     /// The name used in the database, the exports and the report.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Image => "image",
-            Self::Describe => "describe",
-            Self::Match => "match",
-            Self::Answer => "answer",
-            Self::Filter => "filter",
-        }
+        self.into()
     }
 }
 

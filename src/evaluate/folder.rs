@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use strum::IntoStaticStr;
+
 use super::error::EvaluationError;
 use super::store::EvaluationStore;
 use crate::Error;
@@ -20,7 +22,8 @@ static LOCK: LockFile = LockFile {
 const KIND: &str = "kind";
 
 /// What an evaluation folder holds; one folder, one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// Two models judged.
     Judge,
@@ -33,11 +36,7 @@ pub enum Kind {
 impl Kind {
     /// The name in the store.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Judge => "judge",
-            Self::Leaderboard => "leaderboard",
-            Self::Answer => "answer",
-        }
+        self.into()
     }
 }
 

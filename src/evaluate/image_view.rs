@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::error::EvaluationError;
 use super::question::Question;
@@ -18,8 +19,9 @@ use crate::sandbox::FileAccess;
 const LISTED: usize = 20;
 
 /// How a model gets to know the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Sight {
     /// The image is attached as a data URL.
     Image,
@@ -30,10 +32,7 @@ pub enum Sight {
 impl Sight {
     /// The name on command lines and in results.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Caption => "caption",
-        }
+        self.into()
     }
 }
 

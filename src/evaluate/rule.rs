@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// The three options of the judge's prompt (paper, section 4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 pub enum Letter {
     /// The answer shown first is significantly better.
     A,
@@ -18,11 +19,7 @@ pub enum Letter {
 impl Letter {
     /// The letter's name in the store.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::B => "B",
-            Self::C => "C",
-        }
+        self.into()
     }
 
     /// Reads [`Letter::name`], and small letters.
@@ -37,8 +34,9 @@ impl Letter {
 }
 
 /// Who wins a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// The first file's model.
     First,
@@ -56,20 +54,15 @@ pub enum Outcome {
 impl Outcome {
     /// The name in tables and results.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Tie => "tie",
-            Self::Second => "second",
-            Self::Unparsed => "unparsed",
-            Self::Missing => "missing",
-        }
+        self.into()
     }
 }
 
 /// How two letters become an outcome. `forward` is the reply with the first file's answer shown as
 /// A, `backward` the one with the second file's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Rule {
     /// A win needs both orders to agree.
     #[default]
@@ -85,10 +78,7 @@ impl Rule {
 
     /// The name on command lines and in results.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Paper => "paper",
-        }
+        self.into()
     }
 
     /// The outcome of one question. `None` is a reply without a readable verdict.
@@ -134,12 +124,14 @@ fn paper(forward: Option<Letter>, backward: Option<Letter>) -> Outcome {
 }
 
 /// What the two orders say about the judge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Consistency {
     /// Both orders name the same winner, or both say C.
     Agreed,
     /// The same place won twice: whoever stands there.
+    #[strum(serialize = "order flip")]
     Flip,
     /// One order names a winner, the other says C.
     Leaning,
@@ -150,12 +142,7 @@ pub enum Consistency {
 impl Consistency {
     /// The name in tables.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Agreed => "agreed",
-            Self::Flip => "order flip",
-            Self::Leaning => "leaning",
-            Self::Unread => "unread",
-        }
+        self.into()
     }
 
     /// What a pair of letters is.

@@ -4,10 +4,12 @@ use std::fmt;
 
 use image::ImageFormat;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// The formats that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// Baseline and progressive JPEG: grey, YCbCr, RGB, CMYK, YCCK.
     Jpeg,
@@ -40,15 +42,7 @@ impl Format {
 
     /// The name in lower case, as it stands in records.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Jpeg => "jpeg",
-            Self::Png => "png",
-            Self::WebP => "webp",
-            Self::Gif => "gif",
-            Self::Bmp => "bmp",
-            Self::Tiff => "tiff",
-            Self::Jxl => "jxl",
-        }
+        self.into()
     }
 
     /// The media type, such as `image/jpeg`.

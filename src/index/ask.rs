@@ -1,6 +1,7 @@
 //! What is asked of an index.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Which vectors a search may give.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,8 +15,9 @@ pub enum Among<'a> {
 
 /// What queries were embedded from. Photos lie apart from the texts among which their neighbours
 /// are looked for, so that the same graph takes a wider search for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Modality {
     #[default]
     Text,
@@ -28,10 +30,7 @@ impl Modality {
 
     /// The name used in files, metrics and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Image => "image",
-        }
+        self.into()
     }
 }
 

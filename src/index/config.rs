@@ -1,12 +1,14 @@
 //! Settings of an index, checked once.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::base::check::{Checks, Settings};
 
 /// Which implementation to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum IndexKind {
     /// `exact` up to [`IndexConfig::exact_up_to`] vectors, `usearch` above.
     #[default]
@@ -20,17 +22,14 @@ pub enum IndexKind {
 impl IndexKind {
     /// The name used in settings.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Exact => "exact",
-            Self::Usearch => "usearch",
-        }
+        self.into()
     }
 }
 
 /// How the graph of `usearch` holds the values of a vector, beside their exact form in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Scalar {
     /// 4 bytes a value.
     F32,
@@ -47,12 +46,7 @@ pub enum Scalar {
 impl Scalar {
     /// The name used in the settings and in the file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::I8 => "i8",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::IntoStaticStr;
 
 use super::requires::check_requires;
 
@@ -13,8 +14,9 @@ use super::requires::check_requires;
 const MOST: usize = 32;
 
 /// How a reply could be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Form {
     /// JSON of the shape asked for, alone or among other text.
     Json,
@@ -29,12 +31,7 @@ pub enum Form {
 impl Form {
     /// The name in the store and the report.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::HalfJson => "half_json",
-            Self::List => "list",
-            Self::Line => "line",
-        }
+        self.into()
     }
 }
 

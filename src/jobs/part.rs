@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use strum::IntoStaticStr;
+
 /// A part of the data folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DataPart {
     /// Run folders.
     Runs,
@@ -21,12 +24,7 @@ impl DataPart {
 
     /// A name for labels.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::Libraries => "libraries",
-            Self::Seeds => "seeds",
-            Self::Databases => "databases",
-        }
+        self.into()
     }
 
     /// Where it is below `data`, unless it is [`DataPart::Databases`], which lie there themselves.

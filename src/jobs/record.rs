@@ -3,12 +3,14 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::{JobFailure, JobKind, JobProgress, JobSummary};
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum JobState {
     /// Waits for its turn.
     Queued,
@@ -26,13 +28,7 @@ impl JobState {
 
     /// The name in the database and in messages.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
     /// Whether nothing more happens by itself.

@@ -1,6 +1,7 @@
 //! What a job is to do.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::config::Config;
 use crate::evaluate::JudgeRequest;
@@ -50,8 +51,9 @@ pub enum JobTask {
 }
 
 /// The kinds of [`JobTask`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum JobKind {
     Match,
     Generate,
@@ -63,11 +65,7 @@ impl JobKind {
 
     /// The name in the database and in messages.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Match => "match",
-            Self::Generate => "generate",
-            Self::Judge => "judge",
-        }
+        self.into()
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -126,8 +127,9 @@ impl ChatRequest {
 }
 
 /// Why the model stopped. Only [`FinishReason::Stop`] means a complete reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FinishReason {
     /// It ended its turn, or met a stop string. So counts a whole reply of a server that gives no
     /// reason, unless its tokens reached `max_tokens`.
@@ -145,13 +147,7 @@ pub enum FinishReason {
 impl FinishReason {
     /// The name of a finish reason in stores and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::ContentFilter => "content_filter",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 

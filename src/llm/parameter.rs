@@ -3,10 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// A part of a request that can be left out, or said in another way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Parameter {
     /// `max_tokens`, or `max_completion_tokens` where the server wants that name.
     MaxTokens,
@@ -56,21 +60,7 @@ impl Parameter {
 
     /// Its name in `llm.omit`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::MaxTokens => "max_tokens",
-            Self::Seed => "seed",
-            Self::SystemRole => "system_role",
-            Self::ResponseFormat => "response_format",
-            Self::Strict => "strict",
-            Self::TopP => "top_p",
-            Self::Temperature => "temperature",
-            Self::FrequencyPenalty => "frequency_penalty",
-            Self::PresencePenalty => "presence_penalty",
-            Self::RepeatPenalty => "repeat_penalty",
-            Self::RepetitionPenalty => "repetition_penalty",
-            Self::Stop => "stop",
-            Self::StreamOptions => "stream_options",
-        }
+        self.into()
     }
 
     /// The setting to look at when the server does not take it in any form.

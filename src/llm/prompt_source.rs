@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::LlmTarget;
 use crate::base::db::{Database, DbError};
 
 /// The built-in prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BuiltInSet {
     /// For models that follow several rules at once: `prompts/`.
     Capable,
@@ -24,10 +26,7 @@ impl BuiltInSet {
 
     /// The name in configuration.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Capable => "capable",
-            Self::Small => "small",
-        }
+        self.into()
     }
 
     /// The set for a backend where none is named: `small` with a local server.

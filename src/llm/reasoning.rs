@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use strum::IntoStaticStr;
 
 /// The marks of reasoning, of the text that follows it, and of harmony's channels:
 /// `<think>`, `<thinking>`, `<thought>`, `<reasoning>`, with a name space or an addition
@@ -299,7 +300,8 @@ impl Splitter {
 }
 
 /// What a mark does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 enum Kind {
     Empty,
     Open,
@@ -326,16 +328,7 @@ impl Kind {
 
     /// The name of its group in [`MARK`].
     fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Open => "open",
-            Self::Close => "close",
-            Self::Shell => "shell",
-            Self::Header => "header",
-            Self::Channel => "channel",
-            Self::Message => "message",
-            Self::End => "end",
-        }
+        self.into()
     }
 }
 

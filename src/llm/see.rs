@@ -3,10 +3,14 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// What a call shows of its photo.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum See {
     /// What people or a model say of it, in the prompt: for models that only read.
     #[default]
@@ -23,11 +27,7 @@ impl See {
 
     /// The name in settings, keys and records.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Description => "description",
-            Self::Image => "image",
-            Self::Both => "both",
-        }
+        self.into()
     }
 
     /// Whether the photo is attached, which needs a model that sees.

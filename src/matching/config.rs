@@ -2,6 +2,7 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::IntoStaticStr;
 
 use super::check::CheckKind;
 use super::{MatchError, Strategy};
@@ -13,8 +14,9 @@ use crate::model::manifest::ModelDefaults;
 pub(super) const MOST: usize = 10_000;
 
 /// The correction for instructions that are near to every photo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Hubness {
     /// Score = similarity.
     #[default]
@@ -35,12 +37,7 @@ pub enum Hubness {
 impl Hubness {
     /// The name used in settings.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Zscore => "zscore",
-            Self::Csls => "csls",
-            Self::Nnn => "nnn",
-        }
+        self.into()
     }
 }
 

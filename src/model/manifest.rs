@@ -1,6 +1,7 @@
 //! `model.toml`: what a model folder holds and how its inputs are prepared.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::image::PreprocessConfig;
 
@@ -122,8 +123,9 @@ impl Default for ModelDefaults {
 }
 
 /// How a graph's output becomes one vector per row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Pooling {
     /// The output is [N, D] already: `image_embeds`, `text_embeds`, `pooler_output`.
     #[default]
@@ -141,13 +143,7 @@ pub enum Pooling {
 impl Pooling {
     /// The name in manifests and in the hash of a model's folder.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::First => "first",
-            Self::End => "end",
-            Self::Last => "last",
-            Self::Mean => "mean",
-        }
+        self.into()
     }
 
     fn is_none(&self) -> bool {

@@ -1,13 +1,26 @@
 //! What a run tells its caller while it works, and how a caller slows it down.
 
+use strum::IntoStaticStr;
+
 use super::BackendDown;
 use crate::llm::Spending;
 
 /// A stage as the user sees it.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    IntoStaticStr,
 )]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Phase {
     Source,
     Embed,
@@ -18,24 +31,14 @@ pub enum Phase {
     Judge,
     Augment,
     Cluster,
+    #[strum(serialize = "summarise")]
     Summarize,
 }
 
 impl Phase {
     /// The name shown to the user and kept with the stage's time.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Embed => "embed",
-            Self::Describe => "describe",
-            Self::Match => "match",
-            Self::Answer => "answer",
-            Self::Export => "export",
-            Self::Judge => "judge",
-            Self::Augment => "augment",
-            Self::Cluster => "cluster",
-            Self::Summarize => "summarise",
-        }
+        self.into()
     }
 }
 

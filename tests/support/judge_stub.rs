@@ -34,7 +34,7 @@ pub enum Script {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     Fine,
-    /// Every seventh call gets 429, and three calls never get an answer.
+    /// Every seventh call gets 429, though no request twice, and three calls never get an answer.
     Foul,
     /// Each call takes this many milliseconds.
     Slow(u64),
@@ -66,6 +66,8 @@ struct Seen {
     prompts: HashSet<String>,
     /// Prompts with their seeds.
     requests: HashSet<String>,
+    /// Requests that got 429.
+    limited: HashSet<String>,
     last: Option<Value>,
 }
 
@@ -155,7 +157,9 @@ async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
         Weather::Breaks(after) if number > after => {
             return failure(StatusCode::INTERNAL_SERVER_ERROR);
         }
-        Weather::Foul if number.is_multiple_of(7) => {
+        Weather::Foul
+            if number.is_multiple_of(7) && lock(&stub.seen).limited.insert(request.to_string()) =>
+        {
             let wait = [(header::RETRY_AFTER, "0")];
             return (wait, failure(StatusCode::TOO_MANY_REQUESTS)).into_response();
         }

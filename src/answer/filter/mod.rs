@@ -13,6 +13,7 @@ mod refusal;
 mod repetition;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use self::prepared::Prepared;
 use crate::base::check::{Problems, Settings};
@@ -29,8 +30,11 @@ trait AnswerFilter: Send + Sync {
 }
 
 /// Every filter, by its name in configuration and reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FilterName {
     /// No letter or digit.
     Empty,
@@ -68,17 +72,7 @@ impl FilterName {
 
     /// The name in configuration, lineage and reports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Garbage => "garbage",
-            Self::Truncated => "truncated",
-            Self::ImageToken => "image_token",
-            Self::Refusal => "refusal",
-            Self::MetaTalk => "meta_talk",
-            Self::PromptEcho => "prompt_echo",
-            Self::Repetition => "repetition",
-            Self::Length => "length",
-        }
+        self.into()
     }
 
     /// Whether it looks for the phrases of some languages and has nothing to say of others.

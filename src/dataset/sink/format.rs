@@ -2,6 +2,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::parquet::{Layout, ParquetRows};
 use super::rows::{JsonRows, Rows, whole};
@@ -9,8 +10,11 @@ use super::tar::TarRows;
 use super::{Conversations, PhotoPlaces, RATINGS, SinkError, SinkOptions, chat};
 
 /// The formats of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ExportFormat {
     /// LLaVA's conversation JSON, for trainers.
     Llava,
@@ -22,12 +26,15 @@ pub enum ExportFormat {
     ParquetImages,
     /// The layout of FineVision, with four ratings: nanoVLM reads it.
     #[serde(rename = "finevision")]
+    #[strum(serialize = "finevision")]
     FineVision,
     /// Tars of photos and JSON.
     #[serde(rename = "webdataset")]
+    #[strum(serialize = "webdataset")]
     WebDataset,
     /// A folder with `dataset_info.json` that LLaMA-Factory takes as `dataset_dir`.
     #[serde(rename = "llamafactory")]
+    #[strum(serialize = "llamafactory")]
     LlamaFactory,
     /// JSON lines of messages and photos, for ms-swift.
     Swift,
@@ -54,17 +61,7 @@ impl ExportFormat {
 
     /// The format's name on command lines and in configuration, and of its folder.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Llava => "llava",
-            Self::Jsonl => "jsonl",
-            Self::Parquet => "parquet",
-            Self::ParquetImages => "parquet_images",
-            Self::FineVision => "finevision",
-            Self::WebDataset => "webdataset",
-            Self::LlamaFactory => "llamafactory",
-            Self::Swift => "swift",
-            Self::Trl => "trl",
-        }
+        self.into()
     }
 
     /// The name of its file in a dataset folder, where it can be a file alone.

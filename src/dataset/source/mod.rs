@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::record::{Rejection, SourceRecord};
 use crate::ErrorKind;
@@ -109,8 +110,9 @@ pub enum SourceKind {
 }
 
 /// What becomes of a photo that is nearly the same as one that the run has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TwinPhotos {
     /// It is kept, and marked.
     #[default]
@@ -122,10 +124,7 @@ pub enum TwinPhotos {
 impl TwinPhotos {
     /// The name in settings.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Skip => "skip",
-        }
+        self.into()
     }
 }
 

@@ -1,7 +1,10 @@
 //! Who waits, and who goes next.
 
+use strum::IntoStaticStr;
+
 /// The urgency of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Lane {
     /// Someone waits for the answer.
     #[default]
@@ -16,15 +19,13 @@ impl Lane {
 
     /// A name for labels: `interactive` or `bulk`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Interactive => "interactive",
-            Self::Bulk => "bulk",
-        }
+        self.into()
     }
 }
 
 /// Which of the two encoders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TowerKind {
     Vision,
     Text,
@@ -36,10 +37,7 @@ impl TowerKind {
 
     /// A name for labels: `vision` or `text`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Vision => "vision",
-            Self::Text => "text",
-        }
+        self.into()
     }
 }
 

@@ -4,10 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 use super::lane::{Lane, TowerKind};
 
 /// Why queued items were dropped before inference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DropReason {
     /// The caller went away.
     Cancelled,
@@ -25,12 +28,7 @@ impl DropReason {
 
     /// A name for labels: `cancelled`, `deadline`, `closed` or `shed`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Cancelled => "cancelled",
-            Self::Deadline => "deadline",
-            Self::Closed => "closed",
-            Self::Shed => "shed",
-        }
+        self.into()
     }
 }
 

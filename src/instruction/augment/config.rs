@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::super::filter::InstructionFilterConfig;
 use crate::base::check::{Checks, Settings};
@@ -31,8 +32,9 @@ pub enum Structured {
 }
 
 /// What a generated library is made of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum LibraryMode {
     /// One general instruction for each cluster, written by the LLM.
     #[default]
@@ -49,11 +51,7 @@ impl LibraryMode {
 
     /// The name in configuration.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Summaries => "summaries",
-            Self::Members => "members",
-            Self::Both => "both",
-        }
+        self.into()
     }
 
     /// Whether clusters are summarised.

@@ -22,14 +22,18 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::{Encoder, EncoderError};
 use requirement::Requirement;
 use sight::Sight;
+use strum::IntoStaticStr;
 use text::Seen;
 
 pub use requirement::is_any;
 pub use requirements::Requirements;
 
 /// A way to find out whether what an instruction presupposes is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CheckKind {
     /// Requirements against the nouns of the descriptions. Asks no model.
     Text,
@@ -45,11 +49,7 @@ impl CheckKind {
 
     /// The name used in settings, in stores and in the contract.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Encoder => "encoder",
-            Self::Llm => "llm",
-        }
+        self.into()
     }
 
     /// The kind of this name.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use strum::IntoStaticStr;
 
 use super::loose_json::{objects, plain};
 use super::{Reading, Unread, number};
@@ -38,8 +39,11 @@ pub(super) fn schema() -> Value {
 }
 
 /// What the judge says of a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
     Supported,
     Contradicted,
@@ -51,11 +55,7 @@ impl Verdict {
 
     /// The name in replies and details.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Supported => "supported",
-            Self::Contradicted => "contradicted",
-            Self::NotStated => "not_stated",
-        }
+        self.into()
     }
 
     fn read(text: &str) -> Option<Self> {

@@ -11,6 +11,7 @@ pub mod ratings;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use strum::IntoStaticStr;
 
 use super::MeasureName;
 use crate::base::check::{Checks, Settings};
@@ -58,7 +59,8 @@ impl Settings for JudgeConfig {
 }
 
 /// What a judge is asked about a sample, in one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Question {
     /// Four ratings and whether the premise holds.
     Ratings,
@@ -110,12 +112,7 @@ impl Question {
 
     /// The name in stores and keys.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Ratings => "ratings",
-            Self::Claims => "claims",
-            Self::Blind => "blind",
-            Self::LogProbabilities => "log_probabilities",
-        }
+        self.into()
     }
 
     /// Whether the judge is asked; else the run's own LLM.

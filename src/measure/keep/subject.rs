@@ -1,5 +1,7 @@
 //! What an expression can look at: measures, and what every sample has.
 
+use strum::IntoStaticStr;
+
 use crate::dataset::record::Sample;
 use crate::measure::MeasureName;
 
@@ -11,7 +13,8 @@ pub enum Subject {
 }
 
 /// A field that every sample has, by its name in the exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Field {
     Similarity,
     Score,
@@ -49,18 +52,7 @@ impl Field {
 
     /// The name in expressions, which is that of the field in the exports.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Similarity => "similarity",
-            Self::Score => "score",
-            Self::Probability => "probability",
-            Self::Rank => "rank",
-            Self::Category => "category",
-            Self::InstructionId => "instruction_id",
-            Self::Width => "width",
-            Self::Height => "height",
-            Self::PromptTokens => "prompt_tokens",
-            Self::CompletionTokens => "completion_tokens",
-        }
+        self.into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! How what descriptions say supports that a thing is there, by the net of nouns.
 
+use strum::IntoStaticStr;
+
 use crate::base::nouns::{Nouns, Sense, mentions};
 
 /// The things that descriptions name.
@@ -20,8 +22,10 @@ struct Meaning {
 }
 
 /// How a noun stands to one of a description, the weakest support first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Relation {
+    #[strum(serialize = "none")]
     Apart,
     /// A part of it, or a whole that it is part of: the wheel of a bicycle.
     Part,
@@ -33,12 +37,7 @@ pub(super) enum Relation {
 
 impl Relation {
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Apart => "none",
-            Self::Part => "part",
-            Self::Special => "special",
-            Self::Same => "same",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use strum::IntoStaticStr;
 use subtle::{Choice, ConstantTimeEq};
 
 /// Tells a leaked key from other random text, for people and secret scanners.
@@ -86,8 +87,11 @@ impl From<KeyHash> for String {
 }
 
 /// What a key allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Calls that change nothing and cost no LLM tokens.
     Read,
@@ -98,10 +102,7 @@ pub enum Scope {
 impl Scope {
     /// The name used in the file and in flags.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-        }
+        self.into()
     }
 }
 

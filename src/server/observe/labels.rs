@@ -1,6 +1,7 @@
 //! The values that labels take. Each is a closed set, so that every series is there from the
 //! start.
 
+use strum::IntoStaticStr;
 use tonic::Code;
 
 use crate::encoder::queue::{DropReason, Lane, TowerKind};
@@ -19,7 +20,8 @@ pub trait Label: Copy + PartialEq + 'static {
 }
 
 /// What one caller may take only so much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Quota {
     Calls,
     Items,
@@ -34,13 +36,7 @@ impl Quota {
 
     /// A name for labels.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Calls => "calls",
-            Self::Items => "items",
-            Self::Bytes => "bytes",
-            Self::Streams => "streams",
-            Self::Jobs => "jobs",
-        }
+        self.into()
     }
 
     /// Its name in `ServerInfo.quotas`.
