@@ -1,9 +1,10 @@
 """How polite callers fare while strangers attack the service on the same machine, or while others do bulk work there.
 
-    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk]
+    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk] [--keys]
 
 Starts the program with its default settings on a loopback port, lets eight polite callers call it for a while in quiet,
-then again while a second process attacks it in every way it knows, all from the same address. Prints for each kind of
+then again while a second process attacks it in every way it knows, all from the same address: without keys they are all one
+caller, which is the hardest case; with --keys the polite callers have one key and the attackers another. Prints for each kind of
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
 With --bulk there is no attack but an import of instructions, call after call, and one BatchMatch job after the other.
 Exits with 1 where a polite call failed, memory passed the bound that the server tells, or something stayed open.
@@ -41,10 +42,12 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
     return struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + body
 
 
-def headers(path: str) -> bytes:
+def headers(path: str, key: str = "") -> bytes:
     """A header block without compression: each field a literal that is not indexed."""
     fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"),
               ("content-type", "application/grpc"), ("te", "trailers")]
+    if key:
+        fields.append(("authorization", f"Bearer {key}"))
     block = b""
     for name, value in fields:
         block += b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
@@ -65,10 +68,10 @@ def connect(address: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=5)
 
 
-def caller(address: str) -> Server:
+def caller(address: str, key: str) -> Server:
     """One that knows the contract already, and is kept: reflection is refused to whoever has too many streams open, and
     protobuf crashes now and then where descriptors go while others are made."""
-    server = Server(address)
+    server = Server(address, key)
     for service in server.services():
         server.pool.FindServiceByName(service)
     return server
@@ -85,8 +88,8 @@ def import_instructions(server: Server, draw: random.Random):
 class Bulk:
     """Legal work that takes long; the methods as those of Attacks."""
 
-    def __init__(self, address: str, seed: int):
-        self.server, self.random = caller(address), random.Random(seed)
+    def __init__(self, address: str, key: str, seed: int):
+        self.server, self.random = caller(address, key), random.Random(seed)
 
     def import_instructions(self):
         import_instructions(self.server, self.random)
@@ -100,8 +103,8 @@ class Bulk:
 class Attacks:
     """Each method attacks once and returns; it is called again until the end. What fails is none of its business."""
 
-    def __init__(self, address: str, seed: int):
-        self.address, self.random, self.server = address, random.Random(seed), caller(address)
+    def __init__(self, address: str, key: str, seed: int):
+        self.address, self.key, self.random, self.server = address, key, random.Random(seed), caller(address, key)
         self.bomb, self.held, self.half, self.streams = png(9990), [], [], []
 
     def silent_connections(self):
@@ -117,7 +120,7 @@ class Attacks:
     def half_sent_messages(self):
         one = connect(self.address)
         length = 31 << 20
-        one.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 4, 1, headers(EMBED)))
+        one.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, 4, 1, headers(EMBED, self.key)))
         one.sendall(frame(DATA, 0, 1, b"\0" + struct.pack(">I", length) + b"\x0a\xfc\xff\xff\x0e"))
         one.settimeout(0.5)
         self.half.append(one)
@@ -141,14 +144,14 @@ class Attacks:
         one = connect(self.address)
         one.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         for stream in range(1, 512, 2):
-            one.sendall(frame(HEADERS, 4, stream, headers(EMBED)) + frame(DATA, 0, stream, b"\0\0\0\0\x09"))
+            one.sendall(frame(HEADERS, 4, stream, headers(EMBED, self.key)) + frame(DATA, 0, stream, b"\0\0\0\0\x09"))
         self.held.append(one)
         while len(self.held) > 5:
             self.held.pop(0).close()
         time.sleep(5)
 
     def silent_streams(self):
-        server = Server(self.address)
+        server = Server(self.address, self.key)
         held = [server.reflection._stub.ServerReflectionInfo(iter(threading.Event().wait, True)) for _ in range(100)]
         self.streams.append((server, held))
         while len(self.streams) > 5:
@@ -171,7 +174,7 @@ class Attacks:
             for _ in range(draw.randrange(1, 40)):
                 body = draw.randbytes(draw.choice([0, 1, 4, 6, 8, 100, 16384]))
                 if draw.random() < 0.3:
-                    body = headers(draw.choice([EMBED, "/", "/grpc.health.v1.Health/Check", "x" * 200]))
+                    body = headers(draw.choice([EMBED, "/", "/grpc.health.v1.Health/Check", "x" * 200]), self.key)
                 junk += frame(draw.choice([*range(11), 255]), draw.randrange(256), draw.randrange(12), body)
             one.sendall(junk)
             try:
@@ -186,7 +189,7 @@ def kinds(attackers: type) -> list[str]:
     return [name for name in vars(attackers) if not name.startswith("_")]
 
 
-def besiege(attackers: type, address: str, seed: int, until: float, made, refused):
+def besiege(attackers: type, address: str, key: str, seed: int, until: float, made, refused):
     """Attacks in one thread for each way, until the time comes."""
     def repeat(at: int, attacks, name: str):
         while time.time() < until:
@@ -196,7 +199,7 @@ def besiege(attackers: type, address: str, seed: int, until: float, made, refuse
                 refused[at] += 1
                 time.sleep(0.05)
             made[at] += 1
-    threads = [threading.Thread(target=repeat, args=(at, attackers(address, seed + at), name), daemon=True)
+    threads = [threading.Thread(target=repeat, args=(at, attackers(address, key, seed + at), name), daemon=True)
                for at, name in enumerate(kinds(attackers))]
     for thread in threads:
         thread.start()
@@ -237,12 +240,18 @@ def polite(callers: list[Server], seconds: float, waits: dict, failed: list):
 
 
 class Program:
-    """A server with default settings."""
+    """A server with default settings; a key for each of `names`, or none at all."""
 
-    def __init__(self, program: Path, folder: Path):
+    def __init__(self, program: Path, folder: Path, names: list[str]):
         self.log = folder / "log"
         command = [program, "serve", "--data", folder / "data", "--image-root", ROOT / "samples/photos", "--library-seed",
                    ROOT / "samples/instructions.jsonl", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        file, self.keys = folder / "keys.toml", {}
+        for name in names:
+            new = [program, "keys", "new", "--file", file, "--name", name, "--scope", "write"]
+            self.keys[name] = subprocess.run(new, check=True, capture_output=True, text=True).stdout.strip()
+        if names:
+            command += ["--api-keys", file]
         self.child = subprocess.Popen(command, cwd=ROOT, stdout=self.log.open("w"), stderr=subprocess.STDOUT)
         found = None
         while not found:
@@ -278,14 +287,16 @@ def main() -> int:
     parser.add_argument("--program", type=Path, default=ROOT / "target/release/pairwright")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bulk", action="store_true")
+    parser.add_argument("--keys", action="store_true")
     args = parser.parse_args()
     attackers = Bulk if args.bulk else Attacks
     with tempfile.TemporaryDirectory() as folder:
-        server = Program(args.program.resolve(), Path(folder))
+        server = Program(args.program.resolve(), Path(folder), ["polite", "others"] if args.keys else [])
+        polite_key, other_key = server.keys.get("polite", ""), server.keys.get("others", "")
         bound = int(re.search(r"total_mib=(\d+)", server.log.read_text())[1])
         quiet, besieged, failed, most = {}, {}, [], 0
         # The first calls pay for what is made once.
-        callers = [caller(server.address) for _ in range(8)]
+        callers = [caller(server.address, polite_key) for _ in range(8)]
         polite(callers, 5, quiet, failed)
         polite(callers, min(30.0, args.seconds / 4), quiet, failed)
         rest = server.resident()
@@ -296,7 +307,7 @@ def main() -> int:
         # A copy of this process would have threads of gRPC that are not there.
         processes = multiprocessing.get_context("spawn")
         made, refused = (processes.Array("l", len(kinds(attackers))) for _ in range(2))
-        siege = processes.Process(target=besiege, args=(attackers, server.address, args.seed, time.time() + args.seconds, made, refused))
+        siege = processes.Process(target=besiege, args=(attackers, server.address, other_key, args.seed, time.time() + args.seconds, made, refused))
         siege.start()
         calling = threading.Thread(target=polite, args=(callers, args.seconds - 2, besieged, failed))
         calling.start()

@@ -17,13 +17,17 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 
 class Server:
-    """Stubs made from reflection alone."""
+    """Stubs made from reflection alone; with a key, on this machine only."""
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, key: str = ""):
         size = [("grpc.max_receive_message_length", 32 << 20), ("grpc.max_send_message_length", 32 << 20),
                 # A connection of its own, not one with every other channel of this process.
                 ("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.insecure_channel(address, options=size)
+        if key:
+            key = grpc.composite_channel_credentials(grpc.local_channel_credentials(), grpc.access_token_call_credentials(key))
+            self.channel = grpc.secure_channel(address, key, options=size)
+        else:
+            self.channel = grpc.insecure_channel(address, options=size)
         self.reflection = ProtoReflectionDescriptorDatabase(self.channel)
         self.pool = DescriptorPool(self.reflection)
 
