@@ -7,7 +7,8 @@
 //!
 //! `overload`: ten times more callers than places; every call must be answered. `neighbours`: eight
 //! interactive callers without and with a bulk job. `throughput`: EmbedImages at 1, 8 and 64
-//! callers, batching on and off, beside the same work without queue and gRPC.
+//! callers, batching on and off, beside the same work without queue and gRPC, and beside the program
+//! that `PAIRWRIGHT_OTHER` names, such as an earlier release.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -248,8 +249,14 @@ async fn throughput(span: Duration) {
     let off = tempfile::tempdir().expect("temp dir");
     let config = off.path().join("serve.toml");
     fs_err::write(&config, "[serve.queue]\nbatch_size = 1\n").expect("write");
-    let batching = Server::start(on.path(), &[]);
-    let single = Server::start(off.path(), &["--config", &config.to_string_lossy()]);
+    let mut servers = vec![
+        ("batching", Server::start(on.path(), &[])),
+        ("batching off", Server::start(off.path(), &["--config", &config.to_string_lossy()])),
+    ];
+    let other = tempfile::tempdir().expect("temp dir");
+    if let Some(program) = std::env::var_os("PAIRWRIGHT_OTHER") {
+        servers.push(("other", Server::start_program(&program, other.path(), &[])));
+    }
     let photos: Photos = Arc::new(photos().into_iter().map(Bytes::from).collect());
     let (encoder, split) = best_split(&photos);
     println!("best raw split: {split}");
@@ -261,7 +268,7 @@ async fn throughput(span: Duration) {
     for _ in 0..ROUNDS {
         add("raw".to_owned(), split.rate(&encoder, &photos, 200 * span.as_secs() as usize));
         for count in [1, 8, 64] {
-            for (name, server) in [("batching", &batching), ("batching off", &single)] {
+            for (name, server) in &servers {
                 let mut seen = callers(server, count, span, true).await;
                 assert!(seen.other.is_empty(), "{:?}", seen.other);
                 let sorted = seen.sorted();

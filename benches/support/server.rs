@@ -1,6 +1,7 @@
 //! A real `pairwright serve` for the benchmarks, ended when dropped.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,9 +25,14 @@ pub struct Server {
 impl Server {
     /// Starts the release binary and waits until it serves.
     pub fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_pairwright").as_ref(), data, flags)
+    }
+
+    /// Starts that program, which may be another version of this one.
+    pub fn start_program(program: &OsStr, data: &Path, flags: &[&str]) -> Self {
         let log = data.join("server.log");
         let output = fs_err::OpenOptions::new().create(true).append(true).open(&log).expect("log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pairwright"))
+        let mut child = Command::new(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
             .arg("--data")
             .arg(data)

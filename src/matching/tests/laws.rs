@@ -7,8 +7,7 @@ use proptest::strategy::Strategy as Draws;
 use super::Strategy;
 use super::*;
 
-const STRATEGIES: [Strategy; 4] =
-    [Strategy::Top1, Strategy::Topk, Strategy::Softmax, Strategy::Mmr];
+const STRATEGIES: [Strategy; 4] = Strategy::ALL;
 
 fn settings() -> impl Draws<Value = MatchingConfig> {
     let counts = (0..4usize, 1..5usize, 5..20usize, 0..9usize);
