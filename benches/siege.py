@@ -1,11 +1,14 @@
 """How polite callers fare while strangers attack the service on the same machine, or while others do bulk work there.
 
-    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk] [--keys]
+    runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk] [--keys] [--control]
+        [--only half_sent_messages,junk_frames]
 
 Starts the program with its default settings on a loopback port, lets eight polite callers call it for a while in quiet,
 then again while a second process attacks it in every way it knows, all from the same address: without keys they are all one
 caller, which is the hardest case; with --keys the polite callers have one key and the attackers another. Prints for each kind of
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
+With --control the attackers attack another server of the same kind beside it, so that what is left is what they take of
+the machine. Tells how many of its cores each of the three processes had.
 With --bulk there is no attack but an import of instructions, call after call, and one BatchMatch job after the other.
 Exits with 1 where a polite call failed, memory passed the bound that the server tells, or something stayed open.
 Linux only: it reads /proc.
@@ -14,6 +17,7 @@ Linux only: it reads /proc.
 import argparse
 import base64
 import multiprocessing
+import os
 import random
 import re
 import socket
@@ -189,8 +193,12 @@ def kinds(attackers: type) -> list[str]:
     return [name for name in vars(attackers) if not name.startswith("_")]
 
 
-def besiege(attackers: type, address: str, key: str, seed: int, until: float, made, refused):
-    """Attacks in one thread for each way, until the time comes."""
+def besiege(attackers: type, names: list[str], address: str, key: str, seed: int, seconds: float, begun, made, refused):
+    """Attacks in one thread for each way, for so many seconds after it has told that it begins."""
+    attacks = [attackers(address, key, seed + at) for at in range(len(names))]
+    until = time.time() + seconds
+    begun.set()
+
     def repeat(at: int, attacks, name: str):
         while time.time() < until:
             try:
@@ -199,8 +207,7 @@ def besiege(attackers: type, address: str, key: str, seed: int, until: float, ma
                 refused[at] += 1
                 time.sleep(0.05)
             made[at] += 1
-    threads = [threading.Thread(target=repeat, args=(at, attackers(address, key, seed + at), name), daemon=True)
-               for at, name in enumerate(kinds(attackers))]
+    threads = [threading.Thread(target=repeat, args=(at, attacks[at], name), daemon=True) for at, name in enumerate(names)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -237,6 +244,11 @@ def polite(callers: list[Server], seconds: float, waits: dict, failed: list):
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Program:
@@ -288,11 +300,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bulk", action="store_true")
     parser.add_argument("--keys", action="store_true")
+    parser.add_argument("--only", help="the ways to attack, by their names and with commas between; all without")
+    parser.add_argument("--control", action="store_true")
     args = parser.parse_args()
     attackers = Bulk if args.bulk else Attacks
+    names = args.only.split(",") if args.only else kinds(attackers)
     with tempfile.TemporaryDirectory() as folder:
-        server = Program(args.program.resolve(), Path(folder), ["polite", "others"] if args.keys else [])
-        polite_key, other_key = server.keys.get("polite", ""), server.keys.get("others", "")
+        def start(name: str) -> Program:
+            (Path(folder) / name).mkdir()
+            return Program(args.program.resolve(), Path(folder) / name, ["polite", "others"] if args.keys else [])
+
+        server = start("called")
+        attacked = start("attacked") if args.control else server
+        polite_key, other_key = server.keys.get("polite", ""), attacked.keys.get("others", "")
         bound = int(re.search(r"total_mib=(\d+)", server.log.read_text())[1])
         quiet, besieged, failed, most = {}, {}, [], 0
         # The first calls pay for what is made once.
@@ -305,15 +325,19 @@ def main() -> int:
         callers[0].call("EmbeddingService/EmbedImages", {"images": [photo]})
         decode = time.time() - began
         # A copy of this process would have threads of gRPC that are not there.
-        processes = multiprocessing.get_context("spawn")
-        made, refused = (processes.Array("l", len(kinds(attackers))) for _ in range(2))
-        siege = processes.Process(target=besiege, args=(attackers, server.address, other_key, args.seed, time.time() + args.seconds, made, refused))
+        spawn = multiprocessing.get_context("spawn")
+        made, refused, begun = spawn.Array("l", len(names)), spawn.Array("l", len(names)), spawn.Event()
+        siege = spawn.Process(target=besiege, args=(attackers, names, attacked.address, other_key, args.seed, args.seconds, begun, made, refused))
         siege.start()
+        begun.wait(60)
+        processes = {"server": server.child.pid, "attackers": siege.pid, "polite callers": os.getpid()}
+        began, used = time.time(), {name: -cpu_seconds(process) for name, process in processes.items()}
         calling = threading.Thread(target=polite, args=(callers, args.seconds - 2, besieged, failed))
         calling.start()
         while calling.is_alive():
             most = max(most, server.resident())
             time.sleep(0.2)
+        cores = {name: (used[name] + cpu_seconds(process)) / (time.time() - began) for name, process in processes.items()}
         siege.join(60)
         siege.kill()
         for one in callers:
@@ -325,7 +349,9 @@ def main() -> int:
         after = server.resident()
         server.child.terminate()
         code = server.child.wait(60)
-    print("made (refused): " + ", ".join(f"{name} {all} ({no})" for name, all, no in zip(kinds(attackers), made, refused)))
+        attacked.child.kill()
+    print("made (refused): " + ", ".join(f"{name} {all} ({no})" for name, all, no in zip(names, made, refused)))
+    print(f"cores of {os.cpu_count()}: " + ", ".join(f"{name} {share:.2f}" for name, share in cores.items()))
     print(f"library: {library:.0f} instructions at the end")
     print(f"largest legal photo, alone: {1000 * decode:.0f} ms")
     print("| call | n quiet | p50 | p99 | longest | n besieged | p50 | p99 | longest |\n|---|---|---|---|---|---|---|---|---|")
