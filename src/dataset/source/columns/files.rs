@@ -87,16 +87,25 @@ fn told(said: &Said) -> Vec<String> {
     said.records().iter().map(told).collect()
 }
 
-/// Of one row, written by pyarrow.
+/// Of one row, written by pyarrow 26.
+const BROTLI: &[u8] = include_bytes!("../parquet/brotli.parquet");
+const LZ4: &[u8] = include_bytes!("../parquet/lz4.parquet");
 const ZSTD: &[u8] = include_bytes!("../parquet/zstd.parquet");
 
 #[test]
-fn a_compression_that_is_not_read_is_named() {
-    let folder = folder(&[("z.parquet", ZSTD)]);
-    let error = said(&folder.path().join("z.parquet")).error.expect("it cannot be read");
+fn what_other_programs_compress_with_is_read_or_named() {
+    for packed in [LZ4, ZSTD] {
+        let folder = folder(&[("p.parquet", packed)]);
+        let said = said(&folder.path().join("p.parquet"));
+        assert!(said.error.is_none(), "{:?}", said.error);
+        let [told] = &told(&said)[..] else { panic!("one row, not {:?}", told(&said)) };
+        assert!(told.ends_with(": A dog. (a photo)"), "{told}");
+    }
+    let folder = folder(&[("b.parquet", BROTLI)]);
+    let error = said(&folder.path().join("b.parquet")).error.expect("it cannot be read");
     assert_eq!(error.code(), "source_damaged");
     let told = error.to_string();
-    assert!(told.contains("compressed with zstd,") && told.contains("with Snappy"), "{told}");
+    assert!(told.contains("compressed with brotli,") && told.contains("with Snappy"), "{told}");
 }
 
 #[test]

@@ -66,8 +66,8 @@ fn rows(
     let leaves = Leaves::of(metadata.parquet_schema(), &columns);
     if let Some(packed) = leaves.packed_otherwise(metadata.metadata()) {
         return Err(file.damaged(&format!(
-            "it is compressed with {packed}, which is not read here; write it again with Snappy, \
-             gzip or no compression"
+            "it is compressed with {packed}, which is not read here; write it again with \
+             Snappy, gzip, zstd or LZ4"
         )));
     }
     let mut row = 0;
@@ -173,10 +173,14 @@ impl Leaves {
         let mut others = chunks.filter(|packed| {
             !matches!(
                 packed,
-                Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_)
+                Compression::UNCOMPRESSED
+                    | Compression::SNAPPY
+                    | Compression::GZIP(_)
+                    | Compression::ZSTD(_)
+                    | Compression::LZ4_RAW
             )
         });
-        // `ZSTD(ZstdLevel(1))`: a level is not what it is called.
+        // `BROTLI(BrotliLevel(1))`: a level is not what it is called.
         others.next().map(|packed| {
             let said = packed.to_string();
             said.split('(').next().unwrap_or_default().to_lowercase()
