@@ -7,8 +7,8 @@
 //!
 //! `overload`: ten times more callers than places; every call must be answered. `neighbours`: eight
 //! interactive callers without and with a bulk job. `throughput`: EmbedImages at 1, 8 and 64
-//! callers, batching on and off, beside the same work without queue and gRPC, and beside the program
-//! that `PAIRWRIGHT_OTHER` names, such as an earlier release.
+//! callers, batching on and off, beside the same work without queue and gRPC, and beside the
+//! program that `PAIRWRIGHT_OTHER` names, such as an earlier release.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -247,13 +247,13 @@ const ROUNDS: usize = 3;
 async fn throughput(span: Duration) {
     let on = tempfile::tempdir().expect("temp dir");
     let off = tempfile::tempdir().expect("temp dir");
+    let other = tempfile::tempdir().expect("temp dir");
     let config = off.path().join("serve.toml");
     fs_err::write(&config, "[serve.queue]\nbatch_size = 1\n").expect("write");
     let mut servers = vec![
         ("batching", Server::start(on.path(), &[])),
         ("batching off", Server::start(off.path(), &["--config", &config.to_string_lossy()])),
     ];
-    let other = tempfile::tempdir().expect("temp dir");
     if let Some(program) = std::env::var_os("PAIRWRIGHT_OTHER") {
         servers.push(("other", Server::start_program(&program, other.path(), &[])));
     }

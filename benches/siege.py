@@ -8,14 +8,16 @@ then again while a second process attacks it in every way it knows, all from the
 caller, which is the hardest case; with --keys the polite callers have one key and the attackers another. Prints for each kind of
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
 With --control the attackers attack another server of the same kind beside it, so that what is left is what they take of
-the machine. Tells how many of its cores each of the three processes had.
+the machine. Tells how many of its cores each process had.
 With --bulk there is no attack but an import of instructions, call after call, and one BatchMatch job after the other.
-Exits with 1 where a polite call failed, memory passed the bound that the server tells, or something stayed open.
+Exits with 1 where a polite call failed, memory passed the bound that the server tells, something stayed open, or the attackers
+crashed, which gRPC for Python did in long runs.
 Linux only: it reads /proc.
 """
 
 import argparse
 import base64
+import contextlib
 import multiprocessing
 import os
 import random
@@ -195,7 +197,7 @@ def kinds(attackers: type) -> list[str]:
 
 def besiege(attackers: type, names: list[str], address: str, key: str, seed: int, seconds: float, begun, made, refused):
     """Attacks in one thread for each way, for so many seconds after it has told that it begins."""
-    attacks = [attackers(address, key, seed + at) for at in range(len(names))]
+    attacks = [attackers(address, key, seed + kinds(attackers).index(name)) for name in names]
     until = time.time() + seconds
     begun.set()
 
@@ -267,10 +269,18 @@ class Program:
         self.child = subprocess.Popen(command, cwd=ROOT, stdout=self.log.open("w"), stderr=subprocess.STDOUT)
         found = None
         while not found:
-            assert self.child.poll() is None, self.log.read_text()
+            if self.child.poll() is not None:
+                raise SystemExit(self.log.read_text())
             time.sleep(0.05)
             found = re.search(r"serving on (\S+) \(metrics (http://[^)]+)\)", self.log.read_text())
         self.address, self.page = found.groups()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.wait()
 
     def resident(self) -> int:
         status = Path(f"/proc/{self.child.pid}/status").read_text()
@@ -305,10 +315,13 @@ def main() -> int:
     args = parser.parse_args()
     attackers = Bulk if args.bulk else Attacks
     names = args.only.split(",") if args.only else kinds(attackers)
-    with tempfile.TemporaryDirectory() as folder:
+    if unknown := set(names) - set(kinds(attackers)):
+        parser.error(f"--only: {', '.join(unknown)}: the ways are {', '.join(kinds(attackers))}")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as programs:
         def start(name: str) -> Program:
             (Path(folder) / name).mkdir()
-            return Program(args.program.resolve(), Path(folder) / name, ["polite", "others"] if args.keys else [])
+            program = Program(args.program.resolve(), Path(folder) / name, ["polite", "others"] if args.keys else [])
+            return programs.enter_context(program)
 
         server = start("called")
         attacked = start("attacked") if args.control else server
@@ -327,10 +340,13 @@ def main() -> int:
         # A copy of this process would have threads of gRPC that are not there.
         spawn = multiprocessing.get_context("spawn")
         made, refused, begun = spawn.Array("l", len(names)), spawn.Array("l", len(names)), spawn.Event()
-        siege = spawn.Process(target=besiege, args=(attackers, names, attacked.address, other_key, args.seed, args.seconds, begun, made, refused))
+        siege = spawn.Process(daemon=True, target=besiege, args=(attackers, names, attacked.address, other_key, args.seed, args.seconds, begun, made, refused))
         siege.start()
-        begun.wait(60)
+        if not begun.wait(60):
+            raise SystemExit("the attack did not begin")
         processes = {"server": server.child.pid, "attackers": siege.pid, "polite callers": os.getpid()}
+        if args.control:
+            processes["attacked server"] = attacked.child.pid
         began, used = time.time(), {name: -cpu_seconds(process) for name, process in processes.items()}
         calling = threading.Thread(target=polite, args=(callers, args.seconds - 2, besieged, failed))
         calling.start()
@@ -339,17 +355,17 @@ def main() -> int:
             time.sleep(0.2)
         cores = {name: (used[name] + cpu_seconds(process)) / (time.time() - began) for name, process in processes.items()}
         siege.join(60)
+        crashed = siege.exitcode not in (0, None)
         siege.kill()
         for one in callers:
             one.channel.close()
         left = server.settled()
         time.sleep(2)
         library = server.gauge("pw_library_size")
-        panics = server.log.read_text().count("panicked")
+        panics = sum(one.log.read_text().count("panicked") for one in {server, attacked})
         after = server.resident()
         server.child.terminate()
         code = server.child.wait(60)
-        attacked.child.kill()
     print("made (refused): " + ", ".join(f"{name} {all} ({no})" for name, all, no in zip(names, made, refused)))
     print(f"cores of {os.cpu_count()}: " + ", ".join(f"{name} {share:.2f}" for name, share in cores.items()))
     print(f"library: {library:.0f} instructions at the end")
@@ -359,10 +375,11 @@ def main() -> int:
         cells = [f"{len(one)} | {at(one, 0.5):.0f} | {at(one, 0.99):.0f} | {at(one, 1):.0f}" for one in (before, besieged[name])]
         print(f"| {name} | {' | '.join(cells)} |")
     print(f"resident memory, MiB: {rest} before, {most} at most, {after} after; told bound {bound} beside it")
-    print(f"still open: {left or 'nothing'}; panics {panics}; exit code {code}; polite calls that failed: {len(failed)}")
+    print(f"still open: {left or 'nothing'}; panics {panics}; exit code {code}; polite calls that failed: {len(failed)}"
+          + "; the attackers crashed" * crashed)
     for one in failed[:5]:
         print(f"  {one[:300]}")
-    return int(bool(failed or left or panics or code or most > rest + bound))
+    return int(bool(failed or left or panics or code or crashed or most > rest + bound))
 
 
 if __name__ == "__main__":

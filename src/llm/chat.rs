@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{LlmError, LlmFault};
 use super::parameter::Adaptation;
 use super::settings::SamplingSettings;
-use super::spent::Spending;
-use super::spent::Usage;
+use super::spent::{Spending, Usage};
 use super::stats::StatsSnapshot;
 
 /// Who speaks a message.

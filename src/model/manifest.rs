@@ -125,7 +125,7 @@ impl Default for ModelDefaults {
 /// How a graph's output becomes one vector per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "snake_case")]
+#[strum(serialize_all = "lowercase")]
 pub enum Pooling {
     /// The output is [N, D] already: `image_embeds`, `text_embeds`, `pooler_output`.
     #[default]

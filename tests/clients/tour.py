@@ -24,8 +24,9 @@ class Server:
                 # A connection of its own, not one with every other channel of this process.
                 ("grpc.use_local_subchannel_pool", 1)]
         if key:
-            key = grpc.composite_channel_credentials(grpc.local_channel_credentials(), grpc.access_token_call_credentials(key))
-            self.channel = grpc.secure_channel(address, key, options=size)
+            bearer = grpc.access_token_call_credentials(key)
+            credentials = grpc.composite_channel_credentials(grpc.local_channel_credentials(), bearer)
+            self.channel = grpc.secure_channel(address, credentials, options=size)
         else:
             self.channel = grpc.insecure_channel(address, options=size)
         self.reflection = ProtoReflectionDescriptorDatabase(self.channel)

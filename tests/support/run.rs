@@ -1,5 +1,6 @@
 //! Runs the real `pairwright` against a stub LLM, and reads what it left behind.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -63,8 +64,12 @@ impl Llm {
     /// Starts the program until the server hangs at this step, and kills it then.
     pub fn kill_at(&self, step: Step, command: &mut Command) {
         self.stub.hang_at(Some(step));
-        let mut child = start(command);
-        wait_until(&format!("the server hangs at {step:?}"), || self.stub.is_hanging());
+        let child = RefCell::new(start(command));
+        wait_until(&format!("the server hangs at {step:?}, or it ended"), || {
+            self.stub.is_hanging() || child.borrow_mut().try_wait().expect("its state").is_some()
+        });
+        assert!(self.stub.is_hanging(), "it ended and never came to {step:?}");
+        let mut child = child.into_inner();
         child.kill().expect("kill -9");
         child.wait().expect("it ended");
         self.stub.hang_at(None);

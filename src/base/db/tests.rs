@@ -85,22 +85,25 @@ fn a_write_that_fails_keeps_nothing() {
 
 #[test]
 fn writers_and_makers_wait_for_each_other() {
-    let (_folder, path) = place();
-    let (threads, each) = (4, 25);
-    let start = Barrier::new(threads);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                start.wait();
-                let database = Database::create(&path, &FIRST_VERSION).expect("made by one");
-                for number in 0..each {
-                    add(&database, number).expect("waited");
-                }
-            });
-        }
-    });
-    let database = Database::open(&path, &FIRST_VERSION).expect("there");
-    assert_eq!(numbers(&database).len(), threads * each as usize);
+    // Many files, for makers meet in few of them.
+    let (files, threads, each) = (20, 8, 2);
+    for _ in 0..files {
+        let (_folder, path) = place();
+        let start = Barrier::new(threads);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    start.wait();
+                    let database = Database::create(&path, &FIRST_VERSION).expect("made by one");
+                    for number in 0..each {
+                        add(&database, number).expect("waited");
+                    }
+                });
+            }
+        });
+        let database = Database::open(&path, &FIRST_VERSION).expect("there");
+        assert_eq!(numbers(&database).len(), threads * each as usize);
+    }
 }
 
 #[test]

@@ -7,8 +7,7 @@ mod metered;
 mod tally;
 
 use super::chat::{ChatReply, ChatRequest};
-use super::spent::Spent;
-use super::spent::Usage;
+use super::spent::{Spent, Usage};
 
 pub use account::Account;
 pub(in crate::llm) use account::Place;

@@ -18,11 +18,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::encoder::{Encoder, EncoderError};
 use requirement::Requirement;
 use sight::Sight;
-use strum::IntoStaticStr;
 use text::Seen;
 
 pub use requirement::is_any;

@@ -7,10 +7,10 @@ use proptest::strategy::Strategy as Draws;
 use super::Strategy;
 use super::*;
 
-const STRATEGIES: [Strategy; 4] = Strategy::ALL;
+const STRATEGIES: &[Strategy] = &Strategy::ALL;
 
 fn settings() -> impl Draws<Value = MatchingConfig> {
-    let counts = (0..4usize, 1..5usize, 5..20usize, 0..9usize);
+    let counts = (0..STRATEGIES.len(), 1..5usize, 5..20usize, 0..9usize);
     let fractions = (0.01..1.0f64, 0.05..=1.0f64, 0.0..=1.0f64, any::<bool>());
     (counts, fractions).prop_map(|((which, per_image, top_k, record), (t, top_p, lambda, cold))| {
         let strategy = STRATEGIES[which];

@@ -177,6 +177,7 @@ impl Leaves {
                     | Compression::SNAPPY
                     | Compression::GZIP(_)
                     | Compression::ZSTD(_)
+                    | Compression::LZ4
                     | Compression::LZ4_RAW
             )
         });
