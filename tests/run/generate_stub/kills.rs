@@ -57,8 +57,7 @@ fn twenty_kills_change_no_byte() {
         assert!(files(&out) == expected, "seed {SEED}; kills:\n{}", seen.join("\n"));
     }
     // A test that never met the later stages would prove little.
-    let augmenting: fn(&str) -> bool = |state| state.contains(" 0 clusters");
-    for stage in [augmenting, SUMMARIZING] {
+    for stage in [AUGMENTING, SUMMARIZING] {
         assert!(seen.iter().any(|state| stage(state)), "kills:\n{}", seen.join("\n"));
     }
     println!("{whole:?} uninterrupted; {rounds} folders; kills:\n{}", seen.join("\n"));
@@ -78,7 +77,9 @@ fn a_generation_by_the_batch_killed_at_every_step_is_paid_once_and_makes_the_sam
     let batched = "llm.batch = true\nllm.batch_gather_s = 2.0\nllm.batch_poll_s = 0.05\n";
     ground.configure(&format!("{clusters}{batched}"));
     let out = ground.world.path("out");
-    for stage in [AUGMENTING, SUMMARIZING] {
+    // Until the answers of the first batch are read, nothing is kept of its stage.
+    let unanswered: fn(&str) -> bool = |state| state.starts_with("0 calls");
+    for stage in [unanswered, SUMMARIZING] {
         for step in [Step::Upload, Step::Create, Step::Poll, Step::Content] {
             ground.llm.kill_at(step, &mut ground.command(&out));
             let state = state(&out);
