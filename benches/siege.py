@@ -197,19 +197,19 @@ def kinds(attackers: type) -> list[str]:
 
 def besiege(attackers: type, names: list[str], address: str, key: str, seed: int, seconds: float, begun, made, refused):
     """Attacks in one thread for each way, for so many seconds after it has told that it begins."""
-    attacks = [attackers(address, key, seed + kinds(attackers).index(name)) for name in names]
+    attacks = [getattr(attackers(address, key, seed + kinds(attackers).index(name)), name) for name in names]
     until = time.time() + seconds
     begun.set()
 
-    def repeat(at: int, attacks, name: str):
+    def repeat(at: int, attack):
         while time.time() < until:
             try:
-                getattr(attacks, name)()
+                attack()
             except Exception:  # noqa: BLE001: refused, closed, timed out: all as it may be.
                 refused[at] += 1
                 time.sleep(0.05)
             made[at] += 1
-    threads = [threading.Thread(target=repeat, args=(at, attacks[at], name), daemon=True) for at, name in enumerate(names)]
+    threads = [threading.Thread(target=repeat, args=(at, attack), daemon=True) for at, attack in enumerate(attacks)]
     for thread in threads:
         thread.start()
     for thread in threads:

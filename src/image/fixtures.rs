@@ -5,19 +5,16 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
-use super::{DecodeOptions, Fit, LongEdge, PreprocessConfig, Preprocessor, Resample};
+use super::{DecodeOptions, PreprocessConfig, Preprocessor};
 
 /// A small encoder's settings: 32 × 32 cut out of a shortest edge of 40.
 pub fn config() -> PreprocessConfig {
     PreprocessConfig {
         resize_shortest_edge: 40,
         crop: 32,
-        fit: Fit::ShortestEdge,
-        resample: Resample::Bicubic,
-        long_edge: LongEdge::Floor,
-        rescale_factor: 1.0 / 255.0,
         mean: [0.5, 0.4, 0.3],
         std: [0.25, 0.5, 1.0],
+        ..PreprocessConfig::default()
     }
 }
 

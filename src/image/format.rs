@@ -33,7 +33,8 @@ const KNOWN: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tif
 
 impl Format {
     /// What the names of photos that are read end in, in lower case, the most usual first.
-    pub const ENDINGS: &[&str] = KNOWN.split_at(if cfg!(feature = "jxl") { 9 } else { 8 }).0;
+    pub const ENDINGS: &[&str] =
+        KNOWN.split_at(KNOWN.len() - if cfg!(feature = "jxl") { 0 } else { 1 }).0;
 
     /// Whether a photo that is read may be named so, whatever the case.
     pub fn is_ending(ending: &str) -> bool {

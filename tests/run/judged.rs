@@ -56,7 +56,7 @@ fn good(prompt: &str) -> String {
 }
 
 /// Measure, value and detail of each sample, without a second run of the same.
-fn values(out: &Path) -> Vec<String> {
+pub fn values(out: &Path) -> Vec<String> {
     query(out, "SELECT answer_key, measure, value, detail FROM measures ORDER BY 1, 2")
 }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use crate::judged::values;
 use crate::support::run::{
     Llm, PHOTOS, World, assert_code, assert_same_exports, count, exported_ids, exports, finish,
     said, start, wait_until,
@@ -80,10 +81,6 @@ fn a_judge_by_the_batch_killed_at_every_step_is_paid_once_and_rates_the_same() {
              measure.judge.llm.target = \"{}\"\n{how}",
             judge.target()
         ));
-    };
-    let values = |out: &Path| {
-        let sql = "SELECT answer_key, measure, value, detail FROM measures ORDER BY 1, 2";
-        crate::support::run::query(out, sql)
     };
     let (llm, plain, judge) = (Llm::default(), Llm::default(), Llm::default());
     judged(&plain, "");
