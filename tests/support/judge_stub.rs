@@ -34,7 +34,7 @@ pub enum Script {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     Fine,
-    /// Every seventh call gets 429, though no request twice, and three calls never get an answer.
+    /// One of seven calls gets 429, though no request twice, and three calls never get an answer.
     Foul,
     /// Each call takes this many milliseconds.
     Slow(u64),
@@ -69,6 +69,13 @@ struct Seen {
     /// Requests that got 429.
     limited: HashSet<String>,
     last: Option<Value>,
+}
+
+impl Seen {
+    /// Whether this call gets 429: where one is due and its request has not had one.
+    fn limits(&mut self, number: usize, request: &Value) -> bool {
+        self.limited.len() < number / 7 && self.limited.insert(request.to_string())
+    }
 }
 
 impl JudgeStub {
@@ -157,9 +164,7 @@ async fn reply(stub: &Stub, number: usize, request: &Value) -> Response {
         Weather::Breaks(after) if number > after => {
             return failure(StatusCode::INTERNAL_SERVER_ERROR);
         }
-        Weather::Foul
-            if number.is_multiple_of(7) && lock(&stub.seen).limited.insert(request.to_string()) =>
-        {
+        Weather::Foul if lock(&stub.seen).limits(number, request) => {
             let wait = [(header::RETRY_AFTER, "0")];
             return (wait, failure(StatusCode::TOO_MANY_REQUESTS)).into_response();
         }
