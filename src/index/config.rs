@@ -67,7 +67,7 @@ pub struct IndexConfig {
     pub expansion_add: usize,
     /// Candidates kept while searching, 1 to 4096 (`usearch`): more gives better recall, slower.
     /// Unset takes the narrowest search that reaches [`IndexConfig::target_recall`] as the index
-    /// measured it; 512 until it has.
+    /// measured it, and compares all where that is sooner done; 512 until it has measured.
     pub expansion_search: Option<usize>,
     /// Recall@10 against exact search that the width of searches is chosen for, 0.5 to 1
     /// (`usearch`).

@@ -109,6 +109,7 @@ impl Measurement {
             let queries: Vec<&[f32]> = open.iter().map(|at| self.queries[*at].as_slice()).collect();
             let near = graph.near_rows(&queries, rows.clone(), COMPARED + more);
             for (at, near) in std::mem::take(&mut open).into_iter().zip(near) {
+                let near: Vec<f32> = near.into_iter().map(|(_, similarity)| similarity).collect();
                 let copies = near.iter().filter(|similarity| **similarity >= SELF).count();
                 if copies > more && more < COPIES {
                     open.push(at);

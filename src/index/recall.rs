@@ -84,7 +84,8 @@ impl fmt::Display for SearchFacts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RecallFacts {
     pub of: Modality,
-    /// Candidates kept while searching.
+    /// Candidates kept while searching: all there are, where comparing them all is sooner done than
+    /// a walk that finds as much as is wished for.
     pub width: usize,
     /// Recall@10 with that width, in [0, 1].
     pub recall: f64,

@@ -57,6 +57,11 @@ pub(super) const STARTS: usize = 8;
 /// they were given: the graph's own order errs by the rounding of its narrow form.
 const SPARE: usize = 16;
 
+/// Vectors compared one after the other in less time than a walk takes for each candidate that it
+/// keeps. At width 384 on one core with AVX-512 a walk took 0.4 microseconds for each over 12,000
+/// vectors and 2.2 over 100,000, a comparison 0.02 and 0.04.
+const SCANNED: usize = 12;
+
 /// Euclidean distance from which on two vectors of length 1 are not one. An encoder may give a
 /// text again with a rounding error that depends on the batch; similarities show no more than this.
 const SAME: f32 = 1e-5;
@@ -229,15 +234,24 @@ impl UsearchIndex {
         self.rows.row(key as usize)
     }
 
-    /// Candidates kept in a search.
-    fn width(&self, ask: &Ask<'_>) -> usize {
+    /// Candidates kept in a search; `None` where it compares every vector.
+    fn width(&self, ask: &Ask<'_>) -> Option<usize> {
         if let (None, Some(set)) = (ask.recall, self.set_width()) {
-            return set;
+            return Some(set);
         }
         let target = ask.recall.unwrap_or(self.config.target_recall);
         let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner);
-        let of = recall.iter().find(|recall| recall.of == ask.of);
-        of.map_or(UNMEASURED, |recall| recall.reaching(target).0)
+        match recall.iter().find(|recall| recall.of == ask.of) {
+            Some(recall) => self.walk_reaching(recall, target).map(|(width, _)| width),
+            None => Some(UNMEASURED),
+        }
+    }
+
+    /// The walk that finds so much, and what it finds; `None` where comparing every vector finds
+    /// all, and sooner.
+    fn walk_reaching(&self, measured: &Recall, target: f64) -> Option<(usize, f64)> {
+        let walk = measured.reaching(target);
+        (walk.0.saturating_mul(SCANNED) < self.rows.len()).then_some(walk)
     }
 
     /// The width of the search that the settings name.
@@ -264,18 +278,36 @@ impl UsearchIndex {
         self.rows.len()
     }
 
-    /// The similarities of the `k` nearest of these rows for each query of length 1, those that
-    /// were removed left out.
+    /// The `k` nearest of these rows for each query of length 1, with their similarities, those that
+    /// were removed left out; in no order, and more where others are as similar as the last of them.
     pub(super) fn near_rows(
         &self,
         queries: &[&[f32]],
         rows: Range<usize>,
         k: usize,
-    ) -> Vec<Vec<f32>> {
+    ) -> Vec<Vec<(u64, f32)>> {
         let there = |row: usize| self.ids.id(row as u64).is_some();
         let near = scan::nearest(&self.rows, rows, queries, k, &there);
-        let similarities = |near: Vec<(f32, usize)>| near.into_iter().map(|(s, _)| s).collect();
-        near.into_iter().map(similarities).collect()
+        let keyed = |near: Vec<(f32, usize)>| near.into_iter().map(|(s, row)| (row as u64, s));
+        near.into_iter().map(|near| keyed(near).collect()).collect()
+    }
+
+    /// Compares every vector with each query.
+    fn scan(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
+        let unit = |(position, query): (usize, &&[f32])| {
+            Ok(unit(query, self.dim(), || format!("query {position}"))?.0)
+        };
+        let queries = queries.iter().enumerate().map(unit);
+        let queries = queries.collect::<Result<Vec<Vec<f32>>, IndexError>>()?;
+        let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        let share = queries.len().div_ceil(self.gate.places()).max(1);
+        let parts: Vec<&[&[f32]]> = queries.chunks(share).collect();
+        let found = threads::each(&parts, |part| {
+            let _place = self.gate.enter();
+            let near = self.near_rows(part, 0..self.rows_end(), k);
+            near.into_iter().map(|near| self.best(near, k)).collect::<Vec<_>>()
+        });
+        Ok(found.concat())
     }
 
     /// [`VectorSearch::search`] with so many candidates kept, whatever was measured.
@@ -376,14 +408,18 @@ impl VectorSearch for UsearchIndex {
     fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(ask.k)?;
         let keys = distinct(ask.among, |id| self.ids.key(id));
-        let (k, width) = (ask.k, self.width(&ask));
-        threads::map(queries, self.gate.places(), |position, query| {
-            let (query, _) = unit(query, self.dim(), || format!("query {position}"))?;
-            match &keys {
-                None => self.nearest(&query, k, width),
-                Some(keys) => Ok(self.best(self.compared(&query, keys.iter().copied()), k)),
+        let each = |answer: &(dyn Fn(&[f32]) -> Result<Vec<Hit>, IndexError> + Sync)| {
+            threads::map(queries, self.gate.places(), |position, query| {
+                answer(&unit(query, self.dim(), || format!("query {position}"))?.0)
+            })
+        };
+        match (&keys, self.width(&ask)) {
+            (None, None) => self.scan(queries, ask.k),
+            (None, Some(width)) => each(&|query| self.nearest(query, ask.k, width)),
+            (Some(keys), _) => {
+                each(&|query| Ok(self.best(self.compared(query, keys.iter().copied()), ask.k)))
             }
-        })
+        }
     }
 
     fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {
@@ -456,9 +492,12 @@ impl LocalIndex for UsearchIndex {
     fn facts(&self) -> SearchFacts {
         let recall = self.recall.read().unwrap_or_else(PoisonError::into_inner);
         let facts = |measured: &Recall| {
-            let target = || measured.reaching(self.config.target_recall);
+            let chosen = || {
+                let walk = self.walk_reaching(measured, self.config.target_recall);
+                walk.unwrap_or((self.len(), 1.0))
+            };
             let set = self.set_width().map(|width| (width, measured.at(width)));
-            let (width, recall) = set.unwrap_or_else(target);
+            let (width, recall) = set.unwrap_or_else(chosen);
             let Recall { of, queries, vectors, .. } = *measured;
             RecallFacts { of, width, recall, queries, vectors }
         };

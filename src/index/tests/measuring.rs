@@ -61,6 +61,26 @@ fn a_width_that_is_set_wins_but_for_a_wish() {
 }
 
 #[test]
+fn all_are_compared_where_a_walk_would_take_longer() {
+    let index = poor(config(IndexKind::Usearch));
+    let graph = index.graph().expect("a graph");
+    let curve = |width| Recall {
+        of: Modality::Text,
+        queries: SAMPLE,
+        vectors: 3000,
+        curve: vec![(16, 0.5), (width, 0.99)],
+    };
+    graph.keep(curve(200));
+    assert_eq!((graph.facts().recall[0].width, graph.facts().recall[0].recall), (200, 0.99));
+    assert!(found_of(&*index, Ask::top(10)) < 1.0);
+    graph.keep(curve(300));
+    assert_eq!((graph.facts().recall[0].width, graph.facts().recall[0].recall), (3000, 1.0));
+    assert!((found_of(&*index, Ask::top(10)) - 1.0).abs() < f64::EPSILON);
+    let less = found_of(&*index, Ask { recall: Some(0.5), ..Ask::top(10) });
+    assert!(less < 0.9, "{less}");
+}
+
+#[test]
 fn queries_of_a_kind_that_was_not_measured_are_searched_widely() {
     let index = measured(IndexConfig { target_recall: 0.7, ..config(IndexKind::Usearch) });
     let photos = found_of(&*index, Ask::top(10).of(Modality::Image));
@@ -74,9 +94,11 @@ fn queries_of_a_kind_that_was_not_measured_are_searched_widely() {
 fn what_was_measured_is_kept_in_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a");
-    let index = measured(IndexConfig { connectivity: 4, ..config(IndexKind::Usearch) });
+    let (connectivity, expansion_add, target_recall) = (4, 8, 0.8);
+    let usearch = config(IndexKind::Usearch);
+    let settings = IndexConfig { connectivity, expansion_add, target_recall, ..usearch };
+    let index = measured(settings.clone());
     index.save(&path, "m").expect("saved");
-    let settings = IndexConfig { connectivity: 4, expansion_add: 8, ..config(IndexKind::Usearch) };
     let read = load(&path, "m", &settings).expect("loaded");
     assert_eq!(read.facts(), index.facts());
     let wider = IndexConfig { target_recall: 0.999, ..settings };
