@@ -4,6 +4,7 @@ use super::layers::{FREE_BYTES, QUESTIONS};
 use super::methods::Watched;
 use super::routes::HEALTH_BYTES;
 use crate::config::{Config, ServeConfig};
+use crate::encoder::queue::QUICK_PIXELS;
 
 /// What HTTP/2 lets a client send on a connection before it is read, and what a connection takes
 /// besides.
@@ -15,6 +16,9 @@ const COPIES: u64 = 2;
 /// A question to health: what it is read into, which the library for gRPC makes of this size, and
 /// the question.
 const QUESTION_BYTES: u64 = (8 << 10) + HEALTH_BYTES as u64;
+
+/// A pixel takes four values of four bytes at most.
+const QUICK_PHOTO_BYTES: u64 = QUICK_PIXELS as u64 * 16;
 
 /// Two encoders with two lanes each hold `queue.max_queue_bytes`.
 const QUEUES: u64 = 4;
@@ -38,6 +42,7 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
     let connections = connections(serve);
     let watches = limits.max_watches.saturating_mul(Watched::COUNT as u64);
     let calls = limits.max_requests.saturating_add(watches);
+    let decoded = config.image.limits.max_decoded_bytes;
     let decoders = serve.queue.encoder_options(config.encoder.device).decode_threads as u64;
     vec![
         bound("messages", COPIES, limits.max_messages_bytes),
@@ -50,7 +55,8 @@ pub fn bounds(config: &Config) -> Vec<Bound> {
         ),
         bound("queues", QUEUES, queue),
         bound("files by path and address", 1, queue),
-        bound("photos being decoded", decoders, config.image.limits.max_decoded_bytes),
+        bound("large photos being decoded", decoders, decoded),
+        bound("small photos being decoded", decoders, decoded.min(QUICK_PHOTO_BYTES)),
     ]
 }
 
@@ -116,7 +122,8 @@ mod tests {
         assert_eq!(of(&config, "connections"), 1170);
         assert_eq!(of(&config, "questions to health"), (1040 * 8 * 9) >> 10);
         assert_eq!(of(&config, "queues"), 2048);
-        assert_eq!(of(&config, "photos being decoded"), 1024);
+        assert_eq!(of(&config, "large photos being decoded"), 1024);
+        assert_eq!(of(&config, "small photos being decoded"), 244);
         config.serve.limits.max_messages_bytes = 64 << 20;
         config.serve.limits.max_connections = u64::MAX;
         assert_eq!(of(&config, "messages"), 128);

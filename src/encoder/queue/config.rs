@@ -19,7 +19,8 @@ pub struct QueueConfig {
     pub wide_session: bool,
     /// Threads inside one inference call, 0 to 1024; 0 shares the cores between the sessions.
     pub intra_threads: usize,
-    /// Threads that decode and resize photos, 0 to 1024; 0 takes one per core.
+    /// Threads that decode and resize photos, 0 to 1024, and as many for large ones, which give way
+    /// to all others; 0 takes one per core.
     pub decode_threads: usize,
     /// Photos per inference call at most, 1 to 256; 1 turns batching off, for texts as well.
     pub batch_size: usize,

@@ -41,6 +41,19 @@ impl TowerKind {
     }
 }
 
+/// How long it takes to prepare an item. What is slow has threads of its own, which give way to all
+/// others of the process: a photo of 100 megapixels takes a second of them, and one of a hundredth
+/// that comes meanwhile neither waits for it nor shares a core with it alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Quick,
+    Slow,
+}
+
+impl Pace {
+    pub const ALL: [Self; 2] = [Self::Quick, Self::Slow];
+}
+
 /// One value for each lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct PerLane<T> {

@@ -19,6 +19,7 @@
 //!   ([`BulkThrottle`]).
 //! - Within a lane callers are served in turn, weighed by what their items cost ([`Origin`]): who
 //!   sends much waits for itself, and a small call for a few batches at most, whatever others send.
+//! - Large photos are decoded on threads of their own that give way to all others.
 //! - Texts of like length share a batch. When a batch fails its items are tried one by one.
 
 mod admission;
@@ -50,3 +51,4 @@ pub use fair::Origin;
 pub use lane::{Lane, TowerKind};
 pub use observe::{BatchReport, DropReason, LaneSnapshot, QueueObserver, Timings, Unobserved};
 pub use service::{EncoderService, WarmUp};
+pub use tower::QUICK_PIXELS;

@@ -18,7 +18,7 @@ use super::session_loan::SessionLoan;
 use super::tower::{Photos, Texts, Tower};
 use super::tower_queue::{QueueParts, TowerQueue};
 use super::waiting::{BatchLimits, Limits};
-use super::worker::{guarded, prepare_items, run_batches};
+use super::worker::{guarded, prepare_items, prepare_slow_items, run_batches};
 use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
@@ -178,6 +178,7 @@ impl Inner {
     fn start_threads(&self) -> io::Result<()> {
         for _ in 0..self.config.resolved_decode_threads() {
             self.spawn("decode", &self.photos, prepare_items)?;
+            self.spawn("decode large", &self.photos, prepare_slow_items)?;
         }
         for _ in 0..self.config.resolved_sessions() {
             self.spawn("vision", &self.photos, run_batches)?;

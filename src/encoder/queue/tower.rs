@@ -21,6 +21,8 @@ pub(super) trait Tower: Send + Sync + 'static {
     type Facts: Send + 'static;
 
     const KIND: TowerKind;
+    /// Preparing an item that costs more is slow.
+    const SLOW: usize;
 
     /// Bytes that an item holds until it is prepared.
     fn raw_bytes(&self, raw: &Self::Raw) -> usize;
@@ -40,6 +42,9 @@ pub(super) trait Tower: Send + Sync + 'static {
     fn run(&self, batch: &[Self::Ready]) -> Result<Vec<Embedding>, EncoderError>;
 }
 
+/// Pixels of the largest photo that is quick to decode: it takes up to a tenth of a second.
+pub const QUICK_PIXELS: usize = 8_000_000;
+
 /// Photos. Costs are bytes of f32 pixels.
 pub(super) struct Photos(pub Arc<dyn StagedEncoder>);
 
@@ -49,6 +54,7 @@ impl Tower for Photos {
     type Facts = ImageInfo;
 
     const KIND: TowerKind = TowerKind::Vision;
+    const SLOW: usize = QUICK_PIXELS;
 
     fn raw_bytes(&self, raw: &Bytes) -> usize {
         raw.len()
@@ -92,6 +98,8 @@ impl Tower for Texts {
     type Facts = TextFacts;
 
     const KIND: TowerKind = TowerKind::Text;
+    /// None is: a text is cut to what the model reads before it is split into tokens.
+    const SLOW: usize = usize::MAX;
 
     fn raw_bytes(&self, raw: &String) -> usize {
         raw.len()

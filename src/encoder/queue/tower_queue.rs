@@ -277,7 +277,7 @@ impl<T: Tower> TowerQueue<T> {
         LaneSnapshot {
             tower: T::KIND,
             lane,
-            waiting: state.raw[lane].len(),
+            waiting: state.raw_items(lane),
             preparing: state.preparing[lane],
             ready: state.ready[lane].len() + loans,
             running: state.running[lane],

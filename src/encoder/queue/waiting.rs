@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::call::{Item, Ticket};
 use super::fair::{FairQueue, Origin};
-use super::lane::{Claim, Lane, PerLane, Share};
+use super::lane::{Claim, Lane, Pace, PerLane, Share};
 use super::session_loan::SessionLoan;
 use super::throughput::Throughput;
 use super::tower::Tower;
@@ -36,7 +36,8 @@ pub(super) enum Work<T: Tower> {
 }
 
 pub(super) struct State<T: Tower> {
-    pub raw: PerLane<FairQueue<RawItem<T>>>,
+    /// Those that are slow to prepare apart from the others.
+    raw: [PerLane<FairQueue<RawItem<T>>>; Pace::ALL.len()],
     pub ready: PerLane<FairQueue<ReadyItem<T>>>,
     pub loans: VecDeque<SessionLoan>,
     pub preparing: PerLane<usize>,
@@ -50,15 +51,15 @@ pub(super) struct State<T: Tower> {
     pub draining: bool,
     /// The threads end.
     pub closed: bool,
-    prepare_share: Share,
+    prepare_share: [Share; Pace::ALL.len()],
     run_share: Share,
 }
 
 impl<T: Tower> State<T> {
     pub(super) fn new(weights: PerLane<usize>) -> Self {
         Self {
-            raw: PerLane { interactive: FairQueue::new(), bulk: FairQueue::new() },
-            ready: PerLane { interactive: FairQueue::new(), bulk: FairQueue::new() },
+            raw: Pace::ALL.map(|_| PerLane::default()),
+            ready: PerLane::default(),
             loans: VecDeque::new(),
             preparing: PerLane::default(),
             running: PerLane::default(),
@@ -67,14 +68,19 @@ impl<T: Tower> State<T> {
             throughput: Throughput::default(),
             draining: false,
             closed: false,
-            prepare_share: Share::new(weights),
+            prepare_share: Pace::ALL.map(|_| Share::new(weights)),
             run_share: Share::new(weights),
         }
     }
 
+    /// Items of a lane that nobody has begun to prepare.
+    pub(super) fn raw_items(&self, lane: Lane) -> usize {
+        self.raw.iter().map(|raw| raw[lane].len()).sum()
+    }
+
     /// Items of a lane that have not come to inference.
     pub(super) fn before_inference(&self, lane: Lane) -> usize {
-        self.raw[lane].len() + self.preparing[lane] + self.ready[lane].len()
+        self.raw_items(lane) + self.preparing[lane] + self.ready[lane].len()
     }
 
     /// Whether nothing waits and nothing is in work.
@@ -84,29 +90,32 @@ impl<T: Tower> State<T> {
     }
 
     pub(super) fn push_raw(&mut self, cost: usize, item: RawItem<T>) {
-        push(&mut self.raw[item.ticket.lane], cost, item);
+        let pace = if cost > T::SLOW { Pace::Slow } else { Pace::Quick };
+        push(&mut self.raw[pace as usize][item.ticket.lane], cost, item);
     }
 
     pub(super) fn push_ready(&mut self, cost: usize, item: ReadyItem<T>) {
         push(&mut self.ready[item.ticket.lane], cost, item);
     }
 
-    /// The next item to prepare, of the lane whose turn it is and that has room to put it.
-    pub(super) fn take_raw(&mut self, limits: &Limits) -> Option<RawItem<T>> {
-        let interactive = self.may_prepare(Lane::Interactive, limits);
+    /// The next item of that pace to prepare, of the lane whose turn it is and that has room to put
+    /// it.
+    pub(super) fn take_raw(&mut self, pace: Pace, limits: &Limits) -> Option<RawItem<T>> {
+        let interactive = self.may_prepare(pace, Lane::Interactive, limits);
         // Decoding for a job is kept to one thread while callers wait: the others are for them.
         let one = self.preparing.bulk == 0 || self.before_inference(Lane::Interactive) == 0;
-        let bulk = one && self.may_prepare(Lane::Bulk, limits);
+        let bulk = one && self.may_prepare(pace, Lane::Bulk, limits);
         let claim = if interactive { Claim::Ready } else { Claim::None };
-        let lane = self.prepare_share.choose(claim, bulk.then_some(1))?;
-        self.prepare_share.took(lane, 1, if lane == Lane::Bulk { interactive } else { bulk });
+        let share = &mut self.prepare_share[pace as usize];
+        let lane = share.choose(claim, bulk.then_some(1))?;
+        share.took(lane, 1, if lane == Lane::Bulk { interactive } else { bulk });
         self.preparing[lane] += 1;
-        self.raw[lane].pop().map(|(_, item)| item)
+        self.raw[pace as usize][lane].pop().map(|(_, item)| item)
     }
 
-    fn may_prepare(&self, lane: Lane, limits: &Limits) -> bool {
+    fn may_prepare(&self, pace: Pace, lane: Lane, limits: &Limits) -> bool {
         let ahead = self.ready[lane].len() + self.preparing[lane];
-        !self.raw[lane].is_empty() && ahead < limits.ahead
+        !self.raw[pace as usize][lane].is_empty() && ahead < limits.ahead
     }
 
     /// The next batch for a session, or a loan to a job.
@@ -162,8 +171,10 @@ impl<T: Tower> State<T> {
         let mut late = PerLane::default();
         for lane in Lane::ALL {
             late[lane] = self.ready[lane].drop_where(|item| item.ticket.is_late(now));
-            while self.raw[lane].peek().is_some_and(|item| item.ticket.is_late(now)) {
-                late[lane] += usize::from(self.raw[lane].pop().is_some());
+            for raw in &mut self.raw {
+                while raw[lane].peek().is_some_and(|item| item.ticket.is_late(now)) {
+                    late[lane] += usize::from(raw[lane].pop().is_some());
+                }
             }
         }
         late
@@ -171,12 +182,15 @@ impl<T: Tower> State<T> {
 
     /// Drops what is left of a call that is over; returns how many items.
     pub(super) fn drop_call(&mut self, call: &Ticket) -> usize {
-        remove(&mut self.raw[call.lane], call) + remove(&mut self.ready[call.lane], call)
+        let raw: usize = self.raw.iter_mut().map(|raw| remove(&mut raw[call.lane], call)).sum();
+        raw + remove(&mut self.ready[call.lane], call)
     }
 
     /// Drops what waits of a connection's newest call and tells the call; returns how many items.
     pub(super) fn shed(&mut self, lane: Lane, Origin { caller, connection }: Origin) -> usize {
-        let raw = self.raw[lane].newest(caller, connection).map(|item| &item.ticket);
+        // Of those nobody has begun with, the slow first.
+        let mut raw = self.raw.iter().rev();
+        let raw = raw.find_map(|raw| raw[lane].newest(caller, connection)).map(|item| &item.ticket);
         let ready = || self.ready[lane].newest(caller, connection).map(|item| &item.ticket);
         let Some(ticket) = raw.or_else(ready).cloned() else { return 0 };
         ticket.shed();
@@ -187,7 +201,8 @@ impl<T: Tower> State<T> {
     pub(super) fn drop_all(&mut self) -> PerLane<usize> {
         let mut dropped = PerLane::default();
         for lane in Lane::ALL {
-            dropped[lane] = self.raw[lane].clear() + self.ready[lane].clear();
+            let raw: usize = self.raw.iter_mut().map(|raw| raw[lane].clear()).sum();
+            dropped[lane] = raw + self.ready[lane].clear();
         }
         self.loans.clear();
         dropped

@@ -5,16 +5,38 @@ use std::time::{Duration, Instant};
 
 use super::call::{Embedded, Item};
 use super::error::ItemError;
-use super::lane::{Lane, PerLane};
+use super::lane::{Lane, Pace, PerLane};
 use super::observe::{BatchReport, DropReason, Timings};
 use super::tower::Tower;
 use super::tower_queue::TowerQueue;
 use super::waiting::{RawItem, ReadyItem, Work, padded_share};
 use crate::encoder::{Embedding, EncoderError, whole_or_one_by_one};
 
+/// How nice the threads for slow items are: beside a busy thread of the others, one of these has a
+/// tenth of a core, and all of it where nothing else is to be done.
+#[cfg(target_os = "linux")]
+const SLOW_NICENESS: i32 = 10;
+
 /// Decodes or tokenises until the queue is closed.
 pub(super) fn prepare_items<T: Tower>(queue: &TowerQueue<T>) {
-    while let Some(mut item) = queue.next_raw() {
+    prepare(queue, Pace::Quick);
+}
+
+/// As [`prepare_items`] what is slow, with what the cores have left over.
+pub(super) fn prepare_slow_items<T: Tower>(queue: &TowerQueue<T>) {
+    give_way();
+    prepare(queue, Pace::Slow);
+}
+
+/// Makes this thread one that waits where others have something to do. Only Linux can.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    // Without a process this is the calling thread. Where it is forbidden, all threads are equal.
+    let _ = rustix::process::setpriority_process(None, SLOW_NICENESS);
+}
+
+fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
+    while let Some(mut item) = queue.next_raw(pace) {
         let started = Instant::now();
         item.stop_waiting(started);
         let (raw, mut item) = item.open();
@@ -51,7 +73,7 @@ pub(super) fn guarded<R>(
 
 impl<T: Tower> TowerQueue<T> {
     /// The next item to prepare; `None` when the queue is closed.
-    fn next_raw(&self) -> Option<RawItem<T>> {
+    fn next_raw(&self, pace: Pace) -> Option<RawItem<T>> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -64,7 +86,7 @@ impl<T: Tower> TowerQueue<T> {
                 state = self.lock();
                 continue;
             }
-            if let Some(item) = state.take_raw(&self.limits) {
+            if let Some(item) = state.take_raw(pace, &self.limits) {
                 return Some(item);
             }
             state = self.sleep_prepare(state);

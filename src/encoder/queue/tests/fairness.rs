@@ -76,6 +76,29 @@ async fn a_small_photo_is_decoded_between_those_of_another() {
 }
 
 #[tokio::test]
+async fn a_small_photo_does_not_wait_until_a_large_one_is_decoded() {
+    let (encoder, door) = behind_door();
+    let service = start(encoder.clone(), &QueueConfig { batch_size: 1, ..narrow() });
+    let mut large = std::io::Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(8000, 8000, image::Luma([1]))
+        .write_to(&mut large, image::ImageFormat::Png)
+        .expect("encodes");
+    let hog = {
+        let (service, large) = (service.clone(), large.into_inner().into());
+        tokio::spawn(async move { service.embed_images(vec![large], &of(1, 1)).await })
+    };
+    until("it is being decoded", || {
+        snapshot(&service, TowerKind::Vision, Lane::Interactive).preparing == 1
+    })
+    .await;
+    let small = send(&service, 2, 1, of(2, 2));
+    door.open();
+    assert_eq!(small.await.expect("no panic"), Ok(1));
+    assert!(hog.await.expect("no panic").is_ok());
+    assert_eq!(encoder.batches(), [[2], [1]]);
+}
+
+#[tokio::test]
 async fn a_full_queue_sheds_the_newest_call_of_who_holds_most() {
     let (encoder, door) = behind_door();
     let log = Arc::new(super::support::Log::default());
