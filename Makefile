@@ -54,8 +54,22 @@ runtime/clients: tests/clients/requirements.txt
 	@$@/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes \
 		--requirement $< || echo "   NOTE: they cannot be installed on this machine"
 
-bench: setup runtime/bench-venv/ok ## run all benchmarks, with Python beside ours
+# 1001000 for a million: some 20 minutes to embed once, and an hour to search.
+BENCH_TEXTS ?= 101000
+BENCH_OUT := $(TARGET_DIR)/bench
+BENCH_VECTORS := $(BENCH_OUT)/texts-$(BENCH_TEXTS).npy
+bench: build runtime/bench-venv/ok $(if $(wildcard /usr/share/wordnet),$(BENCH_VECTORS)) ## run all benchmarks, with Python beside ours, and draw a page of them
 	@$(TIMED) bench cargo bench --locked
+	@$(TIMED) "bench, service" cargo bench --locked --bench serve_load -- throughput 6
+	@if test -e $(BENCH_VECTORS); then \
+		$(TIMED) "bench, search" cargo bench --locked --bench search_peers -- $(abspath $(BENCH_VECTORS)); \
+	else echo "   SKIPPED: no texts for search_peers here, install the package wordnet-base"; fi
+	@runtime/bench-venv/bin/python benches/page.py
+
+$(BENCH_VECTORS): benches/texts.py | build
+	@mkdir -p $(@D)
+	@python3 benches/texts.py $(BENCH_TEXTS) $(@:npy=txt)
+	@$(TIMED) "bench, texts" $(TARGET_DIR)/release/pairwright embed --texts $(@:npy=txt) --out $(@:.npy=)
 
 # `ok` is touched last, so that an environment that was left half made is made anew.
 BENCH_PIP = $(@D)/bin/python -m pip install --quiet --disable-pip-version-check

@@ -1,5 +1,6 @@
 //! Photos per second from JPEG bytes to embeddings, beside the usual Python pipeline (Pillow,
-//! numpy, onnxruntime) with the same model, threads and batch, in one run.
+//! numpy, onnxruntime) with the same model and batch, in one run: once serial with a session of
+//! as many threads, once with as many workers that each decode and infer on one thread.
 //!
 //! `cargo bench --bench embed_throughput -- [--images DIR] [--threads N] [--batch N] [--repeat N]`.
 //! The Python side runs in the environment `make bench` makes (`PAIRWRIGHT_PYTHON` overrides).
@@ -13,11 +14,14 @@ use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::{DecodeOptions, Pixels};
 use pairwright::model::Device;
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "support/photos.rs"]
 mod photos;
 #[path = "support/process.rs"]
 mod process;
 
+use figures::{Chart, Figures};
 use photos::{embed_all, prepare};
 
 struct Options {
@@ -59,27 +63,52 @@ fn main() {
         encoder.manifest().notice.as_deref().unwrap_or("")
     );
     embed_all(&encoder, &files, options.threads, options.batch);
-    let mut ratios = Vec::new();
+    let ways = [("serial Python", options.threads, 1), ("threaded Python", 1, options.threads)];
+    let mut seen: Vec<(&str, Vec<[f64; 2]>)> = ways.iter().map(|way| (way.0, Vec::new())).collect();
     for round in 1..=options.repeat {
         let rust = measure(&encoder, &files, &options);
         println!(
-            "round {round} rust:   {:.1} images/s from JPEG bytes to embeddings; session alone \
+            "round {round} rust: {:.1} images/s from JPEG bytes to embeddings; session alone \
              {:.1}/s; decode and resize {:.1}/s on one thread",
             rust.pipeline, rust.session, rust.decode_one_thread
         );
-        let Some(python) = python(&options) else { continue };
-        println!(
-            "round {round} python: {:.1} images/s; session alone {:.1}/s; decode and resize \
-             {:.1}/s on one thread",
-            python.pipeline, python.session, python.decode_one_thread
+        for ((name, threads, workers), (_, rates)) in ways.into_iter().zip(&mut seen) {
+            let Some(python) = python(&options, threads, workers) else { continue };
+            println!(
+                "round {round} {name}: {:.1} images/s; for each worker session {:.1}/s, decode and \
+                 resize {:.1}/s; ratio {:.2}",
+                python.pipeline,
+                python.session,
+                python.decode_one_thread,
+                rust.pipeline / python.pipeline
+            );
+            rates.push([rust.pipeline, python.pipeline]);
+        }
+    }
+    let mut figures = Figures::begin("embed_throughput");
+    let chart = Chart { title: "JPEG bytes to embeddings", x: "", y: "images a second and core" };
+    let mut add = |name: &str, rate: f64| {
+        figures.add(
+            chart,
+            name,
+            format!("{} threads", options.threads),
+            rate / options.threads as f64,
         );
-        println!("round {round} ratio:  {:.2}", rust.pipeline / python.pipeline);
-        ratios.push(rust.pipeline / python.pipeline);
+    };
+    for (at, (name, rates)) in seen.iter().filter(|(_, rates)| !rates.is_empty()).enumerate() {
+        if at == 0 {
+            add("this", median(rates.iter().map(|one| one[0])));
+        }
+        add(name, median(rates.iter().map(|one| one[1])));
+        let ratio = median(rates.iter().map(|[rust, python]| rust / python));
+        println!("median ratio: {ratio:.2} times {name}");
     }
-    ratios.sort_by(f64::total_cmp);
-    if let Some(median) = ratios.get(ratios.len() / 2) {
-        println!("median ratio: {median:.2} times the Python pipeline");
-    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round {
@@ -97,14 +126,15 @@ fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round
     Round { pipeline, session: per_second(started), decode_one_thread }
 }
 
-fn python(options: &Options) -> Option<Round> {
+fn python(options: &Options, threads: usize, workers: usize) -> Option<Round> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = process::python();
     let output = Command::new(&python)
         .arg(project.join("benches/python_pipeline.py"))
         .arg("--images")
         .arg(&options.images)
-        .args(["--threads", &options.threads.to_string()])
+        .args(["--threads", &threads.to_string()])
+        .args(["--workers", &workers.to_string()])
         .args(["--batch", &options.batch.to_string()])
         .args(["--repeat", "1"])
         .output();

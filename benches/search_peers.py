@@ -1,6 +1,7 @@
 """hnswlib and faiss beside our index, for benches/search_peers.rs: program vectors.npy [options]."""
 
 import argparse
+import json
 import statistics
 import subprocess
 import time
@@ -30,6 +31,7 @@ parser.add_argument("--photos")
 parser.add_argument("--queries", type=int, default=1000)
 parser.add_argument("--count", type=int, default=0)
 parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--figures", help="lines of JSON for benches/page.py are added here")
 options = parser.parse_args()
 
 rows = np.load(options.vectors)
@@ -43,7 +45,17 @@ else:
     queries, base = rows[held], rows[ids]
 base = np.ascontiguousarray(base / np.linalg.norm(base, axis=1, keepdims=True))
 queries = np.ascontiguousarray(queries / np.linalg.norm(queries, axis=1, keepdims=True))
-print(f"{len(base)} vectors of width {base.shape[1]}, {len(queries)} queries", flush=True)
+what = f"{len(base):,} vectors of width {base.shape[1]}, {len(queries)} {'photos' if options.photos else 'texts'} asked"
+print(what, flush=True)
+
+
+def figure(title, x_axis, series, x, y):
+    """A point of a chart of the page."""
+    if options.figures:
+        row = {"chart": f"{title}: {what}", "x_axis": x_axis, "y_axis": "queries a second of CPU time"}
+        with open(options.figures, "a") as file:
+            print(json.dumps(row | {"series": series, "x": x, "y": y}), file=file)
+
 
 command = [options.program, options.vectors, "--serve", "--queries", str(options.queries)]
 command += ["--count", str(options.count)]
@@ -128,8 +140,9 @@ def run(name, width, threads):
     return peer(name, width, threads)
 
 
-def table(names, widths, threads, what):
-    print(f"\n{what}, {threads} thread(s): queries a second of CPU time (of wall time), recall@10")
+def table(names, widths, threads, title, x_axis):
+    first = "candidates kept" if title == "graphs" else x_axis
+    print(f"\n{title}, {threads} thread(s), by {first}: queries a second of CPU time (of wall time), recall@10")
     seen = {}
     for _ in range(options.rounds):
         for width in widths:
@@ -141,10 +154,12 @@ def table(names, widths, threads, what):
         for name in names:
             cpu, wall, found = zip(*seen[width, name])
             quick = [len(queries) / max(statistics.median(one), 1e-3) for one in (cpu, wall)]
-            cells.append(f"{quick[0]:>7.0f} ({quick[1]:>6.0f}) {statistics.median(found):.4f}")
+            share = statistics.median(found)
+            cells.append(f"{quick[0]:>7.0f} ({quick[1]:>6.0f}) {share:.4f}")
+            figure(f"{title}, {threads} thread(s)", x_axis, name, width if first == x_axis else share, quick[0])
         print(f"{width:>6} " + " ".join(f"{cell:>24}" for cell in cells), flush=True)
 
 
 for threads in (1, 2):
-    table(["before", "ours", *builds], WIDTHS, threads, "candidates kept")
-table(["exact", "flat"] if faiss else ["exact"], [1, 8, 64, len(queries)], 1, "queries that come together")
+    table(["before", "ours", *builds], WIDTHS, threads, "graphs", "recall@10")
+table(["exact", "flat"] if faiss else ["exact"], [1, 8, 64, len(queries)], 1, "exact", "queries that come together")

@@ -29,12 +29,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "../tests/support/npy.rs"]
 #[expect(dead_code, reason = "what else tests measure with it")]
 mod npy;
 #[path = "support/process.rs"]
 mod process;
 
+use figures::Figures;
 use process::cpu_seconds;
 
 #[derive(Parser)]
@@ -94,6 +97,9 @@ fn main() {
     if let Some(photos) = &options.photos {
         command.arg("--photos").arg(photos);
     }
+    let name = vectors.file_stem().unwrap_or_default().to_string_lossy();
+    let asked = if options.photos.is_some() { "-photos" } else { "" };
+    command.arg("--figures").arg(Figures::begin(&format!("search_peers-{name}{asked}")).path());
     let status = command.status().expect("Python; `make bench` makes its environment");
     assert!(status.success(), "the script failed");
 }

@@ -7,8 +7,10 @@
 //!
 //! `overload`: ten times more callers than places; every call must be answered. `neighbours`: eight
 //! interactive callers without and with a bulk job. `throughput`: EmbedImages at 1, 8 and 64
-//! callers, batching on and off, beside the same work without queue and gRPC, and beside the
-//! program that `PAIRWRIGHT_OTHER` names, such as an earlier release.
+//! callers, batching on and off, beside the same work without queue and gRPC (by the fastest split
+//! of the cores, and by one thread that decodes a photo and embeds it in a session over all cores,
+//! as one caller could at best), and beside the program that `PAIRWRIGHT_OTHER` names, such as an
+//! earlier release.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,11 +27,14 @@ use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "raw_limit/raw.rs"]
 mod raw;
 #[path = "support/server.rs"]
 mod support;
 
+use figures::{Chart, Figures};
 use raw::{Split, splits};
 use support::{Server, percentile, photos};
 
@@ -260,40 +265,59 @@ async fn throughput(span: Duration) {
     let photos: Photos = Arc::new(photos().into_iter().map(Bytes::from).collect());
     let (encoder, split) = best_split(&photos);
     println!("best raw split: {split}");
-    let mut figures: Vec<(String, Vec<f64>)> = Vec::new();
-    let mut add = |name: String, rate: f64| match figures.iter_mut().find(|one| one.0 == name) {
-        Some((_, rates)) => rates.push(rate),
-        None => figures.push((name, vec![rate])),
-    };
-    for _ in 0..ROUNDS {
-        add("raw".to_owned(), split.rate(&encoder, &photos, 200 * span.as_secs() as usize));
-        for count in [1, 8, 64] {
-            for (name, server) in &servers {
-                let mut seen = callers(server, count, span, true).await;
-                assert!(seen.other.is_empty(), "{:?}", seen.other);
-                let sorted = seen.sorted();
-                add(
-                    format!("{name}, {count:>2} callers"),
-                    sorted.len() as f64 / span.as_secs_f64(),
-                );
-                add(format!("{name}, {count:>2} callers, p50 ms"), percentile(sorted, 0.5));
-                add(format!("{name}, {count:>2} callers, p99 ms"), percentile(sorted, 0.99));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let wide = open(1, cores);
+    let one_by_one = Split { sessions: 1, intra: cores, decode: 0, batch: 1 };
+    let (mut raw, mut alone) = (Vec::new(), Vec::new());
+    let mut served: Vec<(&str, usize, [Vec<f64>; 3])> = Vec::new();
+    for round in 0..ROUNDS {
+        let count = 200 * span.as_secs() as usize;
+        raw.push(split.rate(&encoder, &photos, count));
+        alone.push(one_by_one.rate(&wide, &photos, count));
+        let each = [1, 8, 64]
+            .into_iter()
+            .flat_map(|count| servers.iter().map(move |(name, server)| (*name, server, count)));
+        for (at, (name, server, count)) in each.enumerate() {
+            let mut seen = callers(server, count, span, true).await;
+            assert!(seen.other.is_empty(), "{:?}", seen.other);
+            let sorted = seen.sorted();
+            let rate = sorted.len() as f64 / span.as_secs_f64();
+            if round == 0 {
+                served.push((name, count, Default::default()));
             }
+            let figures = [rate, percentile(sorted, 0.5), percentile(sorted, 0.99)];
+            served[at].2.iter_mut().zip(figures).for_each(|(rounds, figure)| rounds.push(figure));
         }
     }
-    let mut medians = figures.into_iter().map(|(name, mut rates)| {
-        rates.sort_by(f64::total_cmp);
-        (name, percentile(&rates, 0.5))
-    });
-    let raw = medians.next().expect("measured").1;
-    println!("raw: {raw:.0} images/s");
-    for (name, value) in medians {
-        if name.ends_with("ms") {
-            println!("  {name}: {value:.1}");
-        } else {
-            println!("{name}: {value:.0} images/s, {:.3} of raw", value / raw);
+    let (raw, alone) = (median(raw), median(alone));
+    println!("raw: {raw:.0} images/s; one photo after the other, over all cores: {alone:.0}");
+    let mut figures = Figures::begin("serve_load");
+    let charts = [
+        Chart { title: "EmbedImages, one photo a call", x: "callers", y: "images a second" },
+        Chart { title: "EmbedImages, p50", x: "callers", y: "ms" },
+        Chart { title: "EmbedImages, p99", x: "callers", y: "ms" },
+    ];
+    for (name, count, rounds) in served {
+        let figured = rounds.map(median);
+        let [rate, p50, p99] = figured;
+        println!(
+            "{name}, {count:>2} callers: {rate:.0} images/s, {:.3} of raw, {:.3} of one after the \
+             other; p50 {p50:.1}, p99 {p99:.1} ms",
+            rate / raw,
+            rate / alone
+        );
+        for (chart, figure) in charts.iter().zip(figured) {
+            figures.add(*chart, name, count, figure);
         }
     }
+    for count in [1, 8, 64] {
+        figures.add(charts[0], "without a service", count, raw);
+    }
+}
+
+fn median(mut rounds: Vec<f64>) -> f64 {
+    rounds.sort_by(f64::total_cmp);
+    percentile(&rounds, 0.5)
 }
 
 /// The fastest way to do the same work without a queue.

@@ -1,8 +1,9 @@
 //! Makes a large source of distinct, real JPEG photos with captions, for soak runs:
-//! `cargo run --release --example synthetic_source -- DIR COUNT`.
+//! `cargo run --release --example synthetic_source -- DIR COUNT [tars]`.
 //!
-//! Writes DIR/photos/NNN/NNNNNN.jpg and DIR/manifest.jsonl. Pictures are seeded gradients with
-//! shapes and noise, so that every file has its own bytes and decodes like a photo.
+//! Writes DIR/photos/NNN/NNNNNN.jpg and DIR/manifest.jsonl, and with `tars` the same photos and
+//! captions once more as DIR/tars/NNN.tar. Pictures are seeded gradients with shapes and noise, so
+//! that every file has its own bytes and decodes like a photo.
 
 use std::io::Write;
 use std::path::Path;
@@ -27,28 +28,46 @@ const SUBJECTS: [&str; 8] =
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().expect("usage: synthetic_source DIR COUNT");
+    let folder = arguments.next().expect("usage: synthetic_source DIR COUNT [tars]");
     let count: u64 = arguments.next().and_then(|text| text.parse().ok()).expect("COUNT");
+    let with_tars = arguments.next().is_some_and(|word| word == "tars");
     let folder = Path::new(&folder);
-    fs_err::create_dir_all(folder).expect("folder");
+    fs_err::create_dir_all(folder.join("tars")).expect("folder");
     let manifest = fs_err::File::create(folder.join("manifest.jsonl")).expect("manifest");
     let mut manifest = std::io::BufWriter::new(manifest);
+    let mut tar: Option<tar::Builder<_>> = None;
     for number in 0..count {
         let name = format!("photos/{:03}/{number:06}.jpg", number / 1000);
         let path = folder.join(&name);
         if number % 1000 == 0 {
             fs_err::create_dir_all(path.parent().expect("has a parent")).expect("folder");
+            if with_tars {
+                tar.take().map(tar::Builder::into_inner).transpose().expect("a whole tar");
+                let path = folder.join(format!("tars/{:03}.tar", number / 1000));
+                tar = Some(tar::Builder::new(fs_err::File::create(path).expect("tar")));
+            }
         }
         let mut random = ChaCha8Rng::seed_from_u64(number);
         let (colour, rgb) = COLOURS[random.random_range(0..COLOURS.len())];
         let subject = SUBJECTS[random.random_range(0..SUBJECTS.len())];
-        fs_err::write(&path, jpeg(&mut random, rgb)).expect("photo");
+        let photo = jpeg(&mut random, rgb);
+        fs_err::write(&path, &photo).expect("photo");
         let caption = format!("Picture {number}: {subject} in front of a {colour} wall.");
+        if let Some(tar) = &mut tar {
+            for (ending, bytes) in [("jpg", &photo[..]), ("txt", caption.as_bytes())] {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(bytes.len() as u64);
+                header.set_mode(0o644);
+                let name = format!("{number:06}.{ending}");
+                tar.append_data(&mut header, name, bytes).expect("a member");
+            }
+        }
         let row =
             serde_json::json!({ "id": number.to_string(), "image": name, "caption": caption });
         writeln!(manifest, "{row}").expect("manifest row");
     }
     manifest.flush().expect("manifest");
+    tar.map(tar::Builder::into_inner).transpose().expect("a whole tar");
 }
 
 fn jpeg(random: &mut ChaCha8Rng, colour: [u8; 3]) -> Vec<u8> {

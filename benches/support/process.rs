@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// CPU time of this process, all threads: unlike a rate it tells little of other processes.
 pub fn cpu_seconds() -> f64 {
-    let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    // User and system time, in ticks of 10 ms.
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// `PAIRWRIGHT_PYTHON`, else the one in the environment that `make bench` makes.
