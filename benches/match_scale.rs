@@ -102,6 +102,10 @@ fn main() {
         let truth = truth(&vectors, &queries);
         drop(vectors);
         let index = store.live_index();
+        // As a service measures itself with the first photos that it is asked about.
+        let asked: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+        index.search_many(&asked, Ask::top(10).of(Modality::Image)).expect("searched");
+        store.maintain(&|| false).expect("measured");
         let alone = CALLERS.map(|threads| searched(&*index, &queries, threads, 1));
         let alone_together = searched(&*index, &queries, 1, TOGETHER);
         println!("{}", store.search_facts());

@@ -56,6 +56,9 @@ struct Options {
     /// Rounds.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Leaves one of `before`, `ours`, `hnswlib`, `faiss` out; may stand more than once.
+    #[arg(long)]
+    skip: Vec<String>,
     /// Makes embeddings of crops instead: a folder of photos, and the file to write.
     #[arg(long, num_args = 2, value_names = ["FOLDER", "NPY"])]
     crops: Option<Vec<PathBuf>>,
@@ -94,6 +97,7 @@ fn main() {
     command.args(["--queries", &options.queries.to_string()]);
     command.args(["--count", &options.count.to_string()]);
     command.args(["--rounds", &options.rounds.to_string()]);
+    options.skip.iter().for_each(|name| _ = command.args(["--skip", name]));
     if let Some(photos) = &options.photos {
         command.arg("--photos").arg(photos);
     }

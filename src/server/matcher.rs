@@ -62,14 +62,18 @@ impl App {
         let loaded = shows.then_some(loaded);
         let vectors = vectors.into_iter().map(|one| one.map_err(Fault::from));
         let vectors = merge(vectors.collect(), refused);
+        if !asks {
+            // In one go: going to another thread and back takes as long as the search.
+            let matching = move |app: &App| Ok(app.drawn(app.found(ids, vectors, &draw)?, seed));
+            let (results, revision) = self.blocking(matching).await?;
+            return Ok(Matched { results, revision, timings });
+        }
         let mut found = self.blocking(move |app| app.found(ids, vectors, &draw)).await?;
         for ((_, query), photo) in found.queries.iter_mut().zip(shown) {
             query.iter_mut().for_each(|query| query.photo.clone_from(&photo));
         }
-        if asks {
-            let asking = Asking { rules: &rules, seed, deadline: context.deadline };
-            self.ask_what_applies(&mut found.queries, &asking).await?;
-        }
+        let asking = Asking { rules: &rules, seed, deadline: context.deadline };
+        self.ask_what_applies(&mut found.queries, &asking).await?;
         drop(loaded);
         let (results, revision) = self.blocking(move |app| Ok(app.drawn(found, seed))).await?;
         Ok(Matched { results, revision, timings })

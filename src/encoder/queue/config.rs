@@ -17,6 +17,10 @@ pub struct QueueConfig {
     /// Whether an idle service runs a batch on one more session, over all cores. On the CPU only,
     /// and where a session has fewer threads than there are cores; it holds the weights once more.
     pub wide_session: bool,
+    /// Whether short texts of callers, of up to 32 tokens, have one more session that takes nothing
+    /// else: a word waits neither for a batch of long texts nor for a job's. On the CPU only; it
+    /// holds the text graph's weights once more.
+    pub short_text_session: bool,
     /// Threads inside one inference call, 0 to 1024; 0 shares the cores between the sessions.
     pub intra_threads: usize,
     /// Threads that decode and resize photos, 0 to 1024, and as many for large ones, which give way
@@ -53,13 +57,14 @@ impl Default for QueueConfig {
         Self {
             sessions: 0,
             wide_session: true,
+            short_text_session: true,
             intra_threads: 0,
             decode_threads: 0,
             batch_size: 8,
             batch_bytes: 256 << 20,
             bulk_batch_size: 2,
             text_batch_size: 32,
-            text_batch_tokens: 256,
+            text_batch_tokens: 64,
             batches_ahead: 4,
             max_queue_items: 512,
             max_queue_bytes: 512 << 20,
@@ -97,6 +102,7 @@ impl QueueConfig {
             decode_threads: self.resolved_decode_threads(),
             device,
             wide_session: self.wide_session && self.resolved_intra_threads() < or_cores(0),
+            text_sessions: 1 + usize::from(self.short_text_session),
             ..EncoderOptions::default()
         }
     }

@@ -18,7 +18,7 @@ use super::session_loan::SessionLoan;
 use super::tower::{Photos, Texts, Tower};
 use super::tower_queue::{QueueParts, TowerQueue};
 use super::waiting::{BatchLimits, Limits};
-use super::worker::{guarded, prepare_items, prepare_slow_items, run_batches};
+use super::worker::{guarded, prepare_items, prepare_slow_items, run_batches, run_short_batches};
 use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
@@ -184,6 +184,9 @@ impl Inner {
             self.spawn("vision", &self.photos, run_batches)?;
         }
         self.spawn("tokenize", &self.texts, prepare_items)?;
+        if self.config.short_text_session && self.encoder.device() == Device::Cpu {
+            self.spawn("short text", &self.texts, run_short_batches)?;
+        }
         self.spawn("text", &self.texts, run_batches)
     }
 

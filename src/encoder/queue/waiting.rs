@@ -141,6 +141,14 @@ impl<T: Tower> State<T> {
         Some(work)
     }
 
+    /// The next batch of callers' short items.
+    pub(super) fn take_short(&mut self, limits: &Limits) -> Option<Work<T>> {
+        let lane = Lane::Interactive;
+        let batch = fill(&mut self.ready[lane], limits.batch[lane], T::SHORT);
+        self.running[lane] += batch.len();
+        (!batch.is_empty()).then_some(Work::Batch(lane, batch))
+    }
+
     /// Items that the bulk lane would take at most.
     fn next_bulk(&self, limits: &Limits) -> Option<usize> {
         let loan = self.loans.front().map(|loan| loan.items);
@@ -163,7 +171,7 @@ impl<T: Tower> State<T> {
         // What waits is shared between the sessions that are free: none idles beside a full one.
         let share = queue.len().div_ceil(self.idle + 1);
         let BatchLimits { items, cost } = limits.batch[lane];
-        fill(queue, BatchLimits { items: items.min(share), cost })
+        fill(queue, BatchLimits { items: items.min(share), cost }, usize::MAX)
     }
 
     /// Drops the prepared items whose deadline has passed; returns how many of each lane.
@@ -244,16 +252,21 @@ pub(super) struct BatchLimits {
 /// A batch: the item whose turn it is, and others in turn whose costs are like its own, first those
 /// that are closest, since a batch is padded to its dearest item. So what is cheap never waits in a
 /// batch for what is dear, and each batch holds the item whose turn it is, so that nothing waits
-/// for ever.
-pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits) -> Vec<T> {
-    let Some((first, item)) = queue.pop() else { return Vec::new() };
+/// for ever. Where items may cost `most`, it is the turn of those that cost no more.
+pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits, most: usize) -> Vec<T> {
+    let first = match most {
+        usize::MAX => queue.pop(),
+        most => queue.pop_fitting(|cost| cost <= most),
+    };
+    let Some((first, item)) = first else { return Vec::new() };
     let (mut batch, mut dearest) = (vec![item], first);
     let close = (first - first / 4, first + first / 4);
     let like = (first / 2, (2 * first).max(ALIKE));
-    for (least, most) in [close, like] {
+    for (least, like) in [close, like] {
         while batch.len() < limits.items {
             let room = limits.cost / (batch.len() + 1);
-            let fits = |cost: usize| (least..=most).contains(&cost) && dearest.max(cost) <= room;
+            let alike = least..=like.min(most);
+            let fits = |cost: usize| alike.contains(&cost) && dearest.max(cost) <= room;
             let Some((cost, item)) = queue.pop_fitting(fits) else { break };
             dearest = dearest.max(cost);
             batch.push(item);
@@ -291,21 +304,31 @@ mod tests {
     fn like_lengths_go_together() {
         let limits = BatchLimits { items: 3, cost: 1000 };
         let mut queue = queue(&[20, 77, 25, 5, 20, 76]);
-        assert_eq!(fill(&mut queue, limits), [0, 2, 4]);
-        assert_eq!(fill(&mut queue, limits), [1, 5]);
-        assert_eq!(fill(&mut queue, limits), [3]);
+        assert_eq!(fill(&mut queue, limits, usize::MAX), [0, 2, 4]);
+        assert_eq!(fill(&mut queue, limits, usize::MAX), [1, 5]);
+        assert_eq!(fill(&mut queue, limits, usize::MAX), [3]);
     }
 
     #[test]
     fn equals_go_in_order() {
         let limits = BatchLimits { items: 5, cost: 100 };
-        assert_eq!(fill(&mut queue(&[4; 9]), limits), [0, 1, 2, 3, 4]);
+        assert_eq!(fill(&mut queue(&[4; 9]), limits, usize::MAX), [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn a_word_does_not_wait_for_long_texts_in_its_own_batch() {
         let limits = BatchLimits { items: 32, cost: 2048 };
-        assert_eq!(fill(&mut queue(&[3, 128, 128, 16, 128]), limits), [0, 3]);
+        assert_eq!(fill(&mut queue(&[3, 128, 128, 16, 128]), limits, usize::MAX), [0, 3]);
+    }
+
+    #[test]
+    fn the_short_are_taken_from_between_the_long() {
+        let limits = BatchLimits { items: 4, cost: 64 };
+        let mut queue = queue(&[100, 8, 90, 33, 12, 32, 100]);
+        assert_eq!(fill(&mut queue, limits, 32), [1, 4]);
+        assert_eq!(fill(&mut queue, limits, 32), [5]);
+        assert!(fill(&mut queue, limits, 32).is_empty());
+        assert_eq!(queue.len(), 4);
     }
 
     #[test]
@@ -313,7 +336,10 @@ mod tests {
         let mut queue = FairQueue::new();
         (0..20).for_each(|_| queue.push([1, 1, 1], 100, 1));
         (0..2).for_each(|_| queue.push([2, 2, 2], 100, 2));
-        assert_eq!(fill(&mut queue, BatchLimits { items: 6, cost: 2000 }), [1, 2, 1, 2, 1, 1]);
+        assert_eq!(
+            fill(&mut queue, BatchLimits { items: 6, cost: 2000 }, usize::MAX),
+            [1, 2, 1, 2, 1, 1]
+        );
     }
 
     #[test]
@@ -329,7 +355,7 @@ mod tests {
             items in 1usize..20,
             cost in 1usize..2000,
         ) {
-            let batch = fill(&mut queue(&costs), BatchLimits { items, cost });
+            let batch = fill(&mut queue(&costs), BatchLimits { items, cost }, usize::MAX);
             let dearest = batch.iter().map(|item| costs[*item]).max().unwrap_or(0);
             prop_assert_eq!(batch[0], 0);
             prop_assert!(batch.len() <= items);

@@ -50,7 +50,23 @@ fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
 
 /// Runs batches and lends the session to jobs until the queue is closed.
 pub(super) fn run_batches<T: Tower>(queue: &TowerQueue<T>) {
-    while let Some(work) = queue.next_work() {
+    run(queue, Takes::All);
+}
+
+/// As [`run_batches`] callers' items that are short, and nothing else.
+pub(super) fn run_short_batches<T: Tower>(queue: &TowerQueue<T>) {
+    run(queue, Takes::Short);
+}
+
+/// What a session works for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    Short,
+}
+
+fn run<T: Tower>(queue: &TowerQueue<T>, takes: Takes) {
+    while let Some(work) = queue.next_work(takes) {
         match work {
             Work::Batch(lane, items) => queue.run_batch(lane, items),
             Work::Loan(loan) => {
@@ -94,7 +110,7 @@ impl<T: Tower> TowerQueue<T> {
     }
 
     /// The next work for a session; `None` when the queue is closed.
-    fn next_work(&self) -> Option<Work<T>> {
+    fn next_work(&self, takes: Takes) -> Option<Work<T>> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -107,15 +123,20 @@ impl<T: Tower> TowerQueue<T> {
                 state = self.lock();
                 continue;
             }
-            if let Some(work) = state.take_work(&self.limits) {
+            let work = match takes {
+                Takes::All => state.take_work(&self.limits),
+                Takes::Short => state.take_short(&self.limits),
+            };
+            if let Some(work) = work {
                 drop(state);
                 // There is room for prepared items again.
                 self.wake();
                 return Some(work);
             }
-            state.idle += 1;
+            let counts = usize::from(takes == Takes::All);
+            state.idle += counts;
             state = self.sleep_work(state);
-            state.idle -= 1;
+            state.idle -= counts;
         }
     }
 

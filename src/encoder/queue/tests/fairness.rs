@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::support::{behind_door, dot, is_idle, narrow, snapshot, start, until};
+use super::support::{
+    behind_door, behind_door_for_long_texts, dot, is_idle, narrow, snapshot, start, until,
+};
 use crate::encoder::queue::{
     CallContext, DropReason, EncoderService, Lane, Origin, QueueConfig, QueueError, TowerKind,
 };
@@ -96,6 +98,23 @@ async fn a_small_photo_does_not_wait_until_a_large_one_is_decoded() {
     assert_eq!(small.await.expect("no panic"), Ok(1));
     assert!(hog.await.expect("no panic").is_ok());
     assert_eq!(encoder.batches(), [[2], [1]]);
+}
+
+#[tokio::test]
+async fn a_word_waits_for_no_batch_of_long_texts() {
+    let (encoder, door) = behind_door_for_long_texts();
+    let service = start(encoder, &narrow());
+    let hog = {
+        let service = service.clone();
+        let long = "many words ".repeat(30);
+        tokio::spawn(async move { service.embed_texts(vec![long; 3], &of(1, 1)).await })
+    };
+    until("one runs", || door.came() == 1).await;
+    let word = service.embed_texts(vec!["word".to_owned()], &of(1, 1)).await;
+    assert_eq!(word.map(|word| word.items.len()), Ok(1));
+    assert!(!hog.is_finished());
+    door.open();
+    assert!(hog.await.expect("no panic").is_ok());
 }
 
 #[tokio::test]

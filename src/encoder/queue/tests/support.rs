@@ -60,6 +60,8 @@ type Fault = Box<dyn Fn(&[Pixels]) -> Result<(), EncoderError> + Send + Sync>;
 pub struct Faulty {
     real: Arc<OnnxEncoder>,
     fault: Fault,
+    /// What batches with a text of more than 32 tokens stand before.
+    long_texts: Option<Arc<Door>>,
     pub batches: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -67,7 +69,8 @@ impl Faulty {
     pub fn new(
         fault: impl Fn(&[Pixels]) -> Result<(), EncoderError> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { real: real(), fault: Box::new(fault), batches: Mutex::default() })
+        let (fault, batches) = (Box::new(fault), Mutex::default());
+        Arc::new(Self { real: real(), fault, long_texts: None, batches })
     }
 
     pub fn batches(&self) -> Vec<Vec<u8>> {
@@ -116,6 +119,11 @@ impl StagedEncoder for Faulty {
     }
 
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+        if let Some(door) = self.long_texts.as_ref()
+            && batch.iter().any(|tokens| tokens.count() > 32)
+        {
+            door.pass();
+        }
         self.real.embed_tokens(batch)
     }
 }
@@ -170,6 +178,13 @@ pub fn behind_door() -> (Arc<Faulty>, Arc<Door>) {
         Ok(())
     });
     (encoder, door)
+}
+
+/// An encoder whose batches of long texts stand before a door.
+pub fn behind_door_for_long_texts() -> (Arc<Faulty>, Arc<Door>) {
+    let door = Arc::new(Door::default());
+    let faultless = Arc::into_inner(Faulty::new(|_| Ok(()))).expect("nobody else has it");
+    (Arc::new(Faulty { long_texts: Some(door.clone()), ..faultless }), door)
 }
 
 /// Waits until something holds that the queue's threads bring about.
