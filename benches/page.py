@@ -102,7 +102,8 @@ def page(folder):
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Pairwright: benchmarks</title>'
         f"<style>{STYLE}</style><h1>Benchmarks</h1><p>{day}, commit {html.escape(commit())}, "
-        f"{html.escape(machine())}. Compare what stands in one chart: another day's machine is another machine.</p>"
+        f"{html.escape(machine())}: the day and the commit of this page, not of figures left from an earlier run. "
+        f"Compare what stands in one chart: another day's machine is another machine.</p>"
         + "".join(parts)
     )
 

@@ -16,6 +16,7 @@ import json
 import platform
 import resource
 import sys
+import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
@@ -53,12 +54,14 @@ class Pipeline:
             options.add_session_config_entry("session.x64quantprecision", "1")
         path = str(folder / self.vision["file"])
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.lock = threading.Lock()
         self.seconds = {"decode": 0.0, "normalise": 0.0, "session": 0.0}
 
     def timed(self, stage, work, *args):
         start = time.perf_counter()
         result = work(*args)
-        self.seconds[stage] += time.perf_counter() - start
+        with self.lock:
+            self.seconds[stage] += time.perf_counter() - start
         return result
 
     def read(self, photo):

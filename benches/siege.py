@@ -9,7 +9,8 @@ caller, which is the hardest case; with --keys the polite callers have one key a
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
 With --control the attackers attack another server of the same kind beside it, so that what is left is what they take of
 the machine. Tells how many of its cores each process had.
-With --bulk there is no attack but an import of instructions, call after call, and one BatchMatch job after the other.
+With --bulk there is no attack but an import of instructions, call after call, and one job after the other: BatchMatch and,
+where examples/stub_llm stands beside the program, Generate, answered by that stub on the same cores.
 Exits with 1 where a polite call failed, memory passed the bound that the server tells, something stayed open, or the attackers
 crashed, which gRPC for Python did in long runs.
 Linux only: it reads /proc.
@@ -101,7 +102,14 @@ class Bulk:
         import_instructions(self.server, self.random)
 
     def batch_match(self):
-        job = self.server.call("MatchingService/BatchMatch", {"source": {"path": "."}})
+        self._job("MatchingService/BatchMatch", {"source": {"path": "."}})
+
+    def generate(self):
+        seed = self.random.getrandbits(60)
+        self._job("InstructionService/Generate", {"source": {"path": "."}, "seed": seed, "add_to_library": True})
+
+    def _job(self, method: str, request: dict):
+        job = self.server.call(method, request)
         while not self.server.call("JobService/GetJob", {"name": job["name"]}).get("end_time"):
             time.sleep(0.5)
 
@@ -256,10 +264,12 @@ def cpu_seconds(process: int) -> float:
 class Program:
     """A server with default settings; a key for each of `names`, or none at all."""
 
-    def __init__(self, program: Path, folder: Path, names: list[str]):
+    def __init__(self, program: Path, folder: Path, names: list[str], llm: str):
         self.log = folder / "log"
         command = [program, "serve", "--data", folder / "data", "--image-root", ROOT / "samples/photos", "--library-seed",
                    ROOT / "samples/instructions.jsonl", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        if llm:
+            command += ["--llm", f"openai:{llm}"]
         file, self.keys = folder / "keys.toml", {}
         for name in names:
             new = [program, "keys", "new", "--file", file, "--name", name, "--scope", "write"]
@@ -318,10 +328,20 @@ def main() -> int:
     if unknown := set(names) - set(kinds(attackers)):
         parser.error(f"--only: {', '.join(unknown)}: the ways are {', '.join(kinds(attackers))}")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as programs:
+        stub = args.program.resolve().parent / "examples/stub_llm"
+        llm = ""
+        if args.bulk and not stub.exists():
+            print(f"SKIPPED: no Generate job, for there is no {stub}: cargo build --release --example stub_llm")
+            names = [name for name in names if name != "generate"]
+        elif args.bulk:
+            answering = programs.enter_context(subprocess.Popen([stub], stdout=subprocess.PIPE, text=True))
+            programs.callback(answering.kill)
+            llm = answering.stdout.readline().strip()
+
         def start(name: str) -> Program:
             (Path(folder) / name).mkdir()
-            program = Program(args.program.resolve(), Path(folder) / name, ["polite", "others"] if args.keys else [])
-            return programs.enter_context(program)
+            keys = ["polite", "others"] if args.keys else []
+            return programs.enter_context(Program(args.program.resolve(), Path(folder) / name, keys, llm))
 
         server = start("called")
         attacked = start("attacked") if args.control else server

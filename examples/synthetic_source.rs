@@ -32,7 +32,8 @@ fn main() {
     let count: u64 = arguments.next().and_then(|text| text.parse().ok()).expect("COUNT");
     let with_tars = arguments.next().is_some_and(|word| word == "tars");
     let folder = Path::new(&folder);
-    fs_err::create_dir_all(folder.join("tars")).expect("folder");
+    let tars = folder.join("tars");
+    fs_err::create_dir_all(if with_tars { &tars } else { folder }).expect("folder");
     let manifest = fs_err::File::create(folder.join("manifest.jsonl")).expect("manifest");
     let mut manifest = std::io::BufWriter::new(manifest);
     let mut tar: Option<tar::Builder<_>> = None;
@@ -43,7 +44,7 @@ fn main() {
             fs_err::create_dir_all(path.parent().expect("has a parent")).expect("folder");
             if with_tars {
                 tar.take().map(tar::Builder::into_inner).transpose().expect("a whole tar");
-                let path = folder.join(format!("tars/{:03}.tar", number / 1000));
+                let path = tars.join(format!("{:03}.tar", number / 1000));
                 tar = Some(tar::Builder::new(fs_err::File::create(path).expect("tar")));
             }
         }

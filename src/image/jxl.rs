@@ -10,6 +10,9 @@ use super::{Format, ImageError, ImageLimits};
 /// Read first to find the header; as much again as was read each time that it is longer.
 const STEP: usize = 4096;
 
+/// What is read, and taken of memory, where only the size is asked for.
+const HEADER_BYTES: usize = 1 << 20;
+
 /// Decodes the first frame of a JPEG XL file, a bare codestream or in its container, to grey or RGB
 /// in the colours it was encoded in. Its orientation is part of the picture and always applied.
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, ImageError> {
@@ -44,6 +47,14 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, Imag
     render.stream().write_to_buffer(&mut data);
     let raster = Raster::from_samples((width, height), channels, data);
     Ok(Decoded { raster, orientation: Orientation::NoTransforms })
+}
+
+/// Width and height by the header; `None` where it cannot be read from the first megabyte.
+pub(super) fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    let memory = AllocTracker::with_limit(HEADER_BYTES);
+    let bytes = &bytes[..bytes.len().min(HEADER_BYTES)];
+    let (image, _) = header(bytes, &memory, &ImageLimits::default()).ok()?;
+    Some((image.width(), image.height()))
 }
 
 /// The image once its header is there, and how many bytes that took.

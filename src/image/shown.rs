@@ -57,6 +57,10 @@ pub fn pixels(bytes: &[u8]) -> Option<u64> {
 }
 
 fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    #[cfg(feature = "jxl")]
+    if matches!(super::Format::sniff(bytes), Ok(super::Format::Jxl)) {
+        return super::jxl::dimensions(bytes);
+    }
     let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
     reader.into_dimensions().ok()
 }
@@ -87,6 +91,11 @@ mod tests {
         assert_eq!(size(&shown), (100, 150));
         assert_eq!((longer_side(&shown), pixels(&shown)), (Some(150), Some(15_000)));
         assert_eq!(pixels(b"no image"), None);
+        #[cfg(feature = "jxl")]
+        {
+            let name = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/jxl/lossy.jxl");
+            assert_eq!(pixels(&fs_err::read(name).expect("a photo")), Some(96 * 72));
+        }
         assert_eq!(size(&jpeg_within(&photo, &options, 1024, 1 << 20).expect("valid")), (200, 300));
 
         // Noise is what JPEG cannot make small.

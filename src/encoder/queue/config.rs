@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::lane::{Lane, PerLane};
 use crate::base::check::{Checks, Settings};
 use crate::encoder::{EncoderOptions, or_cores};
+use crate::model::manifest::Padding;
 use crate::model::{Device, ModelManifest};
 
 /// Settings of the queue between callers and the encoder.
@@ -18,8 +19,9 @@ pub struct QueueConfig {
     /// and where a session has fewer threads than there are cores; it holds the weights once more.
     pub wide_session: bool,
     /// Whether short texts of callers, of up to 32 tokens, have one more session that takes nothing
-    /// else: a word waits neither for a batch of long texts nor for a job's. On the CPU only; it
-    /// holds the text graph's weights once more.
+    /// else: a word waits neither for a batch of long texts nor for a job's. Where a model pads all
+    /// texts to its context, all are alike and any goes. On the CPU only; it holds the text graph's
+    /// weights once more.
     pub short_text_session: bool,
     /// Threads inside one inference call, 0 to 1024; 0 shares the cores between the sessions.
     pub intra_threads: usize,
@@ -35,9 +37,10 @@ pub struct QueueConfig {
     pub bulk_batch_size: usize,
     /// Texts per inference call at most, 1 to 1024.
     pub text_batch_size: usize,
-    /// Padded tokens per inference call at most, 1 to 1,048,576; one text always goes. A running
-    /// batch cannot be interrupted: this is how long a word may have to wait. On processors larger
-    /// ones win nothing.
+    /// Padded tokens per inference call at most, 0 to 1,048,576; one text always goes. A running
+    /// batch cannot be interrupted: this is how long a text may have to wait for those of others.
+    /// 0 takes 64 on a processor, where larger ones win nothing, and 256 on a GPU and with a model
+    /// that pads all texts to its context.
     pub text_batch_tokens: usize,
     /// Batches that may be decoded ahead of inference, per lane, 1 to 64.
     pub batches_ahead: usize,
@@ -64,7 +67,7 @@ impl Default for QueueConfig {
             batch_bytes: 256 << 20,
             bulk_batch_size: 2,
             text_batch_size: 32,
-            text_batch_tokens: 64,
+            text_batch_tokens: 0,
             batches_ahead: 4,
             max_queue_items: 512,
             max_queue_bytes: 512 << 20,
@@ -83,7 +86,7 @@ impl Settings for QueueConfig {
         checks.range("batch_bytes", self.batch_bytes, 1 << 20, 16 << 30);
         checks.range("bulk_batch_size", self.bulk_batch_size, 0, 256);
         checks.range("text_batch_size", self.text_batch_size, 1, 1024);
-        checks.range("text_batch_tokens", self.text_batch_tokens, 1, 1 << 20);
+        checks.range("text_batch_tokens", self.text_batch_tokens, 0, 1 << 20);
         checks.range("batches_ahead", self.batches_ahead, 1, 64);
         checks.range("max_queue_items", self.max_queue_items, 1, 1_000_000);
         checks.range("max_queue_bytes", self.max_queue_bytes, 1 << 20, 64 << 30);
@@ -103,7 +106,6 @@ impl QueueConfig {
             device,
             wide_session: self.wide_session && self.resolved_intra_threads() < or_cores(0),
             text_sessions: 1 + usize::from(self.short_text_session),
-            ..EncoderOptions::default()
         }
     }
 
@@ -114,6 +116,15 @@ impl QueueConfig {
             return self.clone();
         }
         Self { batch_size: 1, bulk_batch_size: 1, ..self.clone() }
+    }
+
+    /// Padded tokens per inference call, zero resolved.
+    pub(super) fn resolved_text_batch_tokens(&self, padding: Padding, device: Device) -> usize {
+        match self.text_batch_tokens {
+            0 if device == Device::Cpu && padding != Padding::Context => 64,
+            0 => 256,
+            tokens => tokens,
+        }
     }
 
     /// Sessions, zero resolved.

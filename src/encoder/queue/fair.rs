@@ -121,9 +121,18 @@ impl<T> FairQueue<T> {
         self.take(&|_| true, true)
     }
 
-    /// Takes the first item in turn, among the next [`LOOK_AHEAD`], whose cost `fits`. Those before
-    /// it keep their turns.
+    /// Takes the first item in turn, among the next [`LOOK_AHEAD`], whose cost `fits`, to go along
+    /// with one that was taken. Those before it keep their turns.
     pub fn pop_fitting(&mut self, fits: impl Fn(usize) -> bool) -> Option<(usize, T)> {
+        self.pop_among(fits, false)
+    }
+
+    /// As [`Self::pop_fitting`] on its own account: whoever comes now has waited no longer.
+    pub fn pop_first_fitting(&mut self, fits: impl Fn(usize) -> bool) -> Option<(usize, T)> {
+        self.pop_among(fits, true)
+    }
+
+    fn pop_among(&mut self, fits: impl Fn(usize) -> bool, in_turn: bool) -> Option<(usize, T)> {
         if self.urgent.front().is_some_and(|(cost, _)| fits(*cost)) {
             return self.urgent.pop_front();
         }
@@ -132,7 +141,7 @@ impl<T> FairQueue<T> {
             left.set(left.get().saturating_sub(1));
             left.get() > 0 && fits(cost)
         };
-        self.take(&looked_at, false)
+        self.take(&looked_at, in_turn)
     }
 
     /// Drops the items of a call; returns how many.
@@ -216,7 +225,8 @@ impl<T> Level<T> {
             Some((*turn, child.items.take(fits, in_turn, moment)?))
         })?;
         if in_turn {
-            self.clock = turn.tag;
+            // One whose tag is smaller may have been passed over before.
+            self.clock = self.clock.max(turn.tag);
         }
         if let Some(child) = self.children.get_mut(&turn.key) {
             self.waiting.remove(&turn);

@@ -23,6 +23,7 @@ use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
 use crate::image::{Pixels, Preprocessor};
+use crate::model::manifest::Padding;
 use crate::model::{Device, ModelManifest};
 
 /// A white dot, for probes.
@@ -66,7 +67,7 @@ impl EncoderService {
         );
         let texts = TowerQueue::new(
             Texts(encoder.clone()),
-            parts(config, text_limits(config), &throttle, &observer),
+            parts(config, text_limits(config, &*encoder), &throttle, &observer),
         );
         let threads = Mutex::default();
         let config = config.clone();
@@ -247,17 +248,25 @@ fn photo_limits(config: &QueueConfig) -> Limits {
         batch: PerLane { interactive, bulk: BatchLimits { items, ..interactive } },
         ahead: config.batch_size * config.batches_ahead,
         sessions: config.resolved_sessions(),
+        // To the graph all photos are alike.
+        short: usize::MAX,
     }
 }
 
-fn text_limits(config: &QueueConfig) -> Limits {
+/// Tokens of the longest text that is short: most instructions and captions are.
+const SHORT_TEXT: usize = 32;
+
+fn text_limits(config: &QueueConfig, encoder: &dyn Encoder) -> Limits {
     let items = if config.batch_size == 1 { 1 } else { config.text_batch_size };
-    let batch = BatchLimits { items, cost: config.text_batch_tokens };
+    let padding = encoder.manifest().text.padding;
+    let cost = config.resolved_text_batch_tokens(padding, encoder.device());
+    let batch = BatchLimits { items, cost };
     Limits {
         batch: PerLane { interactive: batch, bulk: batch },
         // Tokens are small: whatever waits is tokenised, so that batches are of one length.
         ahead: config.max_queue_items,
         sessions: 1,
+        short: if padding == Padding::Context { usize::MAX } else { SHORT_TEXT },
     }
 }
 
@@ -340,7 +349,10 @@ pub(super) fn warm_up(encoder: &dyn StagedEncoder, batch: usize) -> Result<WarmU
     let long = "photo ".repeat(encoder.manifest().text.context_length);
     for text in ["a photo", &long] {
         let tokens = encoder.tokenize(text)?;
-        encoder.embed_tokens(&vec![&tokens; batch])?;
+        // Once for each session: they are lent in turn, and there are two at most.
+        for _ in 0..2 {
+            encoder.embed_tokens(&vec![&tokens; batch])?;
+        }
     }
     Ok(WarmUp { vision_seconds, text_seconds: started.elapsed().as_secs_f64() })
 }

@@ -21,8 +21,6 @@ pub(super) trait Tower: Send + Sync + 'static {
     type Facts: Send + 'static;
 
     const KIND: TowerKind;
-    /// Cost in a batch of the dearest item that is short.
-    const SHORT: usize;
     /// Preparing an item that costs more is slow.
     const SLOW: usize;
 
@@ -57,8 +55,6 @@ impl Tower for Photos {
 
     const KIND: TowerKind = TowerKind::Vision;
     const SLOW: usize = QUICK_PIXELS;
-    /// All photos are alike to the graph.
-    const SHORT: usize = usize::MAX;
 
     fn raw_bytes(&self, raw: &Bytes) -> usize {
         raw.len()
@@ -104,8 +100,6 @@ impl Tower for Texts {
     const KIND: TowerKind = TowerKind::Text;
     /// None is: a text is cut to what the model reads before it is split into tokens.
     const SLOW: usize = usize::MAX;
-    /// Instructions and captions, mostly.
-    const SHORT: usize = 32;
 
     fn raw_bytes(&self, raw: &String) -> usize {
         raw.len()

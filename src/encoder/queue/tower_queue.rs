@@ -13,7 +13,7 @@ use super::bulk_throttle::{BulkThrottle, Caller};
 use super::call::{Admission, Answer, CallContext, Item, Ticket};
 use super::error::QueueError;
 use super::fair::Origin;
-use super::lane::{Lane, PerLane};
+use super::lane::{Lane, Pace, PerLane};
 use super::observe::{DropReason, LaneSnapshot, QueueObserver};
 use super::session_loan::SessionLoan;
 use super::tower::Tower;
@@ -26,8 +26,8 @@ pub(super) struct TowerQueue<T: Tower> {
     pub(super) observer: Arc<dyn QueueObserver>,
     places: PerLane<Arc<Places>>,
     state: Mutex<State<T>>,
-    /// Something to prepare, or room for it.
-    prepare: Condvar,
+    /// Something to prepare, or room for it; by [`Pace`].
+    prepare: [Condvar; Pace::ALL.len()],
     /// Something for a session.
     work: Condvar,
     /// Something left the queue.
@@ -55,7 +55,7 @@ impl<T: Tower> TowerQueue<T> {
             observer,
             places: PerLane { interactive: Places::new(places), bulk: Places::new(places) },
             state: Mutex::new(State::new(weights)),
-            prepare: Condvar::new(),
+            prepare: Pace::ALL.map(|_| Condvar::new()),
             work: Condvar::new(),
             left: Notify::new(),
             throttle,
@@ -200,7 +200,7 @@ impl<T: Tower> TowerQueue<T> {
             state.push_raw(cost, Item { ticket, index, place, replies, timings, since, body });
         }
         drop(state);
-        self.prepare.notify_all();
+        self.wake();
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl<T: Tower> TowerQueue<T> {
             tower: T::KIND,
             lane,
             waiting: state.raw_items(lane),
-            preparing: state.preparing[lane],
+            preparing: state.preparing_items(lane),
             ready: state.ready[lane].len() + loans,
             running: state.running[lane],
             held_items,
@@ -293,9 +293,10 @@ impl<T: Tower> TowerQueue<T> {
     /// Sleeps until there may be something to prepare.
     pub(super) fn sleep_prepare<'a>(
         &'a self,
+        pace: Pace,
         state: MutexGuard<'a, State<T>>,
     ) -> MutexGuard<'a, State<T>> {
-        self.prepare.wait(state).unwrap_or_else(PoisonError::into_inner)
+        self.prepare[pace as usize].wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sleeps until there may be work for a session.
@@ -306,9 +307,17 @@ impl<T: Tower> TowerQueue<T> {
         self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever may now have something to do.
+    /// Wakes whoever may now have something to do. The threads for slow items only where there are
+    /// some: they give way to others, and should not hold the lock for nothing.
     pub(super) fn wake(&self) {
-        self.prepare.notify_all();
+        let slow = {
+            let state = self.lock();
+            state.closed || state.slow_waits()
+        };
+        self.prepare[Pace::Quick as usize].notify_all();
+        if slow {
+            self.prepare[Pace::Slow as usize].notify_all();
+        }
         self.work.notify_all();
         self.left.notify_waiters();
     }

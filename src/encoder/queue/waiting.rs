@@ -27,6 +27,8 @@ pub(super) struct Limits {
     pub ahead: usize,
     /// Batches that run at once.
     pub sessions: usize,
+    /// Cost in a batch of the dearest item that is short.
+    pub short: usize,
 }
 
 /// What a session worker does next.
@@ -40,7 +42,7 @@ pub(super) struct State<T: Tower> {
     raw: [PerLane<FairQueue<RawItem<T>>>; Pace::ALL.len()],
     pub ready: PerLane<FairQueue<ReadyItem<T>>>,
     pub loans: VecDeque<SessionLoan>,
-    pub preparing: PerLane<usize>,
+    pub preparing: [PerLane<usize>; Pace::ALL.len()],
     pub running: PerLane<usize>,
     /// Batches of the bulk lane that run now.
     pub bulk_batches: usize,
@@ -61,7 +63,7 @@ impl<T: Tower> State<T> {
             raw: Pace::ALL.map(|_| PerLane::default()),
             ready: PerLane::default(),
             loans: VecDeque::new(),
-            preparing: PerLane::default(),
+            preparing: Default::default(),
             running: PerLane::default(),
             bulk_batches: 0,
             idle: 0,
@@ -78,9 +80,20 @@ impl<T: Tower> State<T> {
         self.raw.iter().map(|raw| raw[lane].len()).sum()
     }
 
+    /// Items of a lane that are being prepared.
+    pub(super) fn preparing_items(&self, lane: Lane) -> usize {
+        self.preparing.iter().map(|preparing| preparing[lane]).sum()
+    }
+
+    /// Whether something slow waits to be prepared.
+    pub(super) fn slow_waits(&self) -> bool {
+        let slow = &self.raw[Pace::Slow as usize];
+        Lane::ALL.into_iter().any(|lane| !slow[lane].is_empty())
+    }
+
     /// Items of a lane that have not come to inference.
     pub(super) fn before_inference(&self, lane: Lane) -> usize {
-        self.raw_items(lane) + self.preparing[lane] + self.ready[lane].len()
+        self.raw_items(lane) + self.preparing_items(lane) + self.ready[lane].len()
     }
 
     /// Whether nothing waits and nothing is in work.
@@ -103,25 +116,30 @@ impl<T: Tower> State<T> {
     pub(super) fn take_raw(&mut self, pace: Pace, limits: &Limits) -> Option<RawItem<T>> {
         let interactive = self.may_prepare(pace, Lane::Interactive, limits);
         // Decoding for a job is kept to one thread while callers wait: the others are for them.
-        let one = self.preparing.bulk == 0 || self.before_inference(Lane::Interactive) == 0;
+        let one = self.preparing[pace as usize].bulk == 0
+            || self.before_inference(Lane::Interactive) == 0;
         let bulk = one && self.may_prepare(pace, Lane::Bulk, limits);
         let claim = if interactive { Claim::Ready } else { Claim::None };
         let share = &mut self.prepare_share[pace as usize];
         let lane = share.choose(claim, bulk.then_some(1))?;
         share.took(lane, 1, if lane == Lane::Bulk { interactive } else { bulk });
-        self.preparing[lane] += 1;
+        self.preparing[pace as usize][lane] += 1;
         self.raw[pace as usize][lane].pop().map(|(_, item)| item)
     }
 
     fn may_prepare(&self, pace: Pace, lane: Lane, limits: &Limits) -> bool {
-        let ahead = self.ready[lane].len() + self.preparing[lane];
+        // What is slow takes no place from what is quick.
+        let ahead = self.ready[lane].len() + self.preparing[pace as usize][lane];
         !self.raw[pace as usize][lane].is_empty() && ahead < limits.ahead
     }
 
     /// The next batch for a session, or a loan to a job.
     pub(super) fn take_work(&mut self, limits: &Limits) -> Option<Work<T>> {
+        // A session is kept free for what comes soon, and not while something slow is prepared.
+        let quick = Pace::Quick as usize;
+        let coming = self.raw[quick].interactive.len() + self.preparing[quick].interactive;
         let claim = match self.ready.interactive.len() {
-            0 if self.before_inference(Lane::Interactive) == 0 => Claim::None,
+            0 if coming == 0 => Claim::None,
             0 => Claim::Coming,
             _ => Claim::Ready,
         };
@@ -144,9 +162,13 @@ impl<T: Tower> State<T> {
     /// The next batch of callers' short items.
     pub(super) fn take_short(&mut self, limits: &Limits) -> Option<Work<T>> {
         let lane = Lane::Interactive;
-        let batch = fill(&mut self.ready[lane], limits.batch[lane], T::SHORT);
+        let batch = fill(&mut self.ready[lane], limits.batch[lane], limits.short);
+        if batch.is_empty() {
+            return None;
+        }
+        self.run_share.took(lane, batch.len(), self.next_bulk(limits).is_some());
         self.running[lane] += batch.len();
-        (!batch.is_empty()).then_some(Work::Batch(lane, batch))
+        Some(Work::Batch(lane, batch))
     }
 
     /// Items that the bulk lane would take at most.
@@ -256,16 +278,16 @@ pub(super) struct BatchLimits {
 pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits, most: usize) -> Vec<T> {
     let first = match most {
         usize::MAX => queue.pop(),
-        most => queue.pop_fitting(|cost| cost <= most),
+        most => queue.pop_first_fitting(|cost| cost <= most),
     };
     let Some((first, item)) = first else { return Vec::new() };
     let (mut batch, mut dearest) = (vec![item], first);
     let close = (first - first / 4, first + first / 4);
     let like = (first / 2, (2 * first).max(ALIKE));
-    for (least, like) in [close, like] {
+    for (least, greatest) in [close, like] {
         while batch.len() < limits.items {
             let room = limits.cost / (batch.len() + 1);
-            let alike = least..=like.min(most);
+            let alike = least..=greatest.min(most);
             let fits = |cost: usize| alike.contains(&cost) && dearest.max(cost) <= room;
             let Some((cost, item)) = queue.pop_fitting(fits) else { break };
             dearest = dearest.max(cost);

@@ -44,7 +44,7 @@ fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
         item.timings.decode = started.elapsed();
         item.place.release_bytes(queue.tower.raw_bytes(&raw));
         drop(raw);
-        queue.prepared(item, prepared.unwrap_or(Err(ItemError::Panicked)));
+        queue.prepared(pace, item, prepared.unwrap_or(Err(ItemError::Panicked)));
     }
 }
 
@@ -105,7 +105,7 @@ impl<T: Tower> TowerQueue<T> {
             if let Some(item) = state.take_raw(pace, &self.limits) {
                 return Some(item);
             }
-            state = self.sleep_prepare(state);
+            state = self.sleep_prepare(pace, state);
         }
     }
 
@@ -148,10 +148,15 @@ impl<T: Tower> TowerQueue<T> {
     }
 
     /// Sends a prepared item on, or answers one that failed.
-    fn prepared(&self, item: Item<(), T::Facts>, result: Result<(T::Ready, T::Facts), ItemError>) {
+    fn prepared(
+        &self,
+        pace: Pace,
+        item: Item<(), T::Facts>,
+        result: Result<(T::Ready, T::Facts), ItemError>,
+    ) {
         let lane = item.ticket.lane;
         let mut state = self.lock();
-        state.preparing[lane] -= 1;
+        state.preparing[pace as usize][lane] -= 1;
         let gone = item.ticket.is_over() || state.closed;
         let failed = match result {
             Ok(body) if !gone => {

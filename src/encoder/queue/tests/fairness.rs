@@ -80,7 +80,9 @@ async fn a_small_photo_is_decoded_between_those_of_another() {
 #[tokio::test]
 async fn a_small_photo_does_not_wait_until_a_large_one_is_decoded() {
     let (encoder, door) = behind_door();
-    let service = start(encoder.clone(), &QueueConfig { batch_size: 1, ..narrow() });
+    // One place for what is decoded ahead, which the large one is not to take.
+    let config = QueueConfig { batch_size: 1, batches_ahead: 1, ..narrow() };
+    let service = start(encoder.clone(), &config);
     let mut large = std::io::Cursor::new(Vec::new());
     image::GrayImage::from_pixel(8000, 8000, image::Luma([1]))
         .write_to(&mut large, image::ImageFormat::Png)
