@@ -387,6 +387,16 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_after_turns_out_of_line_has_not_waited_for_them() {
+        let mut queue = FairQueue::new();
+        (0..3).for_each(|_| queue.push([1, 1, 1], 10, 1));
+        queue.push([2, 1, 2], 100, 2);
+        (0..2).for_each(|_| assert_eq!(queue.pop_first_fitting(|cost| cost < 50), Some((10, 1))));
+        (0..2).for_each(|_| queue.push([3, 1, 3], 10, 3));
+        assert_eq!(drained(&mut queue), [2, 3, 1, 3]);
+    }
+
+    #[test]
     fn calls_are_dropped_whole() {
         let mut queue = FairQueue::new();
         (0..3).for_each(|at| queue.push([1, 1, at % 2], 1, at));
