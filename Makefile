@@ -56,8 +56,7 @@ runtime/clients: tests/clients/requirements.txt
 
 # 1001000 for a million: some 20 minutes to embed once, and an hour to search.
 BENCH_TEXTS ?= 101000
-BENCH_OUT := $(TARGET_DIR)/bench
-BENCH_VECTORS := $(BENCH_OUT)/texts-$(BENCH_TEXTS).npy
+BENCH_VECTORS := $(TARGET_DIR)/bench/texts/$(BENCH_TEXTS).npy
 bench: build runtime/bench-venv/ok $(if $(wildcard /usr/share/wordnet),$(BENCH_VECTORS)) ## run all benchmarks, with Python beside ours, and draw a page of them
 	@$(TIMED) bench cargo bench --locked
 	@$(TIMED) "bench, service" cargo bench --locked --bench serve_load -- throughput 6

@@ -19,9 +19,12 @@ use pairwright::image::{DecodeOptions, Pixels};
 use pairwright::model::Device;
 use pairwright::model::runtime::{self, GraphFile, SessionOptions};
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "support/photos.rs"]
 mod photos;
 
+use figures::median;
 use photos::{embed_all, prepare};
 
 struct Options {
@@ -65,7 +68,7 @@ fn main() {
         bench.round(&options, &mut figures);
         python(&options, &mut figures);
     }
-    report(&mut figures);
+    report(&figures);
 }
 
 struct Bench {
@@ -217,19 +220,14 @@ fn python(options: &Options, figures: &mut Figures) {
     figures.python_texts.push(figure("texts"));
 }
 
-fn report(figures: &mut Figures) {
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+fn report(figures: &Figures) {
     let (raw_images, python_raw_images) =
-        (median(&mut figures.raw_images), median(&mut figures.python_raw_images));
-    let (jpeg, python_jpeg) =
-        (median(&mut figures.jpeg_images), median(&mut figures.python_jpeg_images));
-    let (texts, python_texts) = (median(&mut figures.texts), median(&mut figures.python_texts));
+        (median(&figures.raw_images), median(&figures.python_raw_images));
+    let (jpeg, python_jpeg) = (median(&figures.jpeg_images), median(&figures.python_jpeg_images));
+    let (texts, python_texts) = (median(&figures.texts), median(&figures.python_texts));
     let (raw_texts, python_raw_texts) =
-        (median(&mut figures.raw_texts), median(&mut figures.python_raw_texts));
-    let tower = median(&mut figures.tower_images);
+        (median(&figures.raw_texts), median(&figures.python_raw_texts));
+    let tower = median(&figures.tower_images);
     println!("| | pairwright | raw session | Python session | Python whole | ratio |");
     println!("|---|---|---|---|---|---|");
     println!(

@@ -21,7 +21,7 @@ mod photos;
 #[path = "support/process.rs"]
 mod process;
 
-use figures::{Chart, Figures};
+use figures::{Chart, Figures, median};
 use photos::{embed_all, prepare};
 
 struct Options {
@@ -64,7 +64,8 @@ fn main() {
     );
     embed_all(&encoder, &files, options.threads, options.batch);
     let ways = [("serial Python", options.threads, 1), ("threaded Python", 1, options.threads)];
-    let mut seen: Vec<(&str, Vec<[f64; 2]>)> = ways.iter().map(|way| (way.0, Vec::new())).collect();
+    // Ours in each round beside each of the ways, theirs, and the ratio.
+    let mut seen = ways.map(|(name, ..)| (name, [const { Vec::new() }; 3]));
     for round in 1..=options.repeat {
         let rust = measure(&encoder, &files, &options);
         println!(
@@ -74,15 +75,14 @@ fn main() {
         );
         for ((name, threads, workers), (_, rates)) in ways.into_iter().zip(&mut seen) {
             let Some(python) = python(&options, threads, workers) else { continue };
+            let ratio = rust.pipeline / python.pipeline;
             println!(
                 "round {round} {name}: {:.1} images/s; for each worker session {:.1}/s, decode and \
-                 resize {:.1}/s; ratio {:.2}",
-                python.pipeline,
-                python.session,
-                python.decode_one_thread,
-                rust.pipeline / python.pipeline
+                 resize {:.1}/s; ratio {ratio:.2}",
+                python.pipeline, python.session, python.decode_one_thread
             );
-            rates.push([rust.pipeline, python.pipeline]);
+            let figures = [rust.pipeline, python.pipeline, ratio];
+            rates.iter_mut().zip(figures).for_each(|(rates, figure)| rates.push(figure));
         }
     }
     let mut figures = Figures::begin("embed_throughput");
@@ -95,20 +95,14 @@ fn main() {
             rate / options.threads as f64,
         );
     };
-    for (at, (name, rates)) in seen.iter().filter(|(_, rates)| !rates.is_empty()).enumerate() {
+    for (at, (name, rates)) in seen.iter().filter(|(_, rates)| !rates[0].is_empty()).enumerate() {
+        let [rust, python, ratio] = rates.each_ref().map(|rates| median(rates));
         if at == 0 {
-            add("this", median(rates.iter().map(|one| one[0])));
+            add("this", rust);
         }
-        add(name, median(rates.iter().map(|one| one[1])));
-        let ratio = median(rates.iter().map(|[rust, python]| rust / python));
+        add(name, python);
         println!("median ratio: {ratio:.2} times {name}");
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn measure(encoder: &OnnxEncoder, files: &[PathBuf], options: &Options) -> Round {

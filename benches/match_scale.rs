@@ -87,13 +87,14 @@ fn main() {
     let encoder = encoder.expect("the bundled model");
     let mut queries = options.photos.as_deref().map_or_else(|| queries(&encoder), npy::rows);
     queries.truncate(QUERIES);
+    let seeds = if options.vectors.is_none() { seeds(&encoder) } else { Vec::new() };
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     let mut figures = Figures::begin("match_scale");
     for count in options.counts {
         let data = tempfile::tempdir().expect("temp dir");
         let vectors = match &options.vectors {
             Some(file) => npy::rows(file).into_iter().take(count).collect(),
-            None => vectors(&seeds(&encoder), count),
+            None => vectors(&seeds, count),
         };
         assert_eq!(vectors.len(), count, "there are not as many vectors");
         let began = Instant::now();

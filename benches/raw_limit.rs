@@ -6,6 +6,8 @@
 //! [--split SxT]`, where the last sets the sessions and the threads of each instead of trying.
 //! Rounds take turns, so that a noisy machine troubles all alike; figures are medians of rounds.
 
+#[path = "support/figures.rs"]
+mod figures;
 #[path = "support/photos.rs"]
 mod photos;
 #[path = "support/process.rs"]
@@ -25,6 +27,7 @@ use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::model::Device;
 
+use figures::median;
 use process::cpu_seconds;
 use raw_limit::callers::{Callers, percentile};
 use raw_limit::job::BesideJob;
@@ -169,12 +172,6 @@ fn add(figures: &mut Vec<(String, Vec<f64>)>, of_round: Vec<(String, f64)>) {
     for ((_, values), (_, value)) in figures.iter_mut().zip(of_round) {
         values.push(value);
     }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 fn serve(config: &QueueConfig) -> EncoderService {

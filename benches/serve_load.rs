@@ -34,7 +34,7 @@ mod raw;
 #[path = "support/server.rs"]
 mod support;
 
-use figures::{Chart, Figures};
+use figures::{Chart, Figures, median};
 use raw::{Split, splits};
 use support::{Server, percentile, photos};
 
@@ -289,7 +289,7 @@ async fn throughput(span: Duration) {
             served[at].2.iter_mut().zip(figures).for_each(|(rounds, figure)| rounds.push(figure));
         }
     }
-    let (raw, alone) = (median(raw), median(alone));
+    let (raw, alone) = (median(&raw), median(&alone));
     println!("raw: {raw:.0} images/s; one photo after the other, over all cores: {alone:.0}");
     let mut figures = Figures::begin("serve_load");
     let charts = [
@@ -298,7 +298,7 @@ async fn throughput(span: Duration) {
         Chart { title: "EmbedImages, p99", x: "callers", y: "ms" },
     ];
     for (name, count, rounds) in served {
-        let figured = rounds.map(median);
+        let figured = rounds.map(|rounds| median(&rounds));
         let [rate, p50, p99] = figured;
         println!(
             "{name}, {count:>2} callers: {rate:.0} images/s, {:.3} of raw, {:.3} of one after the \
@@ -313,11 +313,6 @@ async fn throughput(span: Duration) {
     for count in [1, 8, 64] {
         figures.add(charts[0], "without a service", count, raw);
     }
-}
-
-fn median(mut rounds: Vec<f64>) -> f64 {
-    rounds.sort_by(f64::total_cmp);
-    percentile(&rounds, 0.5)
 }
 
 /// The fastest way to do the same work without a queue.

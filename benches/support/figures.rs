@@ -1,10 +1,18 @@
-//! Figures of a benchmark as lines of JSON, for the page that `benches/page.py` draws from them.
+//! Figures of a benchmark: their median over the rounds, and lines of JSON for the page that
+//! `benches/page.py` draws from them.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+
+/// The middle one, of two the larger.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
 
 /// The figures of one benchmark: `target/bench/NAME.jsonl`, begun anew by every start.
 pub struct Figures {

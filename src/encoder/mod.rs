@@ -208,6 +208,13 @@ pub trait StagedEncoder: Encoder {
     fn warm_images(&self, batch: &[Pixels]) -> Result<(), EncoderError> {
         self.embed_images(batch).map(drop)
     }
+    /// As [`StagedEncoder::warm_images`] tokenised texts.
+    ///
+    /// # Errors
+    /// As [`Encoder::embed_images`].
+    fn warm_texts(&self, batch: &[&Tokens]) -> Result<(), EncoderError> {
+        self.embed_tokens(batch).map(drop)
+    }
 }
 
 fn unit(tower: &'static str, row: usize, values: &[f32]) -> Result<Embedding, EncoderError> {

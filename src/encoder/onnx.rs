@@ -131,6 +131,10 @@ impl StagedEncoder for OnnxEncoder {
     fn warm_images(&self, batch: &[Pixels]) -> Result<(), EncoderError> {
         self.vision.warm(&self.preprocessor, batch)
     }
+
+    fn warm_texts(&self, batch: &[&Tokens]) -> Result<(), EncoderError> {
+        self.text.warm(batch)
+    }
 }
 
 /// A text of a few common words.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::rows::Answer;
-use super::sessions::SessionPool;
+use super::sessions::{BoundSession, SessionPool};
 use super::tokens::{TextTokenizer, Tokens};
 use super::{Embedding, EncoderError, EncoderOptions, OrderedPool, TextEmbedding, in_order};
 use crate::model::manifest::TextSpec;
@@ -96,13 +96,26 @@ impl TextTower {
         let mut embedded = Vec::with_capacity(batch.len());
         for fitting in self.words.together(batch) {
             for rows in fitting.chunks(self.rows) {
-                embedded.extend(self.embed_together(rows)?);
+                embedded.extend(self.sessions.with(|session| self.embed_in(session, rows))?);
             }
         }
         Ok(embedded)
     }
 
-    fn embed_together(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+    /// Embeds tokenised texts of like length on every session in turn.
+    ///
+    /// # Errors
+    /// As [`TextTower::embed_tokens`].
+    pub fn warm(&self, batch: &[&Tokens]) -> Result<(), EncoderError> {
+        let rows = &batch[..batch.len().min(self.rows)];
+        self.sessions.each(|session| self.embed_in(session, rows).map(drop))
+    }
+
+    fn embed_in(
+        &self,
+        session: &mut BoundSession,
+        batch: &[&Tokens],
+    ) -> Result<Vec<Embedding>, EncoderError> {
         let failed = |error: ort::Error| EncoderError::Inference {
             tower: TOWER,
             message: error.to_string(),
@@ -113,18 +126,16 @@ impl TextTower {
         let shape = [batch.len(), length];
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.count()).collect();
         let answer = Answer { tower: TOWER, pooling: *pooling, dim: self.dim, lengths: &lengths };
-        self.sessions.with(|session| {
-            session.integers(input_ids, &shape, &ids).map_err(failed)?;
-            if let Some(name) = attention_mask {
-                session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
-            }
-            if let Some(name) = token_type_ids {
-                // Every text is a first one.
-                session.integers(name, &shape, &vec![0; ids.len()]).map_err(failed)?;
-            }
-            let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
-            session.run(output, read).map_err(failed)?
-        })
+        session.integers(input_ids, &shape, &ids).map_err(failed)?;
+        if let Some(name) = attention_mask {
+            session.integers(name, &shape, &self.words.mask(batch)).map_err(failed)?;
+        }
+        if let Some(name) = token_type_ids {
+            // Every text is a first one.
+            session.integers(name, &shape, &vec![0; ids.len()]).map_err(failed)?;
+        }
+        let read = |found: &[usize], values: &[f32]| answer.rows(batch.len(), found, values);
+        session.run(output, read).map_err(failed)?
     }
 }
 

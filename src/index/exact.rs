@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::ask::{Among, Ask};
 use super::container::{Container, Header, IndexSnapshot, StoredKind, inconsistent};
 use super::rows::Rows;
-use super::vector::{check_id, check_many, unit};
+use super::vector::{check_id, check_many, unit, units};
 use super::{Hit, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, scan, threads};
 use crate::base::check::{Problem, Problems};
 
@@ -98,20 +98,13 @@ impl VectorSearch for ExactIndex {
 
     fn search_many(&self, queries: &[&[f32]], ask: Ask<'_>) -> Result<Vec<Vec<Hit>>, IndexError> {
         check_k(ask.k)?;
-        let checked = |position, query: &&[f32]| {
-            unit(query, self.dim(), || format!("query {position}")).map(|(query, _)| query)
-        };
+        let queries = units(queries, self.dim(), self.threads)?;
         if let Some(rows) = distinct(ask.among, |id| self.by_id.get(id).copied()) {
-            return threads::map(queries, self.threads, |position, query| {
-                Ok(self.nearest_of(&checked(position, query)?, ask.k, &rows))
+            return threads::map(&queries, self.threads, |_, query| {
+                Ok(self.nearest_of(query, ask.k, &rows))
             });
         }
-        let each = queries.iter().enumerate().map(|(position, query)| checked(position, query));
-        let queries = each.collect::<Result<Vec<_>, _>>()?;
-        let share = queries.len().div_ceil(self.threads).max(1);
-        let parts: Vec<&[Vec<f32>]> = queries.chunks(share).collect();
-        let found = threads::each(&parts, |part| self.nearest(part, ask.k));
-        Ok(found.concat())
+        Ok(threads::parts(&queries, self.threads, |part| self.nearest(part, ask.k)))
     }
 
     fn vectors(&self, ids: &[&str]) -> Result<Vec<Option<Vec<f32>>>, IndexError> {

@@ -38,6 +38,18 @@ pub(super) fn map<T: Sync, R: Send, E: Send>(
     Ok(chunks.into_iter().flatten().collect())
 }
 
+/// `work` on about equal parts of the items, as many as `threads`, side by side; the results in the
+/// order of the items.
+pub(super) fn parts<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&[T]) -> Vec<R> + Sync,
+) -> Vec<R> {
+    let share = items.len().div_ceil(threads.max(1)).max(1);
+    let parts: Vec<&[T]> = items.chunks(share).collect();
+    each(&parts, |part| work(part)).into_iter().flatten().collect()
+}
+
 /// `work` on each item, side by side.
 pub(super) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     match items {

@@ -33,7 +33,7 @@ use super::ids::IdMap;
 use super::recall::{Recall, RecallFacts, SearchFacts, UNMEASURED};
 use super::rows::Rows;
 use super::threads::{self, Gate};
-use super::vector::{check_id, check_many, unit};
+use super::vector::{check_id, check_many, unit, units};
 use super::{Hit, IndexConfig, IndexError, IndexKind, LocalIndex, VectorSearch, VectorStore, scan};
 use crate::base::check::{Problem, Problems, Settings};
 
@@ -295,15 +295,10 @@ impl UsearchIndex {
 
     /// Compares every vector with each query of length 1.
     fn scan(&self, queries: &[Vec<f32>], k: usize) -> Vec<Vec<Hit>> {
+        let _place = self.gate.enter();
         let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
-        let parts: Vec<&[&[f32]]> =
-            queries.chunks(queries.len().div_ceil(self.gate.places()).max(1)).collect();
-        let found = threads::each(&parts, |part| {
-            let _place = self.gate.enter();
-            let near = self.near_rows(part, 0..self.rows_end(), k);
-            near.into_iter().map(|near| self.best(near, k)).collect::<Vec<_>>()
-        });
-        found.concat()
+        let near = self.near_rows(&queries, 0..self.rows_end(), k);
+        near.into_iter().map(|near| self.best(near, k)).collect()
     }
 
     /// [`VectorSearch::search`] with so many candidates kept, whatever was measured.
@@ -405,11 +400,9 @@ impl VectorSearch for UsearchIndex {
         check_k(ask.k)?;
         let keys = distinct(ask.among, |id| self.ids.key(id));
         let places = self.gate.places();
-        let queries = threads::map(queries, places, |position, query| {
-            unit(query, self.dim(), || format!("query {position}")).map(|(query, _)| query)
-        })?;
+        let queries = units(queries, self.dim(), places)?;
         match (&keys, self.width(&ask)) {
-            (None, None) => Ok(self.scan(&queries, ask.k)),
+            (None, None) => Ok(threads::parts(&queries, places, |part| self.scan(part, ask.k))),
             (None, Some(width)) => {
                 threads::map(&queries, places, |_, query| self.nearest(query, ask.k, width))
             }

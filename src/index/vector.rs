@@ -38,6 +38,16 @@ pub fn unit(
     Ok((scaled, length))
 }
 
+/// The queries brought to length 1, on at most `threads` threads.
+///
+/// # Errors
+/// As [`unit`]; a query is named by its place.
+pub fn units(queries: &[&[f32]], dim: usize, threads: usize) -> Result<Vec<Vec<f32>>, IndexError> {
+    threads::map(queries, threads, |position, query| {
+        unit(query, dim, || format!("query {position}")).map(|(query, _)| query)
+    })
+}
+
 /// Refuses ids that cannot name a vector.
 pub(super) fn check_id(id: &str) -> Result<(), IndexError> {
     let problem = if id.is_empty() {

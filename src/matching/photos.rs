@@ -15,9 +15,10 @@ use crate::index::{self, IndexConfig, IndexError, LocalIndex};
 const MOST_RUNS: usize = 4;
 
 /// Photos up to which each is compared with the query, where the settings leave the choice. A graph
-/// finds texts by texts well and photos by texts badly: over 12,000 crops of 80 photos the ten nearest of a text
-/// were found at 0.93 with 512 candidates, in the time that comparing all took. And a graph of
-/// 100,000 takes half a minute to build, which the first search would wait for, to save 3 ms of each.
+/// finds texts by texts well and photos by texts badly: over 12,000 crops of 80 photos the ten
+/// nearest of a text were found at 0.93 with 512 candidates, in the time that comparing all took.
+/// And a graph of 100,000 takes half a minute to build, which the first search would wait for, to
+/// save 3 ms of each.
 const EXACT_UP_TO: usize = 100_000;
 
 /// Photos read from a run at once.

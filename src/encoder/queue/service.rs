@@ -333,7 +333,7 @@ pub struct WarmUp {
     pub text_seconds: f64,
 }
 
-/// Runs real shapes: a full batch and a single photo on each session, short texts and texts that
+/// Runs real shapes on each session: a full batch and a single photo, short texts and texts that
 /// fill the context.
 pub(super) fn warm_up(encoder: &dyn StagedEncoder, batch: usize) -> Result<WarmUp, EncoderError> {
     if batch == 0 {
@@ -349,10 +349,7 @@ pub(super) fn warm_up(encoder: &dyn StagedEncoder, batch: usize) -> Result<WarmU
     let long = "photo ".repeat(encoder.manifest().text.context_length);
     for text in ["a photo", &long] {
         let tokens = encoder.tokenize(text)?;
-        // Once for each session: they are lent in turn, and there are two at most.
-        for _ in 0..2 {
-            encoder.embed_tokens(&vec![&tokens; batch])?;
-        }
+        encoder.warm_texts(&vec![&tokens; batch])?;
     }
     Ok(WarmUp { vision_seconds, text_seconds: started.elapsed().as_secs_f64() })
 }

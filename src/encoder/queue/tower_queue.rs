@@ -200,7 +200,7 @@ impl<T: Tower> TowerQueue<T> {
             state.push_raw(cost, Item { ticket, index, place, replies, timings, since, body });
         }
         drop(state);
-        self.wake();
+        self.wake_to_prepare();
         Ok(())
     }
 
@@ -307,9 +307,16 @@ impl<T: Tower> TowerQueue<T> {
         self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever may now have something to do. The threads for slow items only where there are
-    /// some: they give way to others, and should not hold the lock for nothing.
+    /// Wakes whoever may now have something to do.
     pub(super) fn wake(&self) {
+        self.wake_to_prepare();
+        self.work.notify_all();
+        self.left.notify_waiters();
+    }
+
+    /// Wakes the threads that prepare; those for slow items only where there are some: they give way
+    /// to others, and should not hold the lock for nothing.
+    fn wake_to_prepare(&self) {
         let slow = {
             let state = self.lock();
             state.closed || state.slow_waits()
@@ -318,8 +325,6 @@ impl<T: Tower> TowerQueue<T> {
         if slow {
             self.prepare[Pace::Slow as usize].notify_all();
         }
-        self.work.notify_all();
-        self.left.notify_waiters();
     }
 }
 

@@ -276,11 +276,9 @@ pub(super) struct BatchLimits {
 /// batch for what is dear, and each batch holds the item whose turn it is, so that nothing waits
 /// for ever. Where items may cost `most`, it is the turn of those that cost no more.
 pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits, most: usize) -> Vec<T> {
-    let first = match most {
-        usize::MAX => queue.pop(),
-        most => queue.pop_first_fitting(|cost| cost <= most),
+    let Some((first, item)) = queue.pop_first_fitting(|cost| cost <= most) else {
+        return Vec::new();
     };
-    let Some((first, item)) = first else { return Vec::new() };
     let (mut batch, mut dearest) = (vec![item], first);
     let close = (first - first / 4, first + first / 4);
     let like = (first / 2, (2 * first).max(ALIKE));
