@@ -3,8 +3,9 @@
 //!
 //! `python models/export/make_exports.py large DIR`, then
 //! `cargo bench --bench clip_throughput -- --model DIR/vit-b-32 [--images DIR] [--threads N]
-//! [--batch N] [--count N] [--repeat N]`. `PAIRWRIGHT_PYTHON` names the Python to use, one with
-//! `models/export/requirements.txt`. Pairwright and the raw session take turns batch by batch, and
+//! [--batch N] [--count N] [--repeat N] [--device cuda] [--precision fp16] [--without-python]`.
+//! `PAIRWRIGHT_PYTHON` names the Python to use, one with `models/export/requirements.txt`; it runs
+//! on the CPU whatever the device is. Pairwright and the raw session take turns batch by batch, and
 //! rounds take turns with Python, so that a noisy machine troubles all alike; the medians of the
 //! rounds are printed.
 
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use ort::session::Session;
 use ort::value::Tensor;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::{DecodeOptions, Pixels};
-use pairwright::model::Device;
 use pairwright::model::runtime::{self, GraphFile, SessionOptions};
+use pairwright::model::{Device, ModelSource, Precision};
 
 #[path = "support/figures.rs"]
 mod figures;
@@ -27,13 +29,35 @@ mod photos;
 use figures::median;
 use photos::{embed_all, prepare};
 
+#[derive(Parser)]
 struct Options {
+    #[arg(long)]
     model: PathBuf,
+    #[arg(long, default_value_os_t = photos::folder())]
     images: PathBuf,
+    #[arg(long, default_value_t = 2)]
     threads: usize,
+    #[arg(long, default_value_t = 8)]
     batch: usize,
+    /// Photos and texts; what there is of them comes again and again.
+    #[arg(long, default_value_t = 80)]
     count: usize,
+    #[arg(long, default_value_t = 3)]
     repeat: usize,
+    #[arg(long, default_value_t = Device::Cpu)]
+    device: Device,
+    /// fp32, fp16, int8 or q4; the most exact that the export has.
+    #[arg(long, value_parser = precision)]
+    precision: Option<Precision>,
+    #[arg(long)]
+    without_python: bool,
+    /// cargo's own.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }
 
 /// Items per second.
@@ -51,11 +75,12 @@ struct Figures {
 }
 
 fn main() {
-    let options = options();
+    let options = Options::parse();
     let mut bench = Bench::open(&options);
     println!(
-        "{}: {} photos of {}, {} texts, {} threads, batch {}, median of {} rounds",
+        "{} on {}: {} photos of {}, {} texts, {} threads, batch {}, median of {} rounds",
         options.model.display(),
+        bench.encoder.device(),
         bench.files.len(),
         options.images.display(),
         bench.texts.len(),
@@ -66,7 +91,9 @@ fn main() {
     let mut figures = Figures::default();
     for _ in 0..options.repeat {
         bench.round(&options, &mut figures);
-        python(&options, &mut figures);
+        if !options.without_python {
+            python(&options, &mut figures);
+        }
     }
     report(&figures);
 }
@@ -87,20 +114,26 @@ impl Bench {
             intra_threads: options.threads,
             batch_size: options.batch,
             decode_threads: options.threads,
-            device: Device::Cpu,
+            device: options.device,
             ..EncoderOptions::default()
         };
-        let encoder = OnnxEncoder::open(&options.model, &settings, DecodeOptions::default())
+        let source = ModelSource {
+            path: options.model.clone(),
+            precision: options.precision,
+            ..ModelSource::default()
+        };
+        let encoder = OnnxEncoder::open(source, &settings, DecodeOptions::default())
             .expect("an export; see the top of this file");
         let session = |name: &str| {
             let graph = GraphFile::whole(encoder.folder().file(name)).expect("a graph");
-            let settings = SessionOptions { intra_threads: options.threads, device: Device::Cpu };
+            let settings =
+                SessionOptions { intra_threads: options.threads, device: options.device };
             runtime::open_session(&graph, settings).expect("opens").0
         };
         let vision = session(&encoder.manifest().vision.file);
         let text = session(&encoder.manifest().text.file);
-        let mut files = photos::files(&options.images);
-        files.truncate(options.count);
+        let files = photos::files(&options.images);
+        let files: Vec<_> = files.into_iter().cycle().take(options.count).collect();
         let pixels = files.iter().map(|path| prepare(&encoder, path)).collect();
         let texts = texts(options.count);
         Self { encoder, vision, text, files, pixels, texts }
@@ -221,13 +254,15 @@ fn python(options: &Options, figures: &mut Figures) {
 }
 
 fn report(figures: &Figures) {
+    // Of a side that was left out there is no figure.
+    let middle = |rates: &Vec<f64>| if rates.is_empty() { f64::NAN } else { median(rates) };
     let (raw_images, python_raw_images) =
-        (median(&figures.raw_images), median(&figures.python_raw_images));
-    let (jpeg, python_jpeg) = (median(&figures.jpeg_images), median(&figures.python_jpeg_images));
-    let (texts, python_texts) = (median(&figures.texts), median(&figures.python_texts));
+        (middle(&figures.raw_images), middle(&figures.python_raw_images));
+    let (jpeg, python_jpeg) = (middle(&figures.jpeg_images), middle(&figures.python_jpeg_images));
+    let (texts, python_texts) = (middle(&figures.texts), middle(&figures.python_texts));
     let (raw_texts, python_raw_texts) =
-        (median(&figures.raw_texts), median(&figures.python_raw_texts));
-    let tower = median(&figures.tower_images);
+        (middle(&figures.raw_texts), middle(&figures.python_raw_texts));
+    let tower = middle(&figures.tower_images);
     println!("| | pairwright | raw session | Python session | Python whole | ratio |");
     println!("|---|---|---|---|---|---|");
     println!(
@@ -255,25 +290,4 @@ fn texts(count: usize) -> Vec<String> {
         .collect();
     sentences.sort();
     sentences.into_iter().cycle().take(count).collect()
-}
-
-fn options() -> Options {
-    let images = photos::folder();
-    let mut options =
-        Options { model: PathBuf::new(), images, threads: 2, batch: 8, count: 80, repeat: 3 };
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
-        let number = || value.parse().unwrap_or_else(|_| panic!("{name}: {value} is no number"));
-        match name.as_str() {
-            "--model" => options.model = value.into(),
-            "--images" => options.images = value.into(),
-            "--threads" => options.threads = number(),
-            "--batch" => options.batch = number(),
-            "--count" => options.count = number(),
-            "--repeat" => options.repeat = number(),
-            _ => panic!("unknown option {name}"),
-        }
-    }
-    options
 }

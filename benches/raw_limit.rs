@@ -183,7 +183,9 @@ fn serve(config: &QueueConfig) -> EncoderService {
 fn open(sessions: usize, intra_threads: usize) -> OnnxEncoder {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mini");
     let options = EncoderOptions { sessions, intra_threads, ..EncoderOptions::default() };
-    let encoder = OnnxEncoder::open(&model, &options, DecodeOptions::default());
+    // As the server opens it.
+    let encoder =
+        EncoderService::open(|| OnnxEncoder::open(&model, &options, DecodeOptions::default()));
     let encoder = encoder.expect("the bundled encoder opens; run `make setup` once");
     assert_eq!(encoder.dim(), encoder.manifest().embedding_dim);
     encoder

@@ -1,12 +1,15 @@
 """How polite callers fare while strangers attack the service on the same machine, or while others do bulk work there.
 
     runtime/clients/bin/python benches/siege.py [--seconds 300] [--program target/release/pairwright] [--seed 1] [--bulk] [--keys] [--control]
-        [--only half_sent_messages,junk_frames]
+        [--only half_sent_messages,junk_frames] [--nice 10]
 
 Starts the program with its default settings on a loopback port, lets eight polite callers call it for a while in quiet,
 then again while a second process attacks it in every way it knows, all from the same address: without keys they are all one
 caller, which is the hardest case; with --keys the polite callers have one key and the attackers another. Prints for each kind of
 call its median, 99th percentile and longest wait, quiet and besieged, and at the end memory and what is still open.
+Attackers have machines of their own; these have not, so they give way to the server and its polite callers by --nice, and the
+number of their attacks is told: 0 has them take as much of the cores as they can, which measures the cores. Those who call
+with --bulk take next to nothing.
 With --control the attackers attack another server of the same kind beside it, so that what is left is what they take of
 the machine. Tells how many of its cores each process had.
 With --bulk there is no attack but an import of instructions, call after call, and one job after the other: BatchMatch and,
@@ -203,8 +206,9 @@ def kinds(attackers: type) -> list[str]:
     return [name for name in vars(attackers) if not name.startswith("_")]
 
 
-def besiege(attackers: type, names: list[str], address: str, key: str, seed: int, seconds: float, begun, made, refused):
+def besiege(attackers: type, names: list[str], address: str, key: str, seed: int, seconds: float, nice: int, begun, made, refused):
     """Attacks in one thread for each way, for so many seconds after it has told that it begins."""
+    os.nice(nice)
     attacks = [getattr(attackers(address, key, seed + kinds(attackers).index(name)), name) for name in names]
     until = time.time() + seconds
     begun.set()
@@ -322,8 +326,10 @@ def main() -> int:
     parser.add_argument("--keys", action="store_true")
     parser.add_argument("--only", help="the ways to attack, by their names and with commas between; all without")
     parser.add_argument("--control", action="store_true")
+    parser.add_argument("--nice", type=int, choices=range(20), help="how nice the attackers are to the rest; 10, and with --bulk 0")
     args = parser.parse_args()
     attackers = Bulk if args.bulk else Attacks
+    nice = args.nice if args.nice is not None else 0 if args.bulk else 10
     names = args.only.split(",") if args.only else kinds(attackers)
     if unknown := set(names) - set(kinds(attackers)):
         parser.error(f"--only: {', '.join(unknown)}: the ways are {', '.join(kinds(attackers))}")
@@ -360,7 +366,7 @@ def main() -> int:
         # A copy of this process would have threads of gRPC that are not there.
         spawn = multiprocessing.get_context("spawn")
         made, refused, begun = spawn.Array("l", len(names)), spawn.Array("l", len(names)), spawn.Event()
-        siege = spawn.Process(daemon=True, target=besiege, args=(attackers, names, attacked.address, other_key, args.seed, args.seconds, begun, made, refused))
+        siege = spawn.Process(daemon=True, target=besiege, args=(attackers, names, attacked.address, other_key, args.seed, args.seconds, nice, begun, made, refused))
         siege.start()
         if not begun.wait(60):
             raise SystemExit("the attack did not begin")

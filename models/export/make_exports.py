@@ -1,7 +1,7 @@
 """Makes CLIP- and SigLIP-shaped exports with random weights, and the references that the Rust tests compare with.
 
     python models/export/make_exports.py tiny            # writes tests/golden/clip/, which is committed
-    python models/export/make_exports.py large DIR       # ViT-B/32 and ViT-L/14 shapes for benchmarks, 2.3 GB
+    python models/export/make_exports.py large DIR       # ViT-B/32 and ViT-L/14 shapes for benchmarks, fp32 and fp16, 3.5 GB
 
 The references come from transformers' image processors (Pillow), its tokenizers, and onnxruntime. Two runs give the same
 files, but for the SigLIP ones: their tokenizer's trainer adds in no fixed order, and the text graphs follow its tokens.
@@ -337,8 +337,9 @@ def make_large(target):
         folder = target / name
         graphs = folder / "onnx"
         graphs.mkdir(parents=True, exist_ok=True)
-        onnx.save(vision_model(shape, SEED), graphs / "vision_model.onnx")
-        onnx.save(text_model(shape, SEED + 1), graphs / "text_model.onnx")
+        for stem, model in (("vision_model", vision_model(shape, SEED)), ("text_model", text_model(shape, SEED + 1))):
+            onnx.save(model, graphs / f"{stem}.onnx")
+            onnx.save(half(model, keep_io=True), graphs / f"{stem}_fp16.onnx")
         save_configs(folder, shape, CLIPImageProcessorPil())
         tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
         print(f"wrote {folder}")

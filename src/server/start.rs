@@ -107,7 +107,8 @@ fn open_queue(config: &Config, metrics: Metrics) -> Result<EncoderService, Error
     let queue = &config.serve.queue;
     let options = queue.encoder_options(config.encoder.device);
     let decode = config.image.decode_options();
-    let encoder = OnnxEncoder::open(config.model.source()?, &options, decode)?;
+    let source = config.model.source()?;
+    let encoder = EncoderService::open(|| OnnxEncoder::open(source, &options, decode))?;
     let observer = Arc::new(QueueMetrics(metrics));
     Ok(EncoderService::start(Arc::new(encoder), queue, observer).map_err(ServerError::from)?)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::lane::Precedence;
+
 /// A gate for the work that a job does in threads of its own: decoding, above all. While a caller
 /// waits for an answer one thread at a time is let through; else all are.
 ///
@@ -30,9 +32,11 @@ impl State {
 }
 
 impl BulkThrottle {
-    /// Waits to be let through; the guard is the stay inside. Blocks the thread: not for async
-    /// code.
+    /// Waits to be let through; the guard is the stay inside. Blocks the thread, which from then on
+    /// goes no earlier than those that decode for callers: not for async code, nor for a thread that
+    /// serves others.
     pub fn enter(&self) -> BulkPass {
+        Precedence::Photos.take();
         let mut state = self.lock();
         while !state.lets_in() {
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -96,6 +96,11 @@ impl<T> FairQueue<T> {
         self.len() == 0
     }
 
+    /// Whether an item waits whose cost `fits`.
+    pub fn any(&self, fits: impl Fn(usize) -> bool) -> bool {
+        self.urgent.iter().any(|(cost, _)| fits(*cost)) || self.root.any(&fits)
+    }
+
     /// Adds an item behind those of its call.
     pub fn push(&mut self, path: Path, cost: usize, item: T) {
         self.moment += 1;
@@ -211,6 +216,15 @@ impl<T> Level<T> {
             Items::Level(level) => level.peek(),
             Items::Call(items) => items.front().map(|(_, item)| item),
         }
+    }
+
+    fn any(&self, fits: &dyn Fn(usize) -> bool) -> bool {
+        self.waiting.iter().filter_map(|turn| self.children.get(&turn.key)).any(
+            |child| match &child.items {
+                Items::Level(level) => level.any(fits),
+                Items::Call(items) => items.iter().any(|(cost, _)| fits(*cost)),
+            },
+        )
     }
 
     fn take(

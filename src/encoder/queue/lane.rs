@@ -41,6 +41,45 @@ impl TowerKind {
     }
 }
 
+/// Which threads go first where there are more of them than cores: those with the shortest work, so
+/// that no caller waits long for what takes little. Each has all that the others leave. The numbers
+/// are how much nicer a thread is than the process: beside a busy one of 0, one of 3 has a third of a
+/// core, one of 10 a tenth.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Precedence {
+    /// Short texts, connections, searches, and what a job does besides decoding and embedding.
+    Words = 0,
+    /// A photo takes ten times as long as a word.
+    Photos = 3,
+    /// Large photos, long texts, and the texts of jobs and imports.
+    Long = 10,
+}
+
+impl Precedence {
+    /// Makes it that of this thread, which cannot go back. Only Linux can.
+    pub(super) fn take(self) {
+        #[cfg(target_os = "linux")]
+        {
+            thread_local! {
+                static AT_FIRST: Option<i32> = rustix::process::getpriority_process(None).ok();
+            }
+            let nice = AT_FIRST.with(|first| first.map(|first| (first + self as i32).min(19)));
+            if let Some(nice) = nice.filter(|_| self as i32 > 0) {
+                // Without a process this is the calling thread. Where it is forbidden, all are equal.
+                let _ = rustix::process::setpriority_process(None, nice);
+            }
+        }
+    }
+}
+
+/// What a session works for: all, callers' short items, or what is left beside such a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    All,
+    Short,
+    Long,
+}
+
 /// How long it takes to prepare an item. What is slow has threads of its own, which give way to all
 /// others of the process: a photo of 100 megapixels takes a second of them, and one of a hundredth
 /// that comes meanwhile neither waits for it nor shares a core with it alike.

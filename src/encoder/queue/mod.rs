@@ -3,7 +3,7 @@
 //! ```text
 //! embed_images ─► places ─► lanes ─► decode threads ─► lanes ─► session workers ─► answers
 //! embed_texts  ─► places ─► lanes ─► tokenizer ──────► lanes ─► text worker ─────► answers
-//! bulk_encoder ──────────────────────── loans ────────► bulk lane
+//! bulk_encoder ──────────────────────── batches ──────► bulk lane
 //! ```
 //!
 //! - A batch forms when a session is free to take it and not before: there are no timers, an idle
@@ -19,7 +19,9 @@
 //!   ([`BulkThrottle`]).
 //! - Within a lane callers are served in turn, weighed by what their items cost ([`Origin`]): who
 //!   sends much waits for itself, and a small call for a few batches at most, whatever others send.
-//! - Large photos are decoded on threads of their own that give way to all others.
+//! - Where there are more threads than cores, photos go before large photos, which have threads of
+//!   their own, and, on a processor, callers' short texts before both, and long texts and those of
+//!   jobs behind: texts have two sessions then. Linux only.
 //! - Texts of like length share a batch. When a batch fails its items are tried one by one.
 
 mod admission;
@@ -31,7 +33,6 @@ mod fair;
 mod lane;
 mod observe;
 mod service;
-mod session_loan;
 mod throughput;
 mod tower;
 mod tower_queue;

@@ -12,16 +12,17 @@ use super::bulk_throttle::BulkThrottle;
 use super::call::{CallContext, ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::config::QueueConfig;
 use super::error::{ProbeError, QueueError, StartError};
-use super::lane::{Lane, PerLane};
+use super::lane::{Lane, PerLane, Precedence};
 use super::observe::{LaneSnapshot, QueueObserver, Shielded};
-use super::session_loan::SessionLoan;
 use super::tower::{Photos, Texts, Tower};
 use super::tower_queue::{QueueParts, TowerQueue};
 use super::waiting::{BatchLimits, Limits};
-use super::worker::{guarded, prepare_items, prepare_slow_items, run_batches, run_short_batches};
+use super::worker::{
+    prepare_items, prepare_slow_items, run_batches, run_long_batches, run_short_batches,
+};
 use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
-use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
+use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding, Tokens};
 use crate::image::{Pixels, Preprocessor};
 use crate::model::manifest::Padding;
 use crate::model::{Device, ModelManifest};
@@ -147,6 +148,20 @@ impl EncoderService {
             .unwrap_or(Err(EncoderError::Panicked { tower: "warm-up" }))
     }
 
+    /// Opens an encoder so that the threads of its own, on which a runtime spreads an inference call,
+    /// go no earlier than the queue's for photos: on Linux a thread begins as nice as the one that
+    /// starts it.
+    pub fn open<E: Send>(open: impl FnOnce() -> E + Send) -> E {
+        // Its threads are everybody's: they are not to be made by the first text that is split here.
+        rayon::current_num_threads();
+        let opening = || {
+            Precedence::Photos.take();
+            open()
+        };
+        let opened = std::thread::scope(|scope| scope.spawn(opening).join());
+        opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// What is queued and in work now, for each lane of each tower.
     pub fn snapshot(&self) -> Vec<LaneSnapshot> {
         let Inner { photos, texts, .. } = &*self.inner;
@@ -154,7 +169,7 @@ impl EncoderService {
         Lane::ALL.into_iter().flat_map(both).collect()
     }
 
-    /// Refuses new calls and loans to jobs, waits at most `limit` for what is queued, then closes.
+    /// Refuses new calls and batches of jobs, waits at most `limit` for what is queued, then closes.
     /// Returns whether everything was finished.
     pub async fn drain(&self, limit: Duration) -> bool {
         let Inner { photos, texts, .. } = &*self.inner;
@@ -178,28 +193,33 @@ impl EncoderService {
 impl Inner {
     fn start_threads(&self) -> io::Result<()> {
         for _ in 0..self.config.resolved_decode_threads() {
-            self.spawn("decode", &self.photos, prepare_items)?;
-            self.spawn("decode large", &self.photos, prepare_slow_items)?;
+            self.spawn("decode", Precedence::Photos, &self.photos, prepare_items)?;
+            self.spawn("decode large", Precedence::Long, &self.photos, prepare_slow_items)?;
         }
         for _ in 0..self.config.resolved_sessions() {
-            self.spawn("vision", &self.photos, run_batches)?;
+            self.spawn("vision", Precedence::Photos, &self.photos, run_batches)?;
         }
-        self.spawn("tokenize", &self.texts, prepare_items)?;
+        self.spawn("tokenize", Precedence::Words, &self.texts, prepare_items)?;
         if self.config.short_text_session && self.encoder.device() == Device::Cpu {
-            self.spawn("short text", &self.texts, run_short_batches)?;
+            self.spawn("short text", Precedence::Words, &self.texts, run_short_batches)?;
+            return self.spawn("text", Precedence::Long, &self.texts, run_long_batches);
         }
-        self.spawn("text", &self.texts, run_batches)
+        self.spawn("text", Precedence::Words, &self.texts, run_batches)
     }
 
     fn spawn<T: Tower>(
         &self,
         name: &str,
+        precedence: Precedence,
         queue: &Arc<TowerQueue<T>>,
         work: fn(&TowerQueue<T>),
     ) -> io::Result<()> {
         let queue = queue.clone();
         let thread = std::thread::Builder::new().name(name.to_owned());
-        let handle = thread.spawn(move || work(&queue))?;
+        let handle = thread.spawn(move || {
+            precedence.take();
+            work(&queue);
+        })?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
         Ok(())
     }
@@ -300,8 +320,7 @@ impl Encoder for BulkEncoder {
     fn embed_images(&self, batch: &[Pixels]) -> Result<Vec<Embedding>, EncoderError> {
         let mut vectors = Vec::with_capacity(batch.len());
         for part in batch.chunks(self.cut.unwrap_or(batch.len()).max(1)) {
-            let run = || self.encoder.embed_images(part);
-            vectors.extend(on_loan(&self.photos, part.len(), run)?);
+            vectors.extend(self.photos.run_for_job(part.to_vec())?);
         }
         Ok(vectors)
     }
@@ -310,20 +329,9 @@ impl Encoder for BulkEncoder {
         let tokens: Result<Vec<_>, _> =
             texts.iter().map(|text| self.encoder.tokenize(text)).collect();
         embed_by_length(&tokens?, 1, |batch| {
-            on_loan(&self.texts, batch.len(), || self.encoder.embed_tokens(batch))
+            self.texts.run_for_job(batch.iter().map(|one| Tokens::clone(one)).collect())
         })
     }
-}
-
-/// Waits for the bulk lane's turn and runs the batch on this thread.
-fn on_loan<T: Tower, R>(
-    queue: &TowerQueue<T>,
-    items: usize,
-    run: impl FnOnce() -> Result<R, EncoderError>,
-) -> Result<R, EncoderError> {
-    let (loan, taker) = SessionLoan::new(items);
-    queue.enqueue_loan(loan)?;
-    taker.run(|| guarded(T::KIND.name(), run))?
 }
 
 /// Seconds that a warm-up took, per tower.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crossbeam_channel::bounded;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -13,12 +14,11 @@ use super::bulk_throttle::{BulkThrottle, Caller};
 use super::call::{Admission, Answer, CallContext, Item, Ticket};
 use super::error::QueueError;
 use super::fair::Origin;
-use super::lane::{Lane, Pace, PerLane};
+use super::lane::{Lane, Pace, PerLane, Takes};
 use super::observe::{DropReason, LaneSnapshot, QueueObserver};
-use super::session_loan::SessionLoan;
 use super::tower::Tower;
-use super::waiting::{Limits, State};
-use crate::encoder::EncoderError;
+use super::waiting::{JobBatch, Limits, State};
+use crate::encoder::{Embedding, EncoderError};
 
 pub(super) struct TowerQueue<T: Tower> {
     pub(super) tower: T,
@@ -30,6 +30,8 @@ pub(super) struct TowerQueue<T: Tower> {
     prepare: [Condvar; Pace::ALL.len()],
     /// Something for a session.
     work: Condvar,
+    /// Something for a session beside one for short items.
+    long: Condvar,
     /// Something left the queue.
     left: Notify,
     throttle: BulkThrottle,
@@ -57,6 +59,7 @@ impl<T: Tower> TowerQueue<T> {
             state: Mutex::new(State::new(weights)),
             prepare: Pace::ALL.map(|_| Condvar::new()),
             work: Condvar::new(),
+            long: Condvar::new(),
             left: Notify::new(),
             throttle,
             next_call: AtomicU64::new(0),
@@ -204,16 +207,18 @@ impl<T: Tower> TowerQueue<T> {
         Ok(())
     }
 
-    /// Puts a job's turn into the bulk lane.
-    pub(super) fn enqueue_loan(&self, loan: SessionLoan) -> Result<(), EncoderError> {
+    /// Runs a job's batch whole when the bulk lane has its turn, and waits for it.
+    pub(super) fn run_for_job(&self, rows: Vec<T::Ready>) -> Result<Vec<Embedding>, EncoderError> {
+        let (answer, answered) = bounded(1);
         let mut state = self.lock();
         if state.draining || state.closed {
             return Err(EncoderError::Closed);
         }
-        state.loans.push_back(loan);
+        state.job_batches.push_back(JobBatch { rows, since: Instant::now(), answer });
         drop(state);
         self.work.notify_all();
-        Ok(())
+        self.long.notify_all();
+        answered.recv().unwrap_or(Err(EncoderError::Closed))
     }
 
     /// Notes a caller at the gate.
@@ -272,14 +277,16 @@ impl<T: Tower> TowerQueue<T> {
     pub(super) fn snapshot(&self, lane: Lane) -> LaneSnapshot {
         let Size { items: held_items, bytes: held_bytes } = self.places[lane].used();
         let state = self.lock();
-        let loans =
-            if lane == Lane::Bulk { state.loans.iter().map(|loan| loan.items).sum() } else { 0 };
+        let of_jobs = match lane {
+            Lane::Interactive => 0,
+            Lane::Bulk => state.job_batches.iter().map(|batch| batch.rows.len()).sum(),
+        };
         LaneSnapshot {
             tower: T::KIND,
             lane,
             waiting: state.raw_items(lane),
             preparing: state.preparing_items(lane),
-            ready: state.ready[lane].len() + loans,
+            ready: state.ready[lane].len() + of_jobs,
             running: state.running[lane],
             held_items,
             held_bytes,
@@ -302,20 +309,29 @@ impl<T: Tower> TowerQueue<T> {
     /// Sleeps until there may be work for a session.
     pub(super) fn sleep_work<'a>(
         &'a self,
+        takes: Takes,
         state: MutexGuard<'a, State<T>>,
     ) -> MutexGuard<'a, State<T>> {
-        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+        let woken = if takes == Takes::Long { &self.long } else { &self.work };
+        woken.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever may now have something to do.
+    /// Wakes whoever may now have something to do. Threads that give way to others are woken only for
+    /// something of theirs, and hold the lock for nothing else.
     pub(super) fn wake(&self) {
         self.wake_to_prepare();
         self.work.notify_all();
+        let long = {
+            let state = self.lock();
+            state.closed || state.long_waits(&self.limits)
+        };
+        if long {
+            self.long.notify_all();
+        }
         self.left.notify_waiters();
     }
 
-    /// Wakes the threads that prepare; those for slow items only where there are some: they give way
-    /// to others, and should not hold the lock for nothing.
+    /// Wakes the threads that prepare; those for slow items only where there are some.
     fn wake_to_prepare(&self) {
         let slow = {
             let state = self.lock();

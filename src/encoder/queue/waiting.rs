@@ -2,14 +2,20 @@
 //! data: the lock and the threads are around it.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::Instant;
+
+use crossbeam_channel::Sender;
 
 use super::call::{Item, Ticket};
 use super::fair::{FairQueue, Origin};
 use super::lane::{Claim, Lane, Pace, PerLane, Share};
-use super::session_loan::SessionLoan;
 use super::throughput::Throughput;
 use super::tower::Tower;
+use crate::encoder::{Embedding, EncoderError};
+
+/// What a short item usually costs: the tokens of a few words.
+const USUAL: usize = 8;
 
 /// Items of up to this cost are alike, however many times one costs the other: a token more or less
 /// is nothing beside the call itself.
@@ -34,14 +40,22 @@ pub(super) struct Limits {
 /// What a session worker does next.
 pub(super) enum Work<T: Tower> {
     Batch(Lane, Vec<ReadyItem<T>>),
-    Loan(SessionLoan),
+    Job(JobBatch<T>),
+}
+
+/// A job's batch, which is run whole, with nothing of others. Dropped, it tells its job that it will
+/// not be.
+pub(super) struct JobBatch<T: Tower> {
+    pub rows: Vec<T::Ready>,
+    pub since: Instant,
+    pub answer: Sender<Result<Vec<Embedding>, EncoderError>>,
 }
 
 pub(super) struct State<T: Tower> {
     /// Those that are slow to prepare apart from the others.
     raw: [PerLane<FairQueue<RawItem<T>>>; Pace::ALL.len()],
     pub ready: PerLane<FairQueue<ReadyItem<T>>>,
-    pub loans: VecDeque<SessionLoan>,
+    pub job_batches: VecDeque<JobBatch<T>>,
     pub preparing: [PerLane<usize>; Pace::ALL.len()],
     pub running: PerLane<usize>,
     /// Batches of the bulk lane that run now.
@@ -62,7 +76,7 @@ impl<T: Tower> State<T> {
         Self {
             raw: Pace::ALL.map(|_| PerLane::default()),
             ready: PerLane::default(),
-            loans: VecDeque::new(),
+            job_batches: VecDeque::new(),
             preparing: Default::default(),
             running: PerLane::default(),
             bulk_batches: 0,
@@ -99,7 +113,7 @@ impl<T: Tower> State<T> {
     /// Whether nothing waits and nothing is in work.
     pub(super) fn is_empty(&self) -> bool {
         let nothing = |lane| self.before_inference(lane) + self.running[lane] == 0;
-        self.loans.is_empty() && Lane::ALL.into_iter().all(nothing)
+        self.job_batches.is_empty() && Lane::ALL.into_iter().all(nothing)
     }
 
     pub(super) fn push_raw(&mut self, cost: usize, item: RawItem<T>) {
@@ -133,15 +147,39 @@ impl<T: Tower> State<T> {
         !self.raw[pace as usize][lane].is_empty() && ahead < limits.ahead
     }
 
-    /// The next batch for a session, or a loan to a job.
+    /// What a session beside one for short items leaves to that: where no more than a batch of callers'
+    /// items waits, it takes those that are long.
+    fn left_to_long(&self, limits: &Limits) -> RangeInclusive<usize> {
+        let BatchLimits { items, cost } = limits.batch.interactive;
+        let many = self.ready.interactive.len() > items.min(cost / USUAL);
+        if many { 0..=usize::MAX } else { limits.short.saturating_add(1)..=usize::MAX }
+    }
+
+    /// Whether there is something for a session beside one for short items.
+    pub(super) fn long_waits(&self, limits: &Limits) -> bool {
+        let wanted = self.left_to_long(limits);
+        self.next_bulk(limits).is_some()
+            || self.ready.interactive.any(|cost| wanted.contains(&cost))
+    }
+
+    /// The next batch for a session beside one for short items.
+    pub(super) fn take_long(&mut self, limits: &Limits) -> Option<Work<T>> {
+        self.take(limits, self.left_to_long(limits))
+    }
+
+    /// The next batch for a session.
     pub(super) fn take_work(&mut self, limits: &Limits) -> Option<Work<T>> {
+        self.take(limits, 0..=usize::MAX)
+    }
+
+    fn take(&mut self, limits: &Limits, wanted: RangeInclusive<usize>) -> Option<Work<T>> {
         // A session is kept free for what comes soon, and not while something slow is prepared.
         let quick = Pace::Quick as usize;
         let coming = self.raw[quick].interactive.len() + self.preparing[quick].interactive;
-        let claim = match self.ready.interactive.len() {
-            0 if coming == 0 => Claim::None,
-            0 => Claim::Coming,
-            _ => Claim::Ready,
+        let claim = match self.ready.interactive.any(|cost| wanted.contains(&cost)) {
+            true => Claim::Ready,
+            false if coming == 0 => Claim::None,
+            false => Claim::Coming,
         };
         let bulk = self.next_bulk(limits).filter(|_| {
             // One session at least is kept for callers.
@@ -149,7 +187,7 @@ impl<T: Tower> State<T> {
         });
         let lane = self.run_share.choose(claim, bulk)?;
         let work = match lane {
-            Lane::Interactive => Work::Batch(lane, self.take_batch(lane, limits)),
+            Lane::Interactive => Work::Batch(lane, self.take_batch(lane, limits, wanted)),
             Lane::Bulk => self.take_bulk(limits)?,
         };
         let other = if lane == Lane::Bulk { claim != Claim::None } else { bulk.is_some() };
@@ -162,7 +200,7 @@ impl<T: Tower> State<T> {
     /// The next batch of callers' short items.
     pub(super) fn take_short(&mut self, limits: &Limits) -> Option<Work<T>> {
         let lane = Lane::Interactive;
-        let batch = fill(&mut self.ready[lane], limits.batch[lane], limits.short);
+        let batch = fill(&mut self.ready[lane], limits.batch[lane], 0..=limits.short);
         if batch.is_empty() {
             return None;
         }
@@ -173,27 +211,32 @@ impl<T: Tower> State<T> {
 
     /// Items that the bulk lane would take at most.
     fn next_bulk(&self, limits: &Limits) -> Option<usize> {
-        let loan = self.loans.front().map(|loan| loan.items);
+        let of_job = self.job_batches.front().map(|batch| batch.rows.len());
         let items = self.ready.bulk.len().min(limits.batch.bulk.items);
-        loan.into_iter().chain((items > 0).then_some(items)).max()
+        of_job.into_iter().chain((items > 0).then_some(items)).max()
     }
 
     /// Jobs and bulk calls by age.
     fn take_bulk(&mut self, limits: &Limits) -> Option<Work<T>> {
         let oldest = self.ready.bulk.peek().map(|item| item.since);
-        let loan_first = |loan: &SessionLoan| oldest.is_none_or(|since| loan.since <= since);
-        if self.loans.front().is_some_and(loan_first) {
-            return self.loans.pop_front().map(Work::Loan);
+        let job_first = |batch: &JobBatch<T>| oldest.is_none_or(|since| batch.since <= since);
+        if self.job_batches.front().is_some_and(job_first) {
+            return self.job_batches.pop_front().map(Work::Job);
         }
-        Some(Work::Batch(Lane::Bulk, self.take_batch(Lane::Bulk, limits)))
+        Some(Work::Batch(Lane::Bulk, self.take_batch(Lane::Bulk, limits, 0..=usize::MAX)))
     }
 
-    fn take_batch(&mut self, lane: Lane, limits: &Limits) -> Vec<ReadyItem<T>> {
+    fn take_batch(
+        &mut self,
+        lane: Lane,
+        limits: &Limits,
+        wanted: RangeInclusive<usize>,
+    ) -> Vec<ReadyItem<T>> {
         let queue = &mut self.ready[lane];
         // What waits is shared between the sessions that are free: none idles beside a full one.
         let share = queue.len().div_ceil(self.idle + 1);
         let BatchLimits { items, cost } = limits.batch[lane];
-        fill(queue, BatchLimits { items: items.min(share), cost }, usize::MAX)
+        fill(queue, BatchLimits { items: items.min(share), cost }, wanted)
     }
 
     /// Drops the prepared items whose deadline has passed; returns how many of each lane.
@@ -234,7 +277,7 @@ impl<T: Tower> State<T> {
             let raw: usize = self.raw.iter_mut().map(|raw| raw[lane].clear()).sum();
             dropped[lane] = raw + self.ready[lane].clear();
         }
-        self.loans.clear();
+        self.job_batches.clear();
         dropped
     }
 }
@@ -257,7 +300,7 @@ impl<T: Tower> Work<T> {
     pub(super) fn items(&self) -> usize {
         match self {
             Self::Batch(_, items) => items.len(),
-            Self::Loan(loan) => loan.items,
+            Self::Job(batch) => batch.rows.len(),
         }
     }
 }
@@ -274,9 +317,13 @@ pub(super) struct BatchLimits {
 /// A batch: the item whose turn it is, and others in turn whose costs are like its own, first those
 /// that are closest, since a batch is padded to its dearest item. So what is cheap never waits in a
 /// batch for what is dear, and each batch holds the item whose turn it is, so that nothing waits
-/// for ever. Where items may cost `most`, it is the turn of those that cost no more.
-pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits, most: usize) -> Vec<T> {
-    let Some((first, item)) = queue.pop_first_fitting(|cost| cost <= most) else {
+/// for ever. It is the turn of those that cost what is `wanted`.
+pub(super) fn fill<T>(
+    queue: &mut FairQueue<T>,
+    limits: BatchLimits,
+    wanted: RangeInclusive<usize>,
+) -> Vec<T> {
+    let Some((first, item)) = queue.pop_first_fitting(|cost| wanted.contains(&cost)) else {
         return Vec::new();
     };
     let (mut batch, mut dearest) = (vec![item], first);
@@ -285,7 +332,7 @@ pub(super) fn fill<T>(queue: &mut FairQueue<T>, limits: BatchLimits, most: usize
     for (least, greatest) in [close, like] {
         while batch.len() < limits.items {
             let room = limits.cost / (batch.len() + 1);
-            let alike = least..=greatest.min(most);
+            let alike = least.max(*wanted.start())..=greatest.min(*wanted.end());
             let fits = |cost: usize| alike.contains(&cost) && dearest.max(cost) <= room;
             let Some((cost, item)) = queue.pop_fitting(fits) else { break };
             dearest = dearest.max(cost);
@@ -324,30 +371,30 @@ mod tests {
     fn like_lengths_go_together() {
         let limits = BatchLimits { items: 3, cost: 1000 };
         let mut queue = queue(&[20, 77, 25, 5, 20, 76]);
-        assert_eq!(fill(&mut queue, limits, usize::MAX), [0, 2, 4]);
-        assert_eq!(fill(&mut queue, limits, usize::MAX), [1, 5]);
-        assert_eq!(fill(&mut queue, limits, usize::MAX), [3]);
+        assert_eq!(fill(&mut queue, limits, 0..=usize::MAX), [0, 2, 4]);
+        assert_eq!(fill(&mut queue, limits, 0..=usize::MAX), [1, 5]);
+        assert_eq!(fill(&mut queue, limits, 0..=usize::MAX), [3]);
     }
 
     #[test]
     fn equals_go_in_order() {
         let limits = BatchLimits { items: 5, cost: 100 };
-        assert_eq!(fill(&mut queue(&[4; 9]), limits, usize::MAX), [0, 1, 2, 3, 4]);
+        assert_eq!(fill(&mut queue(&[4; 9]), limits, 0..=usize::MAX), [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn a_word_does_not_wait_for_long_texts_in_its_own_batch() {
         let limits = BatchLimits { items: 32, cost: 2048 };
-        assert_eq!(fill(&mut queue(&[3, 128, 128, 16, 128]), limits, usize::MAX), [0, 3]);
+        assert_eq!(fill(&mut queue(&[3, 128, 128, 16, 128]), limits, 0..=usize::MAX), [0, 3]);
     }
 
     #[test]
     fn the_short_are_taken_from_between_the_long() {
         let limits = BatchLimits { items: 4, cost: 64 };
         let mut queue = queue(&[100, 8, 90, 33, 12, 32, 100]);
-        assert_eq!(fill(&mut queue, limits, 32), [1, 4]);
-        assert_eq!(fill(&mut queue, limits, 32), [5]);
-        assert!(fill(&mut queue, limits, 32).is_empty());
+        assert_eq!(fill(&mut queue, limits, 0..=32), [1, 4]);
+        assert_eq!(fill(&mut queue, limits, 0..=32), [5]);
+        assert!(fill(&mut queue, limits, 0..=32).is_empty());
         assert_eq!(queue.len(), 4);
     }
 
@@ -357,7 +404,7 @@ mod tests {
         (0..20).for_each(|_| queue.push([1, 1, 1], 100, 1));
         (0..2).for_each(|_| queue.push([2, 2, 2], 100, 2));
         assert_eq!(
-            fill(&mut queue, BatchLimits { items: 6, cost: 2000 }, usize::MAX),
+            fill(&mut queue, BatchLimits { items: 6, cost: 2000 }, 0..=usize::MAX),
             [1, 2, 1, 2, 1, 1]
         );
     }
@@ -375,7 +422,7 @@ mod tests {
             items in 1usize..20,
             cost in 1usize..2000,
         ) {
-            let batch = fill(&mut queue(&costs), BatchLimits { items, cost }, usize::MAX);
+            let batch = fill(&mut queue(&costs), BatchLimits { items, cost }, 0..=usize::MAX);
             let dearest = batch.iter().map(|item| costs[*item]).max().unwrap_or(0);
             prop_assert_eq!(batch[0], 0);
             prop_assert!(batch.len() <= items);

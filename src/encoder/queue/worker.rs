@@ -5,34 +5,21 @@ use std::time::{Duration, Instant};
 
 use super::call::{Embedded, Item};
 use super::error::ItemError;
-use super::lane::{Lane, Pace, PerLane};
+use super::lane::{Lane, Pace, PerLane, Takes};
 use super::observe::{BatchReport, DropReason, Timings};
 use super::tower::Tower;
 use super::tower_queue::TowerQueue;
-use super::waiting::{RawItem, ReadyItem, Work, padded_share};
+use super::waiting::{JobBatch, RawItem, ReadyItem, Work, padded_share};
 use crate::encoder::{Embedding, EncoderError, whole_or_one_by_one};
-
-/// How nice the threads for slow items are: beside a busy thread of the others, one of these has a
-/// tenth of a core, and all of it where nothing else is to be done.
-#[cfg(target_os = "linux")]
-const SLOW_NICENESS: i32 = 10;
 
 /// Decodes or tokenises until the queue is closed.
 pub(super) fn prepare_items<T: Tower>(queue: &TowerQueue<T>) {
     prepare(queue, Pace::Quick);
 }
 
-/// As [`prepare_items`] what is slow, with what the cores have left over.
+/// As [`prepare_items`] what is slow.
 pub(super) fn prepare_slow_items<T: Tower>(queue: &TowerQueue<T>) {
-    give_way();
     prepare(queue, Pace::Slow);
-}
-
-/// Makes this thread one that waits where others have something to do. Only Linux can.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    // Without a process this is the calling thread. Where it is forbidden, all threads are equal.
-    let _ = rustix::process::setpriority_process(None, SLOW_NICENESS);
 }
 
 fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
@@ -48,9 +35,15 @@ fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
     }
 }
 
-/// Runs batches and lends the session to jobs until the queue is closed.
+/// Runs batches until the queue is closed.
 pub(super) fn run_batches<T: Tower>(queue: &TowerQueue<T>) {
     run(queue, Takes::All);
+}
+
+/// As [`run_batches`] beside a session for callers' short items, which are left to that one as long
+/// as they are few.
+pub(super) fn run_long_batches<T: Tower>(queue: &TowerQueue<T>) {
+    run(queue, Takes::Long);
 }
 
 /// As [`run_batches`] callers' items that are short, and nothing else.
@@ -58,29 +51,17 @@ pub(super) fn run_short_batches<T: Tower>(queue: &TowerQueue<T>) {
     run(queue, Takes::Short);
 }
 
-/// What a session works for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    All,
-    Short,
-}
-
 fn run<T: Tower>(queue: &TowerQueue<T>, takes: Takes) {
     while let Some(work) = queue.next_work(takes) {
         match work {
             Work::Batch(lane, items) => queue.run_batch(lane, items),
-            Work::Loan(loan) => {
-                let (started, items) = (Instant::now(), loan.items);
-                loan.give();
-                queue.ran(Lane::Bulk, items, started);
-                queue.report(Lane::Bulk, items, 0.0, started.elapsed());
-            }
+            Work::Job(batch) => queue.run_job_batch(batch),
         }
     }
 }
 
 /// Runs an inference call; a panic in it costs the batch, not the thread.
-pub(super) fn guarded<R>(
+fn guarded<R>(
     tower: &'static str,
     run: impl FnOnce() -> Result<R, EncoderError>,
 ) -> Result<R, EncoderError> {
@@ -126,6 +107,7 @@ impl<T: Tower> TowerQueue<T> {
             let work = match takes {
                 Takes::All => state.take_work(&self.limits),
                 Takes::Short => state.take_short(&self.limits),
+                Takes::Long => state.take_long(&self.limits),
             };
             if let Some(work) = work {
                 drop(state);
@@ -135,7 +117,7 @@ impl<T: Tower> TowerQueue<T> {
             }
             let counts = usize::from(takes == Takes::All);
             state.idle += counts;
-            state = self.sleep_work(state);
+            state = self.sleep_work(takes, state);
             state.idle -= counts;
         }
     }
@@ -193,6 +175,17 @@ impl<T: Tower> TowerQueue<T> {
             self.answer(item, embedded(result, facts));
         }
         self.report(lane, costs.len(), padded_share(&costs), inference);
+    }
+
+    fn run_job_batch(&self, batch: JobBatch<T>) {
+        let JobBatch { rows, answer, .. } = batch;
+        let started = Instant::now();
+        let result = guarded(T::KIND.name(), || self.tower.run(&rows));
+        let inference = started.elapsed();
+        self.ran(Lane::Bulk, rows.len(), started);
+        // Nobody listens any more when the job's thread has died.
+        let _ = answer.send(result);
+        self.report(Lane::Bulk, rows.len(), 0.0, inference);
     }
 
     /// Notes that a batch has left its session.

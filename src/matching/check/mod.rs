@@ -139,14 +139,38 @@ impl Finding {
 pub struct Checker {
     kinds: Vec<CheckKind>,
     sight: Option<Arc<Sight>>,
-    /// What was read from the words of an instruction, or (true) from a library's list.
     read: Arc<Mutex<Readings>>,
 }
 
-type Readings = HashMap<(bool, Vec<String>), Arc<[Requirement]>>;
+/// What was read from the words of instructions, and from a library's lists.
+#[derive(Default)]
+struct Readings {
+    words: HashMap<String, Arc<[Requirement]>>,
+    lists: HashMap<Vec<String>, Arc<[Requirement]>>,
+}
 
-/// Texts of which the reading is remembered; beyond, all are forgotten.
+/// Readings that are remembered; beyond, all are forgotten.
 const REMEMBERED: usize = 65_536;
+
+impl Readings {
+    fn known(&self, asked: &Asked<'_>) -> Option<Arc<[Requirement]>> {
+        let known = match asked.requires {
+            None => self.words.get(asked.text),
+            Some(list) => self.lists.get(list),
+        };
+        known.cloned()
+    }
+
+    fn keep(&mut self, asked: &Asked<'_>, read: Arc<[Requirement]>) {
+        if self.words.len() + self.lists.len() >= REMEMBERED {
+            *self = Self::default();
+        }
+        match asked.requires {
+            None => self.words.insert(asked.text.to_owned(), read),
+            Some(list) => self.lists.insert(list.to_owned(), read),
+        };
+    }
+}
 
 impl Checker {
     /// A checker of these kinds, each of which must pass an instruction. Without an encoder the
@@ -156,20 +180,21 @@ impl Checker {
         Self { kinds: in_order(kinds), sight, read: Arc::default() }
     }
 
-    /// What an instruction requires.
-    fn required(&self, asked: &Asked<'_>) -> Arc<[Requirement]> {
-        let words = || vec![asked.text.to_owned()];
-        let key = (asked.requires.is_some(), asked.requires.map_or_else(words, <[String]>::to_vec));
-        let remembered = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered().get(&key) {
-            return Arc::clone(known);
-        }
-        let read = Requirements::of(asked).iter().map(|phrase| Requirement::read(phrase)).collect();
-        let mut remembered = remembered();
-        if remembered.len() >= REMEMBERED {
-            remembered.clear();
-        }
-        Arc::clone(remembered.entry(key).or_insert(read))
+    /// What each instruction requires.
+    fn required(&self, instructions: &[Asked<'_>]) -> Vec<Arc<[Requirement]>> {
+        let readings = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: Vec<_> = {
+            let readings = readings();
+            instructions.iter().map(|asked| readings.known(asked)).collect()
+        };
+        let read = |asked: &Asked<'_>| -> Arc<[Requirement]> {
+            let required = Requirements::of(asked);
+            let read: Arc<_> = required.iter().map(|phrase| Requirement::read(phrase)).collect();
+            readings().keep(asked, Arc::clone(&read));
+            read
+        };
+        let all = instructions.iter().zip(known);
+        all.map(|(asked, known)| known.unwrap_or_else(|| read(asked))).collect()
     }
 
     /// A checker of other kinds that shares what was computed.
@@ -194,8 +219,7 @@ impl Checker {
         photo: &PhotoView<'_>,
         instructions: &[Asked<'_>],
     ) -> Result<Vec<CheckVerdict>, EncoderError> {
-        let required = instructions.iter().map(|asked| self.required(asked));
-        let requirements: Vec<Arc<[Requirement]>> = required.collect();
+        let requirements = self.required(instructions);
         let mut verdicts = vec![CheckVerdict::default(); instructions.len()];
         let asking = |verdicts: &mut Vec<CheckVerdict>, finding: &dyn Fn(usize) -> Finding| {
             for (at, verdict) in verdicts.iter_mut().enumerate() {

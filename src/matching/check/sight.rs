@@ -84,13 +84,14 @@ impl Sight {
         }
         let things = self.things()?;
         let asked = self.asked(things, &all)?;
+        let mut asked = asked.iter();
         let glance = things.glance(photo);
         let finding = |(requirements, described): &(Arc<[Requirement]>, bool)| {
             let least = if *described { DESCRIBED } else { ALONE };
             let mut lowest: Option<f64> = None;
             let mut missing = Vec::new();
-            for one in requirements.iter() {
-                let score = asked[&one.phrase].score(&glance, photo);
+            for (one, asked) in requirements.iter().zip(&mut asked) {
+                let score = asked.score(&glance, photo);
                 lowest = Some(lowest.map_or(score, |lowest| lowest.min(score)));
                 if score < least {
                     missing.push(one.phrase.clone());
@@ -113,39 +114,37 @@ impl Sight {
         Ok(self.things.get_or_init(|| things))
     }
 
-    /// The requirements by their phrases; those never met are embedded together.
+    /// The requirements, calibrated, in their order; those never met are embedded together.
     fn asked(
         &self,
         things: &Things,
         requirements: &[&Requirement],
-    ) -> Result<HashMap<String, Arc<Asked>>, EncoderError> {
+    ) -> Result<Vec<Arc<Asked>>, EncoderError> {
         let known = || self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found = HashMap::new();
+        let look = |known: &HashMap<String, Arc<Asked>>| -> Vec<Option<Arc<Asked>>> {
+            requirements.iter().map(|one| known.get(&one.phrase).cloned()).collect()
+        };
+        let found = look(&known());
         let mut new: Vec<&Requirement> = Vec::new();
-        {
-            let known = known();
-            for one in requirements {
-                match known.get(&one.phrase) {
-                    Some(asked) => drop(found.insert(one.phrase.clone(), Arc::clone(asked))),
-                    None if new.iter().all(|other| other.phrase != one.phrase) => new.push(one),
-                    None => {}
-                }
+        for (one, found) in requirements.iter().zip(&found) {
+            if found.is_none() && new.iter().all(|other| other.phrase != one.phrase) {
+                new.push(one);
             }
         }
         if new.is_empty() {
-            return Ok(found);
+            return Ok(found.into_iter().flatten().collect());
         }
         let prompts: Vec<String> =
             new.iter().map(|one| format!("a photo of {}", one.phrase.trim())).collect();
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         let vectors = self.encoder.embed_texts(&prompts)?;
+        let calibrated = new.into_iter().zip(vectors).map(|(one, embedded)| {
+            (one.phrase.clone(), Arc::new(things.calibrate(one, embedded.vector)))
+        });
+        let calibrated: Vec<_> = calibrated.collect();
         let mut known = known();
-        for (one, embedded) in new.into_iter().zip(vectors) {
-            let asked = Arc::new(things.calibrate(one, embedded.vector));
-            known.insert(one.phrase.clone(), Arc::clone(&asked));
-            found.insert(one.phrase.clone(), asked);
-        }
-        Ok(found)
+        known.extend(calibrated);
+        Ok(look(&known).into_iter().flatten().collect())
     }
 }
 

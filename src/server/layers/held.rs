@@ -15,10 +15,11 @@ use tonic::body::Body;
 use super::{Answer, trailers};
 use crate::server::fault::Fault;
 
-/// `body`, with `held` dropped when it ends, is dropped, or when the connection has not asked for
-/// more of it within `idle` of its last frame: while a client does not read, nothing polls the
-/// body, so a clock of its own must tell. What is left of the body goes, too, so that an answer
-/// that nobody reads takes no memory; a client that reads on finds STREAM_IDLE.
+/// `body`, with `held` dropped when its trailers go out, when it ends or is dropped, or when the
+/// connection has not asked for more of it within `idle` of its last frame: while a client does not
+/// read, nothing polls the body, so a clock of its own must tell. What is left of the body goes,
+/// too, so that an answer that nobody reads takes no memory; a client that reads on finds
+/// STREAM_IDLE.
 fn hold<T: Send + 'static>(body: Body, held: T, idle: Duration) -> Body {
     let state = Arc::new(Mutex::new(State { kept: Some((body, held)), unread: None, idle }));
     Body::new(Held { state, watch: None, told: false })
@@ -83,6 +84,11 @@ impl<T: Send + 'static> http_body::Body for Held<T> {
         let polled = Pin::new(body).poll_frame(context);
         match &polled {
             Poll::Pending => {}
+            // The client sees these before the connection asks for the next frame or drops the
+            // body, and its next call must find the place free.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                (state.kept, this.told) = (None, true);
+            }
             Poll::Ready(Some(Ok(_))) => {
                 state.unread = Some(Instant::now());
                 let state = &this.state;
@@ -139,5 +145,28 @@ where
         let answer = ready!(self.answer.as_mut().poll(context));
         let (held, idle) = (self.held.take(), self.idle);
         Poll::Ready(answer.map(|response| response.map(|body| hold(body, held, idle))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn what_is_kept_is_given_back_before_the_trailers_go_out() {
+        let answer = futures::stream::iter([
+            Ok(Frame::data(bytes::Bytes::from_static(b"a"))),
+            Ok::<_, Status>(Frame::trailers(http::HeaderMap::new())),
+        ]);
+        let (place, given_back) = (Arc::new(()), |place: &Weak<()>| place.upgrade().is_none());
+        let taken = Arc::downgrade(&place);
+        let body = Body::new(http_body_util::StreamBody::new(answer));
+        let mut body = hold(body, place, Duration::from_secs(60));
+        let first = body.frame().await.expect("a frame").expect("data");
+        assert!(first.is_data() && !given_back(&taken));
+        let last = body.frame().await.expect("a frame").expect("trailers");
+        assert!(last.is_trailers() && given_back(&taken));
+        assert!(body.frame().await.is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Neither lane starves the other.
 
-use super::support::{behind_door, dot, lane, narrow, ready, start, until};
+use super::support::{Faulty, behind_door, dot, lane, narrow, ready, start, until};
 use crate::encoder::queue::lane::{Claim, PerLane, Share};
 use crate::encoder::queue::{CallContext, Lane, QueueConfig};
 
@@ -65,4 +65,27 @@ async fn calls_of_both_lanes_are_run_by_weight() {
     assert!((8..=10).contains(&of_bulk), "{of_bulk} of {order:?}");
     assert_eq!(order.len(), 81);
     service.embed_images(vec![dot(3)], &CallContext::default()).await.expect("still serves");
+}
+
+/// The session for the others gives way to whatever else runs: a word there would wait for it.
+#[tokio::test]
+async fn few_short_texts_are_left_to_their_session() {
+    let encoder = Faulty::new(|_| Ok(()));
+    let service = start(encoder.clone(), &narrow());
+    let embed = |text: &str| {
+        let (service, text) = (service.clone(), text.to_owned());
+        async move { service.embed_texts(vec![text], &CallContext::default()).await.map(drop) }
+    };
+    let long = "a long text ".repeat(20);
+    for _ in 0..20 {
+        let (word, words, long) = tokio::join!(embed("a"), embed("a few words"), embed(&long));
+        word.and(words).and(long).expect("embedded");
+    }
+    let ran = encoder.text_batches.lock().expect("no test panics inside").clone();
+    let on = |thread: &str| -> Vec<usize> {
+        ran.iter().filter(|(name, _)| name == thread).map(|(_, longest)| *longest).collect()
+    };
+    let (short, long) = (on("short text"), on("text"));
+    assert!(short.iter().all(|longest| *longest <= 32), "{short:?}");
+    assert!(long.len() == 20 && long.iter().all(|longest| *longest > 32), "{long:?}");
 }

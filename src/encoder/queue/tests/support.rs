@@ -63,14 +63,16 @@ pub struct Faulty {
     /// What batches with a text of more than 32 tokens stand before.
     long_texts: Option<Arc<Door>>,
     pub batches: Mutex<Vec<Vec<u8>>>,
+    /// The thread of each batch of texts, and the tokens of its longest.
+    pub text_batches: Mutex<Vec<(String, usize)>>,
 }
 
 impl Faulty {
     pub fn new(
         fault: impl Fn(&[Pixels]) -> Result<(), EncoderError> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let (fault, batches) = (Box::new(fault), Mutex::default());
-        Arc::new(Self { real: real(), fault, long_texts: None, batches })
+        let (fault, batches, text_batches) = (Box::new(fault), Mutex::default(), Mutex::default());
+        Arc::new(Self { real: real(), fault, long_texts: None, batches, text_batches })
     }
 
     pub fn batches(&self) -> Vec<Vec<u8>> {
@@ -119,8 +121,11 @@ impl StagedEncoder for Faulty {
     }
 
     fn embed_tokens(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, EncoderError> {
+        let longest = batch.iter().map(|tokens| tokens.count()).max().unwrap_or(0);
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        self.text_batches.lock().expect("no test panics inside").push((thread, longest));
         if let Some(door) = self.long_texts.as_ref()
-            && batch.iter().any(|tokens| tokens.count() > 32)
+            && longest > 32
         {
             door.pass();
         }
