@@ -22,7 +22,7 @@ use super::worker::{
 };
 use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
-use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding, Tokens};
+use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
 use crate::image::{Pixels, Preprocessor};
 use crate::model::manifest::Padding;
 use crate::model::{Device, ModelManifest};
@@ -329,7 +329,7 @@ impl Encoder for BulkEncoder {
         let tokens: Result<Vec<_>, _> =
             texts.iter().map(|text| self.encoder.tokenize(text)).collect();
         embed_by_length(&tokens?, 1, |batch| {
-            self.texts.run_for_job(batch.iter().map(|one| Tokens::clone(one)).collect())
+            self.texts.run_for_job(batch.iter().copied().cloned().collect())
         })
     }
 }
