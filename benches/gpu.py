@@ -53,7 +53,8 @@ def embed(program: Path, args, model: Path):
         began = time.time()
         flags = ["--images", args.photos, "--out", f"{folder}/photos", "--model", model, "--device", args.device, "--batch-size", args.batch]
         done = subprocess.run([str(one) for one in command(program, args, "embed", *flags)], capture_output=True, text=True)
-        print(f"embed: exit code {done.returncode} after {time.time() - began:.1f} s\n    {done.stdout.strip() or done.stderr.strip()[-500:]}", flush=True)
+        said = "\n    ".join((done.stderr + done.stdout).strip().splitlines()[-2:])
+        print(f"embed: exit code {done.returncode} after {time.time() - began:.1f} s\n    {said}", flush=True)
 
 
 def gpu_mib() -> int:
