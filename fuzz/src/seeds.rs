@@ -234,6 +234,7 @@ fn options() -> pb::MatchOptions {
         caption_weight: Some(0.3),
         record_candidates: Some(4),
         seed: Some(7),
+        target_recall: Some(0.9),
         check: Some(pb::Checks { kinds: vec![1, 2] }),
         filter: Some(pb::InstructionFilter {
             categories: vec!["creative-writing".into()],
