@@ -2,6 +2,8 @@
 //! answers, seeds, libraries, exports of models, and what a language model wrote.
 #![no_main]
 
+mod driver;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Once;

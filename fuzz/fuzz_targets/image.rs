@@ -2,6 +2,8 @@
 //! limits, header, decoding, orientation, resize, tensor.
 #![no_main]
 
+mod driver;
+
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;

@@ -2,6 +2,8 @@
 //! a whole answer without the event that ends it.
 #![no_main]
 
+mod driver;
+
 use libfuzzer_sys::fuzz_target;
 use pairwright::llm::{FinishReason, read_reply};
 use pairwright_fuzz::seeds;

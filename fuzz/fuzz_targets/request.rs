@@ -2,6 +2,8 @@
 //! every refusal is a status of the caller's with a reason.
 #![no_main]
 
+mod driver;
+
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::Duration;
