@@ -41,7 +41,7 @@ fn photo(image: &ImageRef) {
     }
 }
 
-/// The readers of Parquet and Arrow panic at some damaged files, which our readers expect; any
+/// The readers of Parquet, Arrow and tokenizers panic at some damaged files, which ours expect; any
 /// other panic ends the process, as libFuzzer wants it.
 fn expect_panics_of_others() {
     static ONCE: Once = Once::new();
@@ -49,7 +49,7 @@ fn expect_panics_of_others() {
         let end = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let file = panic.location().map_or("", |place| place.file());
-            let others = ["/parquet-", "/arrow-", "/flatbuffers-", "/snap-"];
+            let others = ["/parquet-", "/arrow-", "/flatbuffers-", "/snap-", "/tokenizers-"];
             if !others.iter().any(|name| file.contains(name)) {
                 end(panic);
             }
