@@ -46,18 +46,14 @@ struct Options {
     repeat: usize,
     #[arg(long, default_value_t = Device::Cpu)]
     device: Device,
-    /// fp32, fp16, int8 or q4; the most exact that the export has.
-    #[arg(long, value_parser = precision)]
+    /// Without it the most exact that the export has.
+    #[arg(long)]
     precision: Option<Precision>,
     #[arg(long)]
     without_python: bool,
     /// cargo's own.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-fn precision(name: &str) -> Result<Precision, String> {
-    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }
 
 /// Items per second.

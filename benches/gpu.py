@@ -15,26 +15,17 @@ it runs anywhere, which shows that it runs and nothing else.
 
 import argparse
 import os
-import re
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/clients"))
-
-from google.protobuf import json_format, message_factory  # noqa: E402
-from tour import Server  # noqa: E402
+from google.protobuf import json_format, message_factory
+from siege import ROOT, Program, Server
 
 # Photos of one call of the service, and how many call at once.
 TOGETHER, CALLERS = 64, 8
-
-
-def command(program: Path, args, *words) -> list:
-    return [program, *words, "--model-precision", args.precision]
 
 
 def refusals(program: Path, args, model: Path, photos: Path):
@@ -42,7 +33,7 @@ def refusals(program: Path, args, model: Path, photos: Path):
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"}
     with tempfile.TemporaryDirectory() as folder:
         for device, variables in [("cuda", hidden), ("cuda:99", {}), ("openvino", {}), ("auto", hidden)]:
-            embed = command(program, args, "embed", "--images", photos, "--out", f"{folder}/{device}", "--model", model, "--device", device)
+            embed = [program, "embed", "--images", photos, "--out", f"{folder}/{device}", "--model", model, "--model-precision", args.precision, "--device", device]
             done = subprocess.run(embed, env=os.environ | variables, capture_output=True, text=True)
             said = "\n    ".join((done.stderr + done.stdout).strip().splitlines()[-4:])
             print(f"--device {device} {variables or ''}: exit code {done.returncode}\n    {said}", flush=True)
@@ -51,8 +42,8 @@ def refusals(program: Path, args, model: Path, photos: Path):
 def embed(program: Path, args, model: Path):
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
-        flags = ["--images", args.photos, "--out", f"{folder}/photos", "--model", model, "--device", args.device, "--batch-size", args.batch]
-        done = subprocess.run([str(one) for one in command(program, args, "embed", *flags)], capture_output=True, text=True)
+        flags = ["--images", args.photos, "--out", f"{folder}/photos", "--model", model, "--model-precision", args.precision, "--device", args.device, "--batch-size", args.batch]
+        done = subprocess.run([str(one) for one in [program, "embed", *flags]], capture_output=True, text=True)
         said = "\n    ".join((done.stderr + done.stdout).strip().splitlines()[-2:])
         print(f"embed: exit code {done.returncode} after {time.time() - began:.1f} s\n    {said}", flush=True)
 
@@ -66,61 +57,45 @@ def gpu_mib() -> int:
         return 0
 
 
-def resident_mib(process: int) -> int:
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1]) >> 10
-
-
 def serve(program: Path, args, model: Path):
     """Callers of EmbedImages for so many seconds: photos a second and memory, by tenths of the time."""
     names = [str(path.relative_to(args.photos)) for path in sorted(args.photos.rglob("*.jpg"))]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        flags = ["--data", folder, "--image-root", args.photos, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0",
-                 "--library-seed", "none", "--model", model, "--device", args.device]
-        variables = {"PAIRWRIGHT__SERVE__QUEUE__BATCH_SIZE": str(args.batch)}
-        child = subprocess.Popen(command(program, args, "serve", *flags), env=os.environ | variables, stdout=log.open("w"), stderr=subprocess.STDOUT)
-        try:
-            while not (found := re.search(r"serving on (\S+)", log.read_text())):
-                if child.poll() is not None:
-                    print(f"serve: exit code {child.returncode}\n    {log.read_text()[-500:]}")
-                    return
-                time.sleep(0.1)
-            done, failed, until = [0] * CALLERS, [], time.time() + args.seconds
+    os.environ["PAIRWRIGHT__SERVE__QUEUE__BATCH_SIZE"] = str(args.batch)
+    serving = ["--image-root", args.photos, "--library-seed", "none", "--model", model, "--device", args.device, "--model-precision", args.precision]
+    with tempfile.TemporaryDirectory() as folder, Program(program, Path(folder), serving=serving) as served:
+        done, failed, until = [0] * CALLERS, [], time.time() + args.seconds
 
-            def call(caller: int):
-                server, at = Server(found[1]), caller
-                method = server.pool.FindServiceByName("pairwright.v1.EmbeddingService").FindMethodByName("EmbedImages")
-                request, answer = (message_factory.GetMessageClass(one) for one in (method.input_type, method.output_type))
-                # Vectors as numbers of Python's would take longer than a GPU makes them.
-                stub = server.channel.unary_unary("/pairwright.v1.EmbeddingService/EmbedImages", request.SerializeToString, answer.FromString)
-                while time.time() < until:
-                    part = [{"path": names[(at * TOGETHER + place) % len(names)]} for place in range(TOGETHER)]
-                    at += CALLERS
-                    try:
-                        results = stub(json_format.ParseDict({"images": part}, request()), timeout=60).results
-                        done[caller] += sum(one.HasField("embedding") for one in results)
-                    except Exception as error:  # noqa: BLE001: whatever it is, the call failed.
-                        failed.append(str(error))
-                        time.sleep(0.1)
+        def call(caller: int):
+            server, at = Server(served.address), caller
+            method = server.pool.FindServiceByName("pairwright.v1.EmbeddingService").FindMethodByName("EmbedImages")
+            request, answer = (message_factory.GetMessageClass(one) for one in (method.input_type, method.output_type))
+            # Vectors as numbers of Python's would take longer than a GPU makes them.
+            stub = server.channel.unary_unary("/pairwright.v1.EmbeddingService/EmbedImages", request.SerializeToString, answer.FromString)
+            while time.time() < until:
+                part = [{"path": names[(at * TOGETHER + place) % len(names)]} for place in range(TOGETHER)]
+                at += CALLERS
+                try:
+                    results = stub(json_format.ParseDict({"images": part}, request()), timeout=60).results
+                    done[caller] += sum(one.HasField("embedding") for one in results)
+                except Exception as error:  # noqa: BLE001: whatever it is, the call failed.
+                    failed.append(str(error))
+                    time.sleep(0.1)
 
-            threads = [threading.Thread(target=call, args=[at], daemon=True) for at in range(CALLERS)]
-            for thread in threads:
-                thread.start()
-            print(f"service, {CALLERS} callers with {TOGETHER} photos a call:\n    | s | photos/s | resident MiB | GPU MiB |\n    |---|---|---|---|")
-            for tenth in range(1, 11):
-                before, began = sum(done), time.time()
-                time.sleep(args.seconds / 10)
-                if child.poll() is not None:
-                    print(f"    the server ended with {child.returncode}\n    {log.read_text()[-2000:]}", flush=True)
-                    return
-                rate = (sum(done) - before) / (time.time() - began)
-                print(f"    | {tenth * args.seconds / 10:.0f} | {rate:.0f} | {resident_mib(child.pid)} | {gpu_mib()} |", flush=True)
-            for thread in threads:
-                thread.join(60)
-            print(f"    calls that failed: {len(failed)} {failed[:1]}")
-        finally:
-            child.terminate()
-            child.wait(60)
+        threads = [threading.Thread(target=call, args=[at], daemon=True) for at in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        print(f"service, {CALLERS} callers with {TOGETHER} photos a call:\n    | s | photos/s | resident MiB | GPU MiB |\n    |---|---|---|---|")
+        for tenth in range(1, 11):
+            before, began = sum(done), time.time()
+            time.sleep(args.seconds / 10)
+            if served.child.poll() is not None:
+                print(f"    the server ended with {served.child.returncode}\n    {served.log.read_text()[-2000:]}", flush=True)
+                return
+            rate = (sum(done) - before) / (time.time() - began)
+            print(f"    | {tenth * args.seconds / 10:.0f} | {rate:.0f} | {served.resident()} | {gpu_mib()} |", flush=True)
+        for thread in threads:
+            thread.join(60)
+        print(f"    calls that failed: {len(failed)} {failed[:1]}")
 
 
 def main():
@@ -144,7 +119,10 @@ def main():
                  "--precision", args.precision, "--batch", args.batch, "--count", 16 * args.batch, "--threads", os.cpu_count(), "--without-python"]
         subprocess.run([str(one) for one in bench], cwd=ROOT)
         embed(program, args, model)
-        serve(program, args, model)
+        try:
+            serve(program, args, model)
+        except SystemExit as said:
+            print(f"serve: {said}", flush=True)
 
 
 if __name__ == "__main__":

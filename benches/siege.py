@@ -265,13 +265,15 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class Program:
-    """A server with default settings; a key for each of `names`, or none at all."""
+SAMPLES = ["--image-root", ROOT / "samples/photos", "--library-seed", ROOT / "samples/instructions.jsonl"]
 
-    def __init__(self, program: Path, folder: Path, names: list[str], llm: str):
+
+class Program:
+    """A server with default settings over the samples or what `serving` says; a key for each of `names`, or none at all."""
+
+    def __init__(self, program: Path, folder: Path, names: list[str] = [], llm: str = "", serving: list = SAMPLES):
         self.log = folder / "log"
-        command = [program, "serve", "--data", folder / "data", "--image-root", ROOT / "samples/photos", "--library-seed",
-                   ROOT / "samples/instructions.jsonl", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        command = [program, "serve", "--data", folder / "data", *serving, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
         if llm:
             command += ["--llm", f"openai:{llm}"]
         file, self.keys = folder / "keys.toml", {}

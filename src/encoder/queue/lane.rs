@@ -72,11 +72,14 @@ impl Precedence {
     }
 }
 
-/// What a session works for: all, callers' short items, or what is left beside such a session.
+/// What a session works for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     All,
+    /// Callers' items that are short, and nothing else.
     Short,
+    /// All, beside a session for callers' short items, which are left to that one as long as they
+    /// are few.
     Long,
 }
 

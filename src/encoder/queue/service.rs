@@ -12,14 +12,12 @@ use super::bulk_throttle::BulkThrottle;
 use super::call::{CallContext, ImagesEmbedded, TextsEmbedded, first_error, images, texts};
 use super::config::QueueConfig;
 use super::error::{ProbeError, QueueError, StartError};
-use super::lane::{Lane, PerLane, Precedence};
+use super::lane::{Lane, Pace, PerLane, Precedence, Takes};
 use super::observe::{LaneSnapshot, QueueObserver, Shielded};
 use super::tower::{Photos, Texts, Tower};
 use super::tower_queue::{QueueParts, TowerQueue};
 use super::waiting::{BatchLimits, Limits};
-use super::worker::{
-    prepare_items, prepare_slow_items, run_batches, run_long_batches, run_short_batches,
-};
+use super::worker::{prepare, run};
 use crate::base::check::Settings;
 use crate::encoder::text::embed_by_length;
 use crate::encoder::{Embedding, Encoder, EncoderError, StagedEncoder, TextEmbedding};
@@ -192,19 +190,21 @@ impl EncoderService {
 
 impl Inner {
     fn start_threads(&self) -> io::Result<()> {
+        let Self { photos, texts, .. } = self;
         for _ in 0..self.config.resolved_decode_threads() {
-            self.spawn("decode", Precedence::Photos, &self.photos, prepare_items)?;
-            self.spawn("decode large", Precedence::Long, &self.photos, prepare_slow_items)?;
+            self.spawn("decode", Precedence::Photos, photos, |queue| prepare(queue, Pace::Quick))?;
+            let large = |queue: &_| prepare(queue, Pace::Slow);
+            self.spawn("decode large", Precedence::Long, photos, large)?;
         }
         for _ in 0..self.config.resolved_sessions() {
-            self.spawn("vision", Precedence::Photos, &self.photos, run_batches)?;
+            self.spawn("vision", Precedence::Photos, photos, |queue| run(queue, Takes::All))?;
         }
-        self.spawn("tokenize", Precedence::Words, &self.texts, prepare_items)?;
+        self.spawn("tokenize", Precedence::Words, texts, |queue| prepare(queue, Pace::Quick))?;
         if self.config.short_text_session && self.encoder.device() == Device::Cpu {
-            self.spawn("short text", Precedence::Words, &self.texts, run_short_batches)?;
-            return self.spawn("text", Precedence::Long, &self.texts, run_long_batches);
+            self.spawn("short text", Precedence::Words, texts, |queue| run(queue, Takes::Short))?;
+            return self.spawn("text", Precedence::Long, texts, |queue| run(queue, Takes::Long));
         }
-        self.spawn("text", Precedence::Words, &self.texts, run_batches)
+        self.spawn("text", Precedence::Words, texts, |queue| run(queue, Takes::All))
     }
 
     fn spawn<T: Tower>(

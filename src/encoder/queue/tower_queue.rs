@@ -202,8 +202,7 @@ impl<T: Tower> TowerQueue<T> {
             let timings = Default::default();
             state.push_raw(cost, Item { ticket, index, place, replies, timings, since, body });
         }
-        drop(state);
-        self.wake_to_prepare();
+        self.wake_to_prepare(state);
         Ok(())
     }
 
@@ -316,27 +315,23 @@ impl<T: Tower> TowerQueue<T> {
         woken.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever may now have something to do. Threads that give way to others are woken only for
-    /// something of theirs, and hold the lock for nothing else.
+    /// Wakes whoever may now have something to do.
     pub(super) fn wake(&self) {
-        self.wake_to_prepare();
+        let state = self.lock();
+        let long = state.closed || state.long_waits(&self.limits);
+        self.wake_to_prepare(state);
         self.work.notify_all();
-        let long = {
-            let state = self.lock();
-            state.closed || state.long_waits(&self.limits)
-        };
         if long {
             self.long.notify_all();
         }
         self.left.notify_waiters();
     }
 
-    /// Wakes the threads that prepare; those for slow items only where there are some.
-    fn wake_to_prepare(&self) {
-        let slow = {
-            let state = self.lock();
-            state.closed || state.slow_waits()
-        };
+    /// Wakes the threads that prepare. Those that give way to others, as the session for what is long
+    /// does, are woken only for something of theirs: they should not hold the lock for nothing.
+    fn wake_to_prepare(&self, state: MutexGuard<'_, State<T>>) {
+        let slow = state.closed || state.slow_waits();
+        drop(state);
         self.prepare[Pace::Quick as usize].notify_all();
         if slow {
             self.prepare[Pace::Slow as usize].notify_all();

@@ -12,17 +12,8 @@ use super::tower_queue::TowerQueue;
 use super::waiting::{JobBatch, RawItem, ReadyItem, Work, padded_share};
 use crate::encoder::{Embedding, EncoderError, whole_or_one_by_one};
 
-/// Decodes or tokenises until the queue is closed.
-pub(super) fn prepare_items<T: Tower>(queue: &TowerQueue<T>) {
-    prepare(queue, Pace::Quick);
-}
-
-/// As [`prepare_items`] what is slow.
-pub(super) fn prepare_slow_items<T: Tower>(queue: &TowerQueue<T>) {
-    prepare(queue, Pace::Slow);
-}
-
-fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
+/// Decodes or tokenises what is of that pace until the queue is closed.
+pub(super) fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
     while let Some(mut item) = queue.next_raw(pace) {
         let started = Instant::now();
         item.stop_waiting(started);
@@ -36,22 +27,7 @@ fn prepare<T: Tower>(queue: &TowerQueue<T>, pace: Pace) {
 }
 
 /// Runs batches until the queue is closed.
-pub(super) fn run_batches<T: Tower>(queue: &TowerQueue<T>) {
-    run(queue, Takes::All);
-}
-
-/// As [`run_batches`] beside a session for callers' short items, which are left to that one as long
-/// as they are few.
-pub(super) fn run_long_batches<T: Tower>(queue: &TowerQueue<T>) {
-    run(queue, Takes::Long);
-}
-
-/// As [`run_batches`] callers' items that are short, and nothing else.
-pub(super) fn run_short_batches<T: Tower>(queue: &TowerQueue<T>) {
-    run(queue, Takes::Short);
-}
-
-fn run<T: Tower>(queue: &TowerQueue<T>, takes: Takes) {
+pub(super) fn run<T: Tower>(queue: &TowerQueue<T>, takes: Takes) {
     while let Some(work) = queue.next_work(takes) {
         match work {
             Work::Batch(lane, items) => queue.run_batch(lane, items),
