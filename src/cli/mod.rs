@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::model::store::offline;
+use crate::base::offline;
 use exit::Exit;
 
 /// Turns captioned photos into a checked visual-instruction dataset (the MM-Instruct method).

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::Error;
+use crate::base::offline;
 use crate::base::signal::interrupted;
 use crate::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use crate::image::DecodeOptions;
 use crate::model::catalog::{Catalog, CatalogModel, ModelKind};
 use crate::model::store::{
-    Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder, offline,
+    Checked, Hub, ModelStoreError, Store, default_precision, list_repository, local_folder,
 };
 use crate::model::{ModelError, ModelFolder, Precision};
 

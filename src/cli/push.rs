@@ -7,8 +7,8 @@ use clap::Args;
 use super::exit::Exit;
 use super::run::existing;
 use crate::Error;
+use crate::base::hub::HubOptions;
 use crate::dataset::sink::ExportFormat;
-use crate::model::store::HubOptions;
 use crate::run::RunFolder;
 use crate::run::push::{self, PushOptions};
 

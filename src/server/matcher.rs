@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+
 use super::app::{App, merge, split};
 use super::fault::Fault;
 use super::llm_check::{Asking, Candidates};
@@ -16,6 +18,9 @@ use crate::matching::{
     Candidate, CandidateCheck, MatchQuery, Matcher, Outcome, QueryVectors, QuotaBook, Subject,
     Wording, checked_candidates, embed_queries,
 };
+
+/// Fewer queries than this are not worth another thread.
+const MIN_SHARE: usize = 8;
 
 /// What was found for the queries of a call, each with its id.
 struct Found {
@@ -64,7 +69,7 @@ impl App {
         let vectors = merge(vectors.collect(), refused);
         if !asks {
             // In one go: going to another thread and back takes as long as the search.
-            let matching = move |app: &App| Ok(app.drawn(app.found(ids, vectors, &draw)?, seed));
+            let matching = move |app: &App| app.found_and_drawn(ids, vectors, &draw);
             let (results, revision) = self.blocking(matching).await?;
             return Ok(Matched { results, revision, timings });
         }
@@ -125,6 +130,28 @@ impl App {
         });
         let queries = ids.into_iter().zip(merge(found.collect(), refused)).collect();
         Ok(Found { matcher, queries, revision })
+    }
+
+    /// [`Self::found`] and then [`Self::drawn`], in parts side by side where there are many queries:
+    /// what is done with the candidates takes about as long as finding them.
+    fn found_and_drawn(
+        &self,
+        ids: Vec<String>,
+        vectors: Vec<Result<QueryVectors, Fault>>,
+        draw: &Draw,
+    ) -> Result<(Vec<pb::MatchResult>, i64), Fault> {
+        let share = ids.len().div_ceil(rayon::current_num_threads()).max(MIN_SHARE);
+        if ids.len() <= share {
+            return Ok(self.drawn(self.found(ids, vectors, draw)?, draw.seed));
+        }
+        let parts = ids.into_par_iter().zip(vectors).chunks(share);
+        let parts = parts.map(|part| {
+            let (ids, vectors) = part.into_iter().unzip();
+            Ok(self.drawn(self.found(ids, vectors, draw)?, draw.seed))
+        });
+        let parts = parts.collect::<Result<Vec<_>, Fault>>()?;
+        let revision = parts.first().map_or(0, |(_, revision)| *revision);
+        Ok((parts.into_iter().flat_map(|(results, _)| results).collect(), revision))
     }
 
     fn drawn(&self, found: Found, seed: u64) -> (Vec<pb::MatchResult>, i64) {

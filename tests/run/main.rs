@@ -12,6 +12,7 @@ mod exports;
 mod faults;
 mod generate_local;
 mod generate_stub;
+mod hub;
 mod incremental;
 mod judged;
 mod kill;

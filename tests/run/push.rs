@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pairwright::base::hub::HubOptions;
 use pairwright::dataset::store::Store;
-use pairwright::model::store::HubOptions;
 use pairwright::run::push::{PushOptions, push};
 use pairwright::{Failure, run::store_path};
 

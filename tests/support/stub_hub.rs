@@ -1,5 +1,6 @@
-//! A server that plays a hub to which datasets are pushed: repositories with branches, Git LFS with
-//! basic and multipart transfers, commits. Faults are played on demand.
+//! A server that plays a hub to which datasets are pushed and from which they are read: repositories
+//! with branches, Git LFS with basic and multipart transfers, commits, listings of a few files a page,
+//! large files at another server. Faults are played on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -37,9 +38,16 @@ pub struct Hub {
     /// Large files go in parts of this size.
     pub part_size: Option<usize>,
     parts: BTreeMap<(String, usize), Vec<u8>>,
+    /// Answers of a listing that begin with a 503 and pass when they are asked for again.
+    pub listing_hiccups: usize,
 }
 
 impl Hub {
+    fn at(&self, commit: &str) -> &Files {
+        let mut branches = self.branches.iter();
+        branches.find(|(name, _)| commit_of(name) == commit).expect("a commit that was told").1
+    }
+
     /// Uploads of large files, or of their parts.
     pub fn puts(&self) -> usize {
         self.seen.iter().filter(|one| one.starts_with("PUT ")).count()
@@ -83,7 +91,7 @@ async fn answer(
     let mut hub = hub.lock().expect("no panic");
     hub.seen.push(format!("{method} {}", uri.path()));
     let told = headers.get("authorization").and_then(|value| value.to_str().ok());
-    let is_store = uri.path().starts_with("/store/");
+    let is_store = ["/store/", "/content/"].iter().any(|start| uri.path().starts_with(start));
     if is_store && told.is_some() {
         return (StatusCode::BAD_REQUEST, "a store wants no token").into_response();
     }
@@ -135,8 +143,107 @@ async fn answer(
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }
         },
+        ("GET", ["api", "datasets", _, _, "revision", revision]) => {
+            let revision = revision.replace("%2F", "/");
+            match hub.branches.contains_key(&revision) {
+                true => answered(&json!({"sha": commit_of(&revision)})),
+                false => missing(),
+            }
+        }
+        ("GET", ["api", "datasets", _, _, "tree", ..]) if hub.listing_hiccups > 0 => {
+            hub.listing_hiccups -= 1;
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+        ("GET", ["api", "datasets", _, _, "tree", commit, rest @ ..]) => {
+            tree(hub.at(commit), &rest.join("/"), &url, &uri)
+        }
+        ("POST", ["api", "datasets", _, _, "paths-info", commit]) => {
+            let files = hub.at(commit);
+            let paths = json()["paths"].as_array().expect("paths").clone();
+            let told = paths.iter().filter_map(|path| {
+                let path = path.as_str().expect("a path");
+                Some(entry(path, files.get(path)?))
+            });
+            answered(&told.collect())
+        }
+        ("GET", ["datasets", _, _, "resolve", commit, rest @ ..]) => {
+            let path = rest.join("/");
+            let Some(bytes) = hub.at(commit).get(&path) else { return missing() };
+            if !is_large(&path) {
+                return ranged(bytes, &headers);
+            }
+            // The same server under a name to which no token may go.
+            let elsewhere = url.replace("127.0.0.1", "localhost");
+            let content = format!("{elsewhere}/content/{}", sha256_hex(bytes));
+            (StatusCode::FOUND, [("location", content)]).into_response()
+        }
+        ("GET", ["content", hash]) => {
+            let mut files = hub.branches.values().flat_map(Files::values);
+            files
+                .find(|bytes| sha256_hex(bytes) == *hash)
+                .map_or_else(missing, |bytes| ranged(bytes, &headers))
+        }
         _ => missing(),
     }
+}
+
+/// The commit that a branch stands at.
+fn commit_of(branch: &str) -> String {
+    sha256_hex(branch.as_bytes())[..40].to_owned()
+}
+
+fn is_large(path: &str) -> bool {
+    [".parquet", ".tar", ".jpg"].iter().any(|end| path.ends_with(end))
+}
+
+fn entry(path: &str, bytes: &[u8]) -> Value {
+    let (oid, size) = (sha256_hex(bytes), bytes.len());
+    let mut entry = json!({"type": "file", "path": path, "oid": oid[..40], "size": size});
+    if is_large(path) {
+        // The pointer's own length stands beside it.
+        entry["lfs"] = json!({"oid": oid, "size": size, "pointerSize": 134});
+    }
+    entry
+}
+
+/// Files and folders in a folder, two a page.
+fn tree(files: &Files, folder: &str, url: &str, uri: &Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    let start = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let mut entries = BTreeMap::new();
+    for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with(&start)) {
+        match path[start.len()..].split_once('/') {
+            Some((below, _)) if query.contains("recursive=false") => {
+                let path = format!("{start}{below}");
+                let folder = json!({"type": "directory", "path": path, "oid": "0", "size": 0});
+                entries.insert(path, folder);
+            }
+            _ => _ = entries.insert(path.clone(), entry(path, bytes)),
+        }
+    }
+    if entries.is_empty() {
+        return missing();
+    }
+    let from: usize = query.split("cursor=").nth(1).map_or(0, |at| at.parse().expect("a number"));
+    let page: Value = entries.values().skip(from).take(2).cloned().collect();
+    if from + 2 >= entries.len() {
+        return answered(&page);
+    }
+    let recursive = query.split('&').next().expect("the first");
+    let next = format!("<{url}{}?{recursive}&cursor={}>; rel=\"next\"", uri.path(), from + 2);
+    ([("link", next)], page.to_string()).into_response()
+}
+
+fn ranged(bytes: &[u8], headers: &HeaderMap) -> Response {
+    let range = headers.get("range").and_then(|range| range.to_str().ok()?.strip_prefix("bytes="));
+    let Some((from, to)) = range.and_then(|range| range.split_once('-')) else {
+        return bytes.to_vec().into_response();
+    };
+    let (from, to): (usize, usize) = (from.parse().expect("from"), to.parse().expect("to"));
+    let to = to.min(bytes.len() - 1);
+    let told = format!("bytes {from}-{to}/{}", bytes.len());
+    (StatusCode::PARTIAL_CONTENT, [("content-range", told)], bytes[from..=to].to_vec())
+        .into_response()
 }
 
 fn missing() -> Response {
@@ -151,8 +258,7 @@ fn answered(value: &Value) -> Response {
 fn preupload(body: &Value) -> Response {
     let mode = |file: &Value| {
         let path = file["path"].as_str().expect("a path");
-        let large = [".parquet", ".tar", ".jpg"].iter().any(|end| path.ends_with(end));
-        let mode = if large { "lfs" } else { "regular" };
+        let mode = if is_large(path) { "lfs" } else { "regular" };
         json!({"path": path, "uploadMode": mode, "shouldIgnore": false})
     };
     let files = body["files"].as_array().expect("files");

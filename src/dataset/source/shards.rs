@@ -11,6 +11,12 @@ use crate::sandbox::{FileAccess, FileKind, FolderEntry, remote};
 /// The most files that a pattern may name.
 const MOST: usize = 100_000;
 
+/// Folders in each other that a dataset's files are looked for in: configurations and their splits.
+const DEPTH: usize = 2;
+
+/// Folders of one that tell what it is, at most.
+const LOOKED_INTO: usize = 16;
+
 /// The longest description of a dataset on disk that is read, in bytes.
 const MAX_STATE_BYTES: u64 = 16 << 20;
 
@@ -54,31 +60,46 @@ pub(super) fn of(
     Ok(files)
 }
 
-/// What a folder that nothing else is known of is: photos, unless it holds a dataset's files and
-/// neither photos nor folders of its own.
+/// What a folder that nothing else is known of is: photos, unless it holds a dataset's files and no
+/// photos. Where it holds folders, they tell, as the hub lays datasets out (`data/train-0.parquet`,
+/// `default/train/0.parquet`).
 pub(super) fn kind_of_folder(path: &Path, access: &FileAccess) -> Result<SourceKind, SourceError> {
+    Ok(kind_below(path, access, DEPTH)?.unwrap_or(SourceKind::Folder))
+}
+
+fn kind_below(
+    path: &Path,
+    access: &FileAccess,
+    depth: usize,
+) -> Result<Option<SourceKind>, SourceError> {
     let entries = access.list(path)?;
     let names: Vec<(String, bool)> = entries.iter().filter_map(named).collect();
     let has = |wanted: &str| names.iter().any(|(name, folder)| !folder && name == wanted);
-    let is_one =
-        |(name, folder): &(String, bool), endings: &[&str]| !folder && has_ending(name, endings);
-    let any = |endings: &[&str]| names.iter().any(|entry| is_one(entry, endings));
+    let any =
+        |endings: &[&str]| names.iter().any(|(name, folder)| !folder && has_ending(name, endings));
     if has("dataset_dict.json") || (has("state.json") && any(&["arrow"])) {
-        return Ok(SourceKind::Arrow);
+        return Ok(Some(SourceKind::Arrow));
     }
-    let folders: Vec<&str> =
-        names.iter().filter(|(_, folder)| *folder).map(|(name, _)| &**name).collect();
-    if any(Format::ENDINGS) || folders.iter().any(|name| *name != "data") {
-        return Ok(SourceKind::Folder);
+    if any(Format::ENDINGS) {
+        return Ok(Some(SourceKind::Folder));
     }
-    let data = if folders.is_empty() { Vec::new() } else { access.list(&path.join("data"))? };
-    let in_data = data.iter().filter_map(named).any(|entry| is_one(&entry, &["parquet"]));
-    Ok(match () {
-        () if folders.is_empty() && any(&["tar", "tar.gz", "tgz"]) => SourceKind::Webdataset,
-        () if in_data || folders.is_empty() && any(&["parquet"]) => SourceKind::Parquet,
-        () if folders.is_empty() && any(&["arrow"]) => SourceKind::Arrow,
-        () => SourceKind::Folder,
-    })
+    let folders = || names.iter().filter(|(_, folder)| *folder).map(|(name, _)| path.join(name));
+    if folders().next().is_none() {
+        let kinds = [
+            (SourceKind::Webdataset, &["tar", "tar.gz", "tgz"][..]),
+            (SourceKind::Parquet, &["parquet"]),
+            (SourceKind::Arrow, &["arrow"]),
+        ];
+        return Ok(kinds.into_iter().find(|(_, endings)| any(endings)).map(|(kind, _)| kind));
+    }
+    let mut found = None;
+    for folder in folders().take(if depth == 0 { 0 } else { LOOKED_INTO }) {
+        match kind_below(&folder, access, depth - 1)? {
+            Some(SourceKind::Folder) => return Ok(Some(SourceKind::Folder)),
+            kind => found = found.or(kind),
+        }
+    }
+    Ok(found)
 }
 
 /// Name of an entry that is not hidden, and whether it is a folder.
@@ -144,19 +165,26 @@ fn in_split(
         let files = names.filter(|name| is_bare(name)).map(|name| folder.join(name));
         return Ok(files.collect());
     }
-    let listed = |folder: &Path| -> Result<Vec<PathBuf>, SourceError> {
-        let entries = access.list(folder)?;
-        let names = entries
-            .iter()
-            .filter_map(named)
-            .filter(|(name, is_folder)| !is_folder && has_ending(name, endings));
-        Ok(names.map(|(name, _)| folder.join(name)).collect())
-    };
-    let mut files = listed(folder)?;
-    // As the hub lays Parquet out.
-    let data = folder.join("data");
-    if files.is_empty() && facts(&data, access).is_ok_and(|data| data.kind == FileKind::Folder) {
-        files = listed(&data)?;
+    gather(folder, endings, access, DEPTH)
+}
+
+/// The files of a folder with one of these endings; where there are none, those of its folders.
+fn gather(
+    folder: &Path,
+    endings: &[&str],
+    access: &FileAccess,
+    depth: usize,
+) -> Result<Vec<PathBuf>, SourceError> {
+    let entries = access.list(folder)?;
+    let (folders, names): (Vec<_>, Vec<_>) =
+        entries.iter().filter_map(named).partition(|(_, is_folder)| *is_folder);
+    let paths = |names: Vec<(String, bool)>| names.into_iter().map(|(name, _)| folder.join(name));
+    let fitting = names.into_iter().filter(|(name, _)| has_ending(name, endings)).collect();
+    let mut files: Vec<PathBuf> = paths(fitting).collect();
+    if files.is_empty() && depth > 0 {
+        for folder in paths(folders) {
+            files.extend(gather(&folder, endings, access, depth - 1)?);
+        }
     }
     Ok(files)
 }
@@ -359,6 +387,10 @@ mod tests {
         assert_eq!(kind(&["a.parquet"]), SourceKind::Parquet);
         assert_eq!(kind(&["README.md", "data/train-0.parquet"]), SourceKind::Parquet);
         assert_eq!(kind(&["README.md", "data/TRAIN-0.PARQUET"]), SourceKind::Parquet);
+        assert_eq!(kind(&["default/train/0.parquet", "README.md"]), SourceKind::Parquet);
+        assert_eq!(kind(&["train/0.tar", "test/0.tar"]), SourceKind::Webdataset);
+        assert_eq!(kind(&["annotations/0.parquet", "images/a.jpg"]), SourceKind::Folder);
+        assert_eq!(kind(&["a/b/c/0.parquet"]), SourceKind::Folder);
         assert_eq!(kind(&["data/a.parquet/a.jpg"]), SourceKind::Folder);
         assert_eq!(kind(&["data-0.arrow", "state.json"]), SourceKind::Arrow);
         assert_eq!(kind(&["dataset_dict.json", "train/state.json"]), SourceKind::Arrow);

@@ -8,8 +8,9 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
 use super::files::{self, Part};
-use super::hub::{Fault, Hub, LONGEST_WAIT, Remote, causes, is_html};
+use super::hub::{Fault, Hub, Remote, is_html};
 use super::{HashSource, ModelStoreError};
+use crate::base::hub::{LONGEST_WAIT, causes};
 
 /// Hears how a download goes.
 pub trait Transfer: Send + Sync {

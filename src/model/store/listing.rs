@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::hub::{Fault, causes};
+use super::hub::Fault;
 use super::{Hub, ModelStoreError};
+use crate::base::hub::causes;
 use crate::model::Precision;
 use crate::model::catalog::{CatalogFile, CatalogModel, is_sha256, valid_repo};
 

@@ -12,7 +12,6 @@ mod error;
 mod files;
 mod hub;
 mod listing;
-pub mod offline;
 mod pull;
 
 use std::path::{Path, PathBuf};
@@ -24,8 +23,7 @@ use crate::base::{hash, paths};
 pub use download::Transfer;
 pub use error::{HashSource, MissingFile, ModelStoreError};
 pub use files::{Record, RecordedFile};
-pub use hub::{Hub, HubOptions};
-pub(crate) use hub::{LONGEST_WAIT, causes, is_passing, retry_after};
+pub use hub::Hub;
 pub use listing::list_repository;
 pub use pull::Pulled;
 

@@ -21,10 +21,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::base::hub::HubOptions;
 use crate::base::json as lines;
 use crate::dataset::sink::{ExportFormat, MANIFEST, Manifest};
 use crate::dataset::store::ExportRow;
-use crate::model::store::HubOptions;
 use plan::{File, Plan};
 use remote::{Part, Payload, Remote, excerpt, parse};
 

@@ -10,7 +10,8 @@ use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url, r
 use serde_json::Value;
 
 use super::PushError;
-use crate::model::store::{HubOptions, LONGEST_WAIT, causes, is_passing, offline, retry_after};
+use crate::base::hub::{HubOptions, LONGEST_WAIT, causes, is_passing, retry_after};
+use crate::base::offline;
 
 /// The slowest line that a request is not given up on, in bytes a second.
 const SLOWEST: u64 = 20_000;

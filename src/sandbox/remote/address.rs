@@ -3,6 +3,7 @@ use std::path::Path;
 use object_store::path::Path as Key;
 
 use super::error::RemoteError;
+use super::hub;
 
 /// Kinds of storage, by how their addresses begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,14 +11,16 @@ pub(super) enum Scheme {
     S3,
     Gcs,
     Azure,
+    Hub,
     Http,
     Https,
 }
 
-const SCHEMES: [(&str, Scheme); 5] = [
+const SCHEMES: [(&str, Scheme); 6] = [
     ("s3://", Scheme::S3),
     ("gs://", Scheme::Gcs),
     ("az://", Scheme::Azure),
+    ("hf://", Scheme::Hub),
     ("http://", Scheme::Http),
     ("https://", Scheme::Https),
 ];
@@ -29,6 +32,13 @@ impl Scheme {
 
     pub fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https)
+    }
+
+    /// Bytes of the bucket that an address names behind the prefix: up to the `/` before the key.
+    fn bucket_len(self, rest: &str) -> usize {
+        // A hub's dataset has a kind and an owner before its name.
+        let parts = if self == Self::Hub { 3 } else { 1 };
+        rest.match_indices('/').nth(parts - 1).map_or(rest.len(), |(at, _)| at)
     }
 
     /// Variables of the environment of which one must be set, unless the machine itself has a role.
@@ -54,7 +64,7 @@ impl Scheme {
                 "AZURE_CLIENT_ID",
                 "AZURE_SKIP_SIGNATURE",
             ],
-            Self::Http | Self::Https => &[],
+            Self::Hub | Self::Http | Self::Https => &[],
         }
     }
 }
@@ -73,7 +83,7 @@ pub fn is_remote(path: &Path) -> bool {
 /// the rest.
 pub fn split_start(text: &str) -> (&str, &str) {
     let Some((scheme, rest)) = split(Path::new(text)) else { return ("", text) };
-    let bucket = rest.find('/').map_or(rest.len(), |at| at + 1);
+    let bucket = (scheme.bucket_len(rest) + 1).min(rest.len());
     text.split_at(scheme.prefix().len() + bucket)
 }
 
@@ -86,7 +96,7 @@ pub fn lists_folders(path: &Path) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Address {
     pub scheme: Scheme,
-    /// The bucket, the container, or the host with its port.
+    /// The bucket, the container, the hub's dataset with its revision, or the host with its port.
     pub bucket: String,
     /// Empty for the bucket itself.
     pub key: Key,
@@ -112,8 +122,13 @@ impl Address {
         let Some((scheme, rest)) = split(path) else {
             return wrong(path.display().to_string(), "it is no remote address");
         };
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        if let Some((_, host)) = bucket.rsplit_once('@') {
+        let (bucket, key) = rest.split_at(scheme.bucket_len(rest));
+        let key = key.strip_prefix('/').unwrap_or(key);
+        if scheme == Scheme::Hub {
+            if let Err(reason) = hub::dataset(bucket) {
+                return wrong(format!("{}{rest}", scheme.prefix()), reason);
+            }
+        } else if let Some((_, host)) = bucket.rsplit_once('@') {
             let shown = format!("{}{host}/…", scheme.prefix());
             return wrong(
                 shown,
@@ -166,6 +181,9 @@ mod tests {
         assert_eq!(address("gs://b/x%20y"), of(Scheme::Gcs, "b", "x%20y"));
         assert_eq!(address("az://c/x?"), of(Scheme::Azure, "c", "x?"));
         assert_eq!(address("http://h:80/a%20b.tar"), of(Scheme::Http, "h:80", "a b.tar"));
+        let dataset = "datasets/o/n@v1";
+        assert_eq!(address("hf://datasets/o/n@v1"), of(Scheme::Hub, dataset, ""));
+        assert_eq!(address("hf://datasets/o/n@v1/d/a.tar"), of(Scheme::Hub, dataset, "d/a.tar"));
         for path in ["/s3/b", "s3:/b", "photos", "ftp://h/x"] {
             assert!(!is_remote(Path::new(path)), "{path}");
         }
@@ -183,7 +201,15 @@ mod tests {
             assert!(!error.contains("hidden") && !error.contains("KEY"), "{error}");
             assert!(error.contains("environment"), "{error}");
         }
-        for wrong in ["s3://", "s3:///a", "s3://b/../c", "s3://b/a//c", "http://h/a/%2e%2e/b"] {
+        for wrong in [
+            "s3://",
+            "s3:///a",
+            "s3://b/../c",
+            "s3://b/a//c",
+            "http://h/a/%2e%2e/b",
+            "hf://datasets/name",
+            "hf://o/n/a.tar",
+        ] {
             assert!(address(wrong).is_err(), "{wrong}");
         }
     }

@@ -8,6 +8,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use super::address::Address;
 use super::error::RemoteError;
+use super::hub::HubError;
 
 /// What a library's error means for this object.
 pub(super) fn error(address: &Address, error: &StoreError) -> RemoteError {
@@ -95,6 +96,15 @@ fn said(error: &StoreError) -> Said {
         }
         if let Some(http) = error.downcast_ref::<HttpError>() {
             said.network = network(http);
+        }
+        match error.downcast_ref() {
+            Some(HubError::Refused { status, code }) => {
+                (said.status, said.code) = (Some(status.as_u16()), code.clone());
+            }
+            Some(HubError::Transport(words) | HubError::Answer(words)) => {
+                said.network.clone_from(words);
+            }
+            None => {}
         }
     }
     said

@@ -1,5 +1,5 @@
-//! Files at remote addresses: `s3://bucket/key`, `gs://bucket/key`, `az://container/key` and
-//! `http(s)://host/path`, read by ranges as if they lay on this machine.
+//! Files at remote addresses: `s3://bucket/key`, `gs://bucket/key`, `az://container/key`,
+//! `hf://datasets/owner/name/path` and `http(s)://host/path`, read by ranges as if they lay on this machine.
 //!
 //! An address stands wherever a path does. It never holds a secret: credentials come from the
 //! environment, so that no address has to be kept out of logs, run folders and exports.
@@ -8,6 +8,7 @@ mod address;
 mod blame;
 mod error;
 mod file;
+mod hub;
 mod store;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 use super::address::{Address, Scheme};
 use super::blame::{self, chain, network};
 use super::error::RemoteError;
+use super::hub::HubStore;
+use crate::base::hub::HubOptions;
 
 /// The variable of the environment that holds what stands behind `?` in requests to web servers.
 const HTTP_QUERY: &str = "PAIRWRIGHT_HTTP_QUERY";
@@ -106,7 +108,7 @@ pub(super) fn of(address: &Address) -> Result<Arc<Store>, RemoteError> {
         return Ok(Arc::clone(store));
     }
     check_endpoint(address)?;
-    let client = client(address).map_err(|error| blame::setup(address, &error))?;
+    let client = client(address)?;
     let store = Arc::new(Store { client, heads: Mutex::default() });
     Ok(Arc::clone(lock(&STORES).entry(key).or_insert(store)))
 }
@@ -125,43 +127,41 @@ fn check_endpoint(address: &Address) -> Result<(), RemoteError> {
     Err(RemoteError::Setting { address: address.shown.clone(), reason: reason.into() })
 }
 
-fn client(address: &Address) -> Result<Arc<dyn ObjectStore>, StoreError> {
+fn client(address: &Address) -> Result<Arc<dyn ObjectStore>, RemoteError> {
     let backoff = BackoffConfig {
         init_backoff: Duration::from_millis(200),
         max_backoff: Duration::from_secs(10),
         base: 2.0,
     };
     let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_FOR };
+    let refused = |error: StoreError| blame::setup(address, &error);
     let bucket = &address.bucket;
     Ok(match address.scheme {
-        Scheme::S3 => Arc::new(
-            AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build()?,
-        ),
-        Scheme::Gcs => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(bucket)
-                .with_retry(retry)
-                .build()?,
-        ),
-        Scheme::Azure => Arc::new(
-            MicrosoftAzureBuilder::from_env()
-                .with_container_name(bucket)
-                .with_retry(retry)
-                .build()?,
-        ),
+        Scheme::S3 => {
+            let builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+            Arc::new(builder.with_retry(retry).build().map_err(refused)?)
+        }
+        Scheme::Gcs => {
+            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+            Arc::new(builder.with_retry(retry).build().map_err(refused)?)
+        }
+        Scheme::Azure => {
+            let builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            Arc::new(builder.with_retry(retry).build().map_err(refused)?)
+        }
+        Scheme::Hub => {
+            let hub = HubStore::new(bucket, HubOptions::from_environment(), retry);
+            let shown = || address.shown.clone();
+            Arc::new(hub.map_err(|reason| RemoteError::Setting { address: shown(), reason })?)
+        }
         Scheme::Http | Scheme::Https => {
             let query = std::env::var(HTTP_QUERY).unwrap_or_default();
             let query = query.trim_start_matches('?');
             let query = if query.is_empty() { String::new() } else { format!("?{query}") };
             let options = ClientOptions::new().with_allow_http(address.scheme == Scheme::Http);
             let url = format!("{}{bucket}/{query}", address.scheme.prefix());
-            Arc::new(
-                HttpBuilder::new()
-                    .with_url(url)
-                    .with_client_options(options)
-                    .with_retry(retry)
-                    .build()?,
-            )
+            let builder = HttpBuilder::new().with_url(url).with_client_options(options);
+            Arc::new(builder.with_retry(retry).build().map_err(refused)?)
         }
     })
 }

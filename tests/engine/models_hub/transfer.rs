@@ -4,9 +4,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use pairwright::base::hash::sha256_hex;
+use pairwright::base::hub::HubOptions;
 use pairwright::model::Precision;
 use pairwright::model::catalog::Catalog;
-use pairwright::model::store::{Hub, HubOptions, ModelStoreError, Store, Transfer};
+use pairwright::model::store::{Hub, ModelStoreError, Store, Transfer};
 use rand::RngExt;
 
 use super::hub::Fault;
