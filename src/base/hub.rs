@@ -83,21 +83,19 @@ fn told(token: &str) -> Option<String> {
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// A revision such as `refs/pr/1` as one segment of an address.
-pub(crate) fn one_segment(revision: &str) -> String {
-    revision.replace('/', "%2F")
-}
-
 /// Whether a server that answered so may answer otherwise later.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
         || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
-/// The wait that an answer asks for.
+/// The wait that an answer asks for: its own header, or what is left of the time for which a rate
+/// limit counts (`RateLimit: "api";r=0;t=55`).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let told = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    told.parse().ok().map(Duration::from_secs)
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let left = || text("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="));
+    let told = text(RETRY_AFTER.as_str()).or_else(left)?;
+    told.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// An error of the client in words: the causes tell, the top one names the address only.
@@ -117,6 +115,18 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_limit_tells_its_wait() {
+        let wait = |name: &'static str, value| {
+            let name = reqwest::header::HeaderName::from_static(name);
+            let value = reqwest::header::HeaderValue::from_static(value);
+            retry_after(&HeaderMap::from_iter([(name, value)]))
+        };
+        assert_eq!(wait("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("ratelimit", "\"api\";r=0;t=55"), Some(Duration::from_secs(55)));
+        assert_eq!(wait("ratelimit", "\"api\";r=0"), None);
+    }
 
     #[test]
     fn an_empty_token_is_none() {

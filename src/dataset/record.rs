@@ -62,6 +62,8 @@ pub struct SourceRecord {
     pub descriptions: Vec<String>,
     /// Where the record came from, for messages: `manifest.jsonl:12` or a file's path.
     pub origin: String,
+    /// The photo's licence in the source's own words, a name or an address; `None` where it tells none.
+    pub license: Option<String>,
 }
 
 /// A final instruction.
@@ -111,6 +113,8 @@ pub struct Pair {
     pub description: String,
     /// The captions that the description joins, apart; none where it is one text.
     pub captions: Vec<String>,
+    /// The photo's licence in the source's own words, where it tells one.
+    pub license: Option<String>,
     /// Key of the instruction's text.
     pub instruction_key: String,
     /// The instruction's own id in its library.
@@ -302,6 +306,9 @@ pub struct Lineage {
     pub width: u32,
     /// Height in pixels after EXIF orientation.
     pub height: u32,
+    /// The photo's licence in the source's own words, where it tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
     /// The description that grounded the answer.
     pub description: String,
     /// The instruction's own id in its library.

@@ -77,7 +77,8 @@ impl Descriptions {
     }
 
     fn push_record(&mut self, record: SourceRecord, shown: bool) {
-        let SourceRecord { id, image, description: text, descriptions: captions, origin } = record;
+        let SourceRecord { id, image, description: text, descriptions: captions, origin, .. } =
+            record;
         self.push(Description { id, text, captions, photo: shown.then_some(image) }, &origin);
     }
 

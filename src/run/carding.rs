@@ -21,6 +21,9 @@ pub(super) struct Figures {
     photos: u64,
     categories: BTreeMap<String, u64>,
     measures: BTreeMap<String, Values>,
+    /// Photos by what their source calls their licence; those of which it tells none under an empty
+    /// name.
+    licenses: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ impl Figures {
     /// Adds all samples of a photo.
     pub fn add(&mut self, samples: &[Sample]) {
         self.photos += 1;
+        let license = samples.first().and_then(|sample| sample.lineage.license.clone());
+        *self.licenses.entry(license.unwrap_or_default()).or_default() += 1;
         for sample in samples {
             let category = sample.lineage.category.clone().unwrap_or_default();
             *self.categories.entry(category).or_default() += 1;
@@ -85,6 +90,7 @@ pub(super) fn put(
         license: config.export.license.clone(),
         manifest,
         photos: figures.photos,
+        photo_licenses: figures.licenses.clone(),
         categories: figures.categories.clone(),
         measures: figures.measures(),
         made: made(settings, config),

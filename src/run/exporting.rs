@@ -66,7 +66,8 @@ pub fn export(
     taken.require(&keep, folder.path(), has_samples)?;
     let names = taken.names();
     let reasoning = store.has_reasoning(context.answer_conf)?;
-    let extra = ExtraColumns { measures: taken.columns(), reasoning };
+    let license = store.has_licenses()?;
+    let extra = ExtraColumns { measures: taken.columns(), reasoning, license };
     let formats = &config.export.formats;
     let dataset = folder.path().join("dataset");
     let options = config.export.sink_options(extra);

@@ -53,6 +53,7 @@ impl<T: AsRef<str> + Send + Sync> Source for Names<T> {
                 description: format!("A {name}."),
                 descriptions: Vec::new(),
                 origin: "test".into(),
+                license: None,
             };
             if let ControlFlow::Break(()) = emit(SourceEvent::Record(record)) {
                 break;

@@ -1,8 +1,8 @@
 //! Matching queries of a request: what travels becomes what the engine matches, and back.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
-
-use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use std::thread;
 
 use super::app::{App, merge, split};
 use super::fault::Fault;
@@ -22,12 +22,8 @@ use crate::matching::{
 /// Fewer queries than this are not worth another thread.
 const MIN_SHARE: usize = 8;
 
-/// What was found for the queries of a call, each with its id.
-struct Found {
-    matcher: Matcher,
-    queries: Vec<(String, Result<Candidates, Fault>)>,
-    revision: i64,
-}
+/// What was found for queries, each with its id.
+type Found = Vec<(String, Result<Candidates, Fault>)>;
 
 /// Results in the order of the queries, the library's revision, and where the time went.
 pub struct Matched {
@@ -73,14 +69,19 @@ impl App {
             let (results, revision) = self.blocking(matching).await?;
             return Ok(Matched { results, revision, timings });
         }
-        let mut found = self.blocking(move |app| app.found(ids, vectors, &draw)).await?;
-        for ((_, query), photo) in found.queries.iter_mut().zip(shown) {
+        let finding = move |app: &App| {
+            let (matcher, revision) = app.instruction_matcher(&draw)?;
+            let found = app.found(&matcher, ids, vectors, seed)?;
+            Ok((matcher, revision, found))
+        };
+        let (matcher, revision, mut found) = self.blocking(finding).await?;
+        for ((_, query), photo) in found.iter_mut().zip(shown) {
             query.iter_mut().for_each(|query| query.photo.clone_from(&photo));
         }
         let asking = Asking { rules: &rules, seed, deadline: context.deadline };
-        self.ask_what_applies(&mut found.queries, &asking).await?;
+        self.ask_what_applies(&mut found, &asking).await?;
         drop(loaded);
-        let (results, revision) = self.blocking(move |app| Ok(app.drawn(found, seed))).await?;
+        let results = self.blocking(move |app| Ok(app.drawn(&matcher, found, seed))).await?;
         Ok(Matched { results, revision, timings })
     }
 
@@ -111,25 +112,20 @@ impl App {
     /// The candidates of each query, with what the checks without a language model say of them.
     fn found(
         &self,
+        matcher: &Matcher,
         ids: Vec<String>,
         vectors: Vec<Result<QueryVectors, Fault>>,
-        draw: &Draw,
+        seed: u64,
     ) -> Result<Found, Fault> {
-        let revision = convert::whole(self.library.revision());
-        if self.library.is_empty() {
-            return Err(Fault::library_empty());
-        }
-        let matcher = self.instruction_matcher(draw)?;
         let (sound, refused) = split(vectors.into_iter());
-        let drawings: Vec<_> = sound.iter().map(|one| one.drawing(draw.seed)).collect();
-        let found = checked_candidates(&matcher, &drawings).map_err(Fault::from)?;
+        let drawings: Vec<_> = sound.iter().map(|one| one.drawing(seed)).collect();
+        let found = checked_candidates(matcher, &drawings).map_err(Fault::from)?;
         drop(drawings);
         let found = found.into_iter().zip(sound).map(|(candidates, query)| {
             let QueryVectors { descriptions, .. } = query;
             Ok(Candidates { descriptions, list: candidates.map_err(Fault::from)?, photo: None })
         });
-        let queries = ids.into_iter().zip(merge(found.collect(), refused)).collect();
-        Ok(Found { matcher, queries, revision })
+        Ok(ids.into_iter().zip(merge(found.collect(), refused)).collect())
     }
 
     /// [`Self::found`] and then [`Self::drawn`], in parts side by side where there are many queries:
@@ -140,24 +136,34 @@ impl App {
         vectors: Vec<Result<QueryVectors, Fault>>,
         draw: &Draw,
     ) -> Result<(Vec<pb::MatchResult>, i64), Fault> {
+        let (matcher, revision) = self.instruction_matcher(draw)?;
+        let (matcher, seed) = (&matcher, draw.seed);
+        let work =
+            |ids, vectors| Ok(self.drawn(matcher, self.found(matcher, ids, vectors, seed)?, seed));
         let share = ids.len().div_ceil(rayon::current_num_threads()).max(MIN_SHARE);
         if ids.len() <= share {
-            return Ok(self.drawn(self.found(ids, vectors, draw)?, draw.seed));
+            return Ok((work(ids, vectors)?, revision));
         }
-        let parts = ids.into_par_iter().zip(vectors).chunks(share);
-        let parts = parts.map(|part| {
-            let (ids, vectors) = part.into_iter().unzip();
-            Ok(self.drawn(self.found(ids, vectors, draw)?, draw.seed))
+        let (mut ids, mut vectors) = (ids.into_iter(), vectors.into_iter());
+        let mut next = || -> (Vec<_>, Vec<_>) {
+            (ids.by_ref().take(share).collect(), vectors.by_ref().take(share).collect())
+        };
+        let parts = std::iter::from_fn(|| Some(next()).filter(|(ids, _)| !ids.is_empty()));
+        // Threads of their own: each part waits for the library's lock, and a search holds that lock
+        // while it waits for the index's threads, which therefore must never wait for it.
+        let parts: Vec<Result<Vec<_>, Fault>> = thread::scope(|scope| {
+            let running: Vec<_> =
+                parts.map(|(ids, vectors)| scope.spawn(move || work(ids, vectors))).collect();
+            let ended = running.into_iter().map(|part| part.join());
+            ended.map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
         });
-        let parts = parts.collect::<Result<Vec<_>, Fault>>()?;
-        let revision = parts.first().map_or(0, |(_, revision)| *revision);
-        Ok((parts.into_iter().flat_map(|(results, _)| results).collect(), revision))
+        let parts = parts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok((parts.into_iter().flatten().collect(), revision))
     }
 
-    fn drawn(&self, found: Found, seed: u64) -> (Vec<pb::MatchResult>, i64) {
-        let Found { matcher, queries, revision } = found;
+    fn drawn(&self, matcher: &Matcher, found: Found, seed: u64) -> Vec<pb::MatchResult> {
         let mut quota = QuotaBook::unlimited();
-        let results = queries.into_iter().map(|(id, candidates)| {
+        let results = found.into_iter().map(|(id, candidates)| {
             let seed = hash::seed(seed, &["match", &id]);
             let mut draw = |found: Candidates| matcher.draw(found.list, &mut quota, seed);
             let outcome = candidates.and_then(|found| draw(found).map_err(Fault::from));
@@ -167,15 +173,20 @@ impl App {
             };
             pb::MatchResult { id, result: Some(result) }
         });
-        (results.collect(), revision)
+        results.collect()
     }
 
-    fn instruction_matcher(&self, draw: &Draw) -> Result<Matcher, Fault> {
+    /// A matcher of the instructions as they are now, and the library's revision.
+    fn instruction_matcher(&self, draw: &Draw) -> Result<(Matcher, i64), Fault> {
+        let revision = convert::whole(self.library.revision());
+        if self.library.is_empty() {
+            return Err(Fault::library_empty());
+        }
         let index = self.library.filtered_index(&draw.filter);
         let matcher = Matcher::new(draw.rules.clone(), index, None).map_err(Fault::from)?;
         let matcher = matcher.with_recall(draw.recall);
         if draw.rules.checks().is_empty() {
-            return Ok(matcher);
+            return Ok((matcher, revision));
         }
         let library = Arc::clone(&self.library);
         let wordings = move |key: &str| {
@@ -183,7 +194,8 @@ impl App {
             Some(Wording { text, requires })
         };
         let checker = self.checker.with_kinds(draw.rules.checks());
-        Ok(matcher.with_check(CandidateCheck { checker, wordings: Arc::new(wordings) }))
+        let check = CandidateCheck { checker, wordings: Arc::new(wordings) };
+        Ok((matcher.with_check(check), revision))
     }
 
     fn shown(&self, outcome: Outcome) -> pb::Match {

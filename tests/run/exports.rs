@@ -39,6 +39,32 @@ fn json(path: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn the_photos_licences_are_carried_and_counted() {
+    let world = World::with_photos(&["coffee-cup", "moose", "raccoon"]);
+    let row = |id: &str, license: &str| {
+        let caption = fs_err::read_to_string(world.source().join(format!("{id}.txt")));
+        let caption = caption.expect("a caption");
+        let photo = format!("{id}.jpg");
+        let row =
+            serde_json::json!({"image": photo, "caption": caption.trim(), "license": license});
+        format!("{row}\n")
+    };
+    let rows = row("coffee-cup", "CC BY 2.0") + &row("moose", "CC BY 2.0") + &row("raccoon", "");
+    fs_err::write(world.source().join("rows.jsonl"), rows).expect("written");
+    let (llm, out) = (Llm::default(), world.path("out"));
+    let mut command = world.command_over(&world.source().join("rows.jsonl"), &out, &llm.target());
+    assert_code(&finish(&mut command), 0);
+    export(&out, "jsonl,parquet_images", &[], 0);
+    for sample in json(&out.join("dataset/samples.jsonl")) {
+        let expected = (sample["lineage"]["item_id"] != "raccoon").then_some("CC BY 2.0");
+        assert_eq!(sample["lineage"]["license"].as_str(), expected, "{sample}");
+    }
+    let card = fs_err::read_to_string(out.join("dataset/parquet_images/README.md"));
+    let card = card.expect("a card");
+    assert!(card.contains("| CC BY 2.0 | 2 |\n| (none told) | 1 |"), "{card}");
+}
+
+#[test]
 fn every_format_has_every_sample_and_its_photo() {
     let world = World::with_photos(&["coffee-cup", "moose", "raccoon", "two-dogs"]);
     world.configure(TWO_EACH);

@@ -8,6 +8,9 @@ use crate::support::run::{
 };
 use crate::support::stub_hub::{Files, StubHub, TOKEN};
 
+/// A folder's name with what addresses write otherwise.
+const ODD: &str = "Fotos, 100% #1 ä+b?";
+
 struct Place {
     world: World,
     llm: Llm,
@@ -33,7 +36,7 @@ impl Place {
         let mut folder: Files = Files::from([card(), marks()]);
         for id in PHOTOS {
             let name = format!("photos/{id}.jpg");
-            folder.insert(format!("train/{id}.jpg"), read(&name));
+            folder.insert(format!("{ODD}/{id}.jpg"), read(&name));
         }
         let row = |line: &str| {
             let mut row: serde_json::Value = serde_json::from_str(line).expect("JSON");
@@ -44,7 +47,7 @@ impl Place {
         };
         let rows = String::from_utf8(read("rows.jsonl")).expect("UTF-8");
         let rows: String = rows.lines().map(row).collect();
-        folder.insert("train/metadata.jsonl".into(), rows.into_bytes());
+        folder.insert(format!("{ODD}/metadata.jsonl"), rows.into_bytes());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

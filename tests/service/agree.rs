@@ -1,6 +1,9 @@
 //! One item, a list and a stream give the same vectors; so does the command line.
 
+use std::time::Duration;
+
 use futures::StreamExt;
+use futures::future::join_all;
 use pairwright::encoder::{Encoder, EncoderOptions, OnnxEncoder};
 use pairwright::image::DecodeOptions;
 use pairwright::model::{ModelSource, Precision};
@@ -10,6 +13,8 @@ use pairwright::server::pb::embed_stream_response::Result as Streamed;
 use pairwright::server::pb::embedding_service_client::EmbeddingServiceClient;
 use pairwright::server::pb::image_embedding_result::Result as ImageOutcome;
 use pairwright::server::pb::info_service_client::InfoServiceClient;
+use pairwright::server::pb::instruction_service_client::InstructionServiceClient;
+use pairwright::server::pb::match_query::ImageSource;
 use pairwright::server::pb::match_result::Result as Matched;
 use pairwright::server::pb::matching_service_client::MatchingServiceClient;
 use pairwright::server::pb::text_embedding_result::Result as TextOutcome;
@@ -204,5 +209,46 @@ async fn the_same_seed_draws_the_same_alone_listed_and_streamed() {
                 assert!((one.1 - other.1).abs() < 1e-4, "{id}");
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_queries_are_matched_while_the_library_changes() {
+    let server = Server::start(&[]);
+    let mut embedding = EmbeddingServiceClient::new(server.connect().await);
+    let vectors = images_of(&mut embedding, photos()).await;
+    let query = |values: &Vec<f32>| pb::MatchQuery {
+        image_source: Some(ImageSource::ImageEmbedding(pb::Embedding { values: values.clone() })),
+        ..Default::default()
+    };
+    let queries: Vec<_> = vectors.iter().cycle().take(64).map(query).collect();
+    let matching = (0..4).map(|_| {
+        let (channel, queries) = (server.connect(), queries.clone());
+        async move {
+            let mut client = MatchingServiceClient::new(channel.await);
+            for _ in 0..25 {
+                let request = pb::MatchRequest { queries: queries.clone(), ..Default::default() };
+                let matched = client.r#match(request).await.expect("answered").into_inner();
+                assert_eq!(matched.results.len(), queries.len());
+            }
+        }
+    });
+    let writing = async {
+        let mut client = InstructionServiceClient::new(server.connect().await);
+        loop {
+            let text = "Write a line about the weather.".to_owned();
+            let instruction = Some(pb::Instruction { text, ..Default::default() });
+            let request = pb::CreateInstructionRequest { instruction, ..Default::default() };
+            let made = client.create_instruction(request).await.expect("created").into_inner();
+            let request = pb::DeleteInstructionRequest { name: made.name, ..Default::default() };
+            client.delete_instruction(request).await.expect("deleted");
+        }
+    };
+    let patience = Duration::from_secs(120);
+    tokio::select! {
+        done = tokio::time::timeout(patience, join_all(matching)) => {
+            done.expect("answered in time");
+        }
+        () = writing => {}
     }
 }

@@ -91,6 +91,7 @@ fn record(number: usize) -> StampedRecord {
         description: "A grey cat sleeps on a red chair beside a window. ".repeat(4),
         descriptions: Vec::new(),
         origin: "made".into(),
+        license: None,
     };
     (record, "1:1".into())
 }

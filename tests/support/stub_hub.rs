@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pairwright::base::hash::sha256_hex;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 /// The token that may write.
@@ -99,7 +100,9 @@ async fn answer(
         let said = json!({"error": "Invalid username or password."});
         return (StatusCode::UNAUTHORIZED, said.to_string()).into_response();
     }
-    let parts: Vec<&str> = uri.path().trim_matches('/').split('/').collect();
+    let decoded = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    let parts: Vec<String> = uri.path().trim_matches('/').split('/').map(decoded).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let json = || serde_json::from_slice::<Value>(&body).expect("JSON");
     match (method.as_str(), &parts[..]) {
         ("GET", ["api", "datasets", ..]) if hub.branches.is_empty() => missing(),
@@ -144,9 +147,8 @@ async fn answer(
             }
         },
         ("GET", ["api", "datasets", _, _, "revision", revision]) => {
-            let revision = revision.replace("%2F", "/");
-            match hub.branches.contains_key(&revision) {
-                true => answered(&json!({"sha": commit_of(&revision)})),
+            match hub.branches.contains_key(*revision) {
+                true => answered(&json!({"sha": commit_of(revision)})),
                 false => missing(),
             }
         }

@@ -56,6 +56,8 @@ pub struct ExtraColumns {
     pub measures: Vec<MeasureColumn>,
     /// Whether some sample has reasoning kept beside its answer.
     pub reasoning: bool,
+    /// Whether the licence of some photo is known.
+    pub license: bool,
 }
 
 /// How an export is written.

@@ -25,6 +25,7 @@ pub(super) fn sample(number: u32) -> Sample {
             image_sha256: crate::base::hash::sha256_hex(id.as_bytes()),
             width: 640,
             height: 480 + number,
+            license: None,
             description: "A number on a door.".into(),
             instruction_id: "line-about".into(),
             requires: None,

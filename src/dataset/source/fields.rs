@@ -65,6 +65,22 @@ const IMAGES: [&str; 18] = [
     "url",
 ];
 
+/// Names of the field that holds the photo's licence. Numbers of a list elsewhere say nothing.
+const LICENSES: [&str; 9] = [
+    "license",
+    "licence",
+    "license_name",
+    "licensename",
+    "license_short_name",
+    "licenseshortname",
+    "license_url",
+    "licenseurl",
+    "rights",
+];
+
+/// The longest licence that is kept, in bytes: a name or an address.
+const LONGEST_LICENSE: usize = 200;
+
 /// Names of a conversation.
 const TURNS: [&str; 2] = ["conversations", "messages"];
 
@@ -81,11 +97,16 @@ pub struct FieldNames {
     pub image: Option<String>,
     /// The description: a text, or a list of texts.
     pub caption: Option<String>,
+    /// The photo's licence: a name or an address.
+    pub license: Option<String>,
 }
 
 impl Settings for FieldNames {
     fn check(&self, checks: &mut Checks) {
-        for (key, name) in [("id", &self.id), ("image", &self.image), ("caption", &self.caption)] {
+        let Self { id, image, caption, license } = self;
+        for (key, name) in
+            [("id", id), ("image", image), ("caption", caption), ("license", license)]
+        {
             let full = name.as_ref().is_none_or(|name| !name.trim().is_empty());
             checks.require(full, key, "\"\"", "a field's name");
         }
@@ -99,6 +120,7 @@ enum Wanted {
     Image,
     Caption,
     Turns,
+    License,
 }
 
 impl FieldNames {
@@ -108,6 +130,7 @@ impl FieldNames {
             (Wanted::Id, &self.id),
             (Wanted::Image, &self.image),
             (Wanted::Caption, &self.caption),
+            (Wanted::License, &self.license),
         ];
         if let Some((wanted, _)) = set.iter().find(|(_, set)| set.as_deref() == Some(name)) {
             return Some((*wanted, 0));
@@ -118,11 +141,12 @@ impl FieldNames {
             let exact = names.iter().position(|known| *known == name);
             exact.or_else(|| Some(names.len() + names.iter().position(|known| *known == plain)?))
         };
-        let usual: [(Wanted, &Option<String>, &[&str]); 4] = [
+        let usual: [(Wanted, &Option<String>, &[&str]); 5] = [
             (Wanted::Id, &self.id, &["id", "__key__"]),
             (Wanted::Image, &self.image, &IMAGES),
             (Wanted::Caption, &self.caption, &CAPTIONS),
             (Wanted::Turns, &self.caption, &TURNS),
+            (Wanted::License, &self.license, &LICENSES),
         ];
         let mut unset = usual.into_iter().filter(|(_, set, _)| set.is_none());
         unset.find_map(|(wanted, _, names)| Some((wanted, place(names)?)))
@@ -354,6 +378,13 @@ impl<'n> Fields<'n> {
         }))
     }
 
+    /// The photo's licence, if a field tells one: a text on one line, no longer than names and
+    /// addresses are.
+    pub fn license(&self) -> Option<String> {
+        let texts = self.of(Wanted::License).filter_map(|(_, value)| value.as_str());
+        texts.map(str::trim).find(|text| is_license(text)).map(str::to_owned)
+    }
+
     /// The description: of the fields that may hold it, the first that holds a text; each a string
     /// or a list of strings. Without one, the answer of a conversation of one question.
     pub fn captions(&self) -> Result<Texts, Refusal> {
@@ -378,6 +409,12 @@ impl<'n> Fields<'n> {
             self.lacking("missing_description", Wanted::Caption, &self.names.no_caption())
         }))
     }
+}
+
+/// Whether a text may be the name of a licence or its address.
+pub(super) fn is_license(text: &str) -> bool {
+    let says = text.chars().any(char::is_alphabetic) && !text.chars().any(char::is_control);
+    says && text.len() <= LONGEST_LICENSE
 }
 
 /// The name of a field that is not known, as a refusal shows it.

@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::fields::{FieldNames, Fields};
 use super::ids::{IdBook, printable};
-use super::outlet::Outlet;
+use super::outlet::{Outlet, There};
 use super::refusal::Refusal;
 use super::text::Texts;
 use super::{Emit, Source, SourceError, SourceOptions, image_folder, shards};
@@ -213,6 +213,7 @@ struct Pending {
     image: String,
     photo: ImageRef,
     texts: Vec<Texts>,
+    license: Option<String>,
 }
 
 impl Records<'_, '_, '_> {
@@ -221,19 +222,21 @@ impl Records<'_, '_, '_> {
             Ok((Some(id), fields)) => {
                 self.flush()?;
                 let images = self.images;
-                return self.named(line, id, || {
+                return self.named(line, id, fields.license(), || {
                     Ok((photo_of(&fields, fields.image()?, images), fields.captions()))
                 });
             }
             Ok((None, fields)) => match (fields.image(), fields.captions()) {
                 (Ok(image), Ok(texts)) => {
                     let photo = photo_of(&fields, image, self.images);
-                    return self.unnamed(line, image, photo, texts);
+                    let texts = vec![texts];
+                    let (image, license) = (image.to_owned(), fields.license());
+                    return self.unnamed(Pending { line, image, photo, texts, license });
                 }
                 (Ok(image), Err(refusal)) if refusal.is_for_want_of_text() => {
                     self.flush()?;
                     let (id, photo) = (self.ids.make(image), photo_of(&fields, image, self.images));
-                    return self.named(line, id, || Ok((photo, Err(refusal))));
+                    return self.named(line, id, fields.license(), || Ok((photo, Err(refusal))));
                 }
                 (Err(refusal), _) | (_, Err(refusal)) => refusal,
             },
@@ -254,6 +257,7 @@ impl Records<'_, '_, '_> {
         &mut self,
         line: Place,
         id: String,
+        license: Option<String>,
         read: impl FnOnce() -> Result<(ImageRef, Result<Texts, Refusal>), Refusal>,
     ) -> ControlFlow<()> {
         let place = self.place(line);
@@ -267,35 +271,31 @@ impl Records<'_, '_, '_> {
             Ok(read) => read,
             Err(refusal) => return self.out.refuse(&subject, refusal.at(&place)),
         };
-        self.out.told((&id, image, &place), texts.and_then(Texts::captions), &place)
+        let photo = There { id: &id, image, origin: &place, license };
+        self.out.told(photo, texts.and_then(Texts::captions), &place)
     }
 
     /// Keeps a row without an id until it is known that the next one is about another photo.
-    fn unnamed(
-        &mut self,
-        line: Place,
-        image: &str,
-        photo: ImageRef,
-        texts: Texts,
-    ) -> ControlFlow<()> {
+    fn unnamed(&mut self, row: Pending) -> ControlFlow<()> {
         if let Some(pending) = &mut self.pending
-            && (&*pending.image, &pending.photo) == (image, &photo)
+            && (&pending.image, &pending.photo) == (&row.image, &row.photo)
             && pending.texts.len() < MAX_JOINED
         {
-            pending.texts.push(texts);
+            pending.texts.extend(row.texts);
+            pending.license = pending.license.take().or(row.license);
             return ControlFlow::Continue(());
         }
         self.flush()?;
-        self.pending = Some(Pending { line, image: image.to_owned(), photo, texts: vec![texts] });
+        self.pending = Some(row);
         ControlFlow::Continue(())
     }
 
     fn flush(&mut self) -> ControlFlow<()> {
-        let Some(Pending { line, image, photo, texts }) = self.pending.take() else {
+        let Some(Pending { line, image, photo, texts, license }) = self.pending.take() else {
             return ControlFlow::Continue(());
         };
         let id = self.ids.make(&image);
-        self.named(line, id, || Ok((photo, Ok(Texts::together(texts)))))
+        self.named(line, id, license, || Ok((photo, Ok(Texts::together(texts)))))
     }
 }
 

@@ -9,6 +9,23 @@ use super::{Emit, SourceError, SourceEvent};
 use crate::dataset::ImageRef;
 use crate::dataset::record::SourceRecord;
 
+/// A photo that is there.
+pub(super) struct There<'a> {
+    pub id: &'a str,
+    pub image: ImageRef,
+    /// Where the record came from.
+    pub origin: &'a str,
+    pub license: Option<String>,
+}
+
+impl There<'_> {
+    fn saying(self, Captions { description, apart: descriptions }: Captions) -> SourceRecord {
+        let (id, origin) = (self.id.to_owned(), self.origin.to_owned());
+        let Self { image, license, .. } = self;
+        SourceRecord { id, image, description, descriptions, origin, license }
+    }
+}
+
 /// Counts what goes to the caller, so that a source can tell at its end whether it was of use.
 pub(super) struct Outlet<'a, 'b> {
     emit: &'a mut Emit<'b>,
@@ -41,33 +58,25 @@ impl<'a, 'b> Outlet<'a, 'b> {
     /// What is said of a photo that is there, read at `from`, or why it was refused.
     pub fn told(
         &mut self,
-        (id, image, origin): (&str, ImageRef, &str),
+        photo: There<'_>,
         captions: Result<Captions, Refusal>,
         from: &str,
     ) -> ControlFlow<()> {
-        let Captions { description, apart: descriptions } = match captions {
-            Ok(captions) => captions,
-            Err(refusal) => return self.refuse_text((id, image, origin), refusal.at(from)),
-        };
-        let (id, origin) = (id.to_owned(), origin.to_owned());
-        self.record(SourceRecord { id, image, description, descriptions, origin })
+        match captions {
+            Ok(captions) => self.record(photo.saying(captions)),
+            Err(refusal) => self.refuse_text(photo, refusal.at(from)),
+        }
     }
 
     /// A record whose photo is there and whose text was refused.
-    pub fn refuse_text(
-        &mut self,
-        (id, image, origin): (&str, ImageRef, &str),
-        refusal: Refusal,
-    ) -> ControlFlow<()> {
+    pub fn refuse_text(&mut self, photo: There<'_>, refusal: Refusal) -> ControlFlow<()> {
         if !refusal.is_for_want_of_text() {
-            return self.refuse(id, refusal);
+            return self.refuse(photo.id, refusal);
         }
         self.first.get_or_insert_with(|| refusal.reason.clone());
         self.rejected += 1;
-        let (id, origin) = (id.to_owned(), origin.to_owned());
-        let rejection = refusal.into_rejection(&id);
-        let (description, descriptions) = (String::new(), Vec::new());
-        let record = SourceRecord { id, image, description, descriptions, origin };
+        let rejection = refusal.into_rejection(photo.id);
+        let record = photo.saying(Captions { description: String::new(), apart: Vec::new() });
         self.send(SourceEvent::Undescribed(record, rejection))
     }
 

@@ -83,19 +83,26 @@ fn kind_below(
     if any(Format::ENDINGS) {
         return Ok(Some(SourceKind::Folder));
     }
-    let folders = || names.iter().filter(|(_, folder)| *folder).map(|(name, _)| path.join(name));
-    if folders().next().is_none() {
-        let kinds = [
-            (SourceKind::Webdataset, &["tar", "tar.gz", "tgz"][..]),
-            (SourceKind::Parquet, &["parquet"]),
-            (SourceKind::Arrow, &["arrow"]),
-        ];
-        return Ok(kinds.into_iter().find(|(_, endings)| any(endings)).map(|(kind, _)| kind));
-    }
-    let mut found = None;
-    for folder in folders().take(if depth == 0 { 0 } else { LOOKED_INTO }) {
-        match kind_below(&folder, access, depth - 1)? {
-            Some(SourceKind::Folder) => return Ok(Some(SourceKind::Folder)),
+    let kinds = [
+        (SourceKind::Webdataset, &["tar", "tar.gz", "tgz"][..]),
+        (SourceKind::Parquet, &["parquet"]),
+        (SourceKind::Arrow, &["arrow"]),
+    ];
+    let mut found = kinds.into_iter().find(|(_, endings)| any(endings)).map(|(kind, _)| kind);
+    let folders = names.iter().filter(|(_, folder)| *folder).map(|(name, _)| path.join(name));
+    for (at, folder) in folders.enumerate() {
+        if depth == 0 || at == LOOKED_INTO {
+            // There may be photos in it: a source of photos tells at least what it cannot read.
+            return Ok(Some(SourceKind::Folder));
+        }
+        let kind = match kind_below(&folder, access, depth - 1) {
+            Ok(kind) => kind,
+            Err(error) if error.could_pass() => return Err(error),
+            // The source itself names what it may not read.
+            Err(_) => None,
+        };
+        match kind {
+            Some(SourceKind::Folder) => return Ok(kind),
             kind => found = found.or(kind),
         }
     }
@@ -139,18 +146,19 @@ fn in_folder(
     {
         let mut files = Vec::new();
         for split in splits.iter().filter(|name| is_bare(name)) {
-            files.extend(in_split(&folder.join(split), endings, access)?);
+            files.extend(in_split(&folder.join(split), endings, access, DEPTH)?);
         }
         return Ok(files);
     }
-    in_split(folder, endings, access)
+    in_split(folder, endings, access, DEPTH)
 }
 
-/// The files of a folder that has no splits of its own.
+/// The files of a folder that has no splits of its own, and those of its folders, so many deep.
 fn in_split(
     folder: &Path,
     endings: &[&str],
     access: &FileAccess,
+    depth: usize,
 ) -> Result<Vec<PathBuf>, SourceError> {
     if endings.contains(&"arrow")
         && let Some(State { data_files, indices }) = described(folder, "state.json", access)?
@@ -165,25 +173,14 @@ fn in_split(
         let files = names.filter(|name| is_bare(name)).map(|name| folder.join(name));
         return Ok(files.collect());
     }
-    gather(folder, endings, access, DEPTH)
-}
-
-/// The files of a folder with one of these endings; where there are none, those of its folders.
-fn gather(
-    folder: &Path,
-    endings: &[&str],
-    access: &FileAccess,
-    depth: usize,
-) -> Result<Vec<PathBuf>, SourceError> {
     let entries = access.list(folder)?;
     let (folders, names): (Vec<_>, Vec<_>) =
         entries.iter().filter_map(named).partition(|(_, is_folder)| *is_folder);
-    let paths = |names: Vec<(String, bool)>| names.into_iter().map(|(name, _)| folder.join(name));
-    let fitting = names.into_iter().filter(|(name, _)| has_ending(name, endings)).collect();
-    let mut files: Vec<PathBuf> = paths(fitting).collect();
-    if files.is_empty() && depth > 0 {
-        for folder in paths(folders) {
-            files.extend(gather(&folder, endings, access, depth - 1)?);
+    let fitting = names.into_iter().filter(|(name, _)| has_ending(name, endings));
+    let mut files: Vec<PathBuf> = fitting.map(|(name, _)| folder.join(name)).collect();
+    if depth > 0 {
+        for (name, _) in folders {
+            files.extend(in_split(&folder.join(name), endings, access, depth - 1)?);
         }
     }
     Ok(files)
@@ -391,6 +388,8 @@ mod tests {
         assert_eq!(kind(&["train/0.tar", "test/0.tar"]), SourceKind::Webdataset);
         assert_eq!(kind(&["annotations/0.parquet", "images/a.jpg"]), SourceKind::Folder);
         assert_eq!(kind(&["a/b/c/0.parquet"]), SourceKind::Folder);
+        assert_eq!(kind(&["0.parquet", "val/1.parquet", "docs/a.txt"]), SourceKind::Parquet);
+        assert_eq!(kind(&["backup/old.tar", "photos/2024/05/a.jpg"]), SourceKind::Folder);
         assert_eq!(kind(&["data/a.parquet/a.jpg"]), SourceKind::Folder);
         assert_eq!(kind(&["data-0.arrow", "state.json"]), SourceKind::Arrow);
         assert_eq!(kind(&["dataset_dict.json", "train/state.json"]), SourceKind::Arrow);

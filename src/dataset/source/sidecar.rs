@@ -43,6 +43,8 @@ pub(super) struct SidecarText {
     pub id: Option<String>,
     /// Kept apart from the reading of the file, so that its refusal can name the item's own id.
     pub captions: Result<Captions, Refusal>,
+    /// The photo's, where the file tells it.
+    pub license: Option<String>,
 }
 
 /// Where sidecars lie and how they are read.
@@ -54,7 +56,7 @@ pub(super) trait Desk {
 
     fn text(&self, file: &str) -> Result<SidecarText, Refusal> {
         let captions = Texts::one(self.read(file)?).captions();
-        Ok(SidecarText { file: file.to_owned(), id: None, captions })
+        Ok(SidecarText { file: file.to_owned(), id: None, captions, license: None })
     }
 
     fn json(&self, file: &str) -> Result<SidecarText, Refusal> {
@@ -65,7 +67,8 @@ pub(super) trait Desk {
             Refusal::new("invalid_json", reason)
         })?;
         let captions = fields.captions().and_then(Texts::captions);
-        Ok(SidecarText { file: file.to_owned(), id: fields.id()?, captions })
+        let (id, license) = (fields.id()?, fields.license());
+        Ok(SidecarText { file: file.to_owned(), id, captions, license })
     }
 }
 
@@ -150,11 +153,11 @@ impl Candidates {
             let mut full = Vec::new();
             for file in files {
                 match if json { desk.json(file) } else { desk.text(file) } {
-                    Ok(SidecarText { id, captions: Err(refusal), file })
+                    Ok(SidecarText { id, captions: Err(refusal), file, license })
                         if files.len() > 1 || refusal.code == "empty_description" =>
                     {
                         let captions = Err(refusal);
-                        empty.get_or_insert(Ok(SidecarText { file, id, captions }));
+                        empty.get_or_insert(Ok(SidecarText { file, id, captions, license }));
                     }
                     Ok(text) => full.push(Ok(text)),
                     Err(refusal) => full.push(Err((Some(file.clone()), refusal))),

@@ -73,6 +73,14 @@ impl Store {
         })
     }
 
+    /// Whether the source told the licence of any photo.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn has_licenses(&self) -> Result<bool, DbError> {
+        self.db.value("SELECT EXISTS (SELECT 1 FROM items WHERE license IS NOT NULL)", [])
+    }
+
     /// Totals of the reading `pass`, once it is complete.
     ///
     /// # Errors
@@ -94,7 +102,7 @@ fn put_record(
     record: &SourceRecord,
     stamp: &str,
 ) -> rusqlite::Result<u64> {
-    let SourceRecord { id, image, description, descriptions, origin } = record;
+    let SourceRecord { id, image, description, descriptions, origin, license } = record;
     let image = image.to_text();
     let several = !descriptions.is_empty();
     // Nothing that a key rests on: a run that was made without them gets them, too.
@@ -102,24 +110,25 @@ fn put_record(
         several.then(|| serde_json::Value::from(descriptions.as_slice()).to_string());
     let unchanged = transaction
         .prepare_cached(
-            "UPDATE items SET pass = ?1, origin = ?2, descriptions = ?7
+            "UPDATE items SET pass = ?1, origin = ?2, descriptions = ?7, license = ?8
              WHERE id = ?3 AND image = ?4 AND description = ?5 AND stamp = ?6",
         )?
-        .execute(params![pass, origin, id, image, description, stamp, descriptions])?;
+        .execute(params![pass, origin, id, image, description, stamp, descriptions, license])?;
     if unchanged == 1 {
         return Ok(0);
     }
     transaction.execute("DELETE FROM rejections WHERE stage = 'image' AND key = ?1", [id])?;
     transaction
         .prepare_cached(
-            "INSERT INTO items (id, image, description, origin, pass, stamp, state, descriptions)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new', ?7)
+            "INSERT INTO items
+                 (id, image, description, origin, pass, stamp, state, descriptions, license)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'new', ?7, ?8)
              ON CONFLICT (id) DO UPDATE SET
                  image = ?2, description = ?3, origin = ?4, pass = ?5, stamp = ?6, state = 'new',
-                 descriptions = ?7,
+                 descriptions = ?7, license = ?8,
                  image_sha256 = NULL, item_key = NULL, width = NULL, height = NULL, format = NULL,
                  look = NULL, twin_of = NULL",
         )?
-        .execute(params![id, image, description, origin, pass, stamp, descriptions])?;
+        .execute(params![id, image, description, origin, pass, stamp, descriptions, license])?;
     Ok(1)
 }

@@ -58,6 +58,7 @@ pub static SCHEMA: Schema = Schema {
             Migration::up(include_str!("judged.sql")),
             Migration::up(include_str!("looks.sql")),
             Migration::up(include_str!("photo_replies.sql")),
+            Migration::up(include_str!("licenses.sql")),
         ]
     },
 };

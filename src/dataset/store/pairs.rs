@@ -16,12 +16,12 @@ use crate::dataset::record::{AnswerRow, CandidateScore, Lineage, Pair, Sample};
 pub(super) const PAIR: &str = concat!(
     "p.pair_key, p.seq, i.id, i.image, i.image_sha256, i.width, i.height, i.format,
     i.description, n.key, n.id, n.text, n.category, n.requires, p.rank, p.similarity, p.score,
-    p.probability, i.descriptions, ",
+    p.probability, i.descriptions, i.license, ",
     written!()
 );
 
 /// How many columns that is: what a reader adds comes behind them.
-pub(super) const ADDED: usize = 20;
+pub(super) const ADDED: usize = 21;
 
 /// The pairs of the photos that the last reading of the source saw.
 pub(super) const PAIRS: &str = "pairs p
@@ -231,7 +231,7 @@ impl Store {
 
 pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
     let captions = optional_json(row, 18)?.unwrap_or_default();
-    let (description, captions) = grounded(row.get(19)?, row.get(8)?, captions);
+    let (description, captions) = grounded(row.get(20)?, row.get(8)?, captions);
     Ok(Pair {
         key: row.get(0)?,
         seq: row.get(1)?,
@@ -252,6 +252,7 @@ pub(super) fn pair(row: &Row<'_>) -> rusqlite::Result<Pair> {
         score: row.get(16)?,
         probability: row.get(17)?,
         captions,
+        license: row.get(19)?,
     })
 }
 
@@ -268,6 +269,7 @@ fn sample(row: &Row<'_>, context: &SampleContext<'_>) -> rusqlite::Result<(Strin
             image_sha256: pair.image_sha256,
             width: pair.width,
             height: pair.height,
+            license: pair.license,
             description: pair.description,
             instruction_id: pair.instruction_id,
             category: pair.category,

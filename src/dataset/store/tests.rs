@@ -27,6 +27,7 @@ fn record(id: &str, description: &str) -> StampedRecord {
         description: description.into(),
         descriptions: Vec::new(),
         origin: "test".into(),
+        license: None,
     };
     (record, "10:1".into())
 }

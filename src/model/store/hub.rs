@@ -14,12 +14,17 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
 
 use super::ModelStoreError;
-use crate::base::hub::{HubOptions, is_passing, one_segment, retry_after};
+use crate::base::hub::{HubOptions, is_passing, retry_after};
 use crate::base::offline;
 use crate::model::catalog::is_sha256;
 
 /// Redirects within the hub that are followed: renamed repositories, its own cache.
 const MAX_HOPS: usize = 5;
+
+/// A revision such as `refs/pr/1` as one segment of an address.
+fn one_segment(revision: &str) -> String {
+    revision.replace('/', "%2F")
+}
 
 /// A hub that models come from.
 #[derive(Debug, Clone)]

@@ -18,6 +18,9 @@ pub const CARD: &str = "README.md";
 /// The name of the card for programs.
 pub const CROISSANT: &str = "croissant.json";
 
+/// Licences of photos that a card lists: addresses may be as many as photos.
+const LICENSES: usize = 30;
+
 /// What is told of an exported dataset.
 #[derive(Debug, Clone)]
 pub struct CardData {
@@ -27,6 +30,9 @@ pub struct CardData {
     pub manifest: Manifest,
     /// Photos that the samples are of.
     pub photos: u64,
+    /// Photos by what their source calls their licence; those of which it tells none under an empty
+    /// name.
+    pub photo_licenses: BTreeMap<String, u64>,
     /// Samples by category; those without one under an empty name.
     pub categories: BTreeMap<String, u64>,
     pub measures: Vec<CardMeasure>,
@@ -183,13 +189,32 @@ fn body(page: &mut String, data: &CardData) -> fmt::Result {
         Some(license) => writeln!(page, "The dataset: {}.", text(license))?,
         None => writeln!(page, "Whoever made the dataset told no licence of it.")?,
     }
+    if data.photo_licenses.keys().any(|name| !name.is_empty()) {
+        writeln!(page, "\n| licence, as the source tells it | photos |\n|---|---:|")?;
+        for (name, photos) in most_first(&data.photo_licenses) {
+            let name = if name.is_empty() { "(none told)".into() } else { text(name) };
+            writeln!(page, "| {name} | {} |", count(photos))?;
+        }
+        writeln!(page)?;
+    } else {
+        writeln!(page, "The photos keep the licences of their source, which told none of them.")?;
+    }
     writeln!(
         page,
-        "The photos keep the licences of their source, which are not among what it told of them: \
-         look there before they are passed on. What a model wrote may stand under the terms of its \
-         maker."
+        "Look there before the photos are passed on. What a model wrote may stand under the terms of \
+         its maker."
     )?;
     limits(page, manifest)
+}
+
+/// The licences of the most photos, and those of all others together.
+fn most_first(licenses: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    let mut all: Vec<(&str, u64)> = licenses.iter().map(|(name, n)| (&**name, *n)).collect();
+    all.sort_by_key(|(_, photos)| std::cmp::Reverse(*photos));
+    let others: u64 = all.iter().skip(LICENSES).map(|(_, photos)| photos).sum();
+    all.truncate(LICENSES);
+    all.extend((others > 0).then_some(("other licences", others)));
+    all
 }
 
 fn limits(page: &mut String, manifest: &Manifest) -> fmt::Result {

@@ -21,6 +21,7 @@ fn data() -> CardData {
             files: vec![file("atest", 0), file("train", 0), file("train", 1)],
         },
         photos: 5,
+        photo_licenses: [("CC BY | <b>".to_owned(), 3), (String::new(), 2)].into(),
         categories: [("| a | <img src=x onerror=y> [b](javascript:c)".to_owned(), 20)].into(),
         measures: vec![CardMeasure {
             name: "length_words".into(),
@@ -54,13 +55,14 @@ fn the_header_is_what_the_hub_reads() {
     assert!(header.ends_with(files), "{header}");
     assert!(body.contains("20 samples of 5 photos") && body.contains("2 samples are missing"));
     assert!(body.contains("| 41.250 | 3.000 | 120.000 |"));
+    assert!(body.contains("| 3 |\n| (none told) | 2 |"), "{body}");
 }
 
 #[test]
 fn nothing_from_records_becomes_markup() {
     let card = card(&data());
     let body = card.split("\n---\n").skip(1).collect::<String>();
-    for markup in ["<img", "<script", "](javascript", "\n# heading", "https://", "| a |"] {
+    for markup in ["<img", "<b>", "<script", "](javascript", "\n# heading", "https://", "| a |"] {
         assert!(!body.contains(markup), "{markup} in {body}");
     }
 }

@@ -124,11 +124,10 @@ impl Address {
         };
         let (bucket, key) = rest.split_at(scheme.bucket_len(rest));
         let key = key.strip_prefix('/').unwrap_or(key);
-        if scheme == Scheme::Hub {
-            if let Err(reason) = hub::dataset(bucket) {
-                return wrong(format!("{}{rest}", scheme.prefix()), reason);
-            }
-        } else if let Some((_, host)) = bucket.rsplit_once('@') {
+        // Behind a dataset's name stands a revision.
+        let owner = bucket.rsplit_once('/').map_or(bucket, |(owner, _)| owner);
+        let before = if scheme == Scheme::Hub { owner } else { bucket };
+        if let Some((_, host)) = before.rsplit_once('@') {
             let shown = format!("{}{host}/…", scheme.prefix());
             return wrong(
                 shown,
@@ -146,6 +145,11 @@ impl Address {
             );
         }
         let shown = format!("{}{rest}", scheme.prefix());
+        if scheme == Scheme::Hub
+            && let Err(reason) = hub::dataset(bucket)
+        {
+            return wrong(shown, reason);
+        }
         let odd = |letter: char| letter.is_control() || letter.is_whitespace();
         if bucket.is_empty() || bucket.contains(odd) {
             return wrong(shown, "it names no bucket, container or host");
@@ -196,6 +200,8 @@ mod tests {
             "https://user:hidden@host/a.tar",
             "https://host/a.tar?X-Amz-Signature=hidden",
             "https://host?hidden",
+            "hf://user:hidden@datasets/o/n",
+            "hf://hidden@host/datasets/o/n",
         ] {
             let error = address(wrong).expect_err("refused");
             assert!(!error.contains("hidden") && !error.contains("KEY"), "{error}");

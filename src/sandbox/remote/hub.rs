@@ -16,9 +16,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::http::{HttpBuilder, HttpStore};
 use object_store::path::Path as Key;
 use object_store::{
-    ClientOptions, CopyOptions, Error as StoreError, GetOptions, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, RetryConfig,
+    BackoffConfig, ClientOptions, CopyOptions, Error as StoreError, GetOptions, GetResult,
+    GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, RetryConfig,
 };
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LINK};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -28,6 +28,10 @@ use tokio::sync::OnceCell;
 
 use crate::base::hub::{HubOptions, LONGEST_WAIT, causes, is_passing, retry_after};
 use crate::base::offline;
+
+/// How often a request is made that fails for now: with the waits between them longer than the five
+/// minutes for which the hub refuses who has asked too much.
+const TRIES: usize = 13;
 
 /// The longest answer that is read, in bytes: a page of a thousand files takes some 300 kB.
 const MAX_ANSWER: usize = 16 << 20;
@@ -125,7 +129,6 @@ pub(super) struct HubStore {
     /// `OWNER/NAME`.
     dataset: String,
     revision: String,
-    retry: RetryConfig,
     pinned: Arc<OnceCell<Pinned>>,
 }
 
@@ -166,7 +169,7 @@ impl HubStore {
     ///
     /// # Errors
     /// What is wrong with the settings, in words.
-    pub fn new(bucket: &str, options: HubOptions, retry: RetryConfig) -> Result<Self, String> {
+    pub fn new(bucket: &str, options: HubOptions) -> Result<Self, String> {
         if offline::is_on() {
             return Err("--offline (or HF_HUB_OFFLINE) is on, so no hub is asked".into());
         }
@@ -179,7 +182,7 @@ impl HubStore {
             .map_err(|error| causes(&error))?;
         let (name, revision) = dataset(bucket)?;
         let (dataset, pinned) = (name.to_owned(), Arc::default());
-        Ok(Self { options, endpoint, client, dataset, revision, retry, pinned })
+        Ok(Self { options, endpoint, client, dataset, revision, pinned })
     }
 
     /// An address on the hub: each part is a segment, whatever it holds.
@@ -192,13 +195,25 @@ impl HubStore {
         url
     }
 
+    /// As often and as long as [`Self::ask`].
+    fn retries(&self) -> RetryConfig {
+        let backoff = BackoffConfig {
+            init_backoff: self.options.first_wait,
+            max_backoff: LONGEST_WAIT,
+            base: 2.0,
+        };
+        RetryConfig { backoff, max_retries: TRIES - 1, retry_timeout: LONGEST_WAIT * TRIES as u32 }
+    }
+
     /// The commit of the revision, and the files at it.
     async fn pinned(&self) -> Result<&Pinned, HubError> {
         self.pinned.get_or_try_init(|| self.pin()).await
     }
 
     async fn pin(&self) -> Result<Pinned, HubError> {
-        let url = self.url(&["api"], ["revision", &*self.revision]);
+        let mut url = self.url(&["api"], ["revision", &*self.revision]);
+        // Without this the answer names every file.
+        url.query_pairs_mut().append_pair("expand", "sha");
         let (Revision { sha: commit }, _) = self.ask(&url, None).await?;
         let Self { dataset, revision, .. } = self;
         tracing::info!(%dataset, %revision, %commit, "reads a dataset of the hub");
@@ -213,7 +228,7 @@ impl HubStore {
         let files = HttpBuilder::new()
             .with_url(self.url(&[], ["resolve", &*commit]).to_string())
             .with_client_options(client)
-            .with_retry(self.retry.clone())
+            .with_retry(self.retries())
             .build()
             .map_err(|error| HubError::Answer(error.to_string()))?;
         Ok(Pinned { commit, files })
@@ -225,17 +240,19 @@ impl HubStore {
         url: &Url,
         body: Option<&Value>,
     ) -> Result<(T, Option<Url>), HubError> {
-        let (mut wait, mut left) = (self.options.first_wait, self.options.tries);
+        let (mut wait, mut left) = (self.options.first_wait, TRIES);
         loop {
             let failed = match self.ask_once(url, body).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            left = left.saturating_sub(1);
+            left -= 1;
             if left == 0 || !failed.is_passing {
                 return Err(failed.error);
             }
-            tokio::time::sleep(failed.pause.unwrap_or(wait).min(LONGEST_WAIT)).await;
+            let pause = failed.pause.unwrap_or(wait).min(LONGEST_WAIT);
+            tracing::warn!("{self}: {}; asked again in {pause:?}", failed.error);
+            tokio::time::sleep(pause).await;
             wait *= 2;
         }
     }
@@ -345,8 +362,9 @@ impl HubStore {
 /// The address of the next page, which an answer of several pages tells as `<ADDRESS>; rel="next"`.
 fn next_page(headers: &HeaderMap, url: &Url) -> Option<Url> {
     let links = headers.get(LINK)?.to_str().ok()?;
-    let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
-    let address = next.trim().strip_prefix('<')?.split_once('>')?.0;
+    // An address may hold a comma, which also stands between links.
+    let mut links = links.split('<').filter_map(|link| link.split_once('>'));
+    let (address, _) = links.find(|(_, told)| told.contains("rel=\"next\""))?;
     url.join(address).ok()
 }
 
@@ -452,7 +470,8 @@ mod tests {
         let next = |link: &'static str| {
             next_page(&HeaderMap::from_iter([(LINK, HeaderValue::from_static(link))]), &url)
         };
-        let found = next("<https://h/api/a?cursor=2>; rel=\"next\"").expect("there is one");
+        let links = "<https://h/b,c>; rel=\"first\", <https://h/api/a?cursor=2>; rel=\"next\"";
+        let found = next(links).expect("there is one");
         assert_eq!(found.as_str(), "https://h/api/a?cursor=2");
         assert_eq!(next("<https://h/api/a>; rel=\"prev\""), None);
     }

@@ -150,7 +150,7 @@ fn client(address: &Address) -> Result<Arc<dyn ObjectStore>, RemoteError> {
             Arc::new(builder.with_retry(retry).build().map_err(refused)?)
         }
         Scheme::Hub => {
-            let hub = HubStore::new(bucket, HubOptions::from_environment(), retry);
+            let hub = HubStore::new(bucket, HubOptions::from_environment());
             let shown = || address.shown.clone();
             Arc::new(hub.map_err(|reason| RemoteError::Setting { address: shown(), reason })?)
         }

@@ -111,6 +111,9 @@ fn lineage(rows: &[Held], extra: &ExtraColumns, carries_photo: bool) -> Vec<Colu
     if extra.reasoning {
         columns.push(optional("reasoning", samples, |s| s.lineage.reasoning.as_deref()));
     }
+    if extra.license {
+        columns.push(optional("license", samples, |s| s.lineage.license.as_deref()));
+    }
     columns.extend(extra.measures.iter().map(|one| measure(one, samples)));
     columns
 }

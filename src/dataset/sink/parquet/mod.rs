@@ -36,8 +36,8 @@ const FEATURES: &str = "huggingface";
 /// Of samples with their lineage the columns are `id`, `image`, `instruction`, `answer`, then each
 /// field of the lineage under its own name but for `requires` and what checks found; `candidates`
 /// is a list of structs, `examples` and `filters_passed` are lists of strings; `category` and
-/// `probability` may be null. Behind them stand those that not every file has: `reasoning`, which
-/// may be null, and `measure_` with its name for each measure that was taken, a number or a string,
+/// `probability` may be null. Behind them stand those that not every file has: `reasoning` and
+/// `license`, which may be null, and `measure_` with its name for each measure that was taken, a number or a string,
 /// null where it says nothing. A photo is a struct of `bytes` and `path`.
 pub(super) struct ParquetRows {
     writer: ArrowWriter<StagedFile>,

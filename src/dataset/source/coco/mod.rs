@@ -11,7 +11,7 @@ use self::table::{Image, Table};
 use super::bare::Bare;
 use super::fields::FieldNames;
 use super::manifest::{ManifestSource, file_name, photo};
-use super::outlet::Outlet;
+use super::outlet::{Outlet, There};
 use super::refusal::Refusal;
 use super::{
     Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, image_folder, jsonl, text,
@@ -112,6 +112,7 @@ impl CocoSource {
             image: photo(&self.images, &image.file_name),
             description: text::description(&joined).map_err(|refusal| refusal.at(&origin))?,
             descriptions: text::apart(table.captions(image)),
+            license: table.license(image),
             origin,
         })
     }
@@ -123,7 +124,8 @@ impl CocoSource {
                 Err(refusal) => {
                     let photo = photo(&self.images, &image.file_name);
                     let origin = format!("{}: image {}", self.name, table.id(image));
-                    out.refuse_text((table.id(image), photo, &origin), refusal)?;
+                    let (id, license) = (table.id(image), table.license(image));
+                    out.refuse_text(There { id, image: photo, origin: &origin, license }, refusal)?;
                 }
             }
         }

@@ -91,6 +91,8 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         let file_name = file_name.and_then(Value::as_str).map(str::to_owned);
         let id = entry.get(self.names.id.as_deref().unwrap_or("id")).cloned();
         let id = id.filter(|id| !id.is_null());
+        let license = entry.get(self.names.license.as_deref().unwrap_or("license"));
+        let license = license.and_then(|license| id_text(license).ok());
         let fields = Fields::of_object(entry, self.names);
         let file_name = file_name
             .map_or_else(|| fields.image().map(str::to_owned), Ok)
@@ -109,7 +111,7 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
                 self.table.refuse_image(&id);
                 refusal
             }
-            Ok(file_name) => match self.table.add_image(&id, &file_name) {
+            Ok(file_name) => match self.table.add_image(&id, &file_name, license) {
                 Ok(()) => {
                     self.keep_own(&id, &fields);
                     return ControlFlow::Continue(());
@@ -164,6 +166,19 @@ impl<'a, 'b, 'c> Scan<'a, 'b, 'c> {
         }
     }
 
+    /// Keeps what the numbers of licences stand for. What is none says nothing, and is no reason to
+    /// refuse anything.
+    fn licenses(&mut self, list: &Value) {
+        for entry in list.as_array().into_iter().flatten() {
+            let id = entry.get("id").and_then(|id| id_text(id).ok());
+            let said = ["name", "url"].into_iter().filter_map(|field| entry.get(field)?.as_str());
+            let said = said.map(str::trim).find(|said| !said.is_empty());
+            if let (Some(id), Some(said)) = (id, said) {
+                self.table.add_license(&id, said);
+            }
+        }
+    }
+
     /// An element of a list that is no object.
     fn no_object(&mut self, list: &str, index: u64) -> ControlFlow<()> {
         let place = format!("{}: {list}[{index}]", self.name);
@@ -203,6 +218,7 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_, '_> {
                         add: Scan::annotation,
                     })?;
                 }
+                "licenses" => self.0.licenses(&map.next_value()?),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }

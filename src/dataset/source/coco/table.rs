@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use super::super::endings::without_ending;
+use super::super::fields::is_license;
 use super::super::ids::number;
 
 /// Images and captions of a COCO file, packed: one string holds every caption.
@@ -17,6 +18,8 @@ pub(super) struct Table {
     images: Vec<Image>,
     captions: Vec<Caption>,
     text: String,
+    /// Names or addresses by the ids that images name.
+    licenses: HashMap<Box<str>, Box<str>>,
 }
 
 /// Whether `images` lists an id.
@@ -33,6 +36,8 @@ enum Listed {
 pub(super) struct Image {
     slot: u32,
     pub file_name: Box<str>,
+    /// The id of its licence, or the licence itself.
+    license: Option<Box<str>>,
 }
 
 struct Caption {
@@ -55,7 +60,12 @@ impl Table {
     }
 
     /// Lists an image; when the id is listed already, says for which file.
-    pub fn add_image(&mut self, id: &str, file_name: &str) -> Result<(), &str> {
+    pub fn add_image(
+        &mut self,
+        id: &str,
+        file_name: &str,
+        license: Option<String>,
+    ) -> Result<(), &str> {
         let slot = self.slot(id);
         match self.listed[slot as usize] {
             Listed::No => {}
@@ -63,8 +73,20 @@ impl Table {
             Listed::Refused => return Err("an entry that was refused"),
         }
         self.listed[slot as usize] = Listed::At(self.images.len() as u32);
-        self.images.push(Image { slot, file_name: file_name.into() });
+        let license = license.map(Into::into);
+        self.images.push(Image { slot, file_name: file_name.into(), license });
         Ok(())
+    }
+
+    pub fn add_license(&mut self, id: &str, name: &str) {
+        self.licenses.insert(id.into(), name.into());
+    }
+
+    /// An image's licence: what its number stands for, or what its entry says itself.
+    pub fn license(&self, image: &Image) -> Option<String> {
+        let told = image.license.as_deref()?;
+        let named = self.licenses.get(told).map(|name| &**name);
+        named.or(Some(told)).filter(|text| is_license(text)).map(str::to_owned)
     }
 
     /// Notes that the entry with this id was refused, so that its captions are not reported too.

@@ -28,6 +28,7 @@ fn captions_join_in_the_order_of_their_ids() {
         description: description.into(),
         descriptions: Vec::new(),
         origin: format!("c.json: image {id}"),
+        license: None,
     };
     let mut expected = [
         record("5", "photos/b/5.jpg", "A first line. second. without id."),
@@ -36,6 +37,27 @@ fn captions_join_in_the_order_of_their_ids() {
     expected[0].descriptions = ["A first line", "second", "without id"].map(String::from).into();
     assert_eq!(said.records(), expected.iter().collect::<Vec<_>>());
     assert!(said.codes().is_empty());
+}
+
+#[test]
+fn a_number_stands_for_the_licence_of_that_number() {
+    let said = said(
+        br#"{"images": [
+            {"id": 1, "file_name": "1.jpg", "license": 4},
+            {"id": 2, "file_name": "2.jpg", "license": "4"},
+            {"id": 3, "file_name": "3.jpg", "license": 9},
+            {"id": 4, "file_name": "4.jpg", "license": "CC0"},
+            {"id": 5, "file_name": "5.jpg"}],
+          "annotations": [
+            {"image_id": 1, "id": 1, "caption": "one"}, {"image_id": 2, "id": 2, "caption": "two"},
+            {"image_id": 3, "id": 3, "caption": "three"}, {"image_id": 4, "id": 4, "caption": "four"},
+            {"image_id": 5, "id": 5, "caption": "five"}],
+          "licenses": [7, {"id": 9}, {"id": 4, "url": "http://x/by/2.0", "name": "Attribution"}]}"#,
+    );
+    let licenses: Vec<_> = said.records().iter().map(|one| one.license.as_deref()).collect();
+    let attribution = Some("Attribution");
+    assert_eq!(licenses, [attribution, attribution, None, Some("CC0"), None]);
+    assert_eq!(said.codes(), [""; 0]);
 }
 
 #[test]

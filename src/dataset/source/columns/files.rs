@@ -310,7 +310,12 @@ fn any_column_may_be_named() {
     ]);
     let folder = folder(&[("d.parquet", &parquet(&rows))]);
     let name = |name: &str| Some(name.to_owned());
-    let fields = FieldNames { id: name("key"), image: name("right"), caption: name("says") };
+    let fields = FieldNames {
+        id: name("key"),
+        image: name("right"),
+        caption: name("says"),
+        ..FieldNames::default()
+    };
     let options = SourceOptions { fields, ..SourceOptions::default() };
     let said = Said::of(&*open(&folder.path().join("d.parquet"), &options).expect("a source"));
     assert_eq!(told(&said), ["k1: Something. (right)"]);

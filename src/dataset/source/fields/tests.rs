@@ -1,6 +1,6 @@
 use super::*;
 
-static USUAL: FieldNames = FieldNames { id: None, image: None, caption: None };
+static USUAL: FieldNames = FieldNames { id: None, image: None, caption: None, license: None };
 
 fn fields(json: &str) -> Fields<'static> {
     Fields::parse(json, &USUAL).expect("an object")
@@ -93,6 +93,21 @@ fn what_is_almost_json_is_named() {
     assert!(fault(r#"{"a": "b"#).contains("not closed"));
     assert!(fault("{\"a\": \"b\tc\"}").contains("\\t"));
     assert!(fault(r#"{"id": 1, "id": 2}"#).contains("duplicate field `id`"));
+}
+
+#[test]
+fn a_licence_is_a_name_or_an_address() {
+    let license = |json: &str| fields(json).license();
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        license(r#"{"license": " CC BY 2.0 ", "licenseurl": "http://x"}"#),
+        told("CC BY 2.0")
+    );
+    assert_eq!(license(r#"{"license": 4, "License URL": "https://x/by"}"#), told("https://x/by"));
+    for nothing in ["4", "\"4\"", "\"?\"", "\"\"", "null", "[\"a\"]", "\"a\\nb\""] {
+        assert_eq!(license(&format!("{{\"license\": {nothing}}}")), None, "{nothing}");
+    }
+    assert_eq!(license(&format!("{{\"license\": \"{}\"}}", "a".repeat(201))), None);
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub id: Option<String>,
     /// Of each row that names the photo.
     pub texts: Vec<Texts>,
+    /// That of the first row which tells one.
+    pub license: Option<String>,
     image: String,
     used: bool,
 }
@@ -66,11 +68,13 @@ impl Metadata {
         let name = key(&format!("{below}{image}"));
         if let Some(entry) = self.by_name.get(&name).map(|at| &mut self.entries[*at]) {
             entry.texts.push(texts);
+            entry.license = entry.license.take().or_else(|| fields.license());
             return Ok(());
         }
         self.by_name.insert(name, self.entries.len());
         let (image, place) = (image.to_owned(), place.to_owned());
-        self.entries.push(Entry { place, id, texts: vec![texts], image, used: false });
+        let (texts, license) = (vec![texts], fields.license());
+        self.entries.push(Entry { place, id, texts, license, image, used: false });
         Ok(())
     }
 

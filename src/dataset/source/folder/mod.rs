@@ -12,7 +12,7 @@ use self::metadata::Metadata;
 use super::endings::stem;
 use super::fields::FieldNames;
 use super::ids::IdBook;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, There};
 use super::refusal::Refusal;
 use super::sidecar::{FolderDesk, SidecarText, Sidecars};
 use super::text::{Captions, Texts};
@@ -202,7 +202,7 @@ impl Walk<'_, '_> {
         let told = match self.told(folder, photo, beside) {
             Ok(told) => told,
             Err((None, refusal)) if refusal.is_for_want_of_text() => {
-                Told { place: place.clone(), id: None, captions: Err(refusal) }
+                Told { place: place.clone(), id: None, captions: Err(refusal), license: None }
             }
             Err((file, refusal)) => {
                 let file = file.map_or_else(|| place.clone(), |file| folder.below(&file));
@@ -214,7 +214,8 @@ impl Walk<'_, '_> {
             return self.out.refuse(name, refusal.at(&told.place));
         }
         let image = ImageRef::file(folder.path.join(photo));
-        self.out.told((id, image, &place), told.captions, &told.place)
+        let photo = There { id, image, origin: &place, license: told.license };
+        self.out.told(photo, told.captions, &told.place)
     }
 
     fn claim(&mut self, id: &str, place: &str) -> Result<(), Refusal> {
@@ -245,6 +246,7 @@ impl Walk<'_, '_> {
                 place: row.place.clone(),
                 id: row.id.clone(),
                 captions: Texts::together(row.texts.clone()).captions(),
+                license: row.license.clone(),
             }),
             (None, None) => Err((None, beside.missing(photo))),
         }
@@ -257,11 +259,13 @@ struct Told {
     place: String,
     id: Option<String>,
     captions: Result<Captions, Refusal>,
+    license: Option<String>,
 }
 
 impl Told {
     fn beside(folder: &Folder, text: SidecarText) -> Self {
-        Self { place: folder.below(&text.file), id: text.id, captions: text.captions }
+        let SidecarText { file, id, captions, license } = text;
+        Self { place: folder.below(&file), id, captions, license }
     }
 }
 

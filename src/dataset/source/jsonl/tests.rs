@@ -23,6 +23,7 @@ fn rows_become_records() {
         description: description.into(),
         descriptions: Vec::new(),
         origin: format!("m.jsonl:{line}"),
+        license: None,
     };
     let mut expected = [
         record("a", "photos/x/a.jpg", "A cat.", 1),

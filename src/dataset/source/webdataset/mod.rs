@@ -12,7 +12,7 @@ use super::error::could_pass;
 use super::fields::FieldNames;
 use super::ids::{IdBook, id_of_image};
 use super::manifest::file_name;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, There};
 use super::refusal::Refusal;
 use super::sidecar::{MAX_SIDECAR_BYTES, oversized};
 use super::{Emit, Opened, Reader, Source, SourceError, SourceKind, encoding, shards};
@@ -270,9 +270,9 @@ impl Tar<'_, '_, '_, '_> {
     fn photo(&mut self, group: &mut Group, photo: &Photo) -> ControlFlow<()> {
         let told = group.told(photo, &self.source.fields);
         let place = self.below(&photo.name);
-        let own = match &told {
-            Ok(told) => told.id.clone(),
-            Err(_) => None,
+        let (own, license) = match &told {
+            Ok(told) => (told.id.clone(), told.license.clone()),
+            Err(_) => (None, None),
         };
         let id = match own {
             Some(id) => id,
@@ -292,7 +292,7 @@ impl Tar<'_, '_, '_, '_> {
                 (file.map_or_else(|| place.clone(), |file| self.below(&file)), Err(refusal))
             }
         };
-        self.out.told((&id, image, &place), captions, &from)
+        self.out.told(There { id: &id, image, origin: &place, license }, captions, &from)
     }
 
     /// The id that a member's name makes.
