@@ -41,7 +41,7 @@ demo: compile-quick ## set up, build and run the whole job on samples/
 test: setup clients ## set up and run all tests
 	@$(TIMED) "tests of the set-up" python3 -m unittest discover --start-directory scripts
 	@$(TIMED) "tests of the recipes" python3 -m unittest discover --start-directory recipes/train
-	@$(TIMED) tests cargo test --profile quick --locked
+	@$(TIMED) tests cargo test --profile quick --locked --all-features
 
 # Programs that call the service in tests and nobody here wrote. Without them those tests say so and
 # pass: their wheels are for Linux x86-64 and a pinned set of Python versions.
@@ -135,7 +135,7 @@ fuzz: setup ## fuzz photos, files, replies and requests (TIME=600 seconds)
 
 lint: ## formatting and clippy, warnings denied
 	@$(TIMED) "formatting" cargo fmt --check
-	@$(TIMED) "clippy" cargo clippy --profile quick --all-targets --locked -- -D warnings
+	@$(TIMED) "clippy" cargo clippy --profile quick --all-targets --all-features --locked -- -D warnings
 
 sbom: ## write a software bill of materials (CycloneDX) to target/sbom.cdx.json
 	@mkdir -p $(TARGET_DIR)

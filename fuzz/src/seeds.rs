@@ -102,10 +102,13 @@ fn images() -> std::io::Result<Vec<Vec<u8>>> {
     files.push(encoded(&kinds[2], ImageFormat::Jpeg));
     let jpeg = encoded(&small, ImageFormat::Jpeg);
     files.extend((1..=8).map(|orientation| turned(&jpeg, orientation)));
-    for entry in std::fs::read_dir(project().join("tests/golden/images"))? {
-        let entry = entry?;
-        if entry.metadata()?.len() <= LARGEST {
-            files.push(std::fs::read(entry.path())?);
+    for kind in ["images", "jxl", "avif"] {
+        for entry in std::fs::read_dir(project().join("tests/golden").join(kind))? {
+            let entry = entry?;
+            let is_reference = kind != "images" && entry.path().extension().is_none_or(|end| end != kind);
+            if entry.metadata()?.len() <= LARGEST && !is_reference {
+                files.push(std::fs::read(entry.path())?);
+            }
         }
     }
     Ok(files)

@@ -25,6 +25,8 @@ pub(super) fn decode(
         Format::Jpeg => jpeg::decode(bytes, &options.limits),
         #[cfg(feature = "jxl")]
         Format::Jxl => super::jxl::decode(bytes, &options.limits),
+        #[cfg(feature = "avif")]
+        Format::Avif => super::avif::decode(bytes, &options.limits),
         format => decode_general(format, bytes, &options.limits),
     })?;
     if !options.exif_orientation {

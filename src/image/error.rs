@@ -38,7 +38,7 @@ pub enum ImageError {
         limit: u64,
     },
     /// The first bytes belong to no [`Format`] that is read.
-    #[error("not a JPEG, PNG, WebP, GIF, BMP, TIFF or JPEG XL image: it looks like {looks_like}")]
+    #[error("not an image that is read ({}): it looks like {looks_like}", Format::ENDINGS.join(", "))]
     UnknownFormat {
         /// What the first bytes look like, and these bytes.
         looks_like: String,

@@ -1,11 +1,15 @@
 //! Small images for the tests of this module.
 
 use std::io::Cursor;
+#[cfg(any(feature = "jxl", feature = "avif"))]
+use std::path::PathBuf;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 use super::{DecodeOptions, PreprocessConfig, Preprocessor};
+#[cfg(any(feature = "jxl", feature = "avif"))]
+use super::{decode::decode, preprocess::upright};
 
 /// A small encoder's settings: 32 × 32 cut out of a shortest edge of 40.
 pub fn config() -> PreprocessConfig {
@@ -20,6 +24,42 @@ pub fn config() -> PreprocessConfig {
 
 pub fn preprocessor() -> Preprocessor {
     Preprocessor::new(config(), DecodeOptions::default()).expect("valid settings")
+}
+
+/// A file of `tests/golden`; `make.py` beside it tells how it was made.
+#[cfg(any(feature = "jxl", feature = "avif"))]
+pub fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Holds every picture of `tests/golden/KIND` to the PNG beside it, which the reference decoder made of
+/// it: how many there are. `most` is what samples may be apart, of 255, on average and at most.
+#[cfg(any(feature = "jxl", feature = "avif"))]
+pub fn agree_with_the_reference(kind: &str, most: (f64, u8)) -> usize {
+    let mut seen = 0;
+    for path in
+        fs_err::read_dir(golden(kind)).expect("the folder").flatten().map(|file| file.path())
+    {
+        if path.extension().is_none_or(|ending| ending != kind) {
+            continue;
+        }
+        seen += 1;
+        let bytes = fs_err::read(&path).expect("a picture");
+        let (_, ours) = decode(&bytes, &DecodeOptions::default()).expect("it is read");
+        let ours = upright(ours.raster, ours.orientation);
+        let theirs = image::open(path.with_extension("png")).expect("a reference");
+        let size = |image: &DynamicImage| (image.width(), image.height());
+        assert_eq!(size(&ours), size(&theirs), "{}", path.display());
+        let is_grey = |image: &DynamicImage| image.color().channel_count() == 1;
+        assert_eq!(is_grey(&ours), is_grey(&theirs), "{}", path.display());
+        let (ours, theirs) = (ours.into_rgb8(), theirs.into_rgb8());
+        let apart = || ours.iter().zip(theirs.iter()).map(|(a, b)| a.abs_diff(*b));
+        let mean = apart().map(f64::from).sum::<f64>() / theirs.len() as f64;
+        let largest = apart().max().unwrap_or(0);
+        println!("{}: {mean:.3} on average, {largest} at most", path.display());
+        assert!(mean <= most.0 && largest <= most.1, "{}: {mean}, {largest}", path.display());
+    }
+    seen
 }
 
 /// A picture without symmetry, with edges: mirrored, turned or shifted it is another picture.

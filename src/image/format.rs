@@ -26,15 +26,27 @@ pub enum Format {
     /// The first frame of a JPEG XL, bare or in its container; read where the cargo feature `jxl`
     /// is on, as it is by default.
     Jxl,
+    /// The primary picture of an AVIF; read where the cargo feature `avif` is on, which it is not by
+    /// default.
+    Avif,
 }
-
-/// Endings of all formats; that of JPEG XL is the last.
-const KNOWN: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jxl"];
 
 impl Format {
     /// What the names of photos that are read end in, in lower case, the most usual first.
-    pub const ENDINGS: &[&str] =
-        KNOWN.split_at(KNOWN.len() - if cfg!(feature = "jxl") { 0 } else { 1 }).0;
+    pub const ENDINGS: &[&str] = &[
+        "jpg",
+        "jpeg",
+        "png",
+        "webp",
+        "gif",
+        "bmp",
+        "tif",
+        "tiff",
+        #[cfg(feature = "jxl")]
+        "jxl",
+        #[cfg(feature = "avif")]
+        "avif",
+    ];
 
     /// Whether a photo that is read may be named so, whatever the case.
     pub fn is_ending(ending: &str) -> bool {
@@ -56,6 +68,7 @@ impl Format {
             Self::Bmp => "image/bmp",
             Self::Tiff => "image/tiff",
             Self::Jxl => "image/jxl",
+            Self::Avif => "image/avif",
         }
     }
 
@@ -68,7 +81,7 @@ impl Format {
             Self::Gif => Some(ImageFormat::Gif),
             Self::Bmp => Some(ImageFormat::Bmp),
             Self::Tiff => Some(ImageFormat::Tiff),
-            Self::Jxl => None,
+            Self::Jxl | Self::Avif => None,
         }
     }
 }

@@ -103,22 +103,14 @@ fn refusal(cause: Cause, limits: &ImageLimits) -> ImageError {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::base::failure::Failure;
-    use crate::image::DecodeOptions;
-    use crate::image::raster::Channels;
-
-    /// Pictures and what Pillow's plugin makes of them, over white (`tests/golden/jxl/make.py`).
-    fn golden(name: &str) -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/jxl").join(name)
-    }
+    use crate::image::{DecodeOptions, fixtures};
 
     fn picture(name: &str) -> Vec<u8> {
-        fs_err::read(golden(name)).expect("a golden picture")
+        fs_err::read(fixtures::golden("jxl").join(name)).expect("a golden picture")
     }
 
     fn decoded(bytes: &[u8], limits: ImageLimits) -> Result<Decoded, ImageError> {
@@ -131,28 +123,8 @@ mod tests {
 
     #[test]
     fn every_picture_agrees_with_the_reference_decoder() {
-        let files = fs_err::read_dir(golden("")).expect("the folder").flatten();
-        let mut seen = 0;
-        for path in files.map(|file| file.path()) {
-            if path.extension().is_none_or(|ending| ending != "jxl") {
-                continue;
-            }
-            seen += 1;
-            let bytes = fs_err::read(&path).expect("a picture");
-            let ours = decoded(&bytes, ImageLimits::default()).expect("a picture").raster;
-            let theirs = image::open(path.with_extension("png")).expect("a reference");
-            let theirs = match ours.channels {
-                Channels::Grey => theirs.into_luma8().into_raw(),
-                Channels::Rgb => theirs.into_rgb8().into_raw(),
-            };
-            assert_eq!(ours.data.len(), theirs.len(), "{}", path.display());
-            let apart = ours.data.iter().zip(&theirs).map(|(a, b)| u64::from(a.abs_diff(*b)));
-            let mean = apart.sum::<u64>() as f64 / theirs.len() as f64;
-            println!("{} mean {mean:.4}", path.display());
-            // libjxl rounds otherwise, and enlarges the halved colours of a JPEG otherwise.
-            assert!(mean <= 1.0, "{} differs by {mean} of 255 on average", path.display());
-        }
-        assert!(seen >= 6, "only {seen} golden pictures");
+        // libjxl rounds otherwise, and enlarges the halved colours of a JPEG otherwise.
+        assert!(fixtures::agree_with_the_reference("jxl", (1.0, 32)) >= 7);
     }
 
     #[test]

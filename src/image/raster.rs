@@ -72,7 +72,7 @@ impl Raster {
 
     /// Eight bits of one to four samples a pixel: grey or RGB, with alpha or without. Height × width ×
     /// samples, row by row.
-    #[cfg(feature = "jxl")]
+    #[cfg(any(feature = "jxl", feature = "avif"))]
     pub fn from_samples((width, height): (u32, u32), samples: usize, data: Vec<u8>) -> Self {
         let (channels, data) = match samples {
             1 => (Channels::Grey, data),

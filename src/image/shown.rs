@@ -57,9 +57,12 @@ pub fn pixels(bytes: &[u8]) -> Option<u64> {
 }
 
 fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
-    #[cfg(feature = "jxl")]
-    if matches!(super::Format::sniff(bytes), Ok(super::Format::Jxl)) {
-        return super::jxl::dimensions(bytes);
+    match super::Format::sniff(bytes) {
+        #[cfg(feature = "jxl")]
+        Ok(super::Format::Jxl) => return super::jxl::dimensions(bytes),
+        #[cfg(feature = "avif")]
+        Ok(super::Format::Avif) => return super::avif::dimensions(bytes),
+        _ => {}
     }
     let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().ok()?;
     reader.into_dimensions().ok()

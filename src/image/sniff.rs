@@ -7,6 +7,13 @@ use super::{Format, ImageError};
 /// The two ways a JPEG XL file begins: the bare codestream, the container.
 const JXL: [&[u8]; 2] = [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"];
 
+/// What follows the first four bytes of an AVIF file: one of a picture, one of an animation.
+const AVIF: [&[u8]; 2] = [b"ftypavif", b"ftypavis"];
+
+fn stands_at(bytes: &[u8], offset: usize, signature: &[u8]) -> bool {
+    bytes.get(offset..).is_some_and(|tail| tail.starts_with(signature))
+}
+
 impl Format {
     /// Finds the format in the first bytes; the file's name plays no part.
     ///
@@ -23,6 +30,9 @@ impl Format {
             _ if cfg!(feature = "jxl") && JXL.iter().any(|start| bytes.starts_with(start)) => {
                 Ok(Self::Jxl)
             }
+            _ if cfg!(feature = "avif") && AVIF.iter().any(|brand| stands_at(bytes, 4, brand)) => {
+                Ok(Self::Avif)
+            }
             _ => Err(ImageError::UnknownFormat { looks_like: describe(bytes) }),
         }
     }
@@ -30,7 +40,7 @@ impl Format {
 
 /// What people most often have in a folder of photos that is not a photo: offset of the signature,
 /// signature, name.
-const STRANGERS: [(usize, &[u8], &str); 17] = [
+const STRANGERS: [(usize, &[u8], &str); 18] = [
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x1f\x8b", "gzip data"),
@@ -38,7 +48,8 @@ const STRANGERS: [(usize, &[u8], &str); 17] = [
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
     (0, b"version https://git-lfs", "a Git LFS pointer (the photo itself was not fetched)"),
-    (4, b"ftypavif", "an AVIF image"),
+    (4, AVIF[0], "an AVIF image, which needs a build with the cargo feature avif"),
+    (4, AVIF[1], "an AVIF image, which needs a build with the cargo feature avif"),
     (4, b"ftyphei", "a HEIC image"),
     (4, b"ftyp", "an ISO media file (MP4, HEIC or the like)"),
     (0, JXL[0], "a JPEG XL image, which needs a build with the cargo feature jxl"),
@@ -57,10 +68,7 @@ fn describe(bytes: &[u8]) -> String {
 }
 
 fn stranger(bytes: &[u8]) -> &'static str {
-    let starts = |offset: usize, signature: &[u8]| {
-        bytes.get(offset..).is_some_and(|tail| tail.starts_with(signature))
-    };
-    let known = STRANGERS.iter().find(|&&(offset, signature, _)| starts(offset, signature));
+    let known = STRANGERS.iter().find(|&&(offset, begins, _)| stands_at(bytes, offset, begins));
     let head = &bytes[..bytes.len().min(64)];
     match known {
         Some(&(_, _, name)) => name,
@@ -93,13 +101,29 @@ mod tests {
             looks_like(b"<!DOCTYPE html><html>"),
             looks_like(b"version https://git-lfs.github.com/spec/v1\n"),
             looks_like(b"\0\0\0\x18ftypheic\0\0\0\0"),
-            looks_like(b"\0\0\0\x20ftypavif\0\0\0\0"),
             looks_like(&tar),
             looks_like(&[0; 100]),
             looks_like(&[0x80; 100]),
             looks_like(b"\xff"),
         ];
         insta::assert_snapshot!(seen.join("\n"));
+    }
+
+    #[test]
+    fn a_format_that_the_build_lacks_is_named_with_its_feature() {
+        for (bytes, format, here) in [
+            (&b"\xff\x0a\0\0"[..], Format::Jxl, cfg!(feature = "jxl")),
+            (b"\0\0\0\x20ftypavif\0\0\0\0", Format::Avif, cfg!(feature = "avif")),
+            (b"\0\0\0\x20ftypavis\0\0\0\0", Format::Avif, cfg!(feature = "avif")),
+        ] {
+            assert_eq!(Format::ENDINGS.contains(&format.as_str()), here);
+            if here {
+                assert_eq!(Format::sniff(bytes).expect("read by this build"), format);
+            } else {
+                let feature = format!("needs a build with the cargo feature {format}");
+                assert!(looks_like(bytes).contains(&feature), "{}", looks_like(bytes));
+            }
+        }
     }
 
     #[test]

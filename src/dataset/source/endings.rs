@@ -12,9 +12,16 @@ pub(super) fn is_other_photo(ending: &str) -> bool {
         && OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
-/// What is wrong with a photo that is not read.
-pub(super) fn unread() -> String {
-    format!("of a format that is not read; known: {}", Format::ENDINGS.join(", "))
+/// What is wrong with a photo whose ending is one of those.
+pub(super) fn unread(ending: &str) -> String {
+    let known = Format::ENDINGS.join(", ");
+    let ending = ending.to_ascii_lowercase();
+    match ending.as_str() {
+        "avif" | "jxl" => format!(
+            "of a format that this build does not read, which needs the cargo feature {ending}; known: {known}"
+        ),
+        _ => format!("of a format that is not read; known: {known}"),
+    }
 }
 
 /// A name without its last extension.

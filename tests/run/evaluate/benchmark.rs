@@ -172,13 +172,14 @@ fn a_run_of_the_version_before_goes_on() {
             "DROP TABLE held_out; DROP TABLE measures; DROP TABLE judge_replies;
              DROP TABLE judge_failures; DROP TABLE photo_replies; ALTER TABLE items DROP COLUMN descriptions;
              ALTER TABLE items DROP COLUMN look; ALTER TABLE items DROP COLUMN twin_of;
+             ALTER TABLE items DROP COLUMN license;
              ALTER TABLE instructions DROP COLUMN requires; ALTER TABLE answers DROP COLUMN reasoning;
              ALTER TABLE matches DROP COLUMN refused_by; PRAGMA user_version = 1",
         )
         .expect("as it was");
     drop(store);
     assert_code(&step(&world, "export"), 0);
-    assert_eq!((exported_ids(&out), count(&out, "PRAGMA user_version")), (ids, 10));
+    assert_eq!((exported_ids(&out), count(&out, "PRAGMA user_version")), (ids, 11));
 }
 
 #[test]

@@ -95,7 +95,8 @@ impl Listing {
             Role::Text => self.sidecars.add_text(name),
             Role::Json => self.sidecars.add_json(name),
             Role::OtherPhoto => {
-                let reason = format!("{name} is {}", endings::unread());
+                let (_, ending) = name.rsplit_once('.').unwrap_or_default();
+                let reason = format!("{name} is {}", endings::unread(ending));
                 return Err(Refusal::new("unsupported_format", reason));
             }
         }

@@ -352,7 +352,7 @@ fn part(members: &mut Members, member: Member) -> Result<Option<Part>, TarFault>
     let Some(kind) = text else {
         members.pass_data()?;
         if is_other_photo(&ending) {
-            return refused("unsupported_format", unread());
+            return refused("unsupported_format", unread(&ending));
         }
         return Ok(Some(Part { key, part: Ok(Said::Photo(Photo { name, start, len })) }));
     };
