@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONDITIONS = ("matched", "shuffled", "blind")
 # What makes a training another one; the rest of the options may differ between two calls.
 SETTLED = ("data", "photos", "features", "gguf", "folds", "epochs", "batch", "rate", "tokens", "hidden", "instruction",
-           "answer", "others", "seed")  # fmt: skip
+           "answer", "others", "seed", "dtype")  # fmt: skip
 
 
 def options() -> argparse.Namespace:
@@ -51,6 +51,8 @@ def options() -> argparse.Namespace:
     add("--others", type=int, default=9, help="other photos among which the true one is ranked")
     add("--seed", type=int, default=1)
     add("--device", default="cpu")
+    add("--dtype", choices=("bfloat16", "float32"),
+        help="of the language model; by default bfloat16 where the device computes with it, else float32")  # fmt: skip
     add("--threads", type=int, default=0, help="0: one per core")
     add("--minutes", type=float, default=60, help="stops after so long; the same command goes on")
     return parser.parse_args()
@@ -58,9 +60,11 @@ def options() -> argparse.Namespace:
 
 def settle(args: argparse.Namespace) -> None:
     """Writes what this training is, or refuses to go on with one that began as another."""
+    path = args.out / "settings.json"
+    if not args.dtype:
+        args.dtype = json.loads(path.read_text()).get("dtype", "bfloat16") if path.exists() else fitting_dtype(args.device)
     now = {name: str(value) if isinstance(value := getattr(args, name), Path) else value for name in SETTLED}
     now["data_sha256"] = hashlib.sha256(args.data.read_bytes()).hexdigest()
-    path = args.out / "settings.json"
     if not path.exists():
         path.write_text(json.dumps(now, indent=2) + "\n")
         return
@@ -68,6 +72,13 @@ def settle(args: argparse.Namespace) -> None:
     other = [f"{name} was {was.get(name)}, is {now[name]}" for name in now if was.get(name) != now[name]]
     if other:
         sys.exit(f"{path}: this training began with other settings: {'; '.join(other)}. Take another --out.")
+
+
+def fitting_dtype(device: str) -> str:
+    """bfloat16 takes half the time of float32 where there are instructions for it, and four times where not."""
+    import torch
+
+    return "bfloat16" if device != "cpu" or torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def embed(args: argparse.Namespace) -> Path:
@@ -98,8 +109,7 @@ class Training:
             sys.exit(f"{args.data}: {len(missing)} photos have no vector, {missing[0]} the first: is --photos right?")
         self.vectors = vectors.to(args.device)
         key = hashlib.sha256(args.gguf.read_bytes()).hexdigest()[:12]
-        # Half the time of float32 where the processor has such instructions, and no slower where it has not.
-        dtype = torch.bfloat16
+        dtype = getattr(torch, args.dtype)
         self.tokenizer, self.model = language_model(args.gguf, args.cache / key, dtype, args.device)
         self.texts = {
             sample.id: encode(self.tokenizer, sample.instruction, sample.answer, args.instruction, args.answer)

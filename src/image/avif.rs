@@ -1,60 +1,59 @@
-//! AVIF: its boxes by `zenavif-parse`, its pictures by `rav1d`, a Rust translation of dav1d.
+//! AVIF: its pictures by `rav1d`, a Rust translation of dav1d.
 
-use std::borrow::Cow;
+mod boxes;
 
 use image::metadata::Orientation;
 use re_rav1d::dav1d::pixel::YUVRange;
 use re_rav1d::dav1d::{Decoder, Picture, PixelLayout, PlanarImageComponent, Settings};
-use zenavif_parse::{AV1Metadata, AvifParser, ColorInformation, DecodeConfig, Unstoppable};
 
+use self::boxes::{Header, Wrong};
 use super::raster::{Decoded, Raster};
 use super::{Format, ImageError, ImageLimits};
+
+/// Pictures in the data of one: with layers there are several, and of any other file one.
+const MOST_FRAMES: usize = 4;
 
 /// Decodes the primary picture of an AVIF file to grey or RGB in the colours it was encoded in, with the
 /// turn and the mirror that its container tells as the orientation. EXIF data have no say, by the standard.
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, ImageError> {
-    let failed = |error| refusal(error, bytes, limits);
-    let boxes = boxes(bytes, limits.max_decoded_bytes).map_err(failed)?;
-    let (columns, rows, (width, height)) = layout(&boxes).map_err(failed)?;
-    let cells: Vec<Cow<'_, [u8]>> = match boxes.grid_config() {
-        Some(_) => (0..columns * rows).map(|cell| boxes.tile_data(cell)).collect(),
-        None => boxes.primary_data().map(|data| vec![data]),
-    }
-    .map_err(failed)?;
-    let first = Header::of(&cells[0]).map_err(failed)?;
-    let alpha = boxes.alpha_data().transpose().map_err(failed)?;
-    let samples = first.samples + usize::from(alpha.is_some());
-    let pixels = u64::from(width) * u64::from(height);
-    limits.check_header(width, height, pixels * samples as u64 * first.sample_bytes)?;
-    let mut whole = vec![0; width as usize * height as usize * samples];
+    let failed = |wrong| refusal(wrong, bytes);
+    let found = boxes::primary(bytes).map_err(failed)?;
+    let cell = found.cells[0].header;
+    let colours = if cell.grey { 1 } else { 3 };
+    let samples = colours + usize::from(found.alpha.is_some());
+    let sample_bytes = if cell.bits > 8 { 2 } else { 1 };
+    // Of all cells: a grid may show less of them.
+    let size = (
+        u64::from(cell.width) * u64::from(found.columns),
+        u64::from(cell.height) * u64::from(found.rows),
+    );
+    let whole_size = |side: u64| u32::try_from(side).unwrap_or(u32::MAX);
+    let decoded_bytes = size.0.saturating_mul(size.1).saturating_mul(samples as u64 * sample_bytes);
+    limits.check_header(whole_size(size.0), whole_size(size.1), decoded_bytes)?;
 
-    for (place, cell) in cells.iter().enumerate() {
-        let header = Header::of(cell).map_err(failed)?;
-        if header != first {
-            return Err(unsupported("a grid of pictures that differ in size or colours"));
-        }
-        let picture = Still::of(cell, header, boxes.color_info(), limits)?;
-        let left = (place % columns) as u32 * header.width;
-        let top = (place / columns) as u32 * header.height;
-        let wide = header.width.min(width.saturating_sub(left)) as usize;
-        for y in 0..header.height.min(height.saturating_sub(top)) {
-            let at = (top + y) as usize * width as usize + left as usize;
-            let row = &mut whole[at * samples..(at + wide) * samples];
+    let width = found.width as usize;
+    let mut whole = vec![0; width * found.height as usize * samples];
+    for (place, coded) in (0..).zip(&found.cells) {
+        let picture = Still::of(&coded.data().map_err(failed)?, cell, found.colours, limits)?;
+        let left = (place % found.columns * cell.width) as usize;
+        let top = place / found.columns * cell.height;
+        let shown = (cell.width as usize).min(width - left);
+        for y in 0..cell.height.min(found.height - top) {
+            let at = (top + y) as usize * width + left;
+            let row = &mut whole[at * samples..(at + shown) * samples];
             for (out, pixel) in row.chunks_exact_mut(samples).zip(picture.row(y)) {
-                out[..header.samples].copy_from_slice(&pixel[..header.samples]);
+                out[..colours].copy_from_slice(&pixel[..colours]);
             }
         }
     }
-    if let Some(alpha) = alpha {
-        let header = Header::of(&alpha).map_err(failed)?;
-        if (header.width, header.height) != (width, height) {
-            return Err(unsupported("transparency of another size than the picture"));
-        }
-        let picture = Still::of(&alpha, header, None, limits)?;
-        for (y, row) in (0..height).zip(whole.chunks_exact_mut(width as usize * samples)) {
-            for (out, [alpha, ..]) in row.chunks_exact_mut(samples).zip(picture.row(y)) {
+    if let Some((coded, multiplied)) = found.alpha {
+        let picture = Still::of(&coded.data().map_err(failed)?, coded.header, None, limits)?;
+        for (y, row) in (0..found.height).zip(whole.chunks_exact_mut(width * samples)) {
+            let alphas = picture.samples(PlanarImageComponent::Y, y).into_iter();
+            for (out, alpha) in row.chunks_exact_mut(samples).zip(alphas) {
+                let alpha = eight_bits(picture.range().level(alpha));
                 out[samples - 1] = alpha;
-                if boxes.premultiplied_alpha() && alpha > 0 {
+                if multiplied && alpha > 0 {
                     for colour in &mut out[..samples - 1] {
                         *colour = (u32::from(*colour) * 255 / u32::from(alpha)).min(255) as u8;
                     }
@@ -62,79 +61,35 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, Imag
             }
         }
     }
-    let raster = Raster::from_samples((width, height), samples, whole);
-    Ok(Decoded { raster, orientation: orientation(&boxes) })
+    let raster = Raster::from_samples((found.width, found.height), samples, whole);
+    Ok(Decoded { raster, orientation: orientation(found.turns, found.mirror) })
 }
 
 /// Width and height by the header.
 pub(super) fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
-    let boxes = boxes(bytes, ImageLimits::default().max_decoded_bytes).ok()?;
-    layout(&boxes).ok().map(|(_, _, size)| size)
+    boxes::primary(bytes).ok().map(|found| (found.width, found.height))
 }
 
-fn boxes(bytes: &[u8], most: u64) -> Result<AvifParser<'_>, zenavif_parse::Error> {
-    let config = DecodeConfig::default().with_peak_memory_limit(most);
-    AvifParser::from_bytes_with_config(bytes, &config, &Unstoppable)
+/// Whether the file calls itself AVIF, as its kind or among those it agrees with.
+pub(super) fn is_avif(bytes: &[u8]) -> bool {
+    let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let Some(brands) = rest.strip_prefix(b"ftyp") else { return false };
+    // Larger than any that is written.
+    let size = (u32::from_be_bytes(*size) as usize).saturating_sub(8).min(256).min(brands.len());
+    brands[..size].chunks_exact(4).any(|brand| brand == b"avif" || brand == b"avis")
 }
 
-/// Columns and rows of pictures, one of each where it is no grid, and the size of the whole in pixels.
-fn layout(boxes: &AvifParser<'_>) -> Result<(usize, usize, (u32, u32)), zenavif_parse::Error> {
-    let Some(grid) = boxes.grid_config() else {
-        let header = Header::of(&boxes.primary_data()?)?;
-        return Ok((1, 1, (header.width, header.height)));
-    };
-    let (columns, rows) = (usize::from(grid.columns), usize::from(grid.rows));
-    if columns * rows == 0 || boxes.grid_tile_count() < columns * rows {
-        return Err(zenavif_parse::Error::InvalidData("a grid with pictures missing"));
-    }
-    let header = Header::of(&boxes.tile_data(0)?)?;
-    // No grid is larger than its pictures together.
-    let side = |told: u32, one: u32, count: u8| {
-        let all = one.saturating_mul(u32::from(count));
-        if told == 0 { all } else { told.min(all) }
-    };
-    let width = side(grid.output_width, header.width, grid.columns);
-    let height = side(grid.output_height, header.height, grid.rows);
-    Ok((columns, rows, (width, height)))
-}
-
-/// What a picture's sequence header tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Header {
-    /// Pixels, at least 1.
-    width: u32,
-    /// Pixels, at least 1.
-    height: u32,
-    /// 1 or 3.
-    samples: usize,
-    /// 1 or 2.
-    sample_bytes: u64,
-}
-
-impl Header {
-    fn of(av1: &[u8]) -> Result<Self, zenavif_parse::Error> {
-        let header = AV1Metadata::parse_av1_bitstream(av1)?;
-        Ok(Self {
-            width: header.max_frame_width.get(),
-            height: header.max_frame_height.get(),
-            samples: if header.monochrome { 1 } else { 3 },
-            sample_bytes: if header.bit_depth > 8 { 2 } else { 1 },
-        })
-    }
-}
-
-/// First the turn, against the clock, then the mirror (ISO/IEC 23008-12).
-fn orientation(boxes: &AvifParser<'_>) -> Orientation {
-    let turn = boxes.rotation().map_or(0, |rotation| rotation.angle);
-    match (turn, boxes.mirror().map(|mirror| mirror.axis)) {
-        (90, None) => Orientation::Rotate270,
-        (180, None) => Orientation::Rotate180,
-        (270, None) => Orientation::Rotate90,
+/// First the turns, against the clock, then the mirror (ISO/IEC 23008-12).
+fn orientation(turns: u8, mirror: Option<u8>) -> Orientation {
+    match (turns, mirror) {
+        (1, None) => Orientation::Rotate270,
+        (2, None) => Orientation::Rotate180,
+        (3, None) => Orientation::Rotate90,
         (_, None) => Orientation::NoTransforms,
-        (90, Some(0)) | (270, Some(1)) => Orientation::Rotate90FlipH,
-        (90 | 270, Some(_)) => Orientation::Rotate270FlipH,
-        (180, Some(0)) => Orientation::FlipHorizontal,
-        (180, Some(_)) | (_, Some(0)) => Orientation::FlipVertical,
+        (1, Some(0)) | (3, Some(1)) => Orientation::Rotate90FlipH,
+        (1 | 3, Some(_)) => Orientation::Rotate270FlipH,
+        (2, Some(0)) => Orientation::FlipHorizontal,
+        (2, Some(_)) | (_, Some(0)) => Orientation::FlipVertical,
         (_, Some(_)) => Orientation::FlipHorizontal,
     }
 }
@@ -173,43 +128,84 @@ struct Still {
     bits: u32,
 }
 
+/// What samples are worth.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    black: f32,
+    middle: f32,
+    of_luma: f32,
+    of_chroma: f32,
+}
+
+impl Range {
+    /// 0 to 1, or beyond.
+    fn level(self, raw: f32) -> f32 {
+        (raw - self.black) * self.of_luma
+    }
+
+    /// -0.5 to 0.5, or beyond.
+    fn chroma(self, raw: f32) -> f32 {
+        (raw - self.middle) * self.of_chroma
+    }
+}
+
 impl Still {
     fn of(
         av1: &[u8],
         header: Header,
-        told: Option<&ColorInformation>,
+        told: Option<(u16, bool)>,
         limits: &ImageLimits,
     ) -> Result<Self, ImageError> {
-        let corrupt = |error| ImageError::corrupt(Format::Avif, error);
+        if frames(av1) > MOST_FRAMES {
+            return Err(unsupported("a picture in over 4 layers"));
+        }
+        let failed = |error| match error {
+            re_rav1d::dav1d::Error::NotEnoughMemory => ImageError::DecoderMemory {
+                format: Format::Avif,
+                limit: limits.max_decoded_bytes,
+                source: error.into(),
+            },
+            re_rav1d::dav1d::Error::UnsupportedBitstream => {
+                unsupported("AV1 data of a kind that rav1d lacks")
+            }
+            error => ImageError::corrupt(Format::Avif, error),
+        };
         let mut settings = Settings::new();
         // Photos are decoded side by side already.
         settings.set_n_threads(1);
         settings.set_max_frame_delay(1);
         settings.set_all_layers(false);
-        settings.set_frame_size_limit(u32::try_from(limits.max_pixels).unwrap_or(u32::MAX));
-        let mut decoder = Decoder::with_settings(&settings).map_err(corrupt)?;
-        decoder.send_data(av1.to_vec(), None, None, None).map_err(corrupt)?;
-        let picture = decoder.get_picture().map_err(corrupt)?;
+        settings.set_frame_size_limit(header.width.saturating_mul(header.height));
+        let mut decoder = Decoder::with_settings(&settings).map_err(failed)?;
+        decoder.send_data(av1.to_vec(), None, None, None).map_err(failed)?;
+        let picture = decoder.get_picture().map_err(failed)?;
+        let (width, height) = (picture.width(), picture.height());
         let grey = picture.pixel_layout() == PixelLayout::I400;
-        let samples = if grey { 1 } else { 3 };
-        if (picture.width(), picture.height(), samples)
-            != (header.width, header.height, header.samples)
-        {
-            return Err(ImageError::corrupt(
-                Format::Avif,
-                "a picture of another size than its header",
-            ));
-        }
-        let (code, full) = match told {
-            Some(ColorInformation::Nclx { matrix_coefficients, full_range, .. }) => {
-                (*matrix_coefficients, *full_range)
-            }
-            _ => (picture.matrix_coefficients() as u16, picture.color_range() == YUVRange::Full),
-        };
-        let matrix = Matrix::of(code)
-            .ok_or_else(|| unsupported(&format!("colours by matrix {code} of ITU-T H.273")))?;
         let bits = picture.bits_per_component().map_or(8, |bits| bits.0 as u32);
+        if (Header { width, height, grey, bits }) != header {
+            let what = "a picture is not what its container tells";
+            return Err(ImageError::corrupt(Format::Avif, what));
+        }
+        let (code, full) = told.unwrap_or_else(|| {
+            (picture.matrix_coefficients() as u16, picture.color_range() == YUVRange::Full)
+        });
+        // Grey has no matrix.
+        let matrix = Matrix::of(if grey { 2 } else { code })
+            .ok_or_else(|| unsupported(&format!("colours by matrix {code} of ITU-T H.273")))?;
         Ok(Self { picture, matrix, full, bits })
+    }
+
+    fn range(&self) -> Range {
+        let most = ((1 << self.bits) - 1) as f32;
+        let step = (1 << (self.bits - 8)) as f32;
+        let middle = (1 << (self.bits - 1)) as f32;
+        match self.full {
+            true => Range { black: 0.0, middle, of_luma: 1.0 / most, of_chroma: 1.0 / most },
+            false => {
+                let (of_luma, of_chroma) = (1.0 / (219.0 * step), 1.0 / (224.0 * step));
+                Range { black: 16.0 * step, middle, of_luma, of_chroma }
+            }
+        }
     }
 
     /// The pixels of row `y`: red, green and blue, or grey in the first place.
@@ -218,24 +214,15 @@ impl Still {
         let grey = self.picture.pixel_layout() == PixelLayout::I400;
         let [blue, red] = [PlanarImageComponent::U, PlanarImageComponent::V]
             .map(|part| if grey { Vec::new() } else { self.samples(part, y) });
-        let most = ((1 << self.bits) - 1) as f32;
-        let step = (1 << (self.bits - 8)) as f32;
-        let middle = (1 << (self.bits - 1)) as f32;
-        let (black, of_luma, of_chroma) = match self.full {
-            true => (0.0, 1.0 / most, 1.0 / most),
-            false => (16.0 * step, 1.0 / (219.0 * step), 1.0 / (224.0 * step)),
-        };
-        let matrix = self.matrix;
+        let (matrix, range) = (self.matrix, self.range());
         (0..luma.len()).map(move |x| {
-            let level = |raw: f32| (raw - black) * of_luma;
-            let luma = level(luma[x]);
+            let luma = range.level(luma[x]);
             if grey {
                 return [luma, 0.0, 0.0].map(eight_bits);
             }
-            let chroma = |raw: f32| (raw - middle) * of_chroma;
-            let (first, second) = (chroma(blue[x]), chroma(red[x]));
+            let (first, second) = (range.chroma(blue[x]), range.chroma(red[x]));
             let colours = match matrix {
-                Matrix::Identity => [level(red[x]), luma, level(blue[x])],
+                Matrix::Identity => [range.level(red[x]), luma, range.level(blue[x])],
                 Matrix::YCgCo => [luma - first + second, luma + first, luma - first - second],
                 Matrix::Weights(of_red, of_blue) => {
                     let red = luma + 2.0 * (1.0 - of_red) * second;
@@ -302,20 +289,39 @@ fn unsupported(feature: &str) -> ImageError {
     ImageError::Unsupported { format: Format::Avif, feature: feature.to_owned() }
 }
 
-fn refusal(error: zenavif_parse::Error, bytes: &[u8], limits: &ImageLimits) -> ImageError {
-    use zenavif_parse::Error;
-
-    let (format, limit) = (Format::Avif, limits.max_decoded_bytes);
-    match error {
-        Error::UnexpectedEOF => {
-            ImageError::Truncated { format, bytes: bytes.len() as u64, source: Some(error.into()) }
-        }
-        Error::Unsupported(feature) => unsupported(feature),
-        Error::OutOfMemory | Error::ResourceLimitExceeded(_) => {
-            ImageError::DecoderMemory { format, limit, source: error.into() }
-        }
-        error => ImageError::corrupt(format, error),
+fn refusal(wrong: Wrong, bytes: &[u8]) -> ImageError {
+    let format = Format::Avif;
+    match wrong {
+        Wrong::Cut => ImageError::Truncated { format, bytes: bytes.len() as u64, source: None },
+        Wrong::Corrupt(what) => ImageError::corrupt(format, what),
+        Wrong::Unsupported(feature) => unsupported(feature),
     }
+}
+
+/// How many pictures AV1 data hold, shown or not: each costs as much as the one that is wanted.
+fn frames(mut av1: &[u8]) -> usize {
+    /// Types of units (AV1, section 5.3): a header with its picture behind it, and both in one.
+    const FRAMES: [u8; 2] = [3, 6];
+    let mut found = 0;
+    while let Some((&head, rest)) = av1.split_first() {
+        found += usize::from(FRAMES.contains(&((head >> 3) & 15)));
+        let (extended, sized) = (head & 4 != 0, head & 2 != 0);
+        let mut rest = rest.get(usize::from(extended)..).unwrap_or_default();
+        if !sized {
+            break;
+        }
+        let mut size = 0;
+        for place in 0..8 {
+            let Some((&byte, behind)) = rest.split_first() else { return found };
+            rest = behind;
+            size |= usize::from(byte & 127) << (7 * place);
+            if byte & 128 == 0 {
+                break;
+            }
+        }
+        av1 = rest.get(size..).unwrap_or_default();
+    }
+    found
 }
 
 #[cfg(test)]
@@ -376,16 +382,78 @@ mod tests {
     fn a_cut_file_is_refused_wherever_it_ends() {
         for name in SOME {
             let bytes = picture(name);
-            for length in (12..bytes.len()).step_by(7) {
+            for length in (32..bytes.len()).step_by(7) {
                 // An animation whose first picture is there is read.
                 let Err(error) = decoded(&bytes[..length], ImageLimits::default()) else {
                     assert_eq!(name, "animated");
                     continue;
                 };
-                let code = error.code();
-                assert!(["image_truncated", "image_corrupt"].contains(&code), "{name}: {error}");
+                assert_eq!(error.code(), "image_truncated", "{name} at {length}: {error}");
             }
         }
+    }
+
+    /// The golden file with one place changed.
+    fn changed(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
+        let mut bytes = picture(name);
+        let mut places = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(from));
+        let at = places.next().expect("it is there");
+        assert_eq!(places.next(), None, "only once");
+        bytes[at..at + to.len()].copy_from_slice(to);
+        bytes
+    }
+
+    #[test]
+    fn a_grid_shows_what_its_size_leaves_and_has_to_be_covered() {
+        let whole = decoded(&picture("grid"), ImageLimits::default()).expect("valid").raster;
+        let sized = |width: u8, height: u8| {
+            changed("grid", &[0, 0, 0, 1, 0, 128, 0, 64], &[0, 0, 0, 1, 0, width, 0, height])
+        };
+        let cut = decoded(&sized(101, 60), ImageLimits::default()).expect("valid").raster;
+        assert_eq!((cut.width, cut.height), (101, 60));
+        for (ours, theirs) in cut.data.chunks_exact(101 * 3).zip(whole.data.chunks_exact(128 * 3)) {
+            assert!(ours == &theirs[..101 * 3]);
+        }
+        for (width, height) in [(129, 64), (128, 65), (64, 64), (1, 1), (0, 64)] {
+            let error = decoded(&sized(width, height), ImageLimits::default()).expect_err("wrong");
+            assert_eq!(error.code(), "image_corrupt", "{width} x {height}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_the_container_tells_binds_the_decoder() {
+        let size = |side: u32| [&b"ispe\0\0\0\0"[..], &side.to_be_bytes()].concat();
+        for side in [48, 50, 4000] {
+            let wrong = changed("chroma_420", &size(49), &size(side));
+            let error = decoded(&wrong, ImageLimits::default()).expect_err("another size");
+            assert_eq!(error.code(), "image_corrupt", "{error}");
+        }
+        let none = changed("chroma_420", &size(49), &size(0));
+        assert_eq!(
+            decoded(&none, ImageLimits::default()).expect_err("none").code(),
+            "image_corrupt"
+        );
+        let unknown = changed("matrix_ycgco", b"nclx\0\x01\0\x0d\0\x08", b"nclx\0\x01\0\x0d\0\x0e");
+        let error = decoded(&unknown, ImageLimits::default()).expect_err("few use it");
+        assert_eq!(error.code(), "image_unsupported", "{error}");
+    }
+
+    #[test]
+    fn hidden_pictures_are_counted() {
+        let unit = |kind: u8, body: &[u8]| [&[kind << 3 | 2, body.len() as u8][..], body].concat();
+        let hidden = [unit(2, b""), unit(1, b"header"), unit(6, b"frame").repeat(5)].concat();
+        assert_eq!((frames(&hidden), frames(b""), frames(&[6 << 3])), (5, 0, 1));
+        assert_eq!(frames(&[6 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), 1);
+    }
+
+    #[test]
+    fn a_file_may_name_itself_among_others() {
+        let brands = |size: u8, brands: &[u8]| [&[0, 0, 0, size][..], b"ftyp", brands].concat();
+        assert!(is_avif(&brands(24, b"mif1\0\0\0\0miafavif")));
+        assert!(is_avif(&brands(16, b"avis\0\0\0\0")));
+        assert!(!is_avif(&brands(16, b"mif1\0\0\0\0avif")), "behind the box");
+        assert!(!is_avif(&brands(28, b"heic\0\0\0\0mif1heic")));
+        assert!(!is_avif(b"\0\0\0\0ftyp") && !is_avif(b""));
     }
 
     proptest! {

@@ -30,9 +30,8 @@ impl Format {
             _ if cfg!(feature = "jxl") && JXL.iter().any(|start| bytes.starts_with(start)) => {
                 Ok(Self::Jxl)
             }
-            _ if cfg!(feature = "avif") && AVIF.iter().any(|brand| stands_at(bytes, 4, brand)) => {
-                Ok(Self::Avif)
-            }
+            #[cfg(feature = "avif")]
+            _ if super::avif::is_avif(bytes) => Ok(Self::Avif),
             _ => Err(ImageError::UnknownFormat { looks_like: describe(bytes) }),
         }
     }
