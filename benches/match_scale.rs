@@ -64,7 +64,7 @@ const SPAN: Duration = Duration::from_secs(10);
 #[derive(Parser)]
 struct Options {
     /// Instructions in each library.
-    #[arg(default_values_t = [1000, 100_000, 1_000_000])]
+    #[arg(default_values_t = [1000, 100_000])]
     counts: Vec<usize>,
     /// Their vectors, in place of made ones.
     #[arg(long)]

@@ -10,8 +10,8 @@ use self::boxes::{Header, Wrong};
 use super::raster::{Decoded, Raster};
 use super::{Format, ImageError, ImageLimits};
 
-/// Pictures in the data of one: with layers there are several, and of any other file one.
-const MOST_FRAMES: usize = 4;
+/// Pictures in the data of one: with layers there are several, else one.
+const MOST_PICTURES: usize = 4;
 
 /// Decodes the primary picture of an AVIF file to grey or RGB in the colours it was encoded in, with the
 /// turn and the mirror that its container tells as the orientation. EXIF data have no say, by the standard.
@@ -68,15 +68,6 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, Imag
 /// Width and height by the header.
 pub(super) fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
     boxes::primary(bytes).ok().map(|found| (found.width, found.height))
-}
-
-/// Whether the file calls itself AVIF, as its kind or among those it agrees with.
-pub(super) fn is_avif(bytes: &[u8]) -> bool {
-    let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return false };
-    let Some(brands) = rest.strip_prefix(b"ftyp") else { return false };
-    // Larger than any that is written.
-    let size = (u32::from_be_bytes(*size) as usize).saturating_sub(8).min(256).min(brands.len());
-    brands[..size].chunks_exact(4).any(|brand| brand == b"avif" || brand == b"avis")
 }
 
 /// First the turns, against the clock, then the mirror (ISO/IEC 23008-12).
@@ -156,8 +147,18 @@ impl Still {
         told: Option<(u16, bool)>,
         limits: &ImageLimits,
     ) -> Result<Self, ImageError> {
-        if frames(av1) > MOST_FRAMES {
+        let (av1, pictures) = units(av1);
+        if pictures == 0 {
+            return Err(ImageError::corrupt(Format::Avif, "an item without a picture"));
+        }
+        if pictures > MOST_PICTURES {
             return Err(unsupported("a picture in over 4 layers"));
+        }
+        // The data may say otherwise than their container: three samples of two bytes.
+        let most = u64::from(header.width) * u64::from(header.height) * 6 * pictures as u64;
+        if most > limits.max_decoded_bytes.saturating_mul(2) {
+            let (format, limit) = (Format::Avif, limits.max_decoded_bytes);
+            return Err(ImageError::DecoderMemory { format, limit, source: "layers".into() });
         }
         let failed = |error| match error {
             re_rav1d::dav1d::Error::NotEnoughMemory => ImageError::DecoderMemory {
@@ -177,7 +178,7 @@ impl Still {
         settings.set_all_layers(false);
         settings.set_frame_size_limit(header.width.saturating_mul(header.height));
         let mut decoder = Decoder::with_settings(&settings).map_err(failed)?;
-        decoder.send_data(av1.to_vec(), None, None, None).map_err(failed)?;
+        decoder.send_data(av1, None, None, None).map_err(failed)?;
         let picture = decoder.get_picture().map_err(failed)?;
         let (width, height) = (picture.width(), picture.height());
         let grey = picture.pixel_layout() == PixelLayout::I400;
@@ -298,30 +299,39 @@ fn refusal(wrong: Wrong, bytes: &[u8]) -> ImageError {
     }
 }
 
-/// How many pictures AV1 data hold, shown or not: each costs as much as the one that is wanted.
-fn frames(mut av1: &[u8]) -> usize {
-    /// Types of units (AV1, section 5.3): a header with its picture behind it, and both in one.
-    const FRAMES: [u8; 2] = [3, 6];
-    let mut found = 0;
+/// AV1 data without what no picture needs, and how many pictures they hold, shown or not: each costs as
+/// much as the one that is wanted. Metadata are left out, since rav1d panics on some of them.
+fn units(mut av1: &[u8]) -> (Vec<u8>, usize) {
+    /// Types of units (AV1, section 6.2.2): headers of sequences, of times, of pictures and again of
+    /// pictures, their tiles, and a picture with its header.
+    const KEPT: [u8; 6] = [1, 2, 3, 4, 6, 7];
+    const PICTURES: [u8; 3] = [3, 6, 7];
+    let (mut kept, mut pictures) = (Vec::with_capacity(av1.len()), 0);
     while let Some((&head, rest)) = av1.split_first() {
-        found += usize::from(FRAMES.contains(&((head >> 3) & 15)));
+        let kind = (head >> 3) & 15;
         let (extended, sized) = (head & 4 != 0, head & 2 != 0);
         let mut rest = rest.get(usize::from(extended)..).unwrap_or_default();
-        if !sized {
-            break;
-        }
-        let mut size = 0;
-        for place in 0..8 {
-            let Some((&byte, behind)) = rest.split_first() else { return found };
-            rest = behind;
-            size |= usize::from(byte & 127) << (7 * place);
-            if byte & 128 == 0 {
-                break;
+        if sized {
+            let mut size = 0;
+            for place in 0..8 {
+                let Some((&byte, behind)) = rest.split_first() else { return (kept, pictures) };
+                rest = behind;
+                size |= usize::from(byte & 127) << (7 * place);
+                if byte & 128 == 0 {
+                    break;
+                }
             }
+            rest = rest.get(size..).unwrap_or_default();
+        } else {
+            rest = &[];
         }
-        av1 = rest.get(size..).unwrap_or_default();
+        if KEPT.contains(&kind) {
+            kept.extend_from_slice(&av1[..av1.len() - rest.len()]);
+            pictures += usize::from(PICTURES.contains(&kind));
+        }
+        av1 = rest;
     }
-    found
+    (kept, pictures)
 }
 
 #[cfg(test)]
@@ -439,21 +449,46 @@ mod tests {
     }
 
     #[test]
-    fn hidden_pictures_are_counted() {
-        let unit = |kind: u8, body: &[u8]| [&[kind << 3 | 2, body.len() as u8][..], body].concat();
-        let hidden = [unit(2, b""), unit(1, b"header"), unit(6, b"frame").repeat(5)].concat();
-        assert_eq!((frames(&hidden), frames(b""), frames(&[6 << 3])), (5, 0, 1));
-        assert_eq!(frames(&[6 << 3 | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), 1);
+    fn hidden_pictures_are_counted_and_metadata_left_out() {
+        let unit =
+            |kind: u8, body: &[u8]| [&[(kind << 3) | 2, body.len() as u8][..], body].concat();
+        let before = [unit(2, b""), unit(1, b"header")].concat();
+        let hidden = [unit(6, b"frame").repeat(3), unit(7, b"header"), unit(4, b"tiles")].concat();
+        let others = [unit(5, b"\x04\x80"), unit(15, b"padding"), unit(8, b"list")].concat();
+        let whole = [&before[..], &others, &hidden, &others].concat();
+        assert_eq!(units(&whole), ([before, hidden].concat(), 4));
+        assert_eq!(units(b""), (Vec::new(), 0));
+        assert_eq!(units(&[6 << 3, 1, 2]), (vec![6 << 3, 1, 2], 1));
+        let endless = [(6 << 3) | 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(units(&endless), (endless.to_vec(), 1));
     }
 
     #[test]
-    fn a_file_may_name_itself_among_others() {
-        let brands = |size: u8, brands: &[u8]| [&[0, 0, 0, size][..], b"ftyp", brands].concat();
-        assert!(is_avif(&brands(24, b"mif1\0\0\0\0miafavif")));
-        assert!(is_avif(&brands(16, b"avis\0\0\0\0")));
-        assert!(!is_avif(&brands(16, b"mif1\0\0\0\0avif")), "behind the box");
-        assert!(!is_avif(&brands(28, b"heic\0\0\0\0mif1heic")));
-        assert!(!is_avif(b"\0\0\0\0ftyp") && !is_avif(b""));
+    fn metadata_that_would_end_the_process_do_not_reach_the_decoder() {
+        let bytes = picture("chroma_444");
+        let data = bytes.windows(4).position(|four| four == b"mdat").expect("the data") + 4;
+        for broken in [[0x2a, 1, 4, 0x80], [0x2a, 2, 4, 0x80]] {
+            let mut bytes = bytes.clone();
+            bytes[data..data + 4].copy_from_slice(&broken);
+            let error = decoded(&bytes, ImageLimits::default()).expect_err("its header is gone");
+            assert_eq!(error.code(), "image_corrupt", "{error}");
+        }
+    }
+
+    #[test]
+    fn what_libheif_calls_essential_is_read() {
+        let mut bytes = picture("alpha");
+        let plain = decoded(&bytes, ImageLimits::default()).expect("valid").raster;
+        let list = bytes.windows(4).position(|four| four == b"ipma").expect("a list");
+        let items = u32::from_be_bytes(bytes[list + 8..list + 12].try_into().expect("four bytes"));
+        // Of each item its id, a count, and the properties: the highest bit of each makes it essential.
+        let mut place = list + 12;
+        for _ in 0..items {
+            let count = usize::from(bytes[place + 2]);
+            bytes[place + 3..place + 3 + count].iter_mut().for_each(|byte| *byte |= 0x80);
+            place += 3 + count;
+        }
+        assert_eq!(decoded(&bytes, ImageLimits::default()).expect("read").raster, plain);
     }
 
     proptest! {

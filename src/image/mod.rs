@@ -13,8 +13,8 @@
 //!
 //! Not read, and refused as unsupported: palette and floating-point TIFF, JPEG with arithmetic
 //! coding, lossless JPEG, JPEG of 12 bits (which reads as corrupt), JPEG of two components, JPEG XL
-//! of four colours, AVIF whose transparency has another size or whose colours are told by a matrix that
-//! few use. A crop that an AVIF's container asks for (`clap`) is not made, as in Pillow. Colour profiles are ignored, as Pillow's `convert` ignores them.
+//! of four colours, AVIF whose transparency is that of a grid or has another size, whose colours are told by a
+//! matrix that few use, or that is an animation without a still picture. A crop that an AVIF's container asks for (`clap`) is not made, as in Pillow. Colour profiles are ignored, as Pillow's `convert` ignores them.
 
 #[cfg(feature = "avif")]
 mod avif;

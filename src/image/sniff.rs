@@ -7,8 +7,14 @@ use super::{Format, ImageError};
 /// The two ways a JPEG XL file begins: the bare codestream, the container.
 const JXL: [&[u8]; 2] = [b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"];
 
-/// What follows the first four bytes of an AVIF file: one of a picture, one of an animation.
-const AVIF: [&[u8]; 2] = [b"ftypavif", b"ftypavis"];
+/// Whether the file calls itself AVIF, as its kind or among those it agrees with.
+fn is_avif(bytes: &[u8]) -> bool {
+    let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let Some(brands) = rest.strip_prefix(b"ftyp") else { return false };
+    // Larger than any that is written.
+    let size = (u32::from_be_bytes(*size) as usize).saturating_sub(8).min(256).min(brands.len());
+    brands[..size].chunks_exact(4).any(|brand| brand == b"avif" || brand == b"avis")
+}
 
 fn stands_at(bytes: &[u8], offset: usize, signature: &[u8]) -> bool {
     bytes.get(offset..).is_some_and(|tail| tail.starts_with(signature))
@@ -30,8 +36,7 @@ impl Format {
             _ if cfg!(feature = "jxl") && JXL.iter().any(|start| bytes.starts_with(start)) => {
                 Ok(Self::Jxl)
             }
-            #[cfg(feature = "avif")]
-            _ if super::avif::is_avif(bytes) => Ok(Self::Avif),
+            _ if cfg!(feature = "avif") && is_avif(bytes) => Ok(Self::Avif),
             _ => Err(ImageError::UnknownFormat { looks_like: describe(bytes) }),
         }
     }
@@ -39,7 +44,7 @@ impl Format {
 
 /// What people most often have in a folder of photos that is not a photo: offset of the signature,
 /// signature, name.
-const STRANGERS: [(usize, &[u8], &str); 18] = [
+const STRANGERS: [(usize, &[u8], &str); 16] = [
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x1f\x8b", "gzip data"),
@@ -47,8 +52,6 @@ const STRANGERS: [(usize, &[u8], &str); 18] = [
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
     (0, b"version https://git-lfs", "a Git LFS pointer (the photo itself was not fetched)"),
-    (4, AVIF[0], "an AVIF image, which needs a build with the cargo feature avif"),
-    (4, AVIF[1], "an AVIF image, which needs a build with the cargo feature avif"),
     (4, b"ftyphei", "a HEIC image"),
     (4, b"ftyp", "an ISO media file (MP4, HEIC or the like)"),
     (0, JXL[0], "a JPEG XL image, which needs a build with the cargo feature jxl"),
@@ -70,6 +73,7 @@ fn stranger(bytes: &[u8]) -> &'static str {
     let known = STRANGERS.iter().find(|&&(offset, begins, _)| stands_at(bytes, offset, begins));
     let head = &bytes[..bytes.len().min(64)];
     match known {
+        _ if is_avif(bytes) => "an AVIF image, which needs a build with the cargo feature avif",
         Some(&(_, _, name)) => name,
         None if head.iter().all(|&byte| byte == 0) => "nothing but zero bytes",
         None if head.iter().all(|&byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
@@ -106,6 +110,16 @@ mod tests {
             looks_like(b"\xff"),
         ];
         insta::assert_snapshot!(seen.join("\n"));
+    }
+
+    #[test]
+    fn a_file_may_name_itself_avif_among_others() {
+        let brands = |size: u8, brands: &[u8]| [&[0, 0, 0, size][..], b"ftyp", brands].concat();
+        assert!(is_avif(&brands(24, b"mif1\0\0\0\0miafavif")));
+        assert!(is_avif(&brands(16, b"avis\0\0\0\0")));
+        assert!(!is_avif(&brands(16, b"mif1\0\0\0\0avif")), "behind the box");
+        assert!(!is_avif(&brands(28, b"heic\0\0\0\0mif1heic")));
+        assert!(!is_avif(b"\0\0\0\0ftyp") && !is_avif(b""));
     }
 
     #[test]

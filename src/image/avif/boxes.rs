@@ -15,6 +15,9 @@ const MOST_CELLS: usize = 256;
 /// Pieces of a picture.
 const MOST_PIECES: u64 = 64;
 
+/// Of all cells of a grid together, each as often as it is named.
+const MOST_CODED_BYTES: u64 = 64 << 20;
+
 /// Pictures that belong to another one: its transparency, its depth, and the like.
 const MOST_AUXILIARIES: usize = 16;
 
@@ -93,6 +96,10 @@ pub(super) fn primary(file: &[u8]) -> Result<Primary<'_>, Wrong> {
         _ => return Err(Wrong::Unsupported("a picture that is neither AV1 nor a grid of such")),
     };
     let cells: Vec<_> = cell_ids.iter().map(|&id| meta.coded(id)).collect::<Result<_, _>>()?;
+    let coded_bytes = cells.iter().map(|cell| cell.place.len()).fold(0, u64::saturating_add);
+    if cells.len() > 1 && coded_bytes > MOST_CODED_BYTES {
+        return Err(Wrong::Unsupported("a grid of over 64 MiB"));
+    }
     let first = cells[0].header;
     if cells.iter().any(|cell| cell.header != first) {
         return Err(Wrong::Unsupported("a grid of pictures that differ in size or colours"));
@@ -137,7 +144,7 @@ pub(super) fn primary(file: &[u8]) -> Result<Primary<'_>, Wrong> {
         turns: 0,
         mirror: None,
     };
-    for (kind, body) in meta.properties(id)? {
+    for (kind, body, _) in meta.properties_to_read(id)? {
         let mut body = Reader(body);
         match &kind {
             b"colr" if body.0.starts_with(b"nclx") => {
@@ -172,11 +179,12 @@ impl<'a> Meta<'a> {
             if !whole {
                 return Err(Wrong::Cut);
             }
-            if body.len() > MOST_META_BYTES {
-                return Err(Wrong::Unsupported("descriptions of over 1 MiB"));
-            }
             let mut children = Reader(body);
             children.version()?;
+            let pictures = find(children.0, b"idat").map_or(0, <[u8]>::len);
+            if body.len() - pictures > MOST_META_BYTES {
+                return Err(Wrong::Unsupported("descriptions of over 1 MiB"));
+            }
             return Ok(Self { file, children: children.0 });
         }
         // What is missing may have stood behind the end; an animation may have none.
@@ -240,7 +248,7 @@ impl<'a> Meta<'a> {
     }
 
     /// The properties of item `id`, in their order.
-    fn properties(&self, id: u32) -> Result<Vec<([u8; 4], &'a [u8])>, Wrong> {
+    fn properties(&self, id: u32) -> Result<Vec<Property<'a>>, Wrong> {
         let all = find(self.children, b"iprp").ok_or(NO_PICTURE)?;
         let mut held = Reader(find(all, b"ipco").ok_or(NO_PICTURE)?);
         let mut known = Vec::new();
@@ -273,17 +281,21 @@ impl<'a> Meta<'a> {
                     let Some(place) = place.checked_sub(1) else { continue };
                     let (kind, body) =
                         *known.get(place).ok_or(Wrong::Corrupt("a property that is missing"))?;
-                    if number & essential != 0 && !READ.contains(&&kind) {
-                        return Err(Wrong::Unsupported(
-                            "a picture with a property that is not read",
-                        ));
-                    }
-                    found.push((kind, body));
+                    found.push((kind, body, number & essential != 0));
                 }
                 return Ok(found);
             }
         }
         Ok(Vec::new())
+    }
+
+    /// The same of an item that is decoded: nothing may be essential to it that is not read.
+    fn properties_to_read(&self, id: u32) -> Result<Vec<Property<'a>>, Wrong> {
+        let found = self.properties(id)?;
+        match found.iter().all(|(kind, _, essential)| !essential || READ.contains(&kind)) {
+            true => Ok(found),
+            false => Err(Wrong::Unsupported("a picture with a property that is not read")),
+        }
     }
 
     fn is_alpha(&self, id: u32) -> Result<bool, Wrong> {
@@ -293,12 +305,12 @@ impl<'a> Meta<'a> {
                     || name.starts_with(b"urn:mpeg:hevc:2015:auxid:1\0")
             })
         };
-        Ok(self.properties(id)?.iter().any(|(kind, body)| kind == b"auxC" && named(body)))
+        Ok(self.properties(id)?.iter().any(|(kind, body, _)| kind == b"auxC" && named(body)))
     }
 
     fn coded(&self, id: u32) -> Result<Coded<'a>, Wrong> {
         let (mut size, mut format) = (None, None);
-        for (kind, body) in self.properties(id)? {
+        for (kind, body, _) in self.properties_to_read(id)? {
             let mut body = Reader(body);
             match &kind {
                 b"ispe" => {
@@ -362,8 +374,13 @@ impl<'a> Meta<'a> {
     }
 }
 
-/// Properties that may be essential to a picture. A crop (`clap`) is not made, as in Pillow.
-const READ: [&[u8; 4]; 7] = [b"av1C", b"ispe", b"colr", b"irot", b"imir", b"clap", b"pasp"];
+/// Four letters, a body, and whether it is essential to the picture.
+type Property<'a> = ([u8; 4], &'a [u8], bool);
+
+/// Properties that may be essential to a picture. A crop (`clap`) is not made, as in Pillow; the numbers of
+/// bits (`pixi`) stand in `av1C`, too.
+const READ: [&[u8; 4]; 9] =
+    [b"av1C", b"ispe", b"colr", b"irot", b"imir", b"clap", b"pasp", b"pixi", b"auxC"];
 
 /// Pieces of the file, or of the box that holds small items.
 #[derive(Debug)]
@@ -374,6 +391,13 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// In bytes, as they are told.
+    fn len(&self) -> u64 {
+        let whole = self.within.len() as u64;
+        let length = |&(_, length): &(u64, u64)| if length == 0 { whole } else { length };
+        self.pieces.iter().map(length).fold(0, u64::saturating_add)
+    }
+
     /// The pieces one behind the other, in which order they have to lie.
     fn read(&self) -> Result<Cow<'a, [u8]>, Wrong> {
         let mut whole = Cow::Borrowed(&[][..]);
