@@ -277,7 +277,7 @@ fn near(at: u32, count: u32, halved: bool) -> [(u32, f32); 2] {
         return [(at, 1.0), (at, 0.0)];
     }
     let (here, last) = (at / 2, count.div_ceil(2) - 1);
-    let other = if at % 2 == 0 { here.saturating_sub(1) } else { (here + 1).min(last) };
+    let other = if at.is_multiple_of(2) { here.saturating_sub(1) } else { (here + 1).min(last) };
     [(here, 0.75), (other, 0.25)]
 }
 
