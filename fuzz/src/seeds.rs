@@ -105,7 +105,8 @@ fn images() -> std::io::Result<Vec<Vec<u8>>> {
     for kind in ["images", "jxl", "avif"] {
         for entry in std::fs::read_dir(project().join("tests/golden").join(kind))? {
             let entry = entry?;
-            let is_reference = kind != "images" && entry.path().extension().is_none_or(|end| end != kind);
+            let is_reference =
+                kind != "images" && entry.path().extension().is_none_or(|end| end != kind);
             if entry.metadata()?.len() <= LARGEST && !is_reference {
                 files.push(std::fs::read(entry.path())?);
             }

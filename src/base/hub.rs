@@ -83,6 +83,25 @@ fn told(token: &str) -> Option<String> {
     Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
+/// How long to wait before each further try.
+pub(crate) struct Waits(Duration);
+
+impl HubOptions {
+    pub(crate) fn waits(&self) -> Waits {
+        Waits(self.first_wait)
+    }
+}
+
+impl Waits {
+    /// The next wait: what the server told, else twice the one before, and never over
+    /// [`LONGEST_WAIT`].
+    pub fn next(&mut self, told: Option<Duration>) -> Duration {
+        let wait = told.unwrap_or(self.0).min(LONGEST_WAIT);
+        self.0 *= 2;
+        wait
+    }
+}
+
 /// Whether a server that answered so may answer otherwise later.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     status.is_server_error()
@@ -115,6 +134,14 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_unless_told() {
+        let mut waits = Waits(Duration::from_secs(25));
+        let seconds = [None, Some(3), None, None, Some(100)];
+        let seconds = seconds.map(|told| waits.next(told.map(Duration::from_secs)).as_secs());
+        assert_eq!(seconds, [25, 3, 60, 60, 60]);
+    }
 
     #[test]
     fn a_rate_limit_tells_its_wait() {

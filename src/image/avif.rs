@@ -48,10 +48,11 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Decoded, Imag
     }
     if let Some((coded, multiplied)) = found.alpha {
         let picture = Still::of(&coded.data().map_err(failed)?, coded.header, None, limits)?;
+        let range = picture.range();
         for (y, row) in (0..found.height).zip(whole.chunks_exact_mut(width * samples)) {
             let alphas = picture.samples(PlanarImageComponent::Y, y).into_iter();
             for (out, alpha) in row.chunks_exact_mut(samples).zip(alphas) {
-                let alpha = eight_bits(picture.range().level(alpha));
+                let alpha = eight_bits(range.level(alpha));
                 out[samples - 1] = alpha;
                 if multiplied && alpha > 0 {
                     for colour in &mut out[..samples - 1] {
@@ -311,20 +312,9 @@ fn units(mut av1: &[u8]) -> (Vec<u8>, usize) {
         let kind = (head >> 3) & 15;
         let (extended, sized) = (head & 4 != 0, head & 2 != 0);
         let mut rest = rest.get(usize::from(extended)..).unwrap_or_default();
-        if sized {
-            let mut size = 0;
-            for place in 0..8 {
-                let Some((&byte, behind)) = rest.split_first() else { return (kept, pictures) };
-                rest = behind;
-                size |= usize::from(byte & 127) << (7 * place);
-                if byte & 128 == 0 {
-                    break;
-                }
-            }
-            rest = rest.get(size..).unwrap_or_default();
-        } else {
-            rest = &[];
-        }
+        // A number of AV1 (leb128) is written as one of protobuf. What tells no length reaches to the end.
+        let size = if sized { prost::decode_length_delimiter(&mut rest).ok() } else { None };
+        let rest = size.and_then(|size| rest.get(size..)).unwrap_or_default();
         if KEPT.contains(&kind) {
             kept.extend_from_slice(&av1[..av1.len() - rest.len()]);
             pictures += usize::from(PICTURES.contains(&kind));
@@ -345,13 +335,11 @@ mod tests {
     const SOME: [&str; 5] = ["chroma_420", "alpha_premultiplied", "grid", "animated", "ten_bits"];
 
     fn picture(name: &str) -> Vec<u8> {
-        fs_err::read(fixtures::golden("avif").join(format!("{name}.avif")))
-            .expect("a golden picture")
+        fixtures::golden(&format!("avif/{name}.avif"))
     }
 
     fn decoded(bytes: &[u8], limits: ImageLimits) -> Result<Decoded, ImageError> {
-        let options = DecodeOptions { limits, ..DecodeOptions::default() };
-        super::super::decode::decode(bytes, &options).map(|(_, decoded)| decoded)
+        fixtures::decoded(Format::Avif, bytes, limits)
     }
 
     #[test]
@@ -498,12 +486,7 @@ mod tests {
         ) {
             let limits = ImageLimits { max_pixels: 1 << 20, ..ImageLimits::default() };
             for name in SOME {
-                let mut bytes = picture(name);
-                for (place, byte) in &places {
-                    let at = place.index(bytes.len() - 12) + 12;
-                    bytes[at] = *byte;
-                }
-                drop(decoded(&bytes, limits));
+                drop(decoded(&fixtures::damaged(picture(name), &places), limits));
             }
         }
     }

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+#[cfg(any(feature = "jxl", feature = "avif"))]
+use proptest::sample::Index;
 
 use super::{DecodeOptions, PreprocessConfig, Preprocessor};
 #[cfg(any(feature = "jxl", feature = "avif"))]
-use super::{decode::decode, preprocess::upright};
+use super::{
+    Format, ImageError, ImageLimits, decode::decode, preprocess::upright, raster::Decoded,
+};
 
 /// A small encoder's settings: 32 × 32 cut out of a shortest edge of 40.
 pub fn config() -> PreprocessConfig {
@@ -26,10 +30,35 @@ pub fn preprocessor() -> Preprocessor {
     Preprocessor::new(config(), DecodeOptions::default()).expect("valid settings")
 }
 
-/// A file of `tests/golden`; `make.py` beside it tells how it was made.
+/// A folder or file of `tests/golden`; `make.py` in each folder tells how its files were made.
 #[cfg(any(feature = "jxl", feature = "avif"))]
-pub fn golden(name: &str) -> PathBuf {
+fn golden_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// The bytes of a file of `tests/golden`.
+#[cfg(any(feature = "jxl", feature = "avif"))]
+pub fn golden(name: &str) -> Vec<u8> {
+    fs_err::read(golden_path(name)).expect("a golden picture")
+}
+
+/// What is decoded of bytes that announce `format`.
+#[cfg(any(feature = "jxl", feature = "avif"))]
+pub fn decoded(format: Format, bytes: &[u8], limits: ImageLimits) -> Result<Decoded, ImageError> {
+    let options = DecodeOptions { limits, ..DecodeOptions::default() };
+    let (found, decoded) = decode(bytes, &options)?;
+    assert_eq!(found, format);
+    Ok(decoded)
+}
+
+/// A file with some bytes exchanged, behind those that tell its format.
+#[cfg(any(feature = "jxl", feature = "avif"))]
+pub fn damaged(mut bytes: Vec<u8>, places: &[(Index, u8)]) -> Vec<u8> {
+    for (place, byte) in places {
+        let at = place.index(bytes.len() - 12) + 12;
+        bytes[at] = *byte;
+    }
+    bytes
 }
 
 /// Holds every picture of `tests/golden/KIND` to the PNG beside it, which the reference decoder made of
@@ -37,9 +66,8 @@ pub fn golden(name: &str) -> PathBuf {
 #[cfg(any(feature = "jxl", feature = "avif"))]
 pub fn agree_with_the_reference(kind: &str, most: (f64, u8)) -> usize {
     let mut seen = 0;
-    for path in
-        fs_err::read_dir(golden(kind)).expect("the folder").flatten().map(|file| file.path())
-    {
+    for file in fs_err::read_dir(golden_path(kind)).expect("the folder").flatten() {
+        let path = file.path();
         if path.extension().is_none_or(|ending| ending != kind) {
             continue;
         }

@@ -48,6 +48,9 @@ impl Format {
         "avif",
     ];
 
+    /// Endings of the formats that only a build with the cargo feature of that name reads.
+    pub const BY_FEATURE: [&str; 2] = ["jxl", "avif"];
+
     /// Whether a photo that is read may be named so, whatever the case.
     pub fn is_ending(ending: &str) -> bool {
         Self::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))

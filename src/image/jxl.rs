@@ -107,18 +107,14 @@ mod tests {
 
     use super::*;
     use crate::base::failure::Failure;
-    use crate::image::{DecodeOptions, fixtures};
+    use crate::image::fixtures;
 
     fn picture(name: &str) -> Vec<u8> {
-        fs_err::read(fixtures::golden("jxl").join(name)).expect("a golden picture")
+        fixtures::golden(&format!("jxl/{name}"))
     }
 
     fn decoded(bytes: &[u8], limits: ImageLimits) -> Result<Decoded, ImageError> {
-        let options = DecodeOptions { limits, ..DecodeOptions::default() };
-        super::super::decode::decode(bytes, &options).map(|(format, decoded)| {
-            assert_eq!(format, Format::Jxl);
-            decoded
-        })
+        fixtures::decoded(Format::Jxl, bytes, limits)
     }
 
     #[test]
@@ -158,12 +154,8 @@ mod tests {
             places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         ) {
             for name in ["lossy.jxl", "lossless_alpha.jxl"] {
-                let mut bytes = picture(name);
-                for (place, byte) in &places {
-                    let at = place.index(bytes.len() - 12) + 12;
-                    bytes[at] = *byte;
-                }
-                drop(decoded(&bytes, ImageLimits::default()));
+                let damaged = fixtures::damaged(picture(name), &places);
+                drop(decoded(&damaged, ImageLimits::default()));
             }
         }
     }

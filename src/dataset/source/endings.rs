@@ -2,25 +2,29 @@
 
 use crate::image::Format;
 
-/// Photos that other tools read and ours does not, or not in every build: named in a refusal rather
-/// than passed over.
-const OTHER_PHOTOS: [&str; 9] = ["heic", "heif", "avif", "jxl", "jp2", "svg", "psd", "cr2", "dng"];
+/// Photos that other tools read and ours does not: named in a refusal rather than passed over, as are
+/// those that not every build reads.
+const OTHER_PHOTOS: [&str; 7] = ["heic", "heif", "jp2", "svg", "psd", "cr2", "dng"];
 
 /// Whether a file with this ending is a photo that is not read.
 pub(super) fn is_other_photo(ending: &str) -> bool {
     !Format::is_ending(ending)
-        && OTHER_PHOTOS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+        && OTHER_PHOTOS
+            .iter()
+            .chain(&Format::BY_FEATURE)
+            .any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// What is wrong with a photo whose ending is one of those.
 pub(super) fn unread(ending: &str) -> String {
     let known = Format::ENDINGS.join(", ");
     let ending = ending.to_ascii_lowercase();
-    match ending.as_str() {
-        "avif" | "jxl" => format!(
-            "of a format that this build does not read, which needs the cargo feature {ending}; known: {known}"
+    match Format::BY_FEATURE.contains(&ending.as_str()) {
+        true => format!(
+            "of a format that this build does not read, which needs the cargo feature {ending}; \
+             known: {known}"
         ),
-        _ => format!("of a format that is not read; known: {known}"),
+        false => format!("of a format that is not read; known: {known}"),
     }
 }
 

@@ -90,11 +90,12 @@ pub(super) fn primary(file: &[u8]) -> Result<Primary<'_>, Wrong> {
     let mut ids = Reader(find(meta.children, b"pitm").ok_or(NO_PICTURE)?);
     let long = ids.version()?.0 > 0;
     let id = ids.id(long)?;
-    let (cell_ids, columns, rows, size) = match &meta.kind(id)? {
-        b"av01" => (vec![id], 1, 1, None),
-        b"grid" => meta.grid(id)?,
+    let grid = match &meta.kind(id)? {
+        b"av01" => None,
+        b"grid" => Some(meta.grid(id)?),
         _ => return Err(Wrong::Unsupported("a picture that is neither AV1 nor a grid of such")),
     };
+    let cell_ids = grid.as_ref().map_or(std::slice::from_ref(&id), |grid| &grid.cells);
     let cells: Vec<_> = cell_ids.iter().map(|&id| meta.coded(id)).collect::<Result<_, _>>()?;
     let coded_bytes = cells.iter().map(|cell| cell.place.len()).fold(0, u64::saturating_add);
     if cells.len() > 1 && coded_bytes > MOST_CODED_BYTES {
@@ -104,7 +105,10 @@ pub(super) fn primary(file: &[u8]) -> Result<Primary<'_>, Wrong> {
     if cells.iter().any(|cell| cell.header != first) {
         return Err(Wrong::Unsupported("a grid of pictures that differ in size or colours"));
     }
-    let (width, height) = size.unwrap_or((first.width, first.height));
+    let (columns, rows, width, height) = match grid {
+        Some(Grid { columns, rows, width, height, .. }) => (columns, rows, width, height),
+        None => (1, 1, first.width, first.height),
+    };
     let fits = |whole: u32, cell: u32, count: u32| {
         let most = u64::from(cell) * u64::from(count);
         u64::from(whole) <= most && u64::from(whole) > most - u64::from(cell)
@@ -227,9 +231,7 @@ impl<'a> Meta<'a> {
         Ok(found)
     }
 
-    /// The cells of a grid, its columns and rows, and its size.
-    #[expect(clippy::type_complexity, reason = "taken apart where it is made")]
-    fn grid(&self, id: u32) -> Result<(Vec<u32>, u32, u32, Option<(u32, u32)>), Wrong> {
+    fn grid(&self, id: u32) -> Result<Grid, Wrong> {
         let data = self.place(id)?.read()?;
         let mut told = Reader(&data);
         told.number(1)?;
@@ -244,7 +246,7 @@ impl<'a> Meta<'a> {
         if cells.len() != (columns * rows) as usize || width == 0 || height == 0 {
             return Err(Wrong::Corrupt("a grid with pictures missing"));
         }
-        Ok((cells, columns, rows, Some((width, height))))
+        Ok(Grid { cells, columns, rows, width, height })
     }
 
     /// The properties of item `id`, in their order.
@@ -372,6 +374,18 @@ impl<'a> Meta<'a> {
         }
         Err(Wrong::Corrupt("an item without a place"))
     }
+}
+
+/// A picture that is put together from others.
+struct Grid {
+    /// Their ids, row by row.
+    cells: Vec<u32>,
+    columns: u32,
+    rows: u32,
+    /// Pixels of it that are shown, at least 1.
+    width: u32,
+    /// Pixels of it that are shown, at least 1.
+    height: u32,
 }
 
 /// Four letters, a body, and whether it is essential to the picture.

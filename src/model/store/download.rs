@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode};
 use super::files::{self, Part};
 use super::hub::{Fault, Hub, Remote, is_html};
 use super::{HashSource, ModelStoreError};
-use crate::base::hub::{LONGEST_WAIT, causes};
+use crate::base::hub::causes;
 
 /// Hears how a download goes.
 pub trait Transfer: Send + Sync {
@@ -58,7 +58,7 @@ pub(super) async fn fetch(
         transfer,
         url: hub.file_url(wanted.repo, wanted.revision, wanted.path),
     };
-    let (mut tries, mut wait, mut before) = (0, hub.options.first_wait, 0);
+    let (mut tries, mut waits, mut before) = (0, hub.options.waits(), 0);
     loop {
         let (fault, received) = match download.attempt().await {
             Ok(fetched) => return Ok(fetched),
@@ -66,16 +66,15 @@ pub(super) async fn fetch(
             Err(Stop::Again { fault, received }) => (fault, received),
         };
         if received > before {
-            (before, tries, wait) = (received, 0, hub.options.first_wait);
+            (before, tries, waits) = (received, 0, hub.options.waits());
         }
         tries += 1;
         if tries >= hub.options.tries {
             return Err(download.give_up(fault, tries, received));
         }
-        let pause = fault.wait().unwrap_or(wait).min(LONGEST_WAIT);
+        let pause = waits.next(fault.wait());
         transfer.retry(wanted.path, &fault.words(), pause);
         tokio::time::sleep(pause).await;
-        wait *= 2;
     }
 }
 

@@ -10,7 +10,7 @@ use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url, r
 use serde_json::Value;
 
 use super::PushError;
-use crate::base::hub::{HubOptions, LONGEST_WAIT, causes, is_passing, retry_after};
+use crate::base::hub::{HubOptions, causes, is_passing, retry_after};
 use crate::base::offline;
 
 /// The slowest line that a request is not given up on, in bytes a second.
@@ -148,7 +148,7 @@ impl Remote {
         what: &str,
         make: impl Fn() -> RequestBuilder,
     ) -> Result<Response, PushError> {
-        let (mut tries, mut wait) = (0, self.options.first_wait);
+        let (mut tries, mut waits) = (0, self.options.waits());
         loop {
             tries += 1;
             let (cause, told) = match make().send().await {
@@ -162,10 +162,9 @@ impl Remote {
             if tries >= self.options.tries {
                 return Err(PushError::Broken { what: what.to_owned(), cause, tries });
             }
-            let pause = told.unwrap_or(wait).min(LONGEST_WAIT);
+            let pause = waits.next(told);
             tracing::warn!("{what}: {cause}; tried again in {pause:?}");
             tokio::time::sleep(pause).await;
-            wait *= 2;
         }
     }
 }

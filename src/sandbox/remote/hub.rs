@@ -240,7 +240,7 @@ impl HubStore {
         url: &Url,
         body: Option<&Value>,
     ) -> Result<(T, Option<Url>), HubError> {
-        let (mut wait, mut left) = (self.options.first_wait, TRIES);
+        let (mut waits, mut left) = (self.options.waits(), TRIES);
         loop {
             let failed = match self.ask_once(url, body).await {
                 Ok(answer) => return Ok(answer),
@@ -250,10 +250,9 @@ impl HubStore {
             if left == 0 || !failed.is_passing {
                 return Err(failed.error);
             }
-            let pause = failed.pause.unwrap_or(wait).min(LONGEST_WAIT);
+            let pause = waits.next(failed.pause);
             tracing::warn!("{self}: {}; asked again in {pause:?}", failed.error);
             tokio::time::sleep(pause).await;
-            wait *= 2;
         }
     }
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from reference import save  # noqa: E402: beside the folder of this file
 # What Pillow's encoder has no options for.
 AVIFENC = {
     "ten_bits": ["--depth", "10", "--yuv", "420"],
@@ -52,11 +54,7 @@ def main(photo: Path) -> None:
         subprocess.run([*encode, "--grid", "2x1", HERE / "grid.avif"], check=True, capture_output=True)
     for path in sorted(HERE.glob("*.avif")):
         picture = ImageOps.exif_transpose(Image.open(path))
-        if picture.mode == "RGBA":
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture).convert("RGB")
-        picture.save(path.with_suffix(".png"), optimize=True)
-        print(path.name, path.stat().st_size, picture.mode, picture.size)
+        save(picture, path)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import pillow_jxl  # noqa: F401: registers itself
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from reference import save  # noqa: E402: beside the folder of this file
 
 
 def main(photo: Path) -> None:
@@ -42,11 +44,7 @@ def main(photo: Path) -> None:
             picture = Image.fromarray(pixels.astype(np.uint8))
         else:
             picture = Image.open(path)
-        if picture.mode == "RGBA":
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture).convert("RGB")
-        picture.save(path.with_suffix(".png"), optimize=True)
-        print(path.name, path.stat().st_size, picture.mode, picture.size)
+        save(picture, path)
 
 
 if __name__ == "__main__":
