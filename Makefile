@@ -39,6 +39,7 @@ demo: compile-quick ## set up, build and run the whole job on samples/
 	@echo "   open $(OUT)/report.html in a browser (Linux: xdg-open, macOS: open)"
 
 test: setup clients ## set up and run all tests
+	@test -d ../shared || echo "   NOTE: no ../shared here: tests that compare with its photos and labels are skipped"
 	@$(TIMED) "tests of the set-up" python3 -m unittest discover --start-directory scripts
 	@$(TIMED) "tests of the recipes" python3 -m unittest discover --start-directory recipes/train
 	@$(TIMED) tests cargo test --profile quick --locked --all-features
